@@ -1,0 +1,77 @@
+"""What leaves the cores: each action is carried out by the executor, in order.
+
+Spawn is answered by Spawned, SpawnFailed or HookAnswered(before_spawn, ok=False); StartTimer by TimerFired unless
+cancelled; RunHook by HookAnswered. The others are not answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from circus.supervise.events import TimerKey
+from circus.supervise.states import SlotKey
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    slot: SlotKey
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send ``signum`` to the slot's process. ``is_kill``: the grace is over; no hook may veto, the tree gets it too."""
+
+    slot: SlotKey
+    incarnation: int
+    signum: int
+    is_kill: bool = False
+    children: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    key: TimerKey
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    key: TimerKey
+
+
+@dataclass(frozen=True, slots=True)
+class RunHook:
+    """A watcher's hook. ``is_awaited``: the core waits for HookAnswered; else the answer is not reported."""
+
+    watcher: str
+    hook: str  # before_start, after_start, before_stop, after_stop
+    is_awaited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """An event for people and programs: the ancestors' names (spawn, reap, kill, start, stop, reload, updated, add,
+    remove) and our own (backoff, fatal, flapping)."""
+
+    watcher: str
+    event: str
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of an operation."""
+
+    op: int
+    ok: bool
+    detail: dict[str, object] = field(default_factory=dict)  # started, stopped, kept: lists of pids; numprocesses
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The last process that had to end has ended: circusd may leave (after Quit or Shutdown)."""
+
+
+Action = Spawn | Signal | StartTimer | CancelTimer | RunHook | Publish | Finish | Leave

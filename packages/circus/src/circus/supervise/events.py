@@ -1,0 +1,183 @@
+"""What enters the cores: orders change the wish, facts change the state.
+
+Every order carries ``op``, the number of its operation: the core answers it with exactly one ``Finish`` action,
+at once or when the last process it concerns has got there. Facts name the slot and the incarnation they are
+about, so that news of an old life is recognised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from circus.supervise.states import SlotKey, WatcherPolicy
+
+# Orders -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start the named watchers (None: all with autostart), in order of priority."""
+
+    op: int
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop the named watchers (None: all), in reverse order of start."""
+
+    op: int
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Stop, then start each of the named watchers (None: all)."""
+
+    op: int
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """send_hup: SIGHUP to each process; else new ones beside the old ones, or one for one if sequential."""
+
+    op: int
+    names: tuple[str, ...] | None = None
+    graceful: bool = True
+    sequential: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetCount:
+    """Set the number of processes, or change it by ``delta``; the floor is 0, singletons stay at most 1."""
+
+    op: int
+    name: str
+    count: int | None = None
+    delta: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AddWatcher:
+    op: int
+    policy: WatcherPolicy
+    start: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWatcher:
+    """Stop the watcher and forget it; with ``nostop`` its processes are left alone (and become foreign)."""
+
+    op: int
+    name: str
+    nostop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeWatcher:
+    """New policy for a known watcher; ``restart`` when running processes must be replaced to obey it."""
+
+    op: int
+    policy: WatcherPolicy
+    restart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """End of the manager: watchers that outlive it are left running, the others are stopped in reverse order."""
+
+    op: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """End of everything: all watchers are stopped in reverse order."""
+
+    op: int
+
+
+Order = (
+    Start
+    | Stop
+    | Restart
+    | Reload
+    | SetCount
+    | AddWatcher
+    | RemoveWatcher
+    | ChangeWatcher
+    | Quit
+    | Shutdown
+)
+
+# Facts ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A process of an earlier circusd runs in this slot. Comes before any order."""
+
+    slot: SlotKey
+    kernel_id: int
+    pid: int
+    started_at: float  # wall clock
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    slot: SlotKey
+    incarnation: int
+    kernel_id: int
+    pid: int
+    started_at: float  # wall clock
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """The kernel could not start it. ``reason`` is a sentence for people."""
+
+    slot: SlotKey
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    slot: SlotKey
+    incarnation: int
+    status: int | None  # negative: signal; None: nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """``key`` is the key that the StartTimer action gave."""
+
+    key: TimerKey
+
+
+@dataclass(frozen=True, slots=True)
+class HookAnswered:
+    """The answer of a watcher's hook (before_start, after_start), or of a process's (before_spawn, after_spawn).
+
+    For before_spawn a falsy answer comes instead of Spawned; for after_spawn it comes after Spawned.
+    """
+
+    watcher: str
+    hook: str
+    ok: bool
+    slot: SlotKey | None = None
+    incarnation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimerKey:
+    """Which timer: its owner (``watcher``, and ``wid`` for a slot, else 0), its purpose, its generation."""
+
+    watcher: str  # "" for the fleet's own
+    wid: int
+    purpose: str  # "kill", "warmup", "backoff", ...
+    generation: int
+
+
+Fact = Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
+Event = Order | Fact

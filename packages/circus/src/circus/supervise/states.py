@@ -1,0 +1,70 @@
+"""The words for what is observed, and the policies that the cores decide by. Values only."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class SlotKey(NamedTuple):
+    """A place of a watcher: the watcher's name as written in the configuration, and the wid, from 1."""
+
+    watcher: str
+    wid: int
+
+    def __str__(self) -> str:
+        return f"{self.watcher}.{self.wid}"
+
+
+class SlotState(enum.Enum):
+    STOPPED = "stopped"  # down, and wanted down
+    STARTING = "starting"  # a spawn is under way
+    RUNNING = "running"  # alive
+    STOPPING = "stopping"  # told to end, not ended yet
+    BACKOFF = "backoff"  # waits before the next attempt
+    EXITED = "exited"  # ended by itself, and is not to be started again (respawn = false)
+    FATAL = "fatal"  # gave up; the reason is kept
+
+
+class WatcherState(enum.Enum):
+    """The ancestors' words, shown on every door."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    ACTIVE = "active"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class FlappingPolicy:
+    """More than ``attempts`` deaths within ``window_s``: pause ``retry_in_s``; after ``max_retry`` pauses give up.
+
+    ``max_retry`` -1 means for ever.
+    """
+
+    attempts: int = 2
+    window_s: float = 1.0
+    retry_in_s: float = 7.0
+    max_retry: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherPolicy:
+    """All that the cores need to know of a watcher's configuration."""
+
+    name: str
+    numprocesses: int = 1
+    priority: int = 0
+    autostart: bool = True
+    respawn: bool = True
+    singleton: bool = False
+    warmup_delay_s: float = 0.0
+    graceful_timeout_s: float = 30.0
+    stop_signal: int = 15
+    stop_children: bool = False
+    send_hup: bool = False
+    max_retry: int = 5  # spawn attempts before the watcher stops; -1: for ever
+    outlives_quit: bool = False  # use_papa
+    flapping: FlappingPolicy | None = None
+    hooks: frozenset[str] = field(default_factory=frozenset)  # names of configured hooks

@@ -1,0 +1,3 @@
+"""Papa, a process kernel: see papa.client for the published API."""
+
+__version__ = "2.0.0.dev0"
