@@ -1,0 +1,60 @@
+# `make demo` and `make test` work on a fresh machine that has python3 with venv, and nothing else of ours.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
+OTHER_PYTHONS ?= $(shell $(PYTHON) tests/pythons.py)
+INSTALL = pip install --quiet --disable-pip-version-check
+PACKAGES = --no-deps --no-build-isolation --editable packages/papa --editable packages/circus
+
+.PHONY: demo test check format bench chaos clean requirements
+
+demo: $(VENV)/.runtime
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev
+	$(BIN)/pytest $(PYTEST_ARGS)
+	for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory other PYTHON=$$python || exit 1; done
+
+# The suite under another Python: everything but the tiers that measure or shake the system.
+.PHONY: other
+other: OTHER = .venv-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())')
+other:
+	test -f $(OTHER)/.dev || { $(PYTHON) -m venv --clear $(OTHER) && $(OTHER)/bin/$(INSTALL) --require-hashes -r requirements/dev.txt && $(OTHER)/bin/$(INSTALL) $(PACKAGES) && touch $(OTHER)/.dev; }
+	$(OTHER)/bin/pytest $(PYTEST_ARGS) packages
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PATH=$(BIN):$$PATH $(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+# The files of pinned versions and hashes, made anew from the *.in beside them; needs `uv`.
+requirements:
+	for name in runtime dev; do uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet requirements/$$name.in --output-file requirements/$$name.txt; done
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements/runtime.txt packages/papa/pyproject.toml packages/circus/pyproject.toml | $(VENV)/bin/python
+	$(BIN)/$(INSTALL) --require-hashes -r requirements/runtime.txt
+	$(BIN)/$(INSTALL) $(PACKAGES)
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	$(BIN)/$(INSTALL) --require-hashes -r requirements/dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

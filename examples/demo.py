@@ -1,0 +1,188 @@
+"""What `make demo` runs: starts examples/hello.ini, restarts circusd under it twice, and counts.
+
+Everything lives in a runtime root of its own that is removed at the end, so that it disturbs no other circusd.
+"""
+
+import collections
+import os
+import pathlib
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BIN = pathlib.Path(sys.executable).parent
+CONFIG = "examples/hello.ini"
+LINE = re.compile(r"\| (?P<name>ticker-\d+) (?P<pid>\d+) (?P<number>\d+)$")
+
+
+def say(text):
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+
+
+class Demo:
+    def __init__(self, folder):
+        self.folder = folder
+        self.truth = folder / "truth"
+        self.truth.mkdir()
+        self.pidfile = folder / "circusd.pid"
+        # The configuration writes its logs to the current directory; hello.ini names its programs from the
+        # project's folder.
+        (folder / "examples").symlink_to(ROOT / "examples")
+        self.environ = {
+            **os.environ,
+            "PAPA_RUNTIME_DIR": str(folder / "run"),
+            "TICKER_TRUTH": str(self.truth),
+            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        }
+
+    def run(self, *argv, show=True):
+        if show:
+            print(f"$ {' '.join(argv)}", flush=True)
+        done = subprocess.run(argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60)
+        if show:
+            print(done.stdout, end="", flush=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def start(self):
+        self.run("circusd", "--daemon", "--pidfile", str(self.pidfile), CONFIG)
+        wait_for(lambda: "stopp" not in (out := self.status()) and "start" not in out, "all watchers active")
+
+    def status(self):
+        done = subprocess.run(
+            ["circusctl", "status"], env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout if done.returncode == 0 else "starting"
+
+    def circusd_pid(self):
+        return int(self.pidfile.read_text())
+
+    def pids(self):
+        return {
+            f"{watcher}-{wid}": pid
+            for watcher in ("ticker", "web")
+            for wid, pid in enumerate(
+                sorted(int(p) for p in self.run("circusctl", "list", watcher, show=False).split(",")), start=1
+            )
+        }
+
+    def port(self):
+        return int(re.search(r":(\d+)\s*$", self.run("circusctl", "listsockets", show=False)).group(1))
+
+    def written(self):
+        counts = {}
+        for path in self.truth.iterdir():
+            name, _, pid = path.name.partition(".")
+            counts[name, int(pid)] = struct.unpack("<Q", path.read_bytes())[0]
+        return counts
+
+    def logged(self):
+        counts = collections.defaultdict(collections.Counter)
+        for path in sorted(self.folder.glob("hello-ticker.log*")):
+            for line in path.read_text().splitlines():
+                if found := LINE.search(line):
+                    counts[found["name"], int(found["pid"])][int(found["number"])] += 1
+        return counts
+
+
+class Visitor(threading.Thread):
+    """Asks the web server again and again, and counts what failed."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.url = f"http://127.0.0.1:{port}/"
+        self.requests = self.failed = 0
+        self.ended = threading.Event()
+
+    def run(self):
+        while not self.ended.wait(0.02):
+            self.requests += 1
+            try:
+                with urllib.request.urlopen(self.url, timeout=5) as answer:
+                    answer.read()
+            except OSError:
+                self.failed += 1
+
+
+def wait_for(fact, what, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not fact():
+        if time.monotonic() > deadline:
+            sys.exit(f"waited {seconds} s in vain for: {what}")
+        time.sleep(0.05)
+
+
+def main():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="papa-demo-"))
+    demo = Demo(folder)
+    try:
+        play(demo)
+    finally:
+        subprocess.run(["circusctl", "shutdown"], env=demo.environ, cwd=folder, capture_output=True, timeout=60)
+        shutil.rmtree(folder)
+
+
+def play(demo):
+    say("Start circusd in the background, with three tickers and a web server")
+    demo.start()
+    demo.run("circusctl", "status")
+    before = demo.pids()
+    visitor = Visitor(demo.port())
+    visitor.start()
+    circusds = [demo.circusd_pid()]
+    time.sleep(1)
+
+    say("Restart it: quit, two seconds without any circusd, start")
+    demo.run("circusctl", "quit")
+    time.sleep(2)
+    demo.start()
+    circusds.append(demo.circusd_pid())
+    time.sleep(1)
+
+    say("Kill it: kill -9, a second without any circusd, start")
+    print(f"$ kill -9 {circusds[-1]}", flush=True)
+    os.kill(circusds[-1], signal.SIGKILL)
+    time.sleep(1)
+    demo.start()
+    circusds.append(demo.circusd_pid())
+    demo.run("circusctl", "status")
+    after = demo.pids()
+    time.sleep(1)
+
+    visitor.ended.set()
+    visitor.join()
+    demo.run("circusctl", "shutdown", show=False)
+
+    say("What the processes noticed of it")
+    written, logged = demo.written(), demo.logged()
+    print(f"{'process':<10} {'pid before':>10} {'pid after':>10} {'written':>8} {'lost':>6} {'doubled':>8}")
+    trouble = visitor.failed
+    for name in before:
+        row = f"{name:<10} {before[name]:>10} {after.get(name, '-'):>10}"
+        trouble += before[name] != after.get(name)
+        lines = sum(count for (who, _), count in written.items() if who == name)
+        if name.startswith("ticker"):
+            seen = [numbers for (who, _), numbers in logged.items() if who == name]
+            lost = lines - sum(len(numbers) for numbers in seen)
+            doubled = sum(sum(numbers.values()) - len(numbers) for numbers in seen)
+            trouble += abs(lost) + doubled
+            print(f"{row} {lines:>8} {lost:>6} {doubled:>8}")
+        else:
+            print(f"{row} {'-':>8} {'-':>6} {'-':>8}")
+    print(f"circusd    pids {', '.join(map(str, circusds))}")
+    print(f"web        {visitor.requests} requests, {visitor.failed} failed")
+    if trouble:
+        sys.exit("this is not what was promised")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What people ordered by hand, kept over a restart and a reboot: counts, and watchers that were stopped.
+
+One JSON file, replaced by rename after fsync, so that a crash leaves the old or the new one. What the file of the
+configuration says wins over a remembered count only if that file changed the count since. A damaged file is set
+aside under another name, said, and never stops a start.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+log = logging.getLogger("circus.memory")
+
+FORMAT = 1
+#: A file of wishes is small; anything larger is not ours.
+MAX_BYTES = 4 << 20
+
+
+def state_directory(name: str) -> Path:
+    """Where circusd ``name`` keeps what must outlive a reboot.
+
+    ``PAPA_RUNTIME_DIR`` makes a private root wholly private; else root has /var/lib/circus, a user XDG_STATE_HOME.
+    """
+    private = os.environ.get("PAPA_RUNTIME_DIR")
+    if private:
+        return Path(private) / "state" / "circus" / name
+    if os.geteuid() == 0:
+        return Path("/var/lib/circus") / name
+    base = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+    return Path(base) / "circus" / name
+
+
+class Memory:
+    """The wishes of one circusd. Every change is on disk when the call returns."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "memory.json"
+        self.trouble = ""  # what stands in the way of remembering, for status
+        self._counts: dict[str, tuple[int, int]] = {}  # watcher -> (wished, what the file said then)
+        self._stopped: set[str] = set()
+        self._load()
+
+    def count(self, watcher: str, in_file: int) -> int:
+        """The number of processes to run, where the configuration says ``in_file``."""
+        wished, said_then = self._counts.get(watcher, (in_file, in_file))
+        return wished if said_then == in_file else in_file
+
+    def is_stopped(self, watcher: str) -> bool:
+        return watcher in self._stopped
+
+    def remember_count(self, watcher: str, wished: int, in_file: int) -> None:
+        if wished == in_file:
+            changed = self._counts.pop(watcher, None) is not None
+        else:
+            changed = self._counts.get(watcher) != (wished, in_file)
+            self._counts[watcher] = (wished, in_file)
+        if changed:
+            self._save()
+
+    def remember_stopped(self, watchers: set[str], stopped: bool) -> None:
+        new = self._stopped | watchers if stopped else self._stopped - watchers
+        if new != self._stopped:
+            self._stopped = new
+            self._save()
+
+    def forget(self, watcher: str) -> None:
+        known = watcher in self._stopped or watcher in self._counts
+        self._stopped.discard(watcher)
+        self._counts.pop(watcher, None)
+        if known:
+            self._save()
+
+    def _load(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._complain(f"cannot read {self.path}: {error.strerror}")
+            return
+        try:
+            if len(data) > MAX_BYTES:
+                raise ValueError(f"larger than {MAX_BYTES} bytes")
+            content = json.loads(data)
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r} is not {FORMAT}")
+            counts = {str(k): (int(v["wished"]), int(v["in_file"])) for k, v in content["counts"].items()}
+            stopped = {str(name) for name in content["stopped"]}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            aside = self.path.with_suffix(".damaged")
+            try:
+                self.path.replace(aside)
+            except OSError:
+                aside = self.path
+            self._complain(f"remembered counts are lost: damaged file set aside as {aside} ({error})")
+            return
+        self._counts, self._stopped = counts, stopped
+
+    def _save(self) -> None:
+        content = {
+            "format": FORMAT,
+            "counts": {k: {"wished": w, "in_file": f} for k, (w, f) in sorted(self._counts.items())},
+            "stopped": sorted(self._stopped),
+        }
+        temporary = self.path.with_suffix(".new")
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(content, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+            directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            self._complain(f"cannot remember what was ordered by hand: {self.path}: {error.strerror}")
+        else:
+            self.trouble = ""
+
+    def _complain(self, what: str) -> None:
+        self.trouble = what
+        log.warning("%s", what)

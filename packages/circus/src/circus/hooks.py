@@ -1,0 +1,96 @@
+"""Users' hooks: found when a watcher is set up, run beside the loop, and contained.
+
+A hook is called as ``hook(watcher=..., arbiter=..., hook_name=..., **kwargs)``, the ancestors' signature. It runs in a
+thread of its own, so that one that hangs stops neither supervision nor the end of circusd; after ``TIMEOUT_S`` its
+answer counts as an exception. An exception counts as False, or as True where the configuration or the hook's kind
+says that errors are ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from circus.config.model import HookConfig
+from circus.errors import CircusError
+
+log = logging.getLogger("circus.hooks")
+
+#: A hook that waits for its service to come up needs tens of seconds; one that needs minutes is stuck.
+TIMEOUT_S = 60.0
+
+#: An exception in one of these lets the action go on: they report, they do not decide, or (before_signal) a
+#: process must be stoppable in spite of them.
+NEVER_VETO_BY_ERROR = frozenset(
+    {"before_stop", "after_stop", "before_signal", "after_signal", "before_reap", "after_reap", "extended_stats"}
+)
+
+HookFunction = Callable[..., object]
+
+
+def find(path: str) -> HookFunction:
+    """The function that ``module.attribute`` or ``module:attribute`` names.
+
+    Raises:
+        CircusError: config-invalid, when there is no such module or function.
+    """
+    module_name, _, attribute = path.replace(":", ".").rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute) if module_name else None
+    except Exception as error:  # noqa: BLE001 - users' code runs at import and may raise anything
+        raise CircusError("config-invalid", f"hook {path}: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise CircusError("config-invalid", f"hook {path} is not a function", "write it as module.function")
+    return found  # type: ignore[no-any-return]
+
+
+class HookSet:
+    """The hooks of one watcher."""
+
+    def __init__(self, watcher: str, configured: Mapping[str, HookConfig]) -> None:
+        self._watcher = watcher
+        self._configured = dict(configured)
+        self._functions = {name: find(hook.path) for name, hook in configured.items()}
+
+    def has(self, name: str) -> bool:
+        return name in self._functions
+
+    async def call(
+        self, name: str, face: object, arbiter: object, **kwargs: object
+    ) -> tuple[bool, BaseException | None]:
+        """Run hook ``name``; (its answer as a truth value, the exception that it raised)."""
+        function = self._functions[name]
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[object] = loop.create_future()
+
+        def finish(result: object, error: BaseException | None) -> None:
+            if answer.done():
+                return
+            if error is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(error)
+
+        def run() -> None:
+            result: object = None
+            failure: BaseException | None = None
+            try:
+                result = function(watcher=face, arbiter=arbiter, hook_name=name, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - SystemExit of a hook must not pass silently either
+                failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            try:
+                loop.call_soon_threadsafe(finish, result, failure)
+            except RuntimeError:
+                log.info("%s: hook %s ended after circusd's loop did", self._watcher, name)
+
+        threading.Thread(target=run, name=f"hook-{self._watcher}-{name}", daemon=True).start()
+        try:
+            return bool(await asyncio.wait_for(answer, TIMEOUT_S)), None
+        except Exception as error:  # noqa: BLE001 - contained here: the caller publishes hook_failure
+            ignored = self._configured[name].ignore_errors or name in NEVER_VETO_BY_ERROR
+            text = f"gave no answer within {TIMEOUT_S:g} s" if isinstance(error, TimeoutError) else repr(error)
+            log.warning("%s: hook %s failed ignored=%s: %s", self._watcher, name, ignored, text)
+            return ignored, error
