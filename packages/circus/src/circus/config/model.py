@@ -1,0 +1,190 @@
+"""What a configuration is once it was read: frozen values, and the findings about it.
+
+The idea: the other rooms never see text of an INI file. Legacy names of options end in ``options`` and ``build``;
+from here on units are in the names (``graceful_timeout_s``), signals are numbers, and everything that the file left
+out has its default. Reading, expanding and checking do not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from circus.errors import CircusError
+from circus.supervise.states import FlappingPolicy, WatcherPolicy
+
+#: A file with more problems than this is no configuration; the rest is counted, not listed.
+MAX_LISTED_FINDINGS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem of a configuration: where, what, and what to do. ``line`` 0 means the file as a whole."""
+
+    file: str
+    line: int
+    what: str
+    hint: str = ""
+    severity: str = "error"  # or "warning"
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.what} ({self.hint})" if self.hint else f"{place}: {self.what}"
+
+
+class ConfigInvalid(CircusError):
+    """The configuration cannot be used; ``findings`` has every error of it, and the warnings."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        errors = [each for each in self.findings if each.severity == "error"]
+        listed = [str(each) for each in errors[:MAX_LISTED_FINDINGS]]
+        if len(errors) > len(listed):
+            listed.append(f"... and {len(errors) - len(listed)} more")
+        count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+        super().__init__("config-invalid", "\n".join([f"the configuration has {count}:", *listed]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConfig:
+    """Where one output of a watcher's processes goes.
+
+    ``class_name`` is ``FileStream``, ``StdoutStream`` or the dotted path of a class; ``options`` are the keys as
+    written (without ``class``), for classes that take more than the typed ones.
+    """
+
+    class_name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    filename: str | None = None
+    max_bytes: int = 0  # 0: never rotated
+    backup_count: int = 0
+    time_format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HookConfig:
+    """A hook of a watcher: the dotted path (or ``module:attribute``) of a callable."""
+
+    path: str
+    ignore_errors: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatcherConfig:
+    """One ``[watcher:NAME]``.
+
+    ``env`` is what the file gives the processes, expanded. ``digest`` is the hash of the options as written, after
+    expansion of the variables that the file names, of those options that need a restart: nothing of the
+    environment that circusd inherited, no default, and no option that can be changed live goes into it.
+    ``written`` are the options as written, expanded; never log its values.
+    """
+
+    name: str
+    cmd: str
+    args: str = ""
+    executable: str | None = None
+    shell: bool = False
+    shell_args: str = ""
+    working_dir: str | None = None  # None: the directory in which circusd was started
+    uid: str | None = None
+    gid: str | None = None
+    copy_env: bool = False
+    copy_path: bool = False
+    virtualenv: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    numprocesses: int = 1
+    warmup_delay_s: float = 0.0
+    graceful_timeout_s: float = 30.0
+    max_retry: int = 5
+    stop_signal: int = 15
+    stop_children: bool = False
+    send_hup: bool = False
+    singleton: bool = False
+    priority: int = 0
+    autostart: bool = True
+    respawn: bool = True
+    use_sockets: bool = False
+    use_papa: bool = False
+    rlimits: Mapping[str, int | None] = field(
+        default_factory=dict
+    )  # lower-case name -> limit; None: infinite
+    stdin_socket: str | None = None
+    close_child_stdin: bool = True
+    close_child_stdout: bool = False
+    close_child_stderr: bool = False
+    stdout_stream: StreamConfig | None = None  # None: circusd's own standard output
+    stderr_stream: StreamConfig | None = None
+    hooks: Mapping[str, HookConfig] = field(default_factory=dict)
+    flapping: FlappingPolicy | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+    written: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+    line: int = 0
+
+    def policy(self) -> WatcherPolicy:
+        """What the cores need to know of this watcher."""
+        return WatcherPolicy(
+            name=self.name,
+            numprocesses=self.numprocesses,
+            priority=self.priority,
+            autostart=self.autostart,
+            respawn=self.respawn,
+            singleton=self.singleton,
+            warmup_delay_s=self.warmup_delay_s,
+            graceful_timeout_s=self.graceful_timeout_s,
+            stop_signal=self.stop_signal,
+            stop_children=self.stop_children,
+            send_hup=self.send_hup,
+            max_retry=self.max_retry,
+            outlives_quit=self.use_papa,
+            flapping=self.flapping,
+            hooks=frozenset(self.hooks),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketConfig:
+    """One ``[socket:NAME]``; ``name`` is lower case, ``path`` is absolute and set exactly for family unix."""
+
+    name: str
+    family: str = "inet"  # inet, inet6, unix
+    type: str = "stream"  # stream, dgram, seqpacket
+    host: str = "localhost"
+    port: int = 8080  # 0: the system chooses
+    path: str | None = None
+    backlog: int = 2048
+    umask: int = 0o010
+    replace: bool = False
+    interface: str | None = None
+    so_reuseport: bool = False
+    blocking: bool = False
+    use_papa: bool = False
+    digest: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircusConfig:
+    """A whole configuration. The endpoints of the ancestors are None unless the file sets them."""
+
+    name: str = "default"
+    path: str = ""
+    check_delay_s: float = 5.0
+    warmup_delay_s: float = 0.0
+    pidfile: str | None = None
+    umask: int | None = None
+    loglevel: str = "info"
+    logoutput: str = "-"
+    loggerconfig: str | None = None
+    papa_endpoint: str | None = None
+    control: str | None = None
+    endpoint: str | None = None
+    pubsub_endpoint: str | None = None
+    stats_endpoint: str | None = None
+    use_papa: bool = False
+    watchers: tuple[WatcherConfig, ...] = ()
+    sockets: tuple[SocketConfig, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[Finding, ...] = ()
