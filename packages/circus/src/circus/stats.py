@@ -104,3 +104,11 @@ def _read(process: psutil.Process, *, with_children: bool) -> Info:
             found for child in children(process.pid) if isinstance(found := read(child.pid), dict)
         ]
     return info
+
+
+def signal_process(process: psutil.Process, signum: int) -> None:
+    """Send ``signum``; psutil compares the creation time first, so that a reused pid is never hit."""
+    try:
+        process.send_signal(signum)
+    except psutil.Error:
+        return

@@ -1,0 +1,139 @@
+"""The entry of circusd: load, lock, detach, connect, serve, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from circus import __version__
+from circus.config import load
+from circus.config.model import CircusConfig
+from circus.control.endpoints import socket_path
+from circus.control.ops import Ops
+from circus.control.server import ControlServer
+from circus.daemon import arguments, detach, logs, single
+from circus.engine import memory
+from circus.engine.engine import Engine
+from circus.errors import CircusError
+from papa.client.aio import AsyncPapa
+from papa.errors import PapaError
+
+log = logging.getLogger("circus")
+
+#: A kernel that has to be started first, on a busy machine.
+CONNECT_S = 20.0
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = arguments.parse(sys.argv[1:] if argv is None else argv)
+    try:
+        config = load.load(os.path.abspath(options.config), os.environ)
+        for finding in config.warnings:
+            print(f"warning: {finding}", file=sys.stderr)
+        lock = single.Lock(config.name)
+        pidfile_path = options.pidfile or config.pidfile
+        pidfile = single.Pidfile(pidfile_path) if pidfile_path else None
+        logs.configure(
+            options.log_level or config.loglevel,
+            options.log_output or config.logoutput,
+            options.logger_config or config.loggerconfig,
+        )
+        if config.umask is not None:
+            os.umask(config.umask)
+    except CircusError as error:
+        sys.exit(_explain(error))
+    readiness = detach.detach() if options.daemon else detach.Readiness()
+    if options.daemon:
+        detach.close_terminal(keep_stderr=logs.goes_to_terminal() and not sys.stderr.isatty())
+    try:
+        lock.write_pid()
+        if pidfile:
+            pidfile.write()
+        asyncio.run(_run(config, readiness))
+    except (CircusError, PapaError) as error:
+        text = _explain(error)
+        log.error("%s", text.replace("\n", " "))
+        readiness.tell(text)
+        sys.exit(1 if options.daemon else text)
+    finally:
+        if pidfile:
+            pidfile.remove()
+        lock.close()
+
+
+def _explain(error: CircusError | PapaError) -> str:
+    return f"circusd: {error}"
+
+
+async def _run(config: CircusConfig, readiness: detach.Readiness) -> None:
+    _set_title()
+    log.info("circusd %s started pid=%d name=%s config=%s", __version__, os.getpid(), config.name, config.path)
+    kernel = await AsyncPapa.connect(
+        config.papa_endpoint, client=f"circusd {config.name}", timeout_s=CONNECT_S
+    )
+    engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
+    control = ControlServer(Ops(engine), config.control or socket_path(config.name))
+    try:
+        await engine.start()
+        await control.start()
+        ends = _Ends(engine)
+        ends.install()
+        # What lives now lives long; the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        readiness.tell()
+        log.info("Arbiter now waiting for commands")
+        await engine.may_leave.wait()
+        ends.remove()
+        log.info("circusd leaves")
+    finally:
+        await control.close()
+        await engine.close()
+
+
+class _Ends:
+    """Signals of circusd: TERM, INT and QUIT mean quit (for PID 1, TERM means shutdown), HUP means reload all."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def install(self) -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+            self._loop.add_signal_handler(signum, self._on_end, signum)
+        self._loop.add_signal_handler(signal.SIGHUP, self._on_hup)
+        signal.signal(signal.SIGWINCH, signal.SIG_IGN)
+
+    def remove(self) -> None:
+        """A second signal while circusd leaves ends it at once."""
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            self._loop.remove_signal_handler(signum)
+
+    def _on_end(self, signum: signal.Signals) -> None:
+        is_shutdown = signum == signal.SIGTERM and os.getpid() == 1
+        log.info("got signal %s: %s", signum.name, "shutdown" if is_shutdown else "quit")
+        self._begin(self._engine.shutdown() if is_shutdown else self._engine.quit())
+
+    def _on_hup(self) -> None:
+        log.info("got signal SIGHUP: reload")
+        self._begin(self._engine.reload_all())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _set_title() -> None:
+    try:
+        from setproctitle import setproctitle  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return
+    setproctitle("circusd")

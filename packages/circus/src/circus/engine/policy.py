@@ -1,0 +1,26 @@
+"""What the cores need to know of a watcher's configuration, with the count that people wished."""
+
+from __future__ import annotations
+
+from circus.config.model import WatcherConfig
+from circus.supervise.states import WatcherPolicy
+
+
+def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
+    return WatcherPolicy(
+        name=config.name,
+        numprocesses=min(count, 1) if config.singleton else count,
+        priority=config.priority,
+        autostart=config.autostart,
+        respawn=config.respawn,
+        singleton=config.singleton,
+        warmup_delay_s=config.warmup_delay_s,
+        graceful_timeout_s=config.graceful_timeout_s,
+        stop_signal=config.stop_signal,
+        stop_children=config.stop_children,
+        send_hup=config.send_hup,
+        max_retry=config.max_retry,
+        outlives_quit=config.use_papa,
+        flapping=config.flapping,
+        hooks=frozenset(config.hooks),
+    )

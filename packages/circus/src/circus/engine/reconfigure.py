@@ -1,0 +1,61 @@
+"""Carries out a plan of changes to the configuration: sockets are opened first and closed last.
+
+Watchers that did not change are not touched. What a person ordered by hand stays, unless the file changed the very
+thing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from circus.config.diff import ConfigPlan
+from circus.config.model import CircusConfig
+from circus.engine.policy import policy_of
+from circus.hooks import HookSet
+from circus.supervise import events
+
+if TYPE_CHECKING:
+    from circus.engine.engine import Engine
+
+log = logging.getLogger("circus.engine")
+
+
+async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> None:
+    """Bring ``engine`` from its configuration to ``new``.
+
+    Raises:
+        CircusError: a hook cannot be found or a socket cannot be opened; nothing was changed.
+    """
+    watchers = {config.name: config for config in new.watchers}
+    changed = {config.name: restart for config, restart, _ in plan.change}
+    for name in [*plan.add, *changed]:
+        HookSet(name, watchers[name].hooks)
+    sockets = {config.name: config for config in new.sockets}
+    await engine.sockets.open([sockets[name] for name in (*plan.sockets_add, *plan.sockets_change)])
+
+    log.info("configuration read again %s", str(plan).replace("\n", "; "))
+    engine.config = new
+    orders = []
+    for name in plan.remove:
+        orders.append(engine.order(lambda op, name=name: events.RemoveWatcher(op, name)))  # type: ignore[misc]
+    for name, restart in changed.items():
+        config = watchers[name]
+        engine.add_config(config)
+        policy = policy_of(config, engine.memory.count(name, config.numprocesses))
+        orders.append(
+            engine.order(lambda op, p=policy, r=restart: events.ChangeWatcher(op, p, restart=r))  # type: ignore[misc]
+        )
+    for name in plan.add:
+        config = watchers[name]
+        engine.add_config(config)
+        policy = policy_of(config, engine.memory.count(name, config.numprocesses))
+        orders.append(
+            engine.order(lambda op, p=policy: events.AddWatcher(op, p, start=p.autostart))  # type: ignore[misc]
+        )
+    await asyncio.gather(*orders)
+    for name in plan.remove:
+        engine.forget_config(name)
+        engine.memory.forget(name)
+    await engine.sockets.close(list(plan.sockets_remove))

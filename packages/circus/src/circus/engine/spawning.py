@@ -1,0 +1,101 @@
+"""From a watcher's configuration to what the kernel is asked to start: users, directory, limits, descriptors.
+
+Everything that can be wrong about a process before it starts is found here and said in one sentence; the kernel
+finds the rest. Users and groups are looked up at each spawn: they may change while circusd runs.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Mapping
+
+from circus.config import expand
+from circus.config.model import WatcherConfig
+from circus.engine.names import Names
+from circus.errors import CircusError
+
+#: What a process carries in the kernel, so that the next circusd knows whose it is.
+META_FORMAT = 1
+
+
+def build_spec(
+    config: WatcherConfig,
+    *,
+    wid: int,
+    token: str,
+    config_path: str,
+    names: Names,
+    sockets: Mapping[str, str],
+    environ: Mapping[str, str],
+    working_dir: str,
+    umask: int,
+) -> dict[str, object]:
+    """The arguments of the kernel's ``spawn``.
+
+    ``sockets`` maps the configuration's socket names to the kernel's; ``token`` is unique to this attempt.
+
+    Raises:
+        CircusError: an unknown user or group, or a command that cannot be expanded.
+    """
+    env = expand.child_environment(config, environ)
+    spec: dict[str, object] = {
+        "name": names.process(config.name, wid),
+        "argv": expand.expand_command(config, wid=wid, env=env, sockets=sockets),
+        "env": env,
+        "cwd": config.working_dir or working_dir,
+        "umask": umask,
+        "stdin": {"socket": sockets[config.stdin_socket]} if config.stdin_socket else "null",
+        "stdout": "null" if config.close_child_stdout else "capture",
+        "stderr": "null" if config.close_child_stderr else "capture",
+        "sockets": sorted(sockets.values()) if config.use_sockets else [],
+        "owner": names.prefix,
+        "fds": True,
+        "meta": {
+            "format": META_FORMAT,
+            "circusd": names.circusd,
+            "watcher": config.name,
+            "wid": wid,
+            "digest": config.digest,
+            "config": config_path,
+            "use_papa": config.use_papa,
+            "stop_signal": config.stop_signal,
+            "graceful_timeout_s": config.graceful_timeout_s,
+            "token": token,
+        },
+    }
+    if config.executable:
+        spec["executable"] = config.executable
+    if config.rlimits:
+        spec["rlimits"] = {name.lower(): [value, value] for name, value in config.rlimits.items()}
+    spec.update(_identity(config))
+    return spec
+
+
+def _identity(config: WatcherConfig) -> dict[str, object]:
+    if config.uid is None and config.gid is None:
+        return {}
+    identity: dict[str, object] = {}
+    gid = _group(config, config.gid) if config.gid is not None else None
+    if config.uid is not None:
+        user = _user(config, config.uid)
+        gid = user.pw_gid if gid is None else gid
+        identity["uid"] = user.pw_uid
+        identity["groups"] = os.getgrouplist(user.pw_name, gid) if os.geteuid() == 0 else None
+    identity["gid"] = gid
+    return identity
+
+
+def _user(config: WatcherConfig, wanted: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(wanted)) if wanted.isdigit() else pwd.getpwnam(wanted)
+    except KeyError:
+        raise CircusError("operation-failed", f"{config.name}: there is no user {wanted!r} (stage uid)") from None
+
+
+def _group(config: WatcherConfig, wanted: str) -> int:
+    try:
+        return (grp.getgrgid(int(wanted)) if wanted.isdigit() else grp.getgrnam(wanted)).gr_gid
+    except KeyError:
+        raise CircusError("operation-failed", f"{config.name}: there is no group {wanted!r} (stage gid)") from None

@@ -1,0 +1,23 @@
+"""A picture of the whole manager at one moment, for the doors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from circus.supervise.fleet import WatcherView
+
+
+@dataclass(frozen=True, slots=True)
+class EngineView:
+    """``sockets`` are the kernel's rows; ``foreign`` are hosted processes of other configurations."""
+
+    name: str
+    pid: int
+    started_at: float  # wall clock
+    config: str
+    watchers: tuple[WatcherView, ...]
+    sockets: tuple[dict[str, Any], ...]
+    kernel: dict[str, Any]
+    foreign: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
