@@ -1,0 +1,77 @@
+"""Bytes with file descriptors over a unix socket (SCM_RIGHTS), and nothing else.
+
+``socket.recv_fds`` is not used: up to Python 3.13 it ignores its ``flags`` argument, so that MSG_PEEK would
+silently consume. A message whose descriptors did not all fit is an error and never a silent loss (recvmsg(2):
+MSG_CTRUNC).
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+
+from papa.errors import PapaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: SCM_MAX_FD of Linux: sendmsg(2) refuses more in one message with EINVAL.
+MAX_FDS = 253
+
+_INT = array.array("i").itemsize
+# Descriptors must be close-on-exec from the first moment: a spawn may come before a second system call could
+# set the flag. 0 where the platform has no such flag (macOS); there they are marked afterwards.
+_CLOEXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+def send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int], flags: int = 0) -> int:
+    """Sends ``data`` with copies of ``fds``; returns the number of bytes taken.
+
+    On a stream socket the descriptors travel with the first byte that is taken, so ``data`` must not be empty
+    and what was not taken must be sent again *without* them.
+
+    Raises: OSError of sendmsg(2) (BlockingIOError: nothing was sent, ETOOMANYREFS: too many in flight).
+    """
+    if not fds:
+        return sock.sendmsg([data], [], flags)
+    if len(fds) > MAX_FDS:
+        raise PapaError(f"{len(fds)} descriptors do not fit into one message, {MAX_FDS} do", code="limit")
+    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))], flags)
+
+
+def recv_with_fds(
+    sock: socket.socket, size: int, max_fds: int, flags: int = 0
+) -> tuple[bytes, list[int], int]:
+    """At most ``size`` bytes, the descriptors that came with them (close-on-exec), and the message's flags.
+
+    Raises: PapaError limit when descriptors were cut off (those that came are closed); OSError of recvmsg(2).
+    """
+    space = socket.CMSG_SPACE(max_fds * _INT) if max_fds else 0
+    data, ancillary, message_flags, _ = sock.recvmsg(size, space, flags | _CLOEXEC)
+    fds = array.array("i")
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % _INT])
+    # CMSG_SPACE rounds up, so one descriptor more than asked for may have come.
+    if message_flags & socket.MSG_CTRUNC or len(fds) > max_fds:
+        close_all(fds)
+        raise PapaError(
+            f"a message carried more than the {max_fds} descriptors that were expected, or this process"
+            " may open no more",
+            code="limit",
+        )
+    if not _CLOEXEC:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+    return data, list(fds), message_flags
+
+
+def close_all(fds: Iterable[int]) -> None:
+    """Closes each descriptor once; one that is already closed is not an error here."""
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError:
+            pass

@@ -1,0 +1,380 @@
+"""Starting a process, in named stages, in the cheapest way that can do what was asked.
+
+The one idea: what a process inherits from this single-threaded kernel can be set in the kernel itself for
+the moment of the spawn (working directory, umask, harmless soft limits), and posix_spawn, which neither
+copies page tables nor runs Python in the child, does the rest. Only what cannot be taken back, or what would
+hurt the kernel meanwhile (users, groups, hard limits, limits on memory and processor time), is done in a fork
+of ours, which reports the stage and errno of a failure through a pipe.
+
+A child gets: all signals at their default and none blocked (Python ignores SIGPIPE and SIGXFSZ), a session of
+its own, the limits that the kernel was started with, exactly the descriptors that are named, exactly the
+environment that is given. A program without a slash is looked up along the *child's* PATH, by attempts, as
+execvp(3) does: looking first and starting afterwards would be a race.
+
+Facts: posix_spawn's dup2 of a descriptor onto itself makes it inheritable (POSIX 2024, glibc 2.29, musl).
+Limits and umask are copied at the clone, so putting them back afterwards does not reach the child.
+
+Pipes, records and what happens to a running process do not belong here.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+
+from papa.errors import PapaError
+from papa.kernel import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
+
+    from papa.model import ProcessSpec
+
+    Limits = dict[int, tuple[int, int]]
+
+#: Where execvp(3) looks when the environment has no PATH.
+DEFAULT_PATH = "/bin:/usr/bin"
+
+# Soft limits that do not hurt the kernel in the moment in which they are its own. Not among them: cpu
+# (SIGXCPU at once), as, data and stack (no memory for the clone), nproc (no clone).
+_HARMLESS = frozenset(
+    getattr(resource, name)
+    for name in (
+        "RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_MEMLOCK", "RLIMIT_SIGPENDING",
+        "RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_RTPRIO",
+    )
+    if hasattr(resource, name)
+)  # fmt: skip
+
+# These say "not here, look further"; anything else of an attempt is final.
+_LOOK_FURTHER = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)
+_NO_PROCESS = (errno.EAGAIN, errno.ENOMEM)
+# A failure's report is one write of less than PIPE_BUF, so it comes whole or not at all.
+_MAX_REPORT = 64
+
+
+class StageError(Exception):
+    """A stage of a start failed, with an errno."""
+
+    def __init__(self, stage: str, number: int) -> None:
+        super().__init__(stage, number)
+        self.stage = stage
+        self.errno = number
+
+
+class Launcher:
+    """Starts processes for one kernel. ``nofile`` are the soft and hard limits that children get."""
+
+    __slots__ = ("_home", "_nofile", "_null")
+
+    def __init__(self, nofile: tuple[int, int]) -> None:
+        self._nofile = nofile
+        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        os.close(self._null)
+        os.close(self._home)
+
+    def start(
+        self,
+        spec: ProcessSpec,
+        argv: list[str],
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        sockets: Sequence[tuple[int, int]] = (),
+    ) -> int:
+        """Starts ``argv`` as ``spec`` says; returns the pid of a child that runs the program.
+
+        A descriptor that is None is /dev/null; ``sockets`` are pairs of a descriptor and the number that it
+        has in the child. Everything else that is open must be close-on-exec.
+
+        Raises: PapaError spawn-failed, with stage and errno in its details.
+        """
+        if spec.uid is not None and spec.gid is None and os.geteuid() == 0 != spec.uid:
+            raise PapaError(
+                f"{spec.name}: uid {spec.uid} without a gid would keep the group of root",
+                hint="say gid as well, and groups if it needs more than one",
+            )
+        wanted = [
+            (self._null if stdin is None else stdin, 0),
+            (self._null if stdout is None else stdout, 1),
+            (self._null if stderr is None else stderr, 2),
+            *sockets,
+        ]
+        moved: list[int] = []
+        try:
+            limits = self._limits(spec)
+            places = _out_of_the_way(wanted, limits[resource.RLIMIT_NOFILE][0], moved)
+            if _needs_fork(spec, limits):
+                return _fork(spec, argv, places, limits)
+            return self._posix_spawn(spec, argv, places, limits)
+        except StageError as error:
+            raise _explain(spec, argv, error) from None
+        finally:
+            for fd in moved:
+                os.close(fd)
+
+    # --- limits --------------------------------------------------------------------------------------------
+
+    def _limits(self, spec: ProcessSpec) -> Limits:
+        limits = {resource.RLIMIT_NOFILE: self._nofile}
+        for name, (soft, hard) in spec.rlimits.items():
+            which = getattr(resource, f"RLIMIT_{name.upper()}", None)
+            if which is None:
+                raise StageError("rlimit", errno.EINVAL)
+            current = limits.get(which) or resource.getrlimit(which)
+            limits[which] = _as_limit(soft), current[1] if hard is None else _as_limit(hard)
+        return limits
+
+    # --- the usual way -------------------------------------------------------------------------------------
+
+    def _posix_spawn(
+        self, spec: ProcessSpec, argv: list[str], places: Sequence[tuple[int, int]], limits: Limits
+    ) -> int:
+        actions = [(os.POSIX_SPAWN_DUP2, source, number) for source, number in places]
+        before = {which: resource.getrlimit(which) for which in limits}
+        umask = None
+        try:
+            _in_stage("chdir", os.chdir, spec.cwd or "/")
+            if spec.umask is not None:
+                umask = os.umask(spec.umask)
+            for which, pair in limits.items():
+                _set_limit(which, pair)
+
+            def attempt(path: str) -> int:
+                return os.posix_spawn(
+                    path,
+                    argv,
+                    spec.env,
+                    file_actions=actions,
+                    setsid=True,
+                    setsigmask=(),
+                    setsigdef=system.all_signals(),
+                )
+
+            return _first_that_starts(spec, argv, attempt)
+        finally:
+            for which, pair in before.items():
+                resource.setrlimit(which, pair)
+            if umask is not None:
+                os.umask(umask)
+            os.fchdir(self._home)
+
+
+def _needs_fork(spec: ProcessSpec, limits: Limits) -> bool:
+    if spec.uid is not None or spec.gid is not None or spec.groups is not None:
+        return True
+    return any(
+        which not in _HARMLESS or pair[1] != resource.getrlimit(which)[1] for which, pair in limits.items()
+    )
+
+
+# --- by fork -----------------------------------------------------------------------------------------------
+
+
+def _fork(spec: ProcessSpec, argv: list[str], places: Sequence[tuple[int, int]], limits: Limits) -> int:
+    """The pipe's writing end closes at the exec: an empty report means that the program runs."""
+    taken = {number for _, number in places}
+    reader, writer = os.pipe()
+    if writer in taken:  # else a descriptor of the child's would be put over it
+        writer = _move_above(writer, taken)
+    try:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            raise StageError("fork", error.errno or errno.EAGAIN) from None
+        if pid == 0:
+            _become(spec, argv, places, limits, writer)
+        os.close(writer)
+        writer = -1
+        report = os.read(reader, _MAX_REPORT)
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+    if report:
+        os.waitpid(pid, 0)
+        stage, _, number = report.decode("ascii").partition(" ")
+        raise StageError(stage, int(number))
+    return pid
+
+
+def _become(
+    spec: ProcessSpec, argv: list[str], places: Sequence[tuple[int, int]], limits: Limits, writer: int
+) -> NoReturn:
+    """The child's side: becomes the program, or reports why not and ends. Nothing here may return."""
+    try:
+        try:
+            signal.set_wakeup_fd(-1)
+            os.setsid()
+            for signum in system.all_signals():
+                signal.signal(signum, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            for source, number in places:
+                if source == number:
+                    os.set_inheritable(number, True)
+                else:
+                    os.dup2(source, number)
+            if spec.umask is not None:
+                os.umask(spec.umask)
+            # The directory may be one that only root may enter, as a login program would.
+            _in_stage("chdir", os.chdir, spec.cwd or "/")
+            for which, pair in limits.items():
+                _set_limit(which, pair)
+            if spec.gid is not None:
+                _in_stage("setgid", os.setgid, spec.gid)
+            groups = _groups_for(spec)
+            if groups is not None:
+                _in_stage("setgroups", os.setgroups, groups)
+            if spec.uid is not None:
+                _in_stage("setuid", os.setuid, spec.uid)
+
+            def attempt(path: str) -> NoReturn:
+                os.execve(path, argv, spec.env)  # noqa: S606
+
+            _first_that_starts(spec, argv, attempt)
+        except StageError as error:
+            os.write(writer, f"{error.stage} {error.errno}".encode("ascii"))
+        except OSError as error:
+            os.write(writer, f"setup {error.errno}".encode("ascii"))
+    finally:
+        os._exit(127)
+
+
+def _groups_for(spec: ProcessSpec) -> list[int] | None:
+    """A process that becomes another user must not keep the kernel's own supplementary groups."""
+    if spec.groups is not None:
+        return list(spec.groups)
+    if spec.uid is not None and os.geteuid() == 0:
+        return [] if spec.gid is None else [spec.gid]
+    return None
+
+
+# --- shared ------------------------------------------------------------------------------------------------
+
+
+def _in_stage(stage: str, call: Callable[..., object], *args: object) -> None:
+    try:
+        call(*args)
+    except OSError as error:
+        raise StageError(stage, error.errno or errno.EINVAL) from None
+
+
+def _as_limit(value: int) -> int:
+    """Limits are unsigned for the system and signed for Python; -1 is "no limit" for both."""
+    return resource.RLIM_INFINITY if value < 0 or value >= 1 << 63 else value
+
+
+def _set_limit(which: int, pair: tuple[int, int]) -> None:
+    try:
+        resource.setrlimit(which, pair)
+    except OSError as error:
+        raise StageError("rlimit", error.errno or errno.EINVAL) from None
+    except ValueError as error:
+        # Python's word for EINVAL (soft above hard) and EPERM (hard raised).
+        number = errno.EPERM if "exceed" in str(error) and pair[0] <= pair[1] else errno.EINVAL
+        raise StageError("rlimit", number) from None
+
+
+def _first_that_starts(spec: ProcessSpec, argv: list[str], attempt: Callable[[str], int]) -> int:
+    program = spec.executable or argv[0]
+    if "/" in program:
+        paths = [program]
+    else:
+        directories = spec.env.get("PATH", DEFAULT_PATH).split(":")
+        paths = [f"{directory or '.'}/{program}" for directory in directories]
+    reason = errno.ENOENT
+    for path in paths:
+        try:
+            return attempt(path)
+        except OSError as error:
+            number = error.errno or errno.ENOEXEC
+            if number in _NO_PROCESS:
+                raise StageError("fork", number) from None
+            if number not in _LOOK_FURTHER:
+                raise StageError("exec", number) from None
+            # As execvp(3): what may not be run is worth more of a word than what is not there.
+            if reason == errno.ENOENT:
+                reason = number
+    raise StageError("exec", reason)
+
+
+def _out_of_the_way(wanted: Sequence[tuple[int, int]], soft: int, moved: list[int]) -> list[tuple[int, int]]:
+    """Pairs that can be dup2'ed one after the other: no source lies where an earlier one goes.
+
+    What had to be moved is added to ``moved`` and is the caller's to close.
+    """
+    taken = {number for _, number in wanted}
+    places = []
+    for source, number in wanted:
+        if number >= soft >= 0:
+            raise StageError("descriptors", errno.EMFILE)
+        if source in taken and source != number:
+            source = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, max(taken) + 1)
+            moved.append(source)
+        places.append((source, number))
+    return places
+
+
+def _move_above(fd: int, taken: set[int]) -> int:
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(taken) + 1)
+    os.close(fd)
+    return moved
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+def _explain(spec: ProcessSpec, argv: list[str], error: StageError) -> PapaError:
+    reason = os.strerror(error.errno)
+    program = spec.executable or argv[0]
+    hint = ""
+    what = reason
+    if error.stage == "chdir":
+        what = f"working directory {spec.cwd or '/'}: {reason}"
+        if error.errno == errno.ENOENT:
+            what = f"working directory {spec.cwd or '/'} does not exist"
+    elif error.stage == "exec":
+        what = f"program {program}: {reason}"
+        if error.errno == errno.ENOENT and "/" not in program:
+            what = f"program {program} is not on the PATH {spec.env.get('PATH', DEFAULT_PATH)}"
+        elif error.errno == errno.ENOENT:
+            what = f"program {program} does not exist, or the interpreter in its first line does not"
+        elif error.errno == errno.E2BIG:
+            what = "arguments and environment are larger than the system takes"
+        elif error.errno == errno.ENOEXEC:
+            hint = "a script needs a first line like #!/bin/sh"
+    elif error.stage in ("setuid", "setgid", "setgroups"):
+        what = f"cannot become uid {spec.uid}, gid {spec.gid}: {reason}"
+        if error.errno == errno.EPERM:
+            hint = f"the kernel runs as uid {os.geteuid()}; only root may become another user"
+    elif error.stage == "rlimit":
+        what = f"limits {_words(spec)}: {reason}"
+        if error.errno == errno.EPERM:
+            hint = "only root may raise a hard limit"
+    elif error.stage == "descriptors":
+        what = "its limit nofile is below the number of a socket that it is handed"
+        hint = "raise rlimit nofile"
+    elif error.stage == "fork":
+        what = f"no new process: {reason}"
+        hint = "look at the limits on processes and memory of this user and of the control group"
+    return PapaError(
+        f"{spec.name}: cannot start: {what} (stage {error.stage})",
+        code="spawn-failed",
+        hint=hint,
+        details={"stage": error.stage, "errno": error.errno},
+    )
+
+
+def _words(spec: ProcessSpec) -> str:
+    return ", ".join(
+        f"{name} {soft}" + ("" if hard is None else f":{hard}") for name, (soft, hard) in spec.rlimits.items()
+    )

@@ -1,0 +1,220 @@
+"""The state directory as files: records, journal, output. What they mean is decided elsewhere.
+
+The one idea: each file is either replaced as a whole (records: write-new, rename) or only ever grows and has
+its own proof of what is valid (the journal by its check sums, a stream by its size), so that a kernel killed
+at any instruction leaves a directory that the next one can read. Everything is opened below a descriptor of
+the directory, never through a path that somebody could exchange.
+
+Nothing is synced to disk: the promise holds over the death of processes, not over loss of power, and records
+of another boot are void anyway.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+from papa.errors import PapaError
+from papa.kernel import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PROCESSES = "processes"
+SOCKETS = "sockets"
+OUTPUT = "output"
+JOURNAL = "journal"
+
+#: A record holds an argv, which may be as long as a frame's head (4 MiB), and a little more. A longer file is
+#: not ours.
+MAX_RECORD_BYTES = 8 << 20
+
+#: The journal is compacted at 1 MB; a commit may be one frame (4 MiB), values together are bounded by the
+#: ledger. Past this the file is not ours.
+MAX_JOURNAL_BYTES = 1 << 30
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class State:
+    """The directory of one instance, which exists, is private and is locked by the caller.
+
+    Raises: OSError from every method where the file system refuses; ENOSPC is the one to expect.
+    """
+
+    __slots__ = ("_journal", "_journal_bytes", "directory", "fd")
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        for name in (PROCESSES, SOCKETS, OUTPUT):
+            try:
+                os.mkdir(name, 0o700, dir_fd=self.fd)
+            except FileExistsError:
+                pass
+        self._journal = os.open(JOURNAL, _CREATE, 0o600, dir_fd=self.fd)
+        self._journal_bytes = os.fstat(self._journal).st_size
+
+    def close(self) -> None:
+        os.close(self._journal)
+        os.close(self.fd)
+
+    # --- records -------------------------------------------------------------------------------------------
+
+    def write_record(self, kind: str, number: int, record: dict[str, Any]) -> None:
+        """Puts ``record`` in the place of the one that was there, if any."""
+        self._replace(f"{kind}/{number}.json", json.dumps(record, separators=(",", ":")).encode("ascii"))
+
+    def remove_record(self, kind: str, number: int) -> None:
+        """One that is not there is fine."""
+        try:
+            os.unlink(f"{kind}/{number}.json", dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
+
+    def read_records(self, kind: str) -> dict[int, dict[str, Any]]:
+        """Every record of ``kind`` by its number, ascending. What is no record is logged and left alone."""
+        records: dict[int, dict[str, Any]] = {}
+        for name in self._names_in(kind):
+            number, _, ending = name.partition(".")
+            if ending != "json" or not number.isdigit():
+                if ending == "json.new":
+                    os.unlink(f"{kind}/{name}", dir_fd=self.fd)
+                continue
+            try:
+                record = json.loads(self._read(f"{kind}/{name}", MAX_RECORD_BYTES))
+            except (OSError, ValueError) as error:
+                system.log(f"record {kind}/{name} cannot be read and is ignored: {error}")
+                continue
+            if isinstance(record, dict):
+                records[int(number)] = record
+        return dict(sorted(records.items()))
+
+    # --- output --------------------------------------------------------------------------------------------
+
+    def open_output(self, number: int, name: str) -> int:
+        """A descriptor for reading and writing of one of a process's files, which is made if need be."""
+        self._make_output_dir(number)
+        return os.open(f"{OUTPUT}/{number}/{name}", _CREATE, 0o600, dir_fd=self.fd)
+
+    def open_output_for_reading(self, number: int, name: str) -> int:
+        """A descriptor that can be handed to a client: it cannot write."""
+        return os.open(f"{OUTPUT}/{number}/{name}", _READ, dir_fd=self.fd)
+
+    def _make_output_dir(self, number: int) -> None:
+        try:
+            os.mkdir(f"{OUTPUT}/{number}", 0o700, dir_fd=self.fd)
+        except FileExistsError:
+            pass
+
+    def remove_output(self, number: int) -> None:
+        """Takes a process's files away; who has them open can go on reading them."""
+        directory = f"{OUTPUT}/{number}"
+        for name in self._names_in(directory):
+            os.unlink(f"{directory}/{name}", dir_fd=self.fd)
+        try:
+            os.rmdir(directory, dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
+
+    def outputs(self) -> list[int]:
+        """The numbers of the processes that have files."""
+        return sorted(int(name) for name in self._names_in(OUTPUT) if name.isdigit())
+
+    # --- journal -------------------------------------------------------------------------------------------
+
+    @property
+    def journal_bytes(self) -> int:
+        return self._journal_bytes
+
+    def read_journal(self) -> bytes:
+        """All of it. Raises: PapaError internal when it is too large to be ours."""
+        if self._journal_bytes > MAX_JOURNAL_BYTES:
+            raise PapaError(f"{self.directory}/{JOURNAL}: too large to be a journal", code="internal")
+        parts = []
+        offset = 0
+        while offset < self._journal_bytes:
+            part = os.pread(self._journal, min(1 << 20, self._journal_bytes - offset), offset)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+        return b"".join(parts)
+
+    def cut_journal(self, valid_bytes: int) -> None:
+        """Takes a torn tail away, so that the next record does not stand behind it."""
+        if valid_bytes < self._journal_bytes:
+            os.ftruncate(self._journal, valid_bytes)
+            self._journal_bytes = valid_bytes
+
+    def append_journal(self, record: bytes) -> None:
+        """Appends in one write(2). On an error nothing of it remains."""
+        try:
+            written = os.pwrite(self._journal, record, self._journal_bytes)
+            if written < len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(self._journal, self._journal_bytes)
+            raise
+        self._journal_bytes += written
+
+    def replace_journal(self, content: bytes) -> None:
+        """Puts a compacted journal in the place of the old one."""
+        self._replace(JOURNAL, content)
+        os.close(self._journal)
+        self._journal = os.open(JOURNAL, _CREATE, 0o600, dir_fd=self.fd)
+        self._journal_bytes = len(content)
+
+    # --- the whole -----------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Removes everything that this room made; for a kernel that leaves for good."""
+        for number in self.outputs():
+            self.remove_output(number)
+        for kind in (PROCESSES, SOCKETS):
+            for name in self._names_in(kind):
+                os.unlink(f"{kind}/{name}", dir_fd=self.fd)
+        for name in (PROCESSES, SOCKETS, OUTPUT):
+            os.rmdir(name, dir_fd=self.fd)
+        os.unlink(JOURNAL, dir_fd=self.fd)
+
+    # --- files ---------------------------------------------------------------------------------------------
+
+    def _names_in(self, directory: str) -> list[str]:
+        try:
+            fd = os.open(
+                directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd
+            )
+        except FileNotFoundError:
+            return []
+        try:
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
+
+    def _read(self, name: str, limit: int) -> bytes:
+        fd = os.open(name, _READ, dir_fd=self.fd)
+        try:
+            size = os.fstat(fd).st_size
+            if size > limit:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return os.read(fd, size)
+        finally:
+            os.close(fd)
+
+    def _replace(self, name: str, content: bytes) -> None:
+        new = name + ".new"
+        fd = os.open(new, _CREATE | os.O_TRUNC, 0o600, dir_fd=self.fd)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+        except OSError:
+            os.unlink(new, dir_fd=self.fd)
+            raise
+        finally:
+            os.close(fd)
+        os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
