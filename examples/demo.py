@@ -46,7 +46,9 @@ class Demo:
     def run(self, *argv, show=True):
         if show:
             print(f"$ {' '.join(argv)}", flush=True)
-        done = subprocess.run(argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
+        )
         if show:
             print(done.stdout, end="", flush=True)
         if done.returncode:
@@ -59,7 +61,12 @@ class Demo:
 
     def status(self):
         done = subprocess.run(
-            ["circusctl", "status"], env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
+            ["circusctl", "status"],
+            env=self.environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         return done.stdout if done.returncode == 0 else "starting"
 
@@ -127,7 +134,9 @@ def main():
     try:
         play(demo)
     finally:
-        subprocess.run(["circusctl", "shutdown"], env=demo.environ, cwd=folder, capture_output=True, timeout=60)
+        subprocess.run(
+            ["circusctl", "shutdown"], env=demo.environ, cwd=folder, capture_output=True, timeout=60
+        )
         shutil.rmtree(folder)
 
 

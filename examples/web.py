@@ -1,4 +1,4 @@
-"""A web server on a listening socket that somebody else opened: its descriptor number is the only argument."""
+"""A web server on a listening socket that somebody else opened; its only argument is the descriptor number."""
 
 import http.server
 import os

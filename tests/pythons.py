@@ -1,4 +1,4 @@
-"""Prints the other Pythons from 3.11 on that this machine has, one for each minor version, for `make test`."""
+"""Prints the other Pythons from 3.11 on that this machine has, one for each minor version."""
 
 import os
 import pathlib

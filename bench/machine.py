@@ -1,0 +1,86 @@
+"""What the machine says about processes: who lives, what they cost. Reads /proc, changes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a set of processes has used so far, and holds now."""
+
+    cpu_s: float
+    switches: int  # voluntary and involuntary, of all threads: the number of wake-ups
+    rss_bytes: int
+    pss_bytes: int
+    processes: int
+    threads: int
+
+    def since(self, earlier: Cost) -> tuple[float, int]:
+        return self.cpu_s - earlier.cpu_s, self.switches - earlier.switches
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _sum(pattern: str, text: str) -> int:
+    return sum(map(int, re.findall(pattern, text, re.MULTILINE)))
+
+
+def cost(pids: list[int]) -> Cost:
+    cpu_ns = switches = rss = pss = threads = 0
+    for pid in pids:
+        try:
+            tasks = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        threads += len(tasks)
+        for task in tasks:
+            cpu_ns += int((_read(f"/proc/{pid}/task/{task}/schedstat").split() or ["0"])[0])
+            switches += _sum(r"ctxt_switches:\s+(\d+)$", _read(f"/proc/{pid}/task/{task}/status"))
+        memory = _read(f"/proc/{pid}/smaps_rollup")
+        rss += _sum(r"^Rss:\s+(\d+)", memory) * 1024
+        pss += _sum(r"^Pss:\s+(\d+)", memory) * 1024
+    return Cost(cpu_ns / 1e9, switches, rss, pss, len(pids), threads)
+
+
+def is_alive(pid: int) -> bool:
+    state = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return bool(state) and state[0] not in "ZX"
+
+
+def marked(marker: str) -> list[int]:
+    """The processes, oldest first, that were started with ``marker`` in their environment or arguments."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            text = Path(f"/proc/{entry}/environ").read_bytes() + Path(f"/proc/{entry}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if marker.encode() in text and is_alive(int(entry)):
+            found.append(int(entry))
+    return sorted(found)
+
+
+def wait_for(fact: Callable[[], T], timeout_s: float, step_s: float = 0.01) -> T:
+    """The first true value of ``fact``; TimeoutError after ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := fact()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_s} s: {fact.__qualname__}")
+        time.sleep(step_s)
+    return value

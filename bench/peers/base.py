@@ -1,0 +1,100 @@
+"""What a measurement may ask of a peer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import machine, tools
+
+MARKER = "PAPA_BENCH_RUN"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A program to manage, and the file in which its output shall end."""
+
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+
+
+class Peer:
+    """One manager in one run: a folder of its own, and a mark by which all that it started is found and ended."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-", dir="/tmp"))
+        (self.folder / "done").mkdir()
+        (self.folder / "stamps").touch()
+        self.environ = {**os.environ, MARKER: str(self.folder)}
+
+    def version(self) -> str:
+        raise NotImplementedError
+
+    def start(self, works: list[Work]) -> None:
+        """Manage ``works``; returns when the manager was told, not when they run."""
+        raise NotImplementedError
+
+    def status_command(self) -> list[str]:
+        """The command with which a person asks how things are."""
+        raise NotImplementedError
+
+    def works(self, count: int, *words: str) -> list[Work]:
+        worker = str(tools.worker())
+        return [
+            Work(
+                f"w{number:03d}",
+                (worker, words[0], str(self.folder), f"w{number:03d}", *words[1:]),
+                self.folder / f"w{number:03d}.log",
+            )
+            for number in range(count)
+        ]
+
+    def started(self) -> int:
+        """How many workers have come up."""
+        return len((self.folder / "stamps").read_text().splitlines())
+
+    def managers(self) -> list[int]:
+        """Everything that the peer itself needs: all marked processes but the workers."""
+        worker = str(tools.worker())
+        return [pid for pid in machine.marked(str(self.folder)) if not _runs(pid, worker)]
+
+    def launch(self, *argv: str) -> None:
+        with (self.folder / "manager.out").open("ab") as out:
+            subprocess.Popen(
+                argv, env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+
+    def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
+        )
+
+    def close(self) -> None:
+        """End all that was started here, by pid, and remove the folder."""
+        for _ in range(50):
+            pids = machine.marked(str(self.folder))
+            if not pids:
+                break
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.05)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _runs(pid: int, program: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == program.encode()
+    except OSError:
+        return False
