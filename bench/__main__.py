@@ -1,7 +1,7 @@
 """The driver: `python -m bench MEASUREMENT [--peers A,B] [--repeat N] [options]`.
 
-Peers are interleaved: every repetition goes through all of them, so that what else the machine does hits all alike.
-Each result is a JSON row on standard output, and in bench/results.jsonl; medians come last.
+Peers are interleaved: every repetition goes through all of them, so that what else the machine does hits all
+alike. Each result is a JSON row on standard output, and in bench/results.jsonl; medians come last.
 """
 
 from __future__ import annotations

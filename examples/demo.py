@@ -1,6 +1,6 @@
 """What `make demo` runs: starts examples/hello.ini, restarts circusd under it twice, and counts.
 
-Everything lives in a runtime root of its own that is removed at the end, so that it disturbs no other circusd.
+Everything lives in a runtime root of its own that is removed at the end: no other circusd is disturbed.
 """
 
 import collections

@@ -1,7 +1,7 @@
 """Prints a numbered line fifty times a second: `NAME PID NUMBER`.
 
-With TICKER_TRUTH set to a directory it also keeps there, in NAME.PID, how many lines it has written, so that a
-demo or a test can count what arrived.
+With TICKER_TRUTH set to a directory it also keeps there, in NAME.PID, how many lines it has written, so that
+a demo or a test can count what arrived.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A web server on a listening socket that somebody else opened; its only argument is the descriptor number."""
+"""A web server on a listening socket that somebody else opened; its argument is the descriptor's number."""
 
 import http.server
 import os

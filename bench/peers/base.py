@@ -26,7 +26,7 @@ class Work:
 
 
 class Peer:
-    """One manager in one run: a folder of its own, and a mark by which all that it started is found and ended."""
+    """One manager in one run: a folder of its own, and a mark by which all that it started is found."""
 
     name = ""
 

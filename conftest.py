@@ -1,0 +1,74 @@
+"""What all tests share: programs that may be missing, and nothing left behind.
+
+A test marked ``needs("nginx")`` is skipped by name where that program is missing. Under PAPA_TEST_NO_SKIP=1, as in
+the gate, every skip is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NO_SKIP = os.environ.get("PAPA_TEST_NO_SKIP") == "1"
+
+#: How long what a test started may need to go after the test let go of it.
+LEAVE_S = 10.0
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for program in marker.args:
+            if shutil.which(program) is None:
+                pytest.skip(f"needs the program {program}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
+    report = yield
+    if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: skipped, and here a skip is a failure: {report.longrepr}"
+    return report
+
+
+@pytest.fixture
+def runtime_root(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A private runtime root; at the end no process may run with it, and none does."""
+    root = tmp_path_factory.mktemp("run")
+    monkeypatch.setenv("PAPA_RUNTIME_DIR", str(root))
+    yield root
+    left = _wait_until_gone(root)
+    for pid in left:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    assert not left, f"processes were left behind: {left}"
+
+
+def processes_with(root: Path) -> dict[int, str]:
+    """pid -> command of the processes whose environment has ``root`` as their runtime root."""
+    mark = f"PAPA_RUNTIME_DIR={root}\0".encode()
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            if mark in Path(f"/proc/{entry}/environ").read_bytes():
+                found[int(entry)] = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
+def _wait_until_gone(root: Path) -> dict[int, str]:
+    deadline = time.monotonic() + LEAVE_S
+    while (left := processes_with(root)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
