@@ -3,13 +3,11 @@
 Everything lives in a runtime root of its own that is removed at the end: no other circusd is disturbed.
 """
 
-import collections
 import os
 import pathlib
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -17,10 +15,11 @@ import threading
 import time
 import urllib.request
 
+import tally
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = pathlib.Path(sys.executable).parent
 CONFIG = "examples/hello.ini"
-LINE = re.compile(r"\| (?P<name>ticker-\d+) (?P<pid>\d+) (?P<number>\d+)$")
 
 
 def say(text):
@@ -84,21 +83,6 @@ class Demo:
 
     def port(self):
         return int(re.search(r":(\d+)\s*$", self.run("circusctl", "listsockets", show=False)).group(1))
-
-    def written(self):
-        counts = {}
-        for path in self.truth.iterdir():
-            name, _, pid = path.name.partition(".")
-            counts[name, int(pid)] = struct.unpack("<Q", path.read_bytes())[0]
-        return counts
-
-    def logged(self):
-        counts = collections.defaultdict(collections.Counter)
-        for path in sorted(self.folder.glob("hello-ticker.log*")):
-            for line in path.read_text().splitlines():
-                if found := LINE.search(line):
-                    counts[found["name"], int(found["pid"])][int(found["number"])] += 1
-        return counts
 
 
 class Visitor(threading.Thread):
@@ -172,18 +156,18 @@ def play(demo):
     demo.run("circusctl", "shutdown", show=False)
 
     say("What the processes noticed of it")
-    written, logged = demo.written(), demo.logged()
+    tallies = tally.compare(demo.truth, tally.rotated(demo.folder / "hello-ticker.log"))
     print(f"{'process':<10} {'pid before':>10} {'pid after':>10} {'written':>8} {'lost':>6} {'doubled':>8}")
     trouble = visitor.failed
     for name in before:
         row = f"{name:<10} {before[name]:>10} {after.get(name, '-'):>10}"
         trouble += before[name] != after.get(name)
-        lines = sum(count for (who, _), count in written.items() if who == name)
-        if name.startswith("ticker"):
-            seen = [numbers for (who, _), numbers in logged.items() if who == name]
-            lost = lines - sum(len(numbers) for numbers in seen)
-            doubled = sum(sum(numbers.values()) - len(numbers) for numbers in seen)
-            trouble += abs(lost) + doubled
+        found = [each for (who, _), each in tallies.items() if who == name]
+        if found:
+            lines, lost, doubled = (
+                sum(getattr(each, what) for each in found) for what in ("written", "lost", "doubled")
+            )
+            trouble += lost + doubled
             print(f"{row} {lines:>8} {lost:>6} {doubled:>8}")
         else:
             print(f"{row} {'-':>8} {'-':>6} {'-':>8}")
