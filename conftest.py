@@ -1,7 +1,7 @@
 """What all tests share: programs that may be missing, and nothing left behind.
 
-A test marked ``needs("nginx")`` is skipped by name where that program is missing. Under PAPA_TEST_NO_SKIP=1, as in
-the gate, every skip is a failure.
+A test marked ``needs("nginx")`` is skipped by name where that program is missing. Under PAPA_TEST_NO_SKIP=1,
+as in the gate, every skip is a failure.
 """
 
 from __future__ import annotations

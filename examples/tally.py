@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import pathlib
 import re
 import struct
@@ -59,6 +60,6 @@ def compare(truth, files):
             written=count,
             lost=count - len(distinct & set(range(1, count + 1))),
             doubled=len(numbers) - len(distinct),
-            disordered=sum(a > b for a, b in zip(numbers, numbers[1:], strict=False)),
+            disordered=sum(a > b for a, b in itertools.pairwise(numbers)),
         )
     return tallies

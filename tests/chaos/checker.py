@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from conftest import processes_with
+
 from tests.chaos.world import COUNT, ROOT, WATCHERS, World
 
 sys.path.insert(0, str(ROOT / "examples"))
-import tally  # noqa: E402
+import tally
 
 
 def check_living(world: World, before: dict[str, set[int]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Real daemons, real writers, and hands to hurt them with. Everything lives in one folder and ends with it."""
+"""Real daemons, real writers, and hands to hurt them with. All lives in one folder and ends with it."""
 
 from __future__ import annotations
 
