@@ -1,8 +1,8 @@
 """What a configuration is once it was read: frozen values, and the findings about it.
 
-The idea: the other rooms never see text of an INI file. Legacy names of options end in ``options`` and ``build``;
-from here on units are in the names (``graceful_timeout_s``), signals are numbers, and everything that the file left
-out has its default. Reading, expanding and checking do not belong here.
+The idea: the other rooms never see text of an INI file. Legacy names of options end in ``options`` and
+``build``; from here on units are in the names (``graceful_timeout_s``), signals are numbers, and everything
+that the file left out has its default. Reading, expanding and checking do not belong here.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class ConfigInvalid(CircusError):
 class StreamConfig:
     """Where one output of a watcher's processes goes.
 
-    ``class_name`` is ``FileStream``, ``StdoutStream`` or the dotted path of a class; ``options`` are the keys as
-    written (without ``class``), for classes that take more than the typed ones.
+    ``class_name`` is ``FileStream``, ``StdoutStream`` or the dotted path of a class; ``options`` are the
+    keys as written (without ``class``), for classes that take more than the typed ones.
     """
 
     class_name: str
@@ -73,10 +73,10 @@ class HookConfig:
 class WatcherConfig:
     """One ``[watcher:NAME]``.
 
-    ``env`` is what the file gives the processes, expanded. ``digest`` is the hash of the options as written, after
-    expansion of the variables that the file names, of those options that need a restart: nothing of the
-    environment that circusd inherited, no default, and no option that can be changed live goes into it.
-    ``written`` are the options as written, expanded; never log its values.
+    ``env`` is what the file gives the processes, expanded. ``digest`` is the hash of the options as
+    written, after expansion of the variables that the file names, of those options that need a restart:
+    nothing of the environment that circusd inherited, no default, and no option that can be changed live
+    goes into it. ``written`` are the options as written, expanded; never log its values.
     """
 
     name: str

@@ -1,0 +1,363 @@
+"""From sections of text to typed values: what each kind of section means.
+
+The idea: a fault costs one finding and the option its value, never the rest of the reading. What needs the
+machine (does the program exist?) is asked in ``validate``.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from circus.config import expand, options, values
+from circus.config.model import CircusConfig, Finding, HookConfig, SocketConfig, StreamConfig, WatcherConfig
+from circus.config.read import Document, Section
+from circus.config.sheet import Sheet
+from circus.supervise.states import FlappingPolicy
+
+#: The command endpoint of an ancestor that was not configured: its circusd has no name of its own.
+ANCESTORS_ENDPOINT = "tcp://127.0.0.1:5555"
+
+_CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*([.:])[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_PREFIXES = ("hooks.", "stdout_stream.", "stderr_stream.", "flapping.", "rlimit_")
+_KINDS = ("watcher:", "socket:", "plugin:", "env:", "circus", "env")
+_FLAPPING_PLUGIN = "circus.plugins.flapping.Flapping"
+
+
+@dataclass(slots=True)
+class Draft:
+    """A configuration that was built but not yet checked, with the sections that its findings point to."""
+
+    config: CircusConfig
+    watchers: list[tuple[WatcherConfig, Section]] = field(default_factory=list)
+    sockets: list[tuple[SocketConfig, Section]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Environment:
+    """The variables of one set of ``[env]`` sections: as the file writes them, and as a process gets them."""
+
+    names: expand.Names
+    written: Mapping[str, str]
+    expanded: Mapping[str, str]
+
+
+class Builder:
+    """Builds one document. ``environ`` is circusd's own environment."""
+
+    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+        self.document = document
+        self.environ = environ
+        self.findings = list(document.findings)
+        self.names = expand.file_names(document.texts("env"), environ)
+        self._patterns: list[tuple[list[str], Section]] = []
+        self._environments: dict[tuple[str, ...], _Environment] = {}
+        self._flapping: FlappingPolicy | None = None
+        self._flapping_defaults: dict[str, Any] = {}
+
+    def build(self) -> Draft:
+        circus = self._circus()
+        kinds: dict[str, list[tuple[str, Section]]] = {"watcher": [], "socket": [], "plugin": [], "env": []}
+        for section in self.document.sections.values():
+            kind, colon, name = section.name.partition(":")
+            if section.name in ("circus", "env"):
+                continue
+            if not colon or kind not in kinds:
+                self._unknown_section(section)
+            elif not name.strip():
+                self._tell(section, f"[{section.name}] has no name", f"write [{kind}:NAME]")
+            elif not section.entries:
+                self._tell(
+                    section, f"[{section.name}] is empty and is left out", "give it options", "warning"
+                )
+            else:
+                kinds[kind].append((name.strip(), section))
+        self._unknown_references(["env", *(section.name for _, section in kinds["env"])])
+        self._patterns = [
+            ([pattern.strip() for pattern in name.split(",")], section) for name, section in kinds["env"]
+        ]
+        for name, section in kinds["plugin"]:
+            self._plugin(name, section)
+        sockets = [(self._socket(name, section, circus), section) for name, section in kinds["socket"]]
+        watchers = [(self._watcher(name, section, circus), section) for name, section in kinds["watcher"]]
+        self._unused_patterns([config.name for config, _ in watchers])
+        sockets = self._promoted(watchers, sockets)
+        circus = replace(
+            circus,
+            watchers=tuple(config for config, _ in watchers),
+            sockets=tuple(config for config, _ in sockets),
+        )
+        return Draft(circus, watchers, sockets, self.findings)
+
+    def _tell(self, section: Section, what: str, hint: str, severity: str = "error") -> None:
+        self.findings.append(Finding(section.file, section.line, what, hint, severity))
+
+    def _unknown_section(self, section: Section) -> None:
+        near = options.nearest(section.name.partition(":")[0], [kind.rstrip(":") for kind in _KINDS])
+        hint = (
+            f"did you mean [{near}...]?" if near else "sections are circus, env, and watcher:, socket:, ..."
+        )
+        self._tell(section, f"unknown section [{section.name}]", hint, "warning")
+
+    def _sheet(self, section: Section, title: str, names: expand.Names) -> Sheet:
+        return Sheet(
+            section, title=title, names=names, defaults=self.document.defaults, findings=self.findings
+        )
+
+    # [circus] and plugins ---------------------------------------------------------------------------------
+
+    def _circus(self) -> CircusConfig:
+        section = self.document.sections.get("circus") or Section("circus", self.document.path, 0)
+        sheet = self._sheet(section, "[circus]", self.names)
+        taken = sheet.take(options.CIRCUS)
+        sheet.tell_unknown(options.CIRCUS, options.CIRCUS.__contains__, is_free=False)
+        for key in ("include", "include_dir"):
+            taken.pop(key, None)
+        for key in ("endpoint", "pubsub_endpoint", "stats_endpoint"):
+            if sheet.texts.get(key):
+                taken[key] = sheet.texts[key]
+        taken.setdefault("name", name_of_endpoint(sheet.texts.get("endpoint", "")))
+        env = self._environment(()).expanded
+        return CircusConfig(path=self.document.path, env=env, **taken)
+
+    def _plugin(self, name: str, section: Section) -> None:
+        sheet = self._sheet(section, f"[plugin:{name}]", self.names)
+        use = sheet.texts.get("use", _FLAPPING_PLUGIN if name == "flapping" else "")
+        if not use:
+            sheet.error("use", "use is missing", "name the class of the plugin: use = package.module.Class")
+        elif use != _FLAPPING_PLUGIN:
+            sheet.warn("use", f"plugin {use} is not run", "flapping is the only plugin that is built in")
+        else:
+            taken = sheet.take(options.FLAPPING)
+            sheet.tell_unknown(
+                options.FLAPPING,
+                lambda key: key in options.FLAPPING or key in options.WATCHER or key == "use",
+                is_free=True,
+            )
+            self._flapping_defaults = {"active": True, **taken}
+
+    def _flapping_of(self, sheet: Sheet) -> FlappingPolicy | None:
+        """The watcher's own options over those of the plugin; its own alone are enough to have one."""
+        own = sheet.take(options.FLAPPING, "flapping.")
+        merged = {"active": bool(own), **self._flapping_defaults, **own}
+        is_active = merged.pop("active")
+        if not own and self._flapping_defaults:
+            self._flapping = self._flapping or FlappingPolicy(**merged)
+            return self._flapping if is_active else None
+        return FlappingPolicy(**merged) if is_active else None
+
+    # Environments -----------------------------------------------------------------------------------------
+
+    def _environment(self, sections: tuple[str, ...]) -> _Environment:
+        """The variables of ``[env]`` and, over it, of these ``[env:...]`` sections; the same ones are
+        shared.
+        """
+        known = self._environments.get(sections)
+        if known is None:
+            written = dict(self.names.own)
+            for name in sections:
+                texts = self.document.texts(name)
+                written.update((key, expand.expand_env(text, self.names)) for key, text in texts.items())
+            expanded = {key: expand.expand_shell(text, self.environ) for key, text in written.items()}
+            names = expand.Names(written, self.names.below)
+            known = self._environments[sections] = _Environment(names, written, expanded)
+        return known
+
+    def _unknown_references(self, names: list[str]) -> None:
+        for name in names:
+            section = self.document.sections.get(name)
+            for key, entry in section.entries.items() if section else ():
+                for variable in expand.variables_in(expand.expand_env(entry.value, self.names)):
+                    what = f"[{name}]: {key} refers to circus.{variable}, which is not known"
+                    hint = (
+                        "circus.env.NAME is known here, for the names in [env] and in circusd's environment"
+                    )
+                    self.findings.append(Finding(entry.file, entry.line, what, hint, "warning"))
+
+    def _environment_of(self, name: str) -> _Environment:
+        matching = tuple(
+            section.name
+            for patterns, section in self._patterns
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        )
+        return self._environment(matching)
+
+    def _unused_patterns(self, names: list[str]) -> None:
+        for patterns, section in self._patterns:
+            for pattern in patterns:
+                if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+                    hint = "patterns are compared with the names of watchers, and letter case counts"
+                    self._tell(section, f"[{section.name}]: no watcher is named {pattern}", hint, "warning")
+
+    # Watchers ---------------------------------------------------------------------------------------------
+
+    def _watcher(self, name: str, section: Section, circus: CircusConfig) -> WatcherConfig:
+        environment = self._environment_of(name)
+        sheet = self._sheet(section, name, environment.names)
+        taken = sheet.take(options.WATCHER)
+        unknown = sheet.tell_unknown(
+            options.watcher_names(),
+            lambda key: key in options.WATCHER or key.startswith(_PREFIXES),
+            is_free=True,
+        )
+        rlimits = {
+            key[len("rlimit_") :].lower(): sheet.parse(key, "limit")
+            for key in sheet.texts
+            if key.startswith("rlimit_")
+        }
+        restarting = {
+            option.name: taken[option.attribute]
+            for option in options.WATCHER.values()
+            if option.change == "restart" and option.attribute in taken
+        }
+        taken.setdefault("use_papa", circus.use_papa)
+        taken.setdefault("cmd", "")
+        return WatcherConfig(
+            name=name,
+            **taken,
+            env=environment.expanded,
+            rlimits=rlimits,
+            stdout_stream=self._stream(sheet, "stdout_stream"),
+            stderr_stream=self._stream(sheet, "stderr_stream"),
+            hooks=self._hooks(sheet),
+            flapping=self._flapping_of(sheet),
+            extra={key: sheet.texts[key] for key in unknown},
+            digest=digest_of({**restarting, "rlimits": rlimits, "env": environment.written}),
+            written=sheet.texts,
+            file=section.file,
+            line=section.line,
+        )
+
+    def _hooks(self, sheet: Sheet) -> dict[str, HookConfig]:
+        hooks = {}
+        for key, text in sheet.texts.items():
+            if not key.startswith("hooks."):
+                continue
+            name = key[len("hooks.") :]
+            if name not in options.HOOKS:
+                near = options.nearest(name, options.HOOKS)
+                hint = f"did you mean hooks.{near}?" if near else f"hooks are {', '.join(options.HOOKS)}"
+                sheet.warn(key, f"unknown hook {name}, which nothing will call", hint)
+            path, comma, flag = (part.strip() for part in text.partition(","))
+            if not _CALLABLE.fullmatch(path):
+                sheet.error(
+                    key, f"{key} = {path!r} is not the path of a function", "write package.module.function"
+                )
+                continue
+            try:
+                ignores = values.parse_flag(flag) if comma else False
+            except ValueError:
+                sheet.error(
+                    key, f"{key}: {flag!r} is neither true nor false", "true: errors of the hook are ignored"
+                )
+                continue
+            hooks[name] = HookConfig(path, ignores)
+        return hooks
+
+    def _stream(self, sheet: Sheet, name: str) -> StreamConfig | None:
+        if name in sheet.texts:
+            sheet.error(name, f"{name} has no value of its own", f"write {name}.class, {name}.filename, ...")
+        prefix = name + "."
+        texts = {key[len(prefix) :]: text for key, text in sheet.texts.items() if key.startswith(prefix)}
+        if not texts:
+            return None
+        written = texts.pop("class", "FileStream")
+        class_name = written.removeprefix("circus.stream.").replace("circus.stream:", "")
+        stand_in, missing = options.STREAM_STAND_INS.get(class_name, ("", ""))
+        if stand_in:
+            sheet.warn(f"{prefix}class", f"{class_name} works as {stand_in}", missing)
+            class_name = stand_in
+        if class_name not in options.STREAM_CLASSES:
+            if not _CALLABLE.fullmatch(class_name) or "." not in class_name.replace(":", "."):
+                near = options.nearest(class_name, (*options.STREAM_CLASSES, *options.STREAM_STAND_INS))
+                hint = (
+                    f"did you mean {near}?"
+                    if near
+                    else "write FileStream, StdoutStream or package.module.Class"
+                )
+                sheet.error(f"{prefix}class", f"{written!r} is not a class of streams", hint)
+            return StreamConfig(class_name=class_name, options=texts)
+        for key in texts:
+            if key not in options.STREAM:
+                near = options.nearest(key, options.STREAM)
+                hint = f"did you mean {prefix}{near}?" if near else "it has no effect; remove it"
+                sheet.warn(prefix + key, f"unknown option {prefix}{key}", hint)
+        taken = sheet.take(options.STREAM, prefix)
+        taken["class_name"] = class_name
+        if class_name == "FileStream" and not taken.get("filename"):
+            place = f"{prefix}class"
+            sheet.error(
+                place, f"{name} is a FileStream without a file", f"write {prefix}filename = /path/of/the.log"
+            )
+        return StreamConfig(options=texts, **taken)
+
+    # Sockets ----------------------------------------------------------------------------------------------
+
+    def _socket(self, name: str, section: Section, circus: CircusConfig) -> SocketConfig:
+        sheet = self._sheet(section, f"socket {name}", self.names)
+        taken = sheet.take(options.SOCKET)
+        sheet.tell_unknown(options.SOCKET, options.SOCKET.__contains__, is_free=False)
+        restarting = {
+            option.name: taken[option.attribute]
+            for option in options.SOCKET.values()
+            if option.change == "restart" and option.attribute in taken
+        }
+        if "path" in taken:
+            taken["path"] = os.path.abspath(taken["path"])
+            taken["family"] = "unix"
+        elif taken.get("family") == "unix":
+            sheet.error("family", "a Unix socket needs a path", "write path = /path/of/the.sock")
+        if taken.get("so_reuseport"):
+            sheet.warn("so_reuseport", "so_reuseport has only half its effect",
+                       "SO_REUSEPORT is set, but all processes share one listener")  # fmt: skip
+        taken.setdefault("use_papa", circus.use_papa)
+        return SocketConfig(
+            name=name.lower(), **taken, digest=digest_of(restarting), file=section.file, line=section.line
+        )
+
+    def _promoted(
+        self, watchers: list[tuple[WatcherConfig, Section]], sockets: list[tuple[SocketConfig, Section]]
+    ) -> list[tuple[SocketConfig, Section]]:
+        """A socket that a lasting watcher uses must last as long: a restart would find it closed."""
+        known = [config.name for config, _ in sockets]
+        users: dict[str, str] = {}
+        for config, _ in watchers:
+            if config.use_papa:
+                for name in expand.sockets_used(config, known):
+                    users.setdefault(name, config.name)
+        promoted = []
+        for each, section in sockets:
+            if not each.use_papa and each.name in users:
+                each = replace(each, use_papa=True)
+                file, line = section.place("use_papa")
+                reason = f"because watcher {users[each.name]} outlives a quit"
+                what = f"socket {each.name}: use_papa is taken as true, {reason}"
+                self.findings.append(Finding(file, line, what, "write use_papa = true here, too", "warning"))
+            promoted.append((each, section))
+        return promoted
+
+
+def name_of_endpoint(endpoint: str) -> str:
+    """The name of a circusd that has an endpoint of its own: ``tcp://127.0.0.1:5560`` is
+    tcp-127.0.0.1-5560.
+    """
+    if not endpoint or endpoint == ANCESTORS_ENDPOINT:
+        return "default"
+    name = re.sub(r"[^A-Za-z0-9._]+", "-", endpoint).strip("-._")
+    if len(name) > values.MAX_NAME:
+        name = f"{name[: values.MAX_NAME - 9]}-{hashlib.sha256(endpoint.encode()).hexdigest()[:8]}"
+    return name or "default"
+
+
+def digest_of(written: Mapping[str, Any]) -> str:
+    """A hash that is the same for the same options, whatever their order and spelling of types."""
+    present = {key: value for key, value in written.items() if value != {}}
+    text = json.dumps(present, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,165 @@
+"""What an edit changes: two configurations in, one plan out. Pure; nothing is touched while it is decided.
+
+A watcher needs new processes when its digest differs or when a socket that it uses is made anew; any other
+change is applied live. A plan can be printed. Reasons name options, and values only of those that hold a
+number, a flag or a signal: a command or an environment may hold a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from circus.config import expand, options
+from circus.config.model import CircusConfig, SocketConfig, WatcherConfig
+from circus.config.options import Option
+
+#: What says where a thing was read, not what it is; ``written`` and ``digest`` are compared by themselves.
+_PLACES = frozenset(("file", "line", "written", "digest"))
+_SHOWN_TYPES = (bool, int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherChange:
+    new: WatcherConfig
+    restart: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SocketChange:
+    """``reopen``: the socket must be closed and made anew."""
+
+    new: SocketConfig
+    reopen: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CircusChange:
+    """An option of ``[circus]``; ``restart``: only a restart of circusd obeys it."""
+
+    option: str
+    restart: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigPlan:
+    """What is to be done to get from one configuration to another; watchers in the order of the new file."""
+
+    keep: tuple[str, ...] = ()
+    add: tuple[WatcherConfig, ...] = ()
+    remove: tuple[str, ...] = ()
+    change: tuple[WatcherChange, ...] = ()
+    sockets_add: tuple[SocketConfig, ...] = ()
+    sockets_remove: tuple[str, ...] = ()
+    sockets_change: tuple[SocketChange, ...] = ()
+    circus_changes: tuple[CircusChange, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return self == ConfigPlan(keep=self.keep)
+
+    def __str__(self) -> str:
+        lines = []
+        for circus in self.circus_changes:
+            when = " (needs a restart of circusd)" if circus.restart else ""
+            lines.append(f"[circus] {circus.reason}{when}")
+        lines += [f"socket {each.name}: is opened" for each in self.sockets_add]
+        for socket in self.sockets_change:
+            how = "is opened anew" if socket.reopen else "changes"
+            lines.append(f"socket {socket.new.name}: {how}: {', '.join(socket.reasons)}")
+        lines += [f"socket {name}: is closed" for name in self.sockets_remove]
+        lines += [f"{each.name}: is added" for each in self.add]
+        for change in self.change:
+            how = "restarts" if change.restart else "changes live"
+            lines.append(f"{change.new.name}: {how}: {', '.join(change.reasons)}")
+        lines += [f"{name}: is stopped and removed" for name in self.remove]
+        return "\n".join(lines) or "nothing changes"
+
+
+def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
+    """The plan that leads from ``old`` to ``new``."""
+    old_sockets = {each.name: each for each in old.sockets}
+    new_sockets = {each.name: each for each in new.sockets}
+    sockets_change = tuple(
+        _socket_change(old_sockets[name], each)
+        for name, each in new_sockets.items()
+        if name in old_sockets and _reasons(old_sockets[name], each, options.SOCKET)
+    )
+    moved = {each.new.name for each in sockets_change if each.reopen}
+    moved |= old_sockets.keys() ^ new_sockets.keys()
+    known = old_sockets.keys() | new_sockets.keys()
+    # Names are compared as written: a change of letter case is another watcher for people and for logs.
+    old_watchers = {each.name: each for each in old.watchers}
+    new_watchers = {each.name: each for each in new.watchers}
+    keep, change = [], []
+    for name, config in new_watchers.items():
+        before = old_watchers.get(name)
+        if before is None:
+            continue
+        reasons = _watcher_reasons(before, config)
+        reasons += [f"socket {each}" for each in expand.sockets_used(config, sorted(known)) if each in moved]
+        if reasons:
+            restart = before.digest != config.digest or any(each.startswith("socket ") for each in reasons)
+            change.append(WatcherChange(config, restart, tuple(reasons)))
+        else:
+            keep.append(name)
+    return ConfigPlan(
+        keep=tuple(keep),
+        add=tuple(each for name, each in new_watchers.items() if name not in old_watchers),
+        remove=tuple(name for name in old_watchers if name not in new_watchers),
+        change=tuple(change),
+        sockets_add=tuple(each for name, each in new_sockets.items() if name not in old_sockets),
+        sockets_remove=tuple(name for name in old_sockets if name not in new_sockets),
+        sockets_change=sockets_change,
+        circus_changes=tuple(_circus_changes(old, new)),
+    )
+
+
+def _reasons(old: object, new: object, table: Mapping[str, Option]) -> list[str]:
+    """The options whose values differ, by the names of the file."""
+    names = {option.attribute: option.name for option in table.values()}
+    found = []
+    for each in fields(new):  # type: ignore[arg-type]
+        before, after = getattr(old, each.name), getattr(new, each.name)
+        if each.name in _PLACES or before == after:
+            continue
+        found.append(_reason(names.get(each.name, each.name), before, after))
+    return found
+
+
+def _reason(name: str, before: object, after: object) -> str:
+    if isinstance(before, _SHOWN_TYPES) and isinstance(after, _SHOWN_TYPES):
+        return f"{name} {_shown(before)} -> {_shown(after)}"
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        keys = sorted({key for key, _ in before.items() ^ after.items()})
+        return f"{name} ({', '.join(keys)})"
+    return name
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _watcher_reasons(old: WatcherConfig, new: WatcherConfig) -> list[str]:
+    reasons = _reasons(old, new, options.WATCHER)
+    if not reasons and old.digest != new.digest:
+        # A default was written out, or removed: the processes need not differ, but their digest does.
+        names = {**old.written, **new.written}
+        return [f"{name} as written" for name in names if old.written.get(name) != new.written.get(name)]
+    return reasons
+
+
+def _socket_change(old: SocketConfig, new: SocketConfig) -> SocketChange:
+    return SocketChange(new, old.digest != new.digest, tuple(_reasons(old, new, options.SOCKET)))
+
+
+def _circus_changes(old: CircusConfig, new: CircusConfig) -> Iterable[CircusChange]:
+    for option in options.CIRCUS.values():
+        before, after = getattr(old, option.attribute, None), getattr(new, option.attribute, None)
+        if before != after:
+            yield CircusChange(option.name, option.change == "restart", _reason(option.name, before, after))

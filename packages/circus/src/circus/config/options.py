@@ -1,0 +1,246 @@
+"""Every option of a configuration file, once: its name, type, default, meaning, and what an edit of it needs.
+
+Reader, validator, digest, comparison and the reference page all derive from these tables. ``type`` is a key
+of ``values.PARSERS``. ``change`` says what a running watcher needs to obey an edit: ``live`` (nothing),
+``restart`` (new processes; for ``[circus]`` a restart of circusd), ``none`` (the option has no effect to
+renew). An option with ``idle`` is understood and checked, but has no effect yet; the text says so, and so
+does a warning.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    name: str
+    type: str
+    default: object
+    doc: str
+    change: str
+    field: str = ""  # of the model, where it is not the option's name
+    idle: str = ""
+
+    @property
+    def attribute(self) -> str:
+        return self.field or self.name
+
+
+def _table(*options: Option) -> dict[str, Option]:
+    return {option.name: option for option in options}
+
+
+_ZMQ = "the ancestors' endpoints are closed until the extra zmq is there; circusctl uses the control socket"
+_STATS = "statistics are answered by circusctl stats; there is no separate statistics process"
+_WEB = "there is no separate web process"
+_NEVER = "it never had an effect in a file"
+
+CIRCUS = _table(
+    Option("name", "name", None, "Name of this circusd among others of the host. Default: derived from an "
+           "endpoint that is not the ancestors' own, else `default`.", "restart"),
+    Option("control", "control", None, "Where circusctl finds circusd: `unix:///path`. Default: "
+           "`circus-NAME.sock` under the runtime root.", "restart"),
+    Option("papa_endpoint", "papa", None, "The kernel to use: a port, `tcp://127.0.0.1:PORT`, or the "
+           "absolute path of a Unix socket (`ipc:///path`, `unix:///path`). Default: the kernel of "
+           "this user.", "restart"),
+    Option("use_papa", "flag", False, "Default of `use_papa` for all watchers and sockets.", "live"),
+    Option("include", "words", (), "Further files, patterns separated by white space; `*` may stand in any "
+           "part of a path. Relative ones start at the directory of the main file.", "live"),
+    Option("include_dir", "words", (), "Directories; every `*.ini` in each is read, in order of name.",
+           "live"),
+    Option("warmup_delay", "seconds", 0.0, "Pause between the starts of two watchers.", "restart",
+           field="warmup_delay_s"),
+    Option("check_delay", "period", 5.0, "Period of the ancestors' supervision tick. Deaths are noticed at "
+           "once, so that it only matters to programs that ask for it.", "restart", field="check_delay_s"),
+    Option("pidfile", "text", None, "File that holds circusd's pid while it runs.", "restart"),
+    Option("umask", "octal", None, "umask of circusd and of the processes, octal.", "restart"),
+    Option("loglevel", "level", "info", "critical, error, warning, info or debug.", "restart"),
+    Option("logoutput", "text", "-", "`-` or `stdout`: the standard error of circusd; `syslog://HOST[:PORT]"
+           "?FACILITY`, `syslog:///PATH?FACILITY`; else a file.", "restart"),
+    Option("loggerconfig", "text", None, "File with a configuration of Python's logging (.ini, .json, "
+           ".yaml); `default`: the built-in one.", "restart"),
+    Option("endpoint", "text", None, "The ancestors' command endpoint (ZMQ).", "restart", idle=_ZMQ),
+    Option("pubsub_endpoint", "text", None, "The ancestors' event endpoint (ZMQ).", "restart", idle=_ZMQ),
+    Option("stats_endpoint", "text", None, "The ancestors' statistics endpoint (ZMQ).", "restart", idle=_ZMQ),
+    Option("endpoint_owner", "account", None, "Owner of an ipc endpoint.", "none", idle=_ZMQ),
+    Option("multicast_endpoint", "text", "", "The ancestors' discovery over UDP.", "none",
+           idle="circusd opens no port for discovery"),
+    Option("statsd", "flag", False, "Run the ancestors' statistics process.", "none", idle=_STATS),
+    Option("statsd_close_outputs", "flag", False, "Silence the statistics process.", "none", idle=_STATS),
+    Option("httpd", "flag", False, "Run the ancestors' web process.", "none", idle=_WEB),
+    Option("httpd_host", "text", "localhost", "Address of the web process.", "none", idle=_WEB),
+    Option("httpd_port", "port", 8080, "Port of the web process.", "none", idle=_WEB),
+    Option("httpd_close_outputs", "flag", False, "Silence the web process.", "none", idle=_WEB),
+    Option("debug", "flag", False, "Show what the helper processes of the ancestors print.", "none",
+           idle="there are no helper processes"),
+    Option("debug_gc", "flag", False, "Trace the garbage collector.", "none",
+           idle="circusd does not trace the garbage collector"),
+    Option("fqdn_prefix", "text", None, "Prefix of the host's name in statistics.", "none",
+           idle="names of hosts do not appear in the statistics"),
+    Option("stream_backend", "text", None, "Once: which event loop moves output.", "none", idle=_NEVER),
+    Option("ssh_server", "text", None, "Once: a tunnel for endpoints.", "none", idle=_NEVER),
+    Option("proc_name", "text", None, "Once: the title of the process.", "none", idle=_NEVER),
+    Option("prereload_fn", "text", None, "Once: a function to call before a reload.", "none", idle=_NEVER),
+)  # fmt: skip
+
+WATCHER = _table(
+    Option("cmd", "text", "", "The program and its arguments, split like a shell does. A bare name is looked "
+           "up on the PATH that the process gets (without one: /bin and /usr/bin).", "restart"),
+    Option("args", "text", "", "More arguments, split and put behind those of `cmd`.", "restart"),
+    Option("executable", "text", None, "File to run in place of the first word of `cmd`, which stays the "
+           "name that the process sees.", "restart"),
+    Option("shell", "flag", False, "Give `cmd` and `args`, as they are written, to `/bin/sh -c`.", "restart"),
+    Option("shell_args", "text", "", "More arguments for that shell ($0, $1, ...).", "restart"),
+    Option("working_dir", "text", None, "Directory in which the processes start. Default: the one in which "
+           "circusd was started.", "restart"),
+    Option("uid", "account", None, "User to run as, name or number.", "restart"),
+    Option("gid", "account", None, "Group to run as, name or number. Default with `uid`: the user's own.",
+           "restart"),
+    Option("copy_env", "flag", False, "Give the processes circusd's environment, overlaid with the [env] "
+           "sections. Without it they get those sections only.", "restart"),
+    Option("copy_path", "flag", False, "Set PYTHONPATH to circusd's own import path.", "restart"),
+    Option("virtualenv", "text", None, "Directory of a virtual environment: its `bin` becomes the first "
+           "entry of PATH, and VIRTUAL_ENV is set.", "restart"),
+    Option("virtualenv_py_ver", "text", None, "Python version of the virtual environment.", "none",
+           idle="not needed: the environment's own python finds its packages"),
+    Option("numprocesses", "processes", 1, "How many processes to run.", "live"),
+    Option("warmup_delay", "seconds", 0.0, "Pause between two spawns; fractions are allowed.", "live",
+           field="warmup_delay_s"),
+    Option("graceful_timeout", "seconds", 30.0, "How long a process may take to end before it is killed.",
+           "live", field="graceful_timeout_s"),
+    Option("max_retry", "retries", 5, "Attempts to spawn a process before the watcher gives up; -1: "
+           "for ever.", "live"),
+    Option("stop_signal", "signal", 15, "Signal that ends a process: a name with or without SIG, a number, "
+           "or `SIGRTMIN+1`.", "live"),
+    Option("stop_children", "flag", False, "Send the stop signal to the direct children, too.", "live"),
+    Option("send_hup", "flag", False, "Reload by SIGHUP in place of new processes.", "live"),
+    Option("singleton", "flag", False, "Never run more than one process.", "live"),
+    Option("priority", "integer", 0, "Higher starts first; equal ones start by name.", "live"),
+    Option("autostart", "flag", True, "Start with circusd.", "live"),
+    Option("respawn", "flag", True, "Start a process again when it ends by itself.", "live"),
+    Option("use_sockets", "flag", False, "The processes use managed sockets: those that the command names, "
+           "or all of them when it names none.", "restart"),
+    Option("use_papa", "flag", False, "The processes outlive `circusctl quit`.", "live"),
+    Option("stdin_socket", "text", None, "Managed socket to pass as standard input.", "restart"),
+    Option("close_child_stdin", "flag", True, "Standard input is /dev/null.", "restart"),
+    Option("close_child_stdout", "flag", False, "Standard output is /dev/null.", "restart"),
+    Option("close_child_stderr", "flag", False, "Standard error is /dev/null.", "restart"),
+    Option("max_age", "seconds", 0.0, "Renew processes that are older than this many seconds.", "none",
+           idle="processes are not renewed by age yet"),
+    Option("max_age_variance", "seconds", 30.0, "Random part of that age.", "none",
+           idle="processes are not renewed by age yet"),
+    Option("on_demand", "flag", False, "Start only when a connection waits on one of its sockets.", "none",
+           idle="the watcher starts with circusd, not with the first connection"),
+    Option("check_flapping", "flag", True, "Once: whether to watch for flapping.", "none",
+           idle="write flapping.active = false"),
+)  # fmt: skip
+
+#: Keys behind `stdout_stream.` and `stderr_stream.`.
+STREAM = _table(
+    Option("class", "text", "FileStream", "`FileStream`, `StdoutStream`, or the dotted path of a class.",
+           "live", field="class_name"),
+    Option("filename", "text", None, "The file of a FileStream.", "live"),
+    Option("max_bytes", "size", 0, "Rotate before the file gets larger; 0: never. k, m, g are units of 1024.",
+           "live"),
+    Option("backup_count", "count", 0, "How many rotated files to keep.", "live"),
+    Option("time_format", "text", None, "Put `TIME [PID] | ` before every line, TIME in this format of "
+           "strftime.", "live"),
+    Option("refresh_time", "text", None, "Once: how often to look for output.", "none", idle=_NEVER),
+    Option("color", "text", None, "Colour of a FancyStdoutStream.", "none",
+           idle="output is not coloured yet"),
+    Option("rotate_when", "text", None, "Unit of a TimedRotatingFileStream.", "none",
+           idle="files are not rotated by time yet"),
+    Option("rotate_interval", "count", 1, "How many of these units.", "none",
+           idle="files are not rotated by time yet"),
+    Option("utc", "flag", False, "Rotate by UTC.", "none", idle="files are not rotated by time yet"),
+)  # fmt: skip
+
+#: Keys behind `flapping.` of a watcher, and of the section [plugin:flapping].
+FLAPPING = _table(
+    Option("active", "flag", True, "Whether flapping is watched for.", "live"),
+    Option("attempts", "positive", 2, "How many ends within the window are flapping.", "live"),
+    Option("window", "seconds", 1.0, "The window.", "live", field="window_s"),
+    Option("retry_in", "seconds", 7.0, "How long a flapping watcher is paused.", "live", field="retry_in_s"),
+    Option("max_retry", "retries", 5, "After so many pauses the watcher stops; -1: never.", "live"),
+)  # fmt: skip
+
+SOCKET = _table(
+    Option("host", "text", "localhost", "Address or name to listen on.", "restart"),
+    Option("port", "port", 8080, "Port; 0: the system chooses.", "restart"),
+    Option("family", "family", "inet", "AF_INET, AF_INET6 or AF_UNIX.", "restart"),
+    Option("type", "socktype", "stream", "SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET.", "restart"),
+    Option("proto", "text", None, "Name of the protocol.", "none", idle="the type of the socket decides"),
+    Option("backlog", "positive", 2048, "How many connections may wait.", "restart"),
+    Option("path", "text", None, "Path of a Unix socket; host and port are ignored then.", "restart"),
+    Option("umask", "octal", 0o010, "umask while the path is made, octal.", "restart"),
+    Option("replace", "flag", False, "Replace a path that already exists.", "live"),
+    Option("interface", "text", None, "Network interface to bind to.", "restart"),
+    Option("so_reuseport", "flag", False, "Set SO_REUSEPORT.", "restart"),
+    Option("blocking", "flag", False, "Leave the socket blocking.", "restart"),
+    Option("use_papa", "flag", False, "The socket outlives `circusctl quit`.", "live"),
+)  # fmt: skip
+
+HOOKS = {
+    "before_start": "before the first process of the watcher; falsy: it does not start",
+    "after_start": "after the last one was spawned; falsy: the watcher stops",
+    "before_spawn": "before each process; falsy: the watcher stops",
+    "after_spawn": "after each process; falsy: that process is ended",
+    "before_stop": "before the watcher stops",
+    "after_stop": "after it stopped",
+    "before_signal": "before a signal is sent to a process; falsy: it is not sent (SIGKILL always is)",
+    "after_signal": "after a signal was sent",
+    "before_reap": "before the end of a process is taken note of",
+    "after_reap": "after the end of a process was taken note of",
+    "extended_stats": "adds to the statistics of a process",
+}
+
+STREAM_CLASSES = ("FileStream", "StdoutStream")
+
+#: The ancestors' other classes: what stands in for each until it is built, and what is missing then.
+STREAM_STAND_INS = {
+    "WatchedFileStream": ("FileStream", "the file is not opened anew when it is moved away"),
+    "TimedRotatingFileStream": ("FileStream", "the file is not rotated by time yet"),
+    "FancyStdoutStream": ("StdoutStream", "output is not coloured yet"),
+}
+
+#: Limits of a process that `rlimit_NAME` may set, as Linux and the BSDs name them.
+RLIMITS = (
+    "as", "core", "cpu", "data", "fsize", "kqueues", "memlock", "msgqueue", "nice", "nofile", "nproc", "npts",
+    "ofile", "rss", "rtprio", "rttime", "sbsize", "sigpending", "stack", "swap", "vmem",
+)  # fmt: skip
+
+#: What other managers call it: no likeness of letters leads from these to the right name.
+ALIASES = {
+    "command": "cmd",
+    "user": "uid",
+    "group": "gid",
+    "directory": "working_dir",
+    "cwd": "working_dir",
+    "autorestart": "respawn",
+    "environment": "a section [env:NAME]",
+    "env": "a section [env:NAME]",
+}
+
+#: How alike two names must be for one to be taken for a slip of the other: `gracefull_timeout` is one,
+#: `stats_base_port` is not.
+LIKENESS = 0.78
+
+
+def watcher_names() -> tuple[str, ...]:
+    """Every name that an option of a watcher may have, with the known prefixes."""
+    return (
+        *WATCHER,
+        *(f"{stream}.{key}" for stream in ("stdout_stream", "stderr_stream") for key in STREAM),
+        *(f"hooks.{name}" for name in HOOKS),
+        *(f"flapping.{key}" for key in FLAPPING),
+        *(f"rlimit_{name}" for name in RLIMITS),
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` is probably a slip of, if there is one."""
+    matches = difflib.get_close_matches(name.lower(), tuple(known), n=1, cutoff=LIKENESS)
+    return matches[0] if matches else None

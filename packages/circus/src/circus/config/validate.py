@@ -1,0 +1,228 @@
+"""What is wrong with a configuration beyond its text: all problems at once.
+
+Two kinds of questions: those that several options or sections answer together (two watchers of one name, a
+socket that nobody defines), and those that the machine answers (is there such a program, user, directory?).
+The machine is asked through ``Host`` only, so that everything here can be tried without one.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import resource
+from collections.abc import Iterator, Mapping
+
+from circus.config import expand, options
+from circus.config.build import Draft
+from circus.config.model import Finding, SocketConfig, StreamConfig, WatcherConfig
+from circus.config.read import Section
+from circus.errors import CircusError
+
+#: Names are part of names in the kernel and of lines in logs.
+MAX_NAME = 128
+
+
+class Host:
+    """The facts of this machine that a configuration depends on; each is asked for once."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, str], bool] = {}
+
+    def _ask(self, question: str, subject: str) -> bool:
+        key = (question, subject)
+        answer = self._answers.get(key)
+        if answer is None:
+            answer = self._answers[key] = self._answer(question, subject)
+        return answer
+
+    def _answer(self, question: str, subject: str) -> bool:
+        if question == "directory":
+            return os.path.isdir(subject)
+        if question == "program":
+            return os.path.isfile(subject) and os.access(subject, os.X_OK)
+        if subject.isdecimal():
+            # The system has no name for most numbers, and needs none.
+            return int(subject) < (1 << 32) - 1
+        try:
+            if question == "user":
+                pwd.getpwnam(subject)
+            else:
+                grp.getgrnam(subject)
+        except KeyError:
+            return False
+        return True
+
+    def is_directory(self, path: str) -> bool:
+        return self._ask("directory", path)
+
+    def is_program(self, path: str) -> bool:
+        return self._ask("program", path)
+
+    def has_user(self, name: str) -> bool:
+        return self._ask("user", name)
+
+    def has_group(self, name: str) -> bool:
+        return self._ask("group", name)
+
+    def has_limit(self, name: str) -> bool:
+        return hasattr(resource, f"RLIMIT_{name.upper()}")
+
+
+def validate(draft: Draft, environ: Mapping[str, str], host: Host) -> list[Finding]:
+    """Every problem of ``draft`` that its building did not find. ``environ`` is circusd's own environment."""
+    sockets = {config.name: f"socket.{number}" for number, (config, _) in enumerate(draft.sockets)}
+    findings: list[Finding] = []
+    findings += _check_names("watcher", [(config.name, section) for config, section in draft.watchers])
+    findings += _check_names("socket", [(config.name, section) for config, section in draft.sockets])
+    for config, section in draft.watchers:
+        findings += _Check(config, section, environ, host, sockets).findings()
+    for socket, section in draft.sockets:
+        findings += _check_socket(socket, section, host)
+    if not draft.watchers and not any(each.severity == "error" for each in (*draft.findings, *findings)):
+        hint = "write a section [watcher:NAME] with cmd = PROGRAM"
+        findings.append(Finding(draft.config.path, 0, "there is no watcher in this file", hint, "warning"))
+    return findings
+
+
+def _check_names(kind: str, named: list[tuple[str, Section]]) -> Iterator[Finding]:
+    """Names are looked up without regard to letter case, so that they must differ in more."""
+    first: dict[str, tuple[str, Section]] = {}
+    for name, section in named:
+        place = section.place()
+        other, earlier = first.setdefault(name.lower(), (name, section))
+        if earlier is not section:
+            where = "{}:{}".format(*earlier.place())
+            hint = f"the other one is {other} in {where}; letter case does not count: rename one"
+            yield Finding(*place, f"two {kind}s are named {name}", hint)
+        if len(name) > MAX_NAME or not name.isprintable() or "/" in name:
+            hint = f"write at most {MAX_NAME} printable characters, and no /"
+            yield Finding(*place, f"{name[:MAX_NAME]!r} cannot be the name of a {kind}", hint)
+        elif kind == "socket" and not all(letter.isalnum() or letter in "_.-" for letter in name):
+            hint = "write letters, digits, dots and dashes, so that $(circus.sockets.NAME) can refer to it"
+            yield Finding(*place, f"{name!r} cannot be the name of a socket", hint)
+
+
+def _check_socket(config: SocketConfig, section: Section, host: Host) -> Iterator[Finding]:
+    if config.path is not None:
+        directory = os.path.dirname(config.path)
+        if not host.is_directory(directory):
+            what = f"socket {config.name}: the directory {directory} does not exist"
+            yield Finding(*section.place("path"), what, "make it, or correct path")
+
+
+class _Check:
+    """One watcher, checked."""
+
+    def __init__(
+        self,
+        config: WatcherConfig,
+        section: Section,
+        environ: Mapping[str, str],
+        host: Host,
+        sockets: Mapping[str, str],
+    ) -> None:
+        self.config = config
+        self.section = section
+        self.host = host
+        self.sockets = sockets
+        self.env = expand.child_environment(config, environ)
+
+    def _error(self, key: str, what: str, hint: str) -> Finding:
+        return Finding(*self.section.place(key), f"{self.config.name}: {what}", hint)
+
+    def _warning(self, key: str, what: str, hint: str) -> Finding:
+        return Finding(*self.section.place(key), f"{self.config.name}: {what}", hint, "warning")
+
+    def findings(self) -> Iterator[Finding]:
+        config, host = self.config, self.host
+        if config.singleton and config.numprocesses > 1:
+            what = f"a singleton cannot have {config.numprocesses} processes"
+            yield self._error("numprocesses", what, "write numprocesses = 1, or remove singleton")
+        elif config.numprocesses == 0:
+            yield self._warning("numprocesses", "no process will run", "write 1 or more")
+        if config.uid is not None and not host.has_user(config.uid):
+            yield self._error(
+                "uid", f"there is no user {config.uid}", "write the name of a user, or a number"
+            )
+        if config.gid is not None and not host.has_group(config.gid):
+            yield self._error(
+                "gid", f"there is no group {config.gid}", "write the name of a group, or a number"
+            )
+        for name in config.rlimits:
+            if not host.has_limit(name):
+                near = options.nearest(name, options.RLIMITS)
+                hint = f"did you mean rlimit_{near}?" if near else "rlimit_nofile and rlimit_core are two"
+                key = next(key for key in config.written if key.lower() == f"rlimit_{name}")
+                yield self._error(key, f"there is no limit {key}", hint)
+        if config.shell_args and not config.shell:
+            yield self._warning("shell_args", "shell_args has no effect", "write shell = true, or remove it")
+        if config.virtualenv and not host.is_directory(config.virtualenv):
+            what = f"virtual environment {config.virtualenv} does not exist"
+            yield self._error("virtualenv", what, "make it, or correct the path")
+        if config.working_dir is not None and not host.is_directory(config.working_dir):
+            what = f"working directory {config.working_dir} does not exist"
+            yield self._error("working_dir", what, "make it, or correct working_dir")
+        yield from self._check_sockets()
+        for name, stream in (
+            ("stdout_stream", config.stdout_stream),
+            ("stderr_stream", config.stderr_stream),
+        ):
+            if stream is not None:
+                yield from self._check_stream(name, stream)
+        yield from self._check_command()
+
+    def _check_sockets(self) -> Iterator[Finding]:
+        for name in expand.socket_references(self.config):
+            if name in self.sockets:
+                continue
+            key = "stdin_socket"
+            if name != (self.config.stdin_socket or "").lower():
+                in_cmd = f"sockets.{name}" in self.config.cmd.lower()
+                key = "cmd" if in_cmd else "args"
+            near = options.nearest(name, self.sockets)
+            hint = f"did you mean {near}?" if near else f"write a section [socket:{name}]"
+            yield self._error(key, f"{key} refers to socket {name}, which is not defined", hint)
+
+    def _check_stream(self, name: str, stream: StreamConfig) -> Iterator[Finding]:
+        directory = os.path.dirname(stream.filename or "")
+        if directory and not self.host.is_directory(directory):
+            what = f"the directory {directory} of {name}.filename does not exist"
+            yield self._warning(f"{name}.filename", what, "make it; output waits until then")
+
+    def _check_command(self) -> Iterator[Finding]:
+        """Whether the program can be found, the way that a process would find it."""
+        config = self.config
+        if not config.cmd.strip():
+            yield self._error("cmd", "cmd is missing", "write cmd = PROGRAM ARGUMENTS")
+            return
+        try:
+            words = expand.expand_command(config, wid=1, env=self.env, sockets=self.sockets)
+        except CircusError as error:
+            what = error.message.removeprefix(f"{config.name}: ")
+            yield self._error(what.partition(" ")[0], what, error.hint)
+            return
+        for name in dict.fromkeys(name for word in words for name in expand.variables_in(word)):
+            if not name.lower().startswith("sockets."):
+                hint = "define it in [env], or correct the name"
+                yield self._warning("cmd", f"the command refers to circus.{name}, which is not known", hint)
+        if config.shell:
+            return
+        key, program = ("executable", config.executable) if config.executable else ("cmd", words[0])
+        if expand.variables_in(program):
+            return
+        if "/" in program:
+            if not self.host.is_program(os.path.join(config.working_dir or "", program)):
+                yield self._error(
+                    key, f"program {program} does not exist or is not executable", "correct the path"
+                )
+            return
+        path = self.env.get("PATH") or expand.DEFAULT_PATH
+        if not any(
+            self.host.is_program(os.path.join(config.working_dir or "", entry, program))
+            for entry in path.split(os.pathsep)
+        ):
+            hint = "write its full path, or set PATH in [env]"
+            if not config.copy_env and "PATH" not in config.env:
+                hint = "write its full path, set PATH in [env], or copy_env = true"
+            yield self._error(key, f"program {program} is not on the PATH {path}", hint)

@@ -1,0 +1,230 @@
+"""From the text of an option to its value: one parser for each type. Pure.
+
+A parser raises ``ValueError`` with the end of a sentence that begins with the option and its text, as in
+``warmup_delay = 'soon'`` *is not a number of seconds*; the hint says what may be written.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+
+#: More processes than this in one watcher is a slip of the keyboard, not a wish.
+MAX_PROCESSES = 10_000
+#: A year: no delay is longer, and timers stay far from the limits of the system.
+MAX_SECONDS = 366 * 86400.0
+#: Names of a circusd become part of file names and of names in the kernel.
+MAX_NAME = 64
+
+_TRUE = frozenset(("yes", "true", "on", "1"))
+_FALSE = frozenset(("no", "false", "off", "0"))
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_FAMILIES = {"inet": "inet", "inet6": "inet6", "unix": "unix"}
+_SOCKTYPES = ("stream", "dgram", "seqpacket")
+_LEVELS = ("critical", "error", "warning", "info", "debug")
+
+
+def parse_text(text: str) -> str | None:
+    """Empty means not set, for options whose default is None."""
+    return text or None
+
+
+def parse_words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def parse_flag(text: str) -> bool:
+    folded = text.strip().lower()
+    if folded in _TRUE:
+        return True
+    if folded in _FALSE:
+        return False
+    raise ValueError("is neither true nor false; write true or false (yes, no, on, off, 1, 0)")
+
+
+def _integer(text: str, low: int, high: int | None, kind: str) -> int:
+    try:
+        value = int(text.strip())
+    except ValueError:
+        value = low - 1
+        if not text.strip():
+            raise ValueError(f"is empty; write {kind}, or leave the option out") from None
+        raise ValueError(f"is not {kind}; write digits only") from None
+    if value < low or (high is not None and value > high):
+        span = f"from {low} to {high}" if high is not None else f"of {low} or more"
+        raise ValueError(f"is out of range; write {kind} {span}")
+    return value
+
+
+def parse_integer(text: str) -> int:
+    return _integer(text, -(1 << 31), (1 << 31) - 1, "a whole number")
+
+
+def parse_count(text: str) -> int:
+    return _integer(text, 0, None, "a whole number")
+
+
+def parse_positive(text: str) -> int:
+    return _integer(text, 1, (1 << 31) - 1, "a whole number")
+
+
+def parse_processes(text: str) -> int:
+    return _integer(text, 0, MAX_PROCESSES, "a number of processes")
+
+
+def parse_retries(text: str) -> int:
+    return _integer(text, -1, (1 << 31) - 1, "a number of attempts")
+
+
+def parse_port(text: str) -> int:
+    return _integer(text, 0, 65535, "a port")
+
+
+def parse_period(text: str) -> float:
+    """Seconds; negative means never."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("is not a number of seconds; write for example 5 or 0.5") from None
+    if not -MAX_SECONDS <= value <= MAX_SECONDS:  # also false for nan
+        raise ValueError(f"is out of range; write at most {MAX_SECONDS:.0f} seconds")
+    return value
+
+
+def parse_seconds(text: str) -> float:
+    value = parse_period(text)
+    if value < 0:
+        raise ValueError("is negative; write 0 or more seconds")
+    return value
+
+
+def parse_size(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("is not a size; write a number of bytes, or one with k, m or g, as in 10m")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def parse_octal(text: str) -> int:
+    """A umask, octal as everywhere else: ``22``, ``022`` and ``0o22`` are the same."""
+    digits = text.strip().lower().removeprefix("0o")
+    try:
+        value = int(digits, 8)
+    except ValueError:
+        raise ValueError("is not an octal mask; write for example 022") from None
+    if not 0 <= value <= 0o777:
+        raise ValueError("is out of range; write an octal mask from 0 to 777")
+    return value
+
+
+def parse_signal(text: str) -> int:
+    """``15``, ``TERM``, ``SIGTERM``, ``quit``, ``SIGRTMIN+1``: in any case."""
+    name = text.strip().upper()
+    if name.isdecimal():
+        number = int(name)
+    else:
+        base, sign, offset = name.partition("+") if "+" in name else name.partition("-")
+        base = base.strip() if base.startswith("SIG") else f"SIG{base.strip()}"
+        found = getattr(signal.Signals, base, None)
+        if found is None or (sign and not offset.strip().isdecimal()):
+            raise ValueError("is not a signal; write a name like TERM or SIGQUIT, or a number")
+        number = int(found)
+        if sign:
+            number += int(offset) if sign == "+" else -int(offset)
+    if not 1 <= number < signal.NSIG:
+        raise ValueError(f"is not a signal; signals are from 1 to {signal.NSIG - 1}")
+    return number
+
+
+def parse_limit(text: str) -> int | None:
+    """A limit of a process; empty means infinite."""
+    folded = text.strip().lower()
+    if folded in ("", "-1", "unlimited", "infinity"):
+        return None
+    return _integer(folded, 0, (1 << 63) - 1, "a limit")
+
+
+def parse_account(text: str) -> str | None:
+    return text.strip() or None
+
+
+def parse_family(text: str) -> str:
+    found = _FAMILIES.get(text.strip().lower().removeprefix("af_"))
+    if found is None:
+        raise ValueError("is not a family of sockets; write AF_INET, AF_INET6 or AF_UNIX")
+    return found
+
+
+def parse_socktype(text: str) -> str:
+    found = text.strip().lower().removeprefix("sock_")
+    if found not in _SOCKTYPES:
+        raise ValueError("is not a type of sockets; write SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET")
+    return found
+
+
+def parse_level(text: str) -> str:
+    folded = text.strip().lower()
+    if folded not in _LEVELS:
+        raise ValueError(f"is not a level of logging; write one of {', '.join(_LEVELS)}")
+    return folded
+
+
+def parse_name(text: str) -> str:
+    if len(text) > MAX_NAME or not _NAME.fullmatch(text):
+        raise ValueError(f"cannot be a name; write at most {MAX_NAME} letters, digits, dots and dashes")
+    return text
+
+
+def parse_control(text: str) -> str:
+    path = text.removeprefix("unix://")
+    if path == text or not path.startswith("/") or path == "/":
+        raise ValueError("is not an address; write unix:///absolute/path")
+    return text
+
+
+def parse_papa(text: str) -> str:
+    """The address of a kernel, in one of the forms that the kernel's client knows."""
+    if text.isdecimal():
+        parse_port(text)
+        return f"tcp://127.0.0.1:{int(text)}"
+    scheme, colon, rest = text.partition(":")
+    if text.startswith("/") and text != "/":
+        return text
+    if colon and scheme in ("ipc", "unix"):
+        path = "/" + rest.lstrip("/")
+        if rest.startswith("/") and path != "/":
+            return f"{scheme}://{path}"
+    if colon and scheme == "tcp":
+        host, _, port = rest.removeprefix("//").rpartition(":")
+        if host in ("127.0.0.1", "localhost") and port.isdecimal() and int(port) <= 65535:
+            return f"tcp://127.0.0.1:{int(port)}"
+    raise ValueError("is not a kernel's address; write a port, tcp://127.0.0.1:PORT or unix:///path")
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "text": parse_text,
+    "words": parse_words,
+    "flag": parse_flag,
+    "integer": parse_integer,
+    "count": parse_count,
+    "positive": parse_positive,
+    "processes": parse_processes,
+    "retries": parse_retries,
+    "port": parse_port,
+    "period": parse_period,
+    "seconds": parse_seconds,
+    "size": parse_size,
+    "octal": parse_octal,
+    "signal": parse_signal,
+    "limit": parse_limit,
+    "account": parse_account,
+    "family": parse_family,
+    "socktype": parse_socktype,
+    "level": parse_level,
+    "name": parse_name,
+    "control": parse_control,
+    "papa": parse_papa,
+}
