@@ -4,8 +4,8 @@ The one idea: a socket belongs to the kernel, never to a process, so that it goe
 serves it is replaced. A process finds it at a number that stays the same for the socket's whole life; the
 kernel itself may have it at any other.
 
-With ``reuseport`` there is still one socket, which every process shares (closing one of several would reset the
-connections that wait in its queue); the option only lets *others* bind the same port.
+With ``reuseport`` there is still one socket, which every process shares (closing one of several would reset
+the connections that wait in its queue); the option only lets *others* bind the same port.
 
 Names are not resolved here: a name server that does not answer must not stop the kernel. ``localhost`` is
 known, everything else must be an address.
@@ -111,7 +111,7 @@ def next_number(taken: Iterable[int], *, below: int) -> int:
     return number
 
 
-# --- inet ----------------------------------------------------------------------------------------------------
+# --- inet ------------------------------------------------------------------------------------------------
 
 
 def _bind_inet(spec: SocketSpec, sock: socket.socket) -> None:
@@ -159,7 +159,7 @@ def _scope(text: str) -> int:
     return int(text) if text.isdigit() else socket.if_nametoindex(text)
 
 
-# --- unix ----------------------------------------------------------------------------------------------------
+# --- unix ------------------------------------------------------------------------------------------------
 
 
 def _bind_unix(spec: SocketSpec, sock: socket.socket) -> tuple[int, int]:
@@ -207,7 +207,7 @@ def _is_served(spec: SocketSpec, path: str) -> bool:
     return True
 
 
-# --- words ---------------------------------------------------------------------------------------------------
+# --- words -----------------------------------------------------------------------------------------------
 
 
 def _in_stage(spec: SocketSpec, stage: str, call: Callable[[], T]) -> T:
@@ -239,7 +239,7 @@ def _failed(spec: SocketSpec, stage: str, number: int, *, why: str = "") -> Papa
     )
 
 
-# --- what processes are told ---------------------------------------------------------------------------------
+# --- what processes are told -----------------------------------------------------------------------------
 
 _OPENING = "$(socket."
 
@@ -247,8 +247,8 @@ _OPENING = "$(socket."
 def substitute(
     argv: Iterable[str], socket_of: Callable[[str], Mapping[str, Any]]
 ) -> tuple[list[str], list[str]]:
-    """Replaces each ``$(socket.NAME.fileno)`` and ``$(socket.NAME.port)``; returns the words, and the names of
-    the sockets whose number was asked for, in order of appearance.
+    """Replaces each ``$(socket.NAME.fileno)`` and ``$(socket.NAME.port)``; returns the words, and the names
+    of the sockets whose number was asked for, in order of appearance.
 
     ``socket_of`` gives the row of a socket. Raises: what it raises; PapaError bad-request for what cannot be
     replaced.

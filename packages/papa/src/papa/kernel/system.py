@@ -218,15 +218,6 @@ def wait_by_pidfd(pidfd: int) -> int | None:
     return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
 
-def is_child(pidfd: int) -> bool:
-    """Whether the process behind ``pidfd`` is a child of ours, ended or not."""
-    try:
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
 # --- moving bytes ------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,419 @@
+"""The output of processes: from their pipes into the stream files, and back to the file system.
+
+The one idea: a stream's file is the stream. Its size says what was taken (splice(2) takes from the pipe and
+makes the file grow in one step), its offsets are the stream's, and bytes that nobody needs are holes. So
+there is nothing to be saved before a crash and nothing to be repaired after one.
+
+Orders that must be kept: the index record is written before the bytes that it dates; the low-water marks are
+written before the holes are punched; the vault forgets a pipe before it is closed while a writer may live.
+
+What may be read, must wait or must go is decided by papa.core.output. This room adds what one process's
+output cannot know: the budget of the whole instance, and a file system that is full; in both cases the
+largest holder loses its oldest bytes first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from papa.core import index
+from papa.core import output as core
+from papa.kernel import system
+from papa.kernel.loop import READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from papa.core.timers import Timer
+    from papa.kernel.loop import Loop
+    from papa.kernel.state import State
+    from papa.kernel.vault import NoVault, Vault
+
+INDEX = "index"
+
+#: All output that an instance holds: the state directory usually lies on a small tmpfs that others need too.
+MAX_BUDGET_BYTES = 256 << 20
+#: ... and at most this part of its file system.
+BUDGET_PART = 4
+
+#: Splices in a row for one pipe: enough to keep up with a writer, few enough that a flood of one process does
+#: not keep the others waiting.
+STEPS_PER_TURN = 4
+
+#: How long a pipe rests when its bytes could not be stored and nothing could be dropped to make room.
+RETRY_S = 1.0
+
+#: What a drop on behalf of others frees at least, so that it does not come again with each splice.
+MIN_DROP = 1 << 20
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Capture:
+    """The output of one process: the decisions (``output``), and the descriptors to carry them out."""
+
+    __slots__ = (
+        "counted", "files", "is_discarding", "is_failing", "is_paused", "movers", "number", "output", "pipes",
+        "timer", "undated",
+    )  # fmt: skip
+
+    def __init__(
+        self, number: int, output: core.Output, files: dict[str, int], pipes: dict[str, int]
+    ) -> None:
+        self.number = number
+        self.output = output
+        #: ``out``, ``err`` and ``index``, as far as there are any; closed when the process was removed.
+        self.files = files
+        #: Reading ends that have not come to their end.
+        self.pipes = pipes
+        self.movers: dict[str, system.Splicer | system.Copier] = {}
+        #: Index records that have a place but could not be written yet.
+        self.undated: list[tuple[int, bytes]] = []
+        self.timer: Timer | None = None
+        self.is_paused = False
+        self.is_discarding = False
+        #: Its bytes cannot be stored, and the log has been told so.
+        self.is_failing = False
+        #: What of it is in the sum of all.
+        self.counted = 0
+
+    def read_index(self, offset: int, size: int) -> bytes:
+        return os.pread(self.files[INDEX], size, offset)
+
+
+class Pipes:
+    """All captures of one kernel.
+
+    ``on_output(number)`` comes when bytes were taken, ``on_eof(number, stream)`` when a pipe's last writer is
+    gone and everything is taken.
+    """
+
+    __slots__ = (
+        "_captures", "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault",
+        "budget", "dropped_bytes", "held_bytes", "is_punching",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        state: State,
+        vault: Vault | NoVault,
+        tier: str,
+        *,
+        on_output: Callable[[int], None],
+        on_eof: Callable[[int, str], None],
+    ) -> None:
+        self._loop = loop
+        self._state = state
+        self._vault = vault
+        self._tier = tier
+        self._on_output = on_output
+        self._on_eof = on_eof
+        self._captures: dict[int, Capture] = {}
+        self._page = os.fstatvfs(state.fd).f_bsize or 4096
+        self._null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        self.budget = MAX_BUDGET_BYTES
+        size = system.file_system_bytes(state.fd)
+        if size:
+            self.budget = min(MAX_BUDGET_BYTES, size // BUDGET_PART)
+        self.held_bytes = 0
+        #: Dropped unacknowledged by this incarnation, of processes that are gone as well.
+        self.dropped_bytes = 0
+        #: False when the file system cannot give bytes back from the middle of a file.
+        self.is_punching = True
+
+    # --- beginning and end of a capture --------------------------------------------------------------------
+
+    def create(
+        self, number: int, captured: Sequence[str], bounds: core.Bounds
+    ) -> tuple[Capture, dict[str, int]]:
+        """Files and pipes for a process that is about to start, and the writing ends: they are the caller's.
+
+        Nothing is read before start(). Raises: OSError; nothing is left behind.
+        """
+        files: dict[str, int] = {}
+        pipes: dict[str, int] = {}
+        writers: dict[str, int] = {}
+        try:
+            for name in (*captured, INDEX):
+                files[name] = self._state.open_output(number, name)
+            for name in captured:
+                pipes[name], writers[name] = os.pipe()
+                os.set_blocking(pipes[name], False)
+            output = core.Output(captured, bounds, page=self._page)
+            os.pwrite(files[INDEX], output.header(), 0)
+        except OSError:
+            for fd in (*files.values(), *pipes.values(), *writers.values()):
+                os.close(fd)
+            self._state.remove_output(number)
+            raise
+        return self._keep(Capture(number, output, files, pipes)), writers
+
+    def recover(
+        self,
+        number: int,
+        captured: Sequence[str],
+        bounds: core.Bounds,
+        acked: Mapping[str, int],
+        pipes: dict[str, int],
+    ) -> Capture:
+        """A capture as its files have it; a stream without a pipe has ended. Raises: OSError."""
+        files = {name: self._state.open_output(number, name) for name in (*captured, INDEX)}
+        for fd in pipes.values():
+            os.set_blocking(fd, False)
+        output = core.Output.recover(
+            {name: os.fstat(files[name]).st_size for name in captured},
+            os.fstat(files[INDEX]).st_size,
+            os.pread(files[INDEX], index.HEADER_SIZE, 0),
+            dict(acked),
+            bounds,
+            page=self._page,
+        )
+        for name in captured:
+            if name not in pipes:
+                output.close(name)
+        capture = self._keep(Capture(number, output, files, pipes))
+        self._give_back(capture)
+        return capture
+
+    def start(self, capture: Capture) -> None:
+        """Reads from its pipes from now on."""
+        self._resume(capture)
+
+    def discard(self, capture: Capture) -> None:
+        """Nobody wants this output any more: its files go, its pipes are emptied into nothing."""
+        if capture.is_discarding:
+            return
+        capture.is_discarding = True
+        self._close_files(capture)
+        self._state.remove_output(capture.number)
+        self._count(capture)
+        self._resume(capture)
+
+    def release(self, capture: Capture) -> None:
+        """The process's entry goes: takes away what is left of its output, on disk too."""
+        self.close(capture)
+        if not capture.is_discarding:
+            self._state.remove_output(capture.number)
+
+    def close(self, capture: Capture) -> None:
+        """Closes its descriptors only: files and vault stay for a next incarnation."""
+        self._pause(capture, None)
+        for fd in capture.pipes.values():
+            os.close(fd)
+        capture.pipes.clear()
+        self._close_files(capture)
+        self._captures.pop(capture.number, None)
+        self.held_bytes -= capture.counted
+        capture.counted = 0
+
+    def close_all(self) -> None:
+        for capture in list(self._captures.values()):
+            self.close(capture)
+        os.close(self._null)
+
+    def _close_files(self, capture: Capture) -> None:
+        for fd in capture.files.values():
+            os.close(fd)
+        capture.files.clear()
+
+    def _keep(self, capture: Capture) -> Capture:
+        self._captures[capture.number] = capture
+        for name in capture.pipes:
+            capture.movers[name] = system.new_mover(self._tier)
+        capture.is_paused = True
+        self._count(capture)
+        return capture
+
+    # --- what the owner does -------------------------------------------------------------------------------
+
+    def reader_is(self, capture: Capture, is_live: bool) -> None:
+        """The owner of its output came, or went."""
+        capture.output.reader_is(is_live)
+        self._resume(capture)
+
+    def after_acks(self, capture: Capture) -> None:
+        """``capture.output`` took acknowledgements in: gives the bytes back, and reads on if it was full."""
+        if capture.is_discarding:
+            return
+        capture.output.trim(capture.read_index)
+        self._give_back(capture)
+        self._resume(capture)
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    def _on_ready(self, capture: Capture, stream: str) -> None:
+        taken = 0
+        for _ in range(STEPS_PER_TURN):
+            if stream not in capture.pipes or not self._may_read(capture):
+                break
+            limit = capture.output.step_bytes
+            moved = self._move(capture, stream, limit)
+            taken += moved
+            if moved < limit:
+                break
+        if taken:
+            self._on_output(capture.number)
+
+    def drain(self, capture: Capture) -> None:
+        """Takes all that lies in the pipes now, whatever the bounds say: the process that wrote it has ended.
+
+        Bounded by what the pipes hold; what others write meanwhile waits its turn.
+        """
+        for stream in list(capture.pipes):
+            left = system.readable_bytes(capture.pipes[stream]) + capture.movers[stream].pending
+            # Once more at the end: usually nobody else has the pipe, and its end belongs before the exit.
+            while stream in capture.pipes:
+                moved = self._move(capture, stream, min(max(left, 1), system.CHUNK))
+                left -= moved
+                if not moved or left < 0:
+                    break
+        if not capture.is_discarding and capture.output.next_step(time.monotonic()).kind == core.DROP:
+            self._drop(capture)
+        self._on_output(capture.number)
+
+    def _may_read(self, capture: Capture) -> bool:
+        """Whether bytes may be taken now; makes room, or pauses the pipes, as the bounds say."""
+        if capture.is_discarding:
+            return True
+        now = time.monotonic()
+        verdict = capture.output.next_step(now)
+        if verdict.kind == core.DROP:
+            self._drop(capture)
+            verdict = capture.output.next_step(now)
+        if verdict.kind == core.PAUSE:
+            self._pause(capture, verdict.until)
+            return False
+        return True
+
+    def _move(self, capture: Capture, stream: str, limit: int) -> int:
+        """Takes at most ``limit`` bytes; returns how many. Ends the stream where its pipe ends."""
+        pipe, mover = capture.pipes[stream], capture.movers[stream]
+        if capture.is_discarding:
+            return self._throw_away(capture, stream, limit)
+        while True:
+            try:
+                self._date(capture, stream)
+                moved = mover.move(pipe, capture.files[stream], capture.output.streams[stream].head, limit)
+            except (BlockingIOError, InterruptedError):
+                return 0
+            except OSError as error:
+                if error.errno in _FULL and self._make_room():
+                    continue
+                self._pause(capture, time.monotonic() + RETRY_S)
+                if not capture.is_failing:
+                    capture.is_failing = True
+                    system.log(f"{stream} of process {capture.number} cannot be stored: {error.strerror}")
+                return 0
+            capture.is_failing = False
+            break
+        if not moved:
+            self._end(capture, stream)
+            return 0
+        capture.output.add(stream, moved)
+        self._count(capture)
+        if self.held_bytes > self.budget:
+            self._keep_budget()
+        return moved
+
+    def _date(self, capture: Capture, stream: str) -> None:
+        """Writes the index record of the bytes that come next, and those that could not be written before."""
+        placed = capture.output.note_arrival(stream, time.time_ns(), system.boot_ns())
+        if placed is not None:
+            capture.undated.append(placed)
+        while capture.undated:
+            place, record = capture.undated[0]
+            if os.pwrite(capture.files[INDEX], record, place) < len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            del capture.undated[0]
+
+    def _throw_away(self, capture: Capture, stream: str, limit: int) -> int:
+        try:
+            if self._tier == "portable":
+                moved = len(os.read(capture.pipes[stream], limit))
+            else:
+                moved = os.splice(capture.pipes[stream], self._null, limit)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        if not moved:
+            self._end(capture, stream)
+        return moved
+
+    def _end(self, capture: Capture, stream: str) -> None:
+        pipe = capture.pipes.pop(stream)
+        self._loop.forget(pipe)
+        os.close(pipe)
+        capture.output.close(stream)
+        if not capture.pipes:
+            self._vault.drop(f"o{capture.number}")
+        self._on_eof(capture.number, stream)
+
+    # --- pausing -------------------------------------------------------------------------------------------
+
+    def _pause(self, capture: Capture, until: float | None) -> None:
+        """Leaves the pipes alone: forgotten, because a hang-up would be reported even to an empty mask."""
+        if capture.timer is not None:
+            capture.timer.cancel()
+            capture.timer = None
+        if not capture.is_paused:
+            capture.is_paused = True
+            for fd in capture.pipes.values():
+                self._loop.forget(fd)
+        if until is not None:
+            capture.timer = self._loop.call_at(until, lambda: self._resume(capture))
+
+    def _resume(self, capture: Capture) -> None:
+        if capture.timer is not None:
+            capture.timer.cancel()
+            capture.timer = None
+        if not capture.is_paused:
+            return
+        capture.is_paused = False
+        for stream, fd in capture.pipes.items():
+            self._watch(capture, stream, fd)
+
+    def _watch(self, capture: Capture, stream: str, fd: int) -> None:
+        self._loop.watch(fd, READ, lambda _ready: self._on_ready(capture, stream))
+
+    # --- giving back ---------------------------------------------------------------------------------------
+
+    def _drop(self, capture: Capture, size: int | None = None) -> int:
+        dropped = capture.output.drop(capture.read_index, size)
+        self.dropped_bytes += dropped
+        self._give_back(capture)
+        return dropped
+
+    def _give_back(self, capture: Capture) -> None:
+        """First the marks, then the holes: who reads NULs must be able to find out why."""
+        os.pwrite(capture.files[INDEX], capture.output.header(), 0)
+        for name, start, end in capture.output.take_holes():
+            self.is_punching = system.punch(capture.files[name], start, end - start) and self.is_punching
+        self._count(capture)
+
+    def _count(self, capture: Capture) -> None:
+        held = 0 if capture.is_discarding else capture.output.held
+        self.held_bytes += held - capture.counted
+        capture.counted = held
+
+    def _keep_budget(self) -> None:
+        while self.held_bytes > self.budget and self._drop_from_largest(self.held_bytes - self.budget):
+            pass
+
+    def _make_room(self) -> bool:
+        """The file system is full. False when there is nothing of ours to drop."""
+        return self._drop_from_largest(MIN_DROP)
+
+    def _drop_from_largest(self, size: int) -> bool:
+        largest = max(self._captures.values(), key=_counted, default=None)
+        if largest is None or not largest.counted:
+            return False
+        before = largest.counted
+        self._drop(largest, max(size, min(MIN_DROP, before // 2)))
+        return largest.counted < before
+
+
+def _counted(capture: Capture) -> int:
+    return capture.counted
