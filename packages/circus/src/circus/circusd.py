@@ -1,0 +1,8 @@
+"""Entry of the program circusd; `python -m circus.circusd` is the same."""
+
+from __future__ import annotations
+
+from circus.daemon import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,181 @@
+"""The program circusctl: reads the command line, asks circusd once, prints, and ends with a status that is
+exact.
+
+0 done; 1 failed, unreachable or timed out; 2 usage; 3 refused by circusd (circus.errors.TABLE). What was
+asked for goes to standard output, what went wrong to standard error: one line that says it, one that says
+what to do. With --json both go to standard output, as one line of JSON.
+
+Started by scripts in loops, so it imports next to nothing: only the parser of the one command is built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+import circus
+from circus.cli.commands import COMMANDS, Command, Daemon
+from circus.control import endpoints
+from circus.control.client import DEFAULT_TIMEOUT_S, Client
+from circus.errors import TABLE, CircusError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+#: What the shell reports for a program that SIGINT ended.
+INTERRUPTED = 130
+
+_GLOBAL_WITH_VALUE = ("--endpoint", "--timeout")
+
+_EPILOG = """\
+The endpoint is NAME, /path, unix:///path or the `endpoint` of circusd's configuration; without it
+CIRCUSCTL_ENDPOINT, else the circusd called "default".
+
+A query has 5 seconds. An order takes as long as circusd works on it, but circusd must show within 5 seconds
+that it is alive; Ctrl-C stops waiting, not the order. --timeout bounds both, the whole of an order too.
+
+Exit status: 0 done, 1 failed, unreachable or timed out, 2 usage, 3 refused by circusd."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong command line, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CircusError("usage", message, f"see `{self.prog} --help`")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    is_json = "--json" in words
+    try:
+        return _run(words)
+    except CircusError as error:
+        return _report(error, is_json=is_json)
+    except KeyboardInterrupt:
+        print("circusctl: stopped waiting; what was ordered goes on", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has left; nothing more may be flushed into the pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return TABLE["failed"][1]
+
+
+def _run(words: list[str]) -> int:
+    at = _command_index(words)
+    parser = _global_parser()
+    options = parser.parse_args(words[:at])
+    if options.version:
+        print(circus.__version__)
+        return 0
+    if at == len(words):
+        print(_overview(parser), end="", file=sys.stdout if options.help else sys.stderr)
+        return 0 if options.help else TABLE["usage"][1]
+    command = _find_command(words[at])
+    command_parser = _command_parser(command)
+    if options.help:
+        command_parser.print_help()
+        return 0
+    args = command_parser.parse_intermixed_args(words[at + 1 :], options)
+    _perform(command, args)
+    return 0
+
+
+def _perform(command: Command, args: argparse.Namespace) -> None:
+    path = endpoints.resolve(args.endpoint or os.environ.get("CIRCUSCTL_ENDPOINT"))
+    client = Client(path, timeout_s=DEFAULT_TIMEOUT_S if args.timeout is None else args.timeout)
+    answer = command.run(Daemon(client, is_bounded=args.timeout is not None), args)
+    if args.json:
+        print(json.dumps(answer, indent=4, sort_keys=True) if args.prettify else json.dumps(answer))
+    else:
+        for line in command.lines(answer, args):
+            print(line)
+        for warning in answer.get("warnings", ()):
+            print(f"warning: {warning}", file=sys.stderr)
+    sys.stdout.flush()
+
+
+def _report(error: CircusError, *, is_json: bool) -> int:
+    if is_json:
+        body = {"code": error.code, "message": error.message, "hint": error.hint}
+        print(json.dumps({"error": body}))
+    else:
+        print(f"error: {error}", file=sys.stderr)
+    return error.exit_status
+
+
+def _command_index(words: list[str]) -> int:
+    """Where the command stands: the first word that is neither a global option nor the value of one."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in _GLOBAL_WITH_VALUE else 1
+    return min(at, len(words))
+
+
+def _find_command(word: str) -> Command:
+    command = COMMANDS.get(word)
+    if command is None:
+        # Imported for the mistake alone.
+        import difflib
+
+        near = difflib.get_close_matches(word, COMMANDS, n=1)
+        hint = f"did you mean `circusctl {near[0]}`?" if near else "`circusctl --help` lists the commands"
+        raise CircusError("usage", f"unknown command {word!r}", hint)
+    return command
+
+
+def _global_parser() -> _Parser:
+    parser = _Parser(
+        prog="circusctl",
+        usage="circusctl [--endpoint E] [--timeout S] [--json] COMMAND [ARGUMENT...]",
+        description="Steers a running circusd.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-h", "--help", action="store_true", help="this text; before a command: the command's"
+    )
+    parser.add_argument("--version", action="store_true", help="print the version of circusctl")
+    _add_global_options(parser, default=None)
+    return parser
+
+
+def _command_parser(command: Command) -> _Parser:
+    parser = _Parser(
+        prog=f"circusctl {command.name}", description=f"{command.help.capitalize()}.", allow_abbrev=False
+    )
+    command.arguments(parser)
+    _add_global_options(parser, default=argparse.SUPPRESS)
+    return parser
+
+
+def _add_global_options(parser: argparse.ArgumentParser, *, default: str | None) -> None:
+    """Known before and after the command; after it without default, so as not to undo what stood before."""
+    parser.add_argument("--endpoint", metavar="E", default=default, help="which circusd")
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, default=default, help="seconds for the command"
+    )
+    parser.add_argument(
+        "--json", action="store_true", default=default or False, help="print the answer as JSON"
+    )
+    parser.add_argument(
+        "--prettify", action="store_true", default=default or False, help="JSON over many lines"
+    )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return seconds
+
+
+def _overview(parser: argparse.ArgumentParser) -> str:
+    listed = "".join(f"  {command.name:<14}{command.help}\n" for command in COMMANDS.values())
+    head, separator, tail = parser.format_help().partition(_EPILOG)
+    return f"{head}commands (`circusctl COMMAND --help` says more):\n{listed}\n{separator}{tail}"

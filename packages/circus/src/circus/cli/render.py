@@ -1,0 +1,123 @@
+"""Answers of circusd as lines for people and scripts. Pure: no clock, no terminal.
+
+The lines of status, list, stats, options and listsockets are the ancestors': scripts cut them apart. What is
+new is indented, so that it never looks like one of theirs.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    Answer = dict[str, Any]
+
+#: States in which a slot is where it should be, or on its way there.
+_QUIET = ("running", "starting", "stopping")
+
+_INFO_FIELDS = ("cmdline", "username", "nice", "mem_info1", "mem_info2", "cpu", "mem", "ctime")
+
+
+def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Iterable[str]:
+    """``name: state`` for each watcher; below it what is wrong, and with ``is_verbose`` every slot."""
+    for watcher in sorted(status["watchers"], key=lambda each: each["name"]):
+        yield f"{watcher['name']}: {watcher['state']}"
+        if is_verbose:
+            drift = status["drift"].get(watcher["name"])
+            if drift:
+                yield f"  drift: {_one_line(drift)}"
+        yield from slot_lines(watcher, now, is_verbose=is_verbose)
+    if is_verbose:
+        for foreign in status["foreign"]:
+            yield f"foreign: {_one_line(foreign)}"
+
+
+def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iterable[str]:
+    """The indented lines below a watcher."""
+    if watcher["reason"] and watcher["state"] != "active":
+        yield f"  {_one_line(watcher['reason'])}"
+    for slot in watcher["slots"]:
+        is_missed = watcher["wants_up"] and slot["state"] not in _QUIET and slot["state"] != "stopped"
+        if is_verbose or is_missed or (watcher["wants_up"] and slot["reason"] and slot["state"] == "stopped"):
+            yield f"  {watcher['name']}.{slot['wid']} {_slot_text(slot, now)}"
+
+
+def _slot_text(slot: Answer, now: float) -> str:
+    parts = [slot["state"]]
+    if slot["pid"] is not None:
+        parts.append(f"pid {slot['pid']}")
+        if slot["started_at"] is not None:
+            parts.append(f"for {duration(now - slot['started_at'])}")
+    text = " ".join(parts)
+    reason = slot["reason"]
+    if not reason and slot["pid"] is None and slot["last_status"] is not None:
+        reason = ending(slot["last_status"])
+    return f"{text}: {_one_line(reason)}" if reason else text
+
+
+def ending(status: int) -> str:
+    """``exited with status 1``, ``killed by signal 9``."""
+    return f"killed by signal {-status}" if status < 0 else f"exited with status {status}"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: ``7s``, ``3m12s``, ``2h05m``, ``3d04h``."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def stats_lines(answer: Answer) -> Iterable[str]:
+    """Per watcher its name; per process its pid and the facts; children indented by 3."""
+    for watcher, infos in answer["infos"].items():
+        yield f"{watcher}:"
+        for pid, info in infos.items():
+            yield from process_lines(pid, info)
+
+
+def process_lines(pid: str, info: Any) -> Iterable[str]:
+    if not isinstance(info, dict):
+        yield f"{pid}: {_one_line(info)}"
+        return
+    yield f"{pid}: {_info_text(info)}"
+    for child in info.get("children", ()):
+        yield f"   {_info_text(child) if isinstance(child, dict) else _one_line(child)}"
+
+
+def _info_text(info: Answer) -> str:
+    values = [_one_line(info.get(field, "N/A")) for field in _INFO_FIELDS]
+    return f"{info.get('pid', 'N/A')}  {' '.join(values)}"
+
+
+def options_lines(options: Answer) -> Iterable[str]:
+    for key in sorted(options):
+        yield f"{key}: {_one_line(_plain(options[key]))}"
+
+
+def sockets_lines(answer: Answer) -> Iterable[str]:
+    """``6:socket 'web' at 127.0.0.1:8080``, by descriptor."""
+
+    def descriptor(row: Answer) -> Any:
+        return row.get("fd", row.get("fileno", -1))
+
+    for row in sorted(answer["sockets"], key=descriptor):
+        place = row.get("path") or f"{row.get('host')}:{row.get('port')}"
+        yield f"{descriptor(row)}:socket '{row['name']}' at {place}"
+
+
+def _plain(value: Any) -> Any:
+    """Values as configuration files write them, where they can."""
+    if isinstance(value, dict):
+        return ",".join(f"{key}={_plain(each)}" for key, each in value.items())
+    return value
+
+
+def _one_line(value: Any) -> str:
+    """Bounded to one line, and without what a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in str(value)).strip()

@@ -1,0 +1,215 @@
+"""Asks a circusd over its unix socket: one blocking HTTP/1.1 exchange per connection.
+
+The idea: a plain `circusctl status` must cost nothing beside the start of Python, so this knows just the part
+of HTTP that circusd's own server speaks (a Content-Length, no chunks, no keep-alive) and imports no
+http.client.
+
+An order may take as long as the daemon works on it. That the daemon lives is proven first, by the interim
+answer to ``Expect: 100-continue`` (RFC 9110, 10.1.1): a hung circusd is noticed within ``timeout_s``, however
+long an operation may take.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import time
+
+from circus.control import auth, endpoints
+from circus.errors import TABLE, CircusError
+from papa.errors import PapaError
+from papa.places import unix_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULT_TIMEOUT_S = 5.0
+
+#: Far above the few headers of circusd.
+MAX_HEAD = 16 * 1024
+
+#: A status of 50,000 processes fits.
+MAX_BODY = 16 * 1024 * 1024
+
+#: Between two attempts to connect while the daemon's queue of connections is full.
+CONNECT_RETRY_S = 0.02
+
+
+class Client:
+    """A circusd behind ``path``. Every call raises CircusError and nothing else."""
+
+    def __init__(self, path: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self.path = path
+        self.timeout_s = timeout_s
+
+    def get(self, target: str) -> dict[str, Any]:
+        """The answer to a query, within ``timeout_s``."""
+        return self._exchange("GET", target, None, is_bounded=True)
+
+    def post(self, target: str, body: dict[str, object], *, is_bounded: bool = False) -> dict[str, Any]:
+        """The answer to an order; ``timeout_s`` bounds its first sign of life, or all if ``is_bounded``."""
+        return self._exchange("POST", target, json.dumps(body).encode(), is_bounded=is_bounded)
+
+    def _exchange(self, method: str, target: str, body: bytes | None, *, is_bounded: bool) -> dict[str, Any]:
+        deadline = time.monotonic() + self.timeout_s
+        with self._connect(deadline) as sock:
+            try:
+                head = f"{method} {target} HTTP/1.1\r\nHost: circusd\r\nConnection: close\r\n"
+                if body is not None:
+                    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+                    head += "Expect: 100-continue\r\n"
+                reader = _Reader(sock, deadline)
+                reader.send(head.encode("ascii") + b"\r\n")
+                status, length = reader.read_head()
+                if status == 100 and body is not None:
+                    reader.send(body)
+                    if not is_bounded:
+                        reader.deadline = None
+                    status, length = reader.read_head()
+                return _understand(status, reader.read_body(length))
+            except TimeoutError:
+                raise self._timed_out() from None
+            except _Garbled as error:
+                raise CircusError(
+                    "unreachable",
+                    f"what answers at {self.path} is no circusd: {error}",
+                    "name another one by --endpoint or CIRCUSCTL_ENDPOINT",
+                ) from None
+            except OSError as error:
+                raise CircusError(
+                    "unreachable",
+                    f"circusd at {self.path} gave no answer: {error.strerror or error}",
+                    "it ended meanwhile, or takes neither your user nor so many clients at once; see its log",
+                ) from None
+
+    def _connect(self, deadline: float) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            while True:
+                sock.settimeout(_left(deadline))
+                try:
+                    with unix_address(self.path) as address:
+                        sock.connect(address)
+                    break
+                except BlockingIOError:
+                    time.sleep(CONNECT_RETRY_S)
+            uid = auth.peer_uid(sock)
+            if not auth.is_trusted_listener(uid):
+                raise CircusError(
+                    "unreachable",
+                    f"the listener at {self.path} belongs to uid {uid}, who is neither you nor root",
+                    "nothing was sent to it; remove the socket, or name another by --endpoint",
+                )
+        except TimeoutError:
+            sock.close()
+            raise self._timed_out() from None
+        except OSError as error:
+            sock.close()
+            raise self._unreachable(error) from None
+        except PapaError as error:
+            sock.close()
+            raise CircusError("usage", error.message, error.hint) from None
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _timed_out(self) -> CircusError:
+        return CircusError(
+            "timeout",
+            f"Timed out. circusd at {self.path} did not answer within {self.timeout_s:g} s",
+            "it is stopped, hung or overloaded; --timeout S waits longer",
+        )
+
+    def _unreachable(self, error: OSError) -> CircusError:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return CircusError(
+                "unreachable",
+                f"no access to circusd at {self.path}: {error.strerror}",
+                "run circusctl as the user that circusd runs as, or as root",
+            )
+        others = [name for name in endpoints.known_names() if endpoints.socket_path(name) != self.path]
+        hint = "start one with `circusd CONFIG`, or name another by --endpoint or CIRCUSCTL_ENDPOINT"
+        if others:
+            hint += f" (here: {', '.join(others[:10])})"
+        return CircusError(
+            "unreachable", f"no circusd answers at {self.path}: {error.strerror or error}", hint
+        )
+
+
+class _Garbled(Exception):
+    """The peer does not speak HTTP as circusd does."""
+
+
+class _Reader:
+    """One side of an exchange; ``deadline`` None waits for ever."""
+
+    def __init__(self, sock: socket.socket, deadline: float | None) -> None:
+        self.deadline = deadline
+        self._sock = sock
+        self._pending = b""
+
+    def send(self, data: bytes) -> None:
+        self._sock.settimeout(_left(self.deadline))
+        self._sock.sendall(data)
+
+    def read_head(self) -> tuple[int, int]:
+        """Status and Content-Length of the next answer."""
+        while (end := self._pending.find(b"\r\n\r\n")) < 0:
+            if len(self._pending) > MAX_HEAD:
+                raise _Garbled(f"a head longer than {MAX_HEAD} bytes")
+            self._pending += self._receive(MAX_HEAD)
+        lines = self._pending[:end].decode("latin-1").split("\r\n")
+        self._pending = self._pending[end + 4 :]
+        try:
+            version, status, *_phrase = lines[0].split(" ", 2)
+            fields = (line.partition(":") for line in lines[1:])
+            headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+            length = int(headers.get("content-length", "0"))
+            if not version.startswith("HTTP/1.") or not 0 <= length <= MAX_BODY:
+                raise ValueError
+            return int(status), length
+        except ValueError:
+            raise _Garbled(f"its answer begins {lines[0][:60]!r}") from None
+
+    def read_body(self, length: int) -> bytes:
+        parts, have = [self._pending], len(self._pending)
+        while have < length:
+            parts.append(self._receive(min(length - have, 256 * 1024)))
+            have += len(parts[-1])
+        return b"".join(parts)[:length]
+
+    def _receive(self, size: int) -> bytes:
+        self._sock.settimeout(_left(self.deadline))
+        data = self._sock.recv(size)
+        if not data:
+            raise ConnectionResetError(errno.ECONNRESET, "end of stream")
+        return data
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until ``deadline``. Raises: TimeoutError when it is past."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _understand(status: int, body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        raise _Garbled(f"HTTP status {status} without JSON") from None
+    if not isinstance(answer, dict):
+        raise _Garbled(f"HTTP status {status} without a JSON object")
+    if status == 200:
+        return answer
+    error = answer.get("error")
+    if not isinstance(error, dict):
+        raise _Garbled(f"HTTP status {status}")
+    code, message, hint = (str(error.get(key, "")) for key in ("code", "message", "hint"))
+    raise CircusError(code if code in TABLE else "failed", message or f"HTTP status {status}", hint)

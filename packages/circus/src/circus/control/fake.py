@@ -1,0 +1,222 @@
+"""A circusd without processes, for tests of doors and of scripts that steer circusd.
+
+FakeEngine has the face that operations see and obeys every order at once; what it was told is in ``heard``.
+FakeCircusd puts it behind a real control socket, in a thread. Real processes do not belong here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from circus.control.claim import claim
+from circus.control.ops import Ops
+from circus.control.routes import make_app
+from circus.control.server import ControlServer
+from circus.supervise import events
+from circus.supervise.actions import Finish
+from circus.supervise.states import SlotState, SlotView, WatcherState, WatcherView
+
+#: A fake that does not come up or leave in this time is broken.
+THREAD_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class FakeView:
+    watchers: tuple[WatcherView, ...]
+    sockets: tuple[Mapping[str, Any], ...] = ()
+    kernel: Mapping[str, Any] = field(default_factory=dict)
+    foreign: tuple[Any, ...] = ()
+    drift: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True)
+class FakePlan:
+    keep: tuple[str, ...] = ()
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    change: tuple[tuple[Any, bool, tuple[str, ...]], ...] = ()
+    sockets_add: tuple[str, ...] = ()
+    sockets_remove: tuple[str, ...] = ()
+    sockets_change: tuple[str, ...] = ()
+    circus_changes: tuple[str, ...] = ()
+
+
+def make_watcher(name: str, count: int = 1, **changes: Any) -> WatcherView:
+    """An active watcher with ``count`` running processes, whose pids follow from their names."""
+    slots = tuple(make_slot(wid, pid=10_000 + sum(name.encode()) * 10 + wid) for wid in range(1, count + 1))
+    view = WatcherView(
+        name=name,
+        state=WatcherState.ACTIVE,
+        numprocesses=count,
+        priority=0,
+        wants_up=True,
+        reason="",
+        slots=slots,
+    )
+    return dataclasses.replace(view, **changes)
+
+
+def make_slot(
+    wid: int, *, state: SlotState = SlotState.RUNNING, pid: int | None = None, **changes: Any
+) -> SlotView:
+    view = SlotView(
+        wid=wid,
+        state=state,
+        pid=pid,
+        kernel_id=pid,
+        started_at=None if pid is None else time.time(),
+        incarnation=1,
+        reason="",
+        last_status=None,
+    )
+    return dataclasses.replace(view, **changes)
+
+
+class FakeEngine:
+    """``gate`` holds orders back while it is not None; ``failure`` is raised, ``refusal`` is an order's end."""
+
+    def __init__(self, *watchers: WatcherView, name: str = "default", **view: Any) -> None:
+        self.name = name
+        self.started_at = time.time()
+        self.watchers = {watcher.name: watcher for watcher in watchers}
+        self.view = view
+        self.heard: list[Any] = []
+        self.gate: asyncio.Event | None = None
+        self.failure: Exception | None = None
+        self.refusal = ""
+        self.plan = FakePlan()
+        self.infos: dict[str, dict[Any, Any]] = {}
+        self.has_ended = False
+        self._op = 0
+
+    def snapshot(self) -> FakeView:
+        if self.failure is not None:
+            raise self.failure
+        return FakeView(tuple(self.watchers.values()), **self.view)
+
+    async def order(self, make: Callable[[int], events.Order], /) -> Finish:
+        self._op += 1
+        order = make(self._op)
+        self.heard.append(order)
+        await self._pass_gate()
+        if self.refusal:
+            return Finish(self._op, ok=False, error=self.refusal)
+        return Finish(self._op, ok=True, detail=self._obey(order))
+
+    async def signal(
+        self,
+        name: str,
+        signum: int,
+        /,
+        *,
+        pid: int | None = None,
+        children: bool = False,
+        recursive: bool = False,
+    ) -> int:
+        self.heard.append(("signal", name, signum, pid, children, recursive))
+        return 1 if pid is not None else len(self.watchers[name].slots)
+
+    async def stats(
+        self, name: str | None = None, pid: int | None = None, extended: bool = False
+    ) -> Mapping[str, Mapping[Any, Any]]:
+        self.heard.append(("stats", name, pid, extended))
+        return self.infos
+
+    def options(self, name: str, /) -> Mapping[str, Any]:
+        return {
+            "cmd": "sleep 1",
+            "numprocesses": self.watchers[name].numprocesses,
+            "env": {"A": "1", "B": "2"},
+        }
+
+    async def reloadconfig(self) -> FakePlan:
+        self.heard.append("reloadconfig")
+        await self._pass_gate()
+        return self.plan
+
+    async def quit(self) -> None:
+        await self._end("quit")
+
+    async def shutdown(self) -> None:
+        await self._end("shutdown")
+
+    async def _end(self, how: str) -> None:
+        self.heard.append(how)
+        await self._pass_gate()
+        self.has_ended = True
+
+    async def _pass_gate(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if self.gate is not None:
+            await self.gate.wait()
+
+    def _obey(self, order: events.Order) -> dict[str, object]:
+        match order:
+            case events.SetCount(name=name, count=count, delta=delta):
+                old = self.watchers[name]
+                new = max(0, old.numprocesses + delta if count is None else count)
+                self.watchers[name] = make_watcher(name, new)
+                return {"numprocesses": new}
+            case events.Stop(names=names):
+                return {"stopped": self._set(names, is_up=False)}
+            case events.Start(names=names):
+                return {"started": self._set(names, is_up=True), "kept": []}
+            case _:
+                return {}
+
+    def _set(self, names: tuple[str, ...] | None, *, is_up: bool) -> list[int]:
+        pids: list[int] = []
+        for name in names if names is not None else tuple(self.watchers):
+            up = make_watcher(name, self.watchers[name].numprocesses)
+            pids += [slot.pid for slot in up.slots if slot.pid is not None]
+            down = dataclasses.replace(up, state=WatcherState.STOPPED, wants_up=False, slots=())
+            self.watchers[name] = up if is_up else down
+        return pids
+
+
+class FakeCircusd:
+    """``with FakeCircusd(engine, path):`` a control socket at ``path``, served in a thread until the end."""
+
+    def __init__(self, engine: FakeEngine, path: str) -> None:
+        self.engine = engine
+        self.path = path
+        self._loop = asyncio.new_event_loop()
+        self._leave = asyncio.Event()
+        self._is_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fake circusd", daemon=True)
+
+    def __enter__(self) -> FakeCircusd:
+        self._thread.start()
+        if not self._is_up.wait(THREAD_TIMEOUT_S):
+            raise RuntimeError(f"the fake circusd at {self.path} did not come up")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.call(self._leave.set)
+        self._thread.join(THREAD_TIMEOUT_S)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Run ``function`` on the loop of the fake."""
+        self._loop.call_soon_threadsafe(function)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        server = ControlServer(make_app(Ops(self.engine)), claim(self.path))
+        await server.start()
+        self._is_up.set()
+        await self._leave.wait()
+        await server.close()

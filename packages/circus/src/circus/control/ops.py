@@ -1,0 +1,319 @@
+"""The operations of circusd: the only way in, for every door.
+
+A method per command. It finds out which watchers are meant, refuses what makes no sense, puts the order to
+the engine and turns the end of the operation into an answer. Whoever calls it has been let in already; how
+requests and answers travel is the doors' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import circus
+from circus.control import names, schema
+from circus.control.signals import parse_signal
+from circus.errors import CircusError
+from circus.supervise import events
+from circus.supervise.actions import Finish
+from circus.supervise.states import SlotView, WatcherView
+
+log = logging.getLogger("circus.control")
+
+API_VERSION = 1
+
+#: Operations begun with wait false that have not ended; each is a task and a place in the engine's mailbox.
+MAX_UNAWAITED = 1_000
+
+
+class ViewFace(Protocol):
+    """What the engine shows of itself at one moment."""
+
+    @property
+    def watchers(self) -> Sequence[WatcherView]: ...
+    @property
+    def sockets(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def kernel(self) -> Mapping[str, Any]: ...
+    @property
+    def foreign(self) -> Sequence[Any]: ...
+    @property
+    def drift(self) -> Mapping[str, Any]: ...
+    @property
+    def warnings(self) -> Sequence[object]: ...
+
+
+class EngineFace(Protocol):
+    """What operations need of the engine.
+
+    ``stats`` answers {watcher: {pid: what is known, or a sentence why nothing is}}.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def started_at(self) -> float: ...
+
+    def snapshot(self) -> ViewFace: ...
+    async def order(self, make: Callable[[int], events.Order], /) -> Finish: ...
+    async def signal(
+        self,
+        name: str,
+        signum: int,
+        /,
+        *,
+        pid: int | None = None,
+        children: bool = False,
+        recursive: bool = False,
+    ) -> int: ...
+    async def stats(
+        self, name: str | None = None, pid: int | None = None, extended: bool = False
+    ) -> Mapping[str, Mapping[Any, Any]]: ...
+    def options(self, name: str, /) -> Mapping[str, Any]: ...
+    async def reloadconfig(self) -> Any: ...
+    async def quit(self) -> None: ...
+    async def shutdown(self) -> None: ...
+
+
+class Ops:
+    def __init__(self, engine: EngineFace) -> None:
+        self._engine = engine
+        self._unawaited: set[asyncio.Task[None]] = set()
+
+    # Queries ------------------------------------------------------------------------------------------------
+
+    async def status(self) -> schema.StatusAnswer:
+        view = self._engine.snapshot()
+        return schema.StatusAnswer(
+            name=self._engine.name,
+            version=circus.__version__,
+            pid=os.getpid(),
+            started_at=self._engine.started_at,
+            watchers=[_watcher_answer(watcher) for watcher in view.watchers],
+            kernel=dict(view.kernel),
+            foreign=list(view.foreign),
+            drift=dict(view.drift),
+            warnings=[str(warning) for warning in view.warnings],
+        )
+
+    async def status_of(self, name: str) -> schema.WatcherAnswer:
+        return _watcher_answer(self._find(name))
+
+    async def watchers(self) -> schema.WatchersAnswer:
+        return schema.WatchersAnswer(sorted(self._names()))
+
+    async def pids(self, name: str) -> schema.PidsAnswer:
+        watcher = self._find(name)
+        return schema.PidsAnswer(watcher.name, _pids(watcher))
+
+    async def options(self, name: str) -> schema.OptionsAnswer:
+        found = self._find(name).name
+        return schema.OptionsAnswer(found, dict(self._engine.options(found)))
+
+    async def sockets(self) -> schema.SocketsAnswer:
+        return schema.SocketsAnswer([dict(socket) for socket in self._engine.snapshot().sockets])
+
+    async def stats(
+        self, name: str | None = None, pid: int | None = None, extended: bool = False
+    ) -> schema.StatsAnswer:
+        """Raises: CircusError not-found for an unknown watcher, or a pid that is none of its processes."""
+        if pid is not None and name is None:
+            raise CircusError(
+                "bad-request", "a pid needs the watcher that it belongs to", "give name and pid"
+            )
+        if name is not None:
+            watcher = self._find(name)
+            name = watcher.name
+            if pid is not None:
+                _check_pid(watcher, pid)
+        infos = await self._engine.stats(name=name, pid=pid, extended=extended)
+        return schema.StatsAnswer(
+            {watcher: {str(pid): info for pid, info in by_pid.items()} for watcher, by_pid in infos.items()}
+        )
+
+    async def version(self) -> schema.VersionAnswer:
+        return schema.VersionAnswer(self._engine.name, circus.__version__, os.getpid(), API_VERSION)
+
+    # Orders -------------------------------------------------------------------------------------------------
+
+    async def start(self, request: schema.OrderRequest) -> schema.DoneAnswer:
+        meant = self._meant(request)
+        return await self._order(lambda op: events.Start(op, meant), wait=request.wait)
+
+    async def stop(self, request: schema.OrderRequest) -> schema.DoneAnswer:
+        meant = self._meant(request)
+        return await self._order(lambda op: events.Stop(op, meant), wait=request.wait)
+
+    async def restart(self, request: schema.OrderRequest) -> schema.DoneAnswer:
+        meant = self._meant(request)
+        return await self._order(lambda op: events.Restart(op, meant), wait=request.wait)
+
+    async def reload(self, request: schema.ReloadRequest) -> schema.DoneAnswer:
+        meant = self._meant(request)
+        graceful, sequential = request.graceful, request.sequential
+        return await self._order(
+            lambda op: events.Reload(op, meant, graceful=graceful, sequential=sequential), wait=request.wait
+        )
+
+    async def count(self, name: str, request: schema.CountRequest) -> schema.DoneAnswer:
+        watcher = self._find(name)
+        count, delta = request.count, request.delta
+        if (count is None) == (delta is None):
+            raise CircusError(
+                "bad-request", "a change of the count needs either `count` or `delta`", "give one"
+            )
+        if delta is not None and watcher.numprocesses + delta > schema.MAX_COUNT:
+            raise CircusError("limit", f"{watcher.name}: a watcher has at most {schema.MAX_COUNT} processes")
+        return await self._order(
+            lambda op: events.SetCount(op, watcher.name, count=count, delta=delta or 0), wait=request.wait
+        )
+
+    async def signal(self, name: str, request: schema.SignalRequest) -> schema.SignalAnswer:
+        watcher = self._find(name)
+        signum = parse_signal(request.signum)
+        if request.pid is not None:
+            _check_pid(watcher, request.pid)
+        signalled = await self._engine.signal(
+            watcher.name, signum, pid=request.pid, children=request.children, recursive=request.recursive
+        )
+        return schema.SignalAnswer(signum, signalled)
+
+    async def reloadconfig(self, request: schema.Request) -> schema.PlanAnswer:
+        if not request.wait:
+            self._begin("reloadconfig", self._engine.reloadconfig())
+            return schema.PlanAnswer(waited=False)
+        return _plan_answer(await self._engine.reloadconfig())
+
+    async def quit(self, request: schema.Request) -> schema.DoneAnswer:
+        return await self._end("quit", self._engine.quit(), wait=request.wait)
+
+    async def shutdown(self, request: schema.Request) -> schema.DoneAnswer:
+        return await self._end("shutdown", self._engine.shutdown(), wait=request.wait)
+
+    # Below the doors --------------------------------------------------------------------------------------
+
+    def _names(self) -> list[str]:
+        return [watcher.name for watcher in self._engine.snapshot().watchers]
+
+    def _find(self, name: str) -> WatcherView:
+        by_name = {watcher.name: watcher for watcher in self._engine.snapshot().watchers}
+        return by_name[names.find_watcher(by_name, name)]
+
+    def _meant(self, request: schema.OrderRequest) -> tuple[str, ...] | None:
+        if request.names is None:
+            return None
+        return names.match_watchers(self._names(), request.names, is_glob=request.match == "glob")
+
+    async def _order(self, make: Callable[[int], events.Order], *, wait: bool) -> schema.DoneAnswer:
+        if not wait:
+            self._begin("order", self._finished(make))
+            return schema.DoneAnswer(waited=False)
+        finish = await self._finished(make)
+        detail = finish.detail
+        return schema.DoneAnswer(
+            op=finish.op,
+            started=_ints(detail.get("started")),
+            stopped=_ints(detail.get("stopped")),
+            kept=_ints(detail.get("kept")),
+            numprocesses=next(iter(_ints([detail.get("numprocesses")])), None),
+        )
+
+    async def _finished(self, make: Callable[[int], events.Order]) -> Finish:
+        finish = await self._engine.order(make)
+        if not finish.ok:
+            raise CircusError(
+                "operation-failed", finish.error or "the operation failed", "`circusctl status -v` shows why"
+            )
+        return finish
+
+    async def _end(self, what: str, ending: Coroutine[Any, Any, None], *, wait: bool) -> schema.DoneAnswer:
+        if wait:
+            await ending
+        else:
+            self._begin(what, ending)
+        return schema.DoneAnswer(waited=wait)
+
+    def _begin(self, what: str, operation: Coroutine[Any, Any, object]) -> None:
+        """Run ``operation`` without anybody waiting; its failure can only be logged."""
+        if len(self._unawaited) >= MAX_UNAWAITED:
+            operation.close()
+            raise CircusError(
+                "limit", f"{MAX_UNAWAITED} operations are under way already", "wait until they have ended"
+            )
+
+        async def run() -> None:
+            try:
+                await operation
+            except CircusError as error:
+                log.warning("%s failed code=%s: %s", what, error.code, error.message)
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._unawaited.add(task)
+        task.add_done_callback(self._unawaited.discard)
+
+
+def _watcher_answer(watcher: WatcherView) -> schema.WatcherAnswer:
+    return schema.WatcherAnswer(
+        name=watcher.name,
+        state=watcher.state.value,
+        numprocesses=watcher.numprocesses,
+        priority=watcher.priority,
+        wants_up=watcher.wants_up,
+        reason=watcher.reason,
+        slots=[_slot_answer(slot) for slot in sorted(watcher.slots, key=lambda slot: slot.wid)],
+    )
+
+
+def _slot_answer(slot: SlotView) -> schema.SlotAnswer:
+    return schema.SlotAnswer(
+        wid=slot.wid,
+        state=slot.state.value,
+        pid=slot.pid,
+        kernel_id=slot.kernel_id,
+        started_at=slot.started_at,
+        incarnation=slot.incarnation,
+        reason=slot.reason,
+        last_status=slot.last_status,
+    )
+
+
+def _pids(watcher: WatcherView) -> list[int]:
+    return sorted(slot.pid for slot in watcher.slots if slot.pid is not None)
+
+
+def _check_pid(watcher: WatcherView, pid: int) -> None:
+    pids = _pids(watcher)
+    if pid not in pids:
+        listed = ", ".join(map(str, pids[: names.MAX_NAMES_IN_HINT])) or "none"
+        raise CircusError(
+            "not-found", f"{watcher.name}: {pid} is none of its processes", f"its pids: {listed}"
+        )
+
+
+def _ints(values: object) -> list[int]:
+    return [value for value in values if isinstance(value, int)] if isinstance(values, Iterable) else []
+
+
+def _plan_answer(plan: Any) -> schema.PlanAnswer:
+    """From config's ConfigPlan, whose parts are names or things with a name."""
+
+    def named(part: str) -> list[str]:
+        return [str(getattr(each, "name", each)) for each in getattr(plan, part, ())]
+
+    return schema.PlanAnswer(
+        keep=named("keep"),
+        add=named("add"),
+        remove=named("remove"),
+        change=[
+            schema.ChangeAnswer(new.name, restart, [str(reason) for reason in reasons])
+            for new, restart, reasons in plan.change
+        ],
+        sockets_add=named("sockets_add"),
+        sockets_remove=named("sockets_remove"),
+        sockets_change=named("sockets_change"),
+        circus_changes=named("circus_changes"),
+        text=str(plan),
+    )

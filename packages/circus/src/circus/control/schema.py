@@ -1,0 +1,169 @@
+"""What travels over the control API: requests as they are accepted, answers as they are sent. Values only.
+
+Programs rely on these shapes: a field may be added, none is renamed, removed or changed in meaning. Unknown
+fields of a request are refused, so that a misspelt one is not silently without effect.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+#: Processes that a watcher may be told to have; far beyond any host, near enough that a slip does no harm.
+MAX_COUNT = 10_000
+
+#: Names in one request, and characters in a name.
+MAX_NAMES = 1_000
+MAX_NAME_LENGTH = 256
+
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+Names = Annotated[list[Name], Meta(min_length=1, max_length=MAX_NAMES)]
+Pid = Annotated[int, Meta(ge=1, le=2**22)]
+
+
+class Request(Struct, frozen=True, forbid_unknown_fields=True):
+    """``wait``: answer when the operation has ended, not when it has begun."""
+
+    wait: bool = True
+
+
+class OrderRequest(Request, frozen=True):
+    """Start, stop, restart. ``names`` None means all; ``match`` says whether they may be patterns."""
+
+    names: Names | None = None
+    match: Annotated[str, Meta(pattern="^(glob|simple)$")] = "glob"
+
+
+class ReloadRequest(OrderRequest, frozen=True):
+    """``graceful`` False ends the old processes first; ``sequential`` replaces them one by one."""
+
+    graceful: bool = True
+    sequential: bool = False
+
+
+class CountRequest(Request, frozen=True):
+    """Exactly one of both."""
+
+    count: Annotated[int, Meta(ge=0, le=MAX_COUNT)] | None = None
+    delta: Annotated[int, Meta(ge=-MAX_COUNT, le=MAX_COUNT)] | None = None
+
+
+class SignalRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """``children``: their children instead; ``recursive``: all that descend from them instead."""
+
+    signum: int | Annotated[str, Meta(max_length=40)]
+    pid: Pid | None = None
+    children: bool = False
+    recursive: bool = False
+
+
+class SlotAnswer(Struct, frozen=True):
+    wid: int
+    state: str
+    pid: int | None
+    kernel_id: int | None
+    started_at: float | None  # wall clock, seconds since the epoch
+    incarnation: int
+    reason: str
+    last_status: int | None  # how the life before ended; negative: signal
+
+
+class WatcherAnswer(Struct, frozen=True):
+    name: str
+    state: str
+    numprocesses: int
+    priority: int
+    wants_up: bool
+    reason: str
+    slots: list[SlotAnswer]
+
+
+class StatusAnswer(Struct, frozen=True):
+    name: str  # of the circusd
+    version: str
+    pid: int
+    started_at: float
+    watchers: list[WatcherAnswer]
+    kernel: dict[str, object]
+    foreign: list[object]
+    drift: dict[str, object]
+    warnings: list[str]
+
+
+class WatchersAnswer(Struct, frozen=True):
+    watchers: list[str]
+
+
+class PidsAnswer(Struct, frozen=True):
+    name: str
+    pids: list[int]
+
+
+class OptionsAnswer(Struct, frozen=True):
+    name: str
+    options: dict[str, object]
+
+
+class SocketsAnswer(Struct, frozen=True):
+    sockets: list[dict[str, object]]
+
+
+class StatsAnswer(Struct, frozen=True):
+    """Watcher -> pid -> what is known of the process, or a sentence why nothing is."""
+
+    infos: dict[str, dict[str, object]]
+
+
+class VersionAnswer(Struct, frozen=True):
+    name: str
+    version: str
+    pid: int
+    api: int
+
+
+class DoneAnswer(Struct, frozen=True):
+    """An operation that has ended; with ``waited`` False it has only begun."""
+
+    op: int | None = None
+    waited: bool = True
+    started: list[int] = []  # pids
+    stopped: list[int] = []
+    kept: list[int] = []
+    numprocesses: int | None = None
+
+
+class SignalAnswer(Struct, frozen=True):
+    signum: int
+    signalled: int  # processes that got it
+
+
+class ChangeAnswer(Struct, frozen=True):
+    name: str
+    restart: bool
+    reasons: list[str]
+
+
+class PlanAnswer(Struct, frozen=True):
+    """What reloadconfig did, as names; ``text`` is the same for people."""
+
+    waited: bool = True
+    keep: list[str] = []
+    add: list[str] = []
+    remove: list[str] = []
+    change: list[ChangeAnswer] = []
+    sockets_add: list[str] = []
+    sockets_remove: list[str] = []
+    sockets_change: list[str] = []
+    circus_changes: list[str] = []
+    text: str = ""
+
+
+class ErrorBody(Struct, frozen=True):
+    code: str
+    message: str
+    hint: str
+
+
+class ErrorAnswer(Struct, frozen=True):
+    error: ErrorBody

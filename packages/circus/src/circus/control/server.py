@@ -1,0 +1,172 @@
+"""Serves the control API on a claimed unix socket: uvicorn's HTTP/1.1 protocol under asyncio's own server.
+
+The idea: nothing here wakes up by itself. uvicorn.Server looks around ten times a second and is therefore not
+used; its protocol class alone is driven by what arrives, and keeps timers only for open connections. A
+connection comes to life only after its peer's uid was read. What the answers are is decided in routes and
+ops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import cast
+
+import h11
+import msgspec
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from circus.control import auth, schema
+from circus.control.claim import Claim
+
+log = logging.getLogger("circus.control")
+
+#: Of our own user and root alone; each costs a descriptor, of which services need theirs.
+MAX_CONNECTIONS = 256
+
+#: Request line and headers; ours have a few hundred bytes.
+MAX_HEAD = 16 * 1024
+
+#: From the first byte we wait for to the end of the request: a peer that stopped must not hold its place.
+REQUEST_TIMEOUT_S = 10.0
+
+#: How long an idle connection is kept for another request.
+KEEP_ALIVE_S = 5
+
+#: At the end: for replies under way, then for their bytes to leave.
+CLOSE_TIMEOUT_S = 5.0
+FLUSH_TIMEOUT_S = 1.0
+
+
+class ControlServer:
+    """``app`` behind ``claim``: ``start``, and ``close`` once; the claim is released by ``close``."""
+
+    def __init__(self, app: ASGIApp, claim: Claim) -> None:
+        self._claim = claim
+        self._config = Config(
+            app=app,
+            http=_Connection,
+            ws="none",
+            loop="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            workers=1,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            h11_max_incomplete_event_size=MAX_HEAD,
+        )
+        self._config.load()
+        self._state = ServerState()
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(
+            lambda: _Connection(self._config, self._state, {}), sock=self._claim.sock
+        )
+
+    @property
+    def connections(self) -> int:
+        return len(self._state.connections)
+
+    async def close(self) -> None:
+        """No new connections; replies under way are sent, within CLOSE_TIMEOUT_S; then the name is given
+        away.
+
+        Who waits longer is told that circusd leaves.
+        """
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        if tasks := set(self._state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=FLUSH_TIMEOUT_S)
+        open_connections = [cast("_Connection", connection) for connection in self._state.connections]
+        if open_connections:
+            await asyncio.wait([connection.gone for connection in open_connections], timeout=FLUSH_TIMEOUT_S)
+        for connection in open_connections:
+            connection.transport.abort()
+        self._claim.release()
+
+
+class _Connection(H11Protocol):
+    """uvicorn's protocol, and what it leaves open: who may enter, how many, how long a request may take."""
+
+    def __init__(self, config: Config, state: ServerState, app_state: dict[str, object]) -> None:
+        super().__init__(config, state, app_state)
+        self.gone: asyncio.Future[None] = self.loop.create_future()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        uid = auth.peer_uid(transport.get_extra_info("socket"))
+        if not auth.may_enter(uid):
+            log.warning("a client was refused uid=%s", uid)
+            transport.abort()
+        elif len(self.connections) >= MAX_CONNECTIONS:
+            log.warning("a client was refused connections=%d", len(self.connections))
+            transport.abort()
+        else:
+            super().connection_made(transport)
+            self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._forget_deadline()
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.is_closing() or self._has_whole_request():
+            self._forget_deadline()
+        else:
+            self._await_request()
+
+    def shutdown(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        """For bytes that are no HTTP: the same form of error as for all others."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        answer = schema.ErrorAnswer(schema.ErrorBody("bad-request", msg, "speak HTTP/1.1"))
+        body = msgspec.json.encode(answer)
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        response: list[h11.Event] = [
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ]
+        for event in response:
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _has_whole_request(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    def _await_request(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.abort)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
