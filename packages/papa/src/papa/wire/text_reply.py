@@ -1,0 +1,107 @@
+"""The text language, written: replies, list lines and the frames of a watch, as papa 1.x clients read them.
+
+An answer ends in the prompt. A row becomes ``NAME key=value key=value ...`` with its keys in a fixed order;
+line breaks inside become spaces there, because a line is all that the reader has.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from papa.errors import PapaError
+
+GREETING = b'Papa is home. Type "help" for commands.\n> '
+PROMPT = b"> "
+#: After it papa waits for a line that acknowledges what was shown.
+FRAME_END = b"] "
+
+_SOCKET_KEYS = (
+    "family",
+    "type",
+    "backlog",
+    "path",
+    "umask",
+    "host",
+    "port",
+    "interface",
+    "reuseport",
+    "fileno",
+)
+
+
+def render_reply(op: str, ok: Mapping[str, Any], *, is_watched: bool = False) -> bytes:
+    """The answer to a request that succeeded."""
+    if op == "list":
+        return answer("\n".join(sorted(_line(item) for item in ok["items"] if item.get("name") is not None)))
+    if op in ("spawn", "listen"):
+        return encode(_line(ok) + "\n") if is_watched else answer(_line(ok))
+    if op == "get":
+        return answer(ok.get("value") or "")
+    if op == "watch":
+        return encode(f"Watching {ok['count']}\n")
+    if op == "exit":
+        return answer("Exiting papa!")
+    return answer("")
+
+
+def render_error(op: str, error: PapaError) -> bytes:
+    if op == "exit" and error.code == "busy":
+        return answer("not idle")
+    return answer("Error: " + " ".join(str(error).split()))
+
+
+def answer(text: str) -> bytes:
+    """*text*, a line break unless it ends in one, and the prompt."""
+    return encode(text if text.endswith("\n") else text + "\n") + PROMPT
+
+
+def render_output(stream: str, name: str, wall_ns: int, data: bytes) -> bytes:
+    """Output in a watch: *stream* is ``out`` or ``err``."""
+    return encode(f"{stream}:{name}:{wall_ns / 1e9!r}:{len(data)}\n") + data + b"\n"
+
+
+def render_closed(name: str, at: float, status: int | None) -> bytes:
+    """An exit in a watch. An unknown status is shown as 255, because the reader expects a number."""
+    return encode(f"closed:{name}:{float(at)!r}:{255 if status is None else status}\n")
+
+
+def render_watch_end(is_stopped: bool) -> bytes:
+    return answer("Stopped watching" if is_stopped else "Nothing left to watch")
+
+
+def encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    if "value" in row:
+        return _one_line(f"{row['name']} {row['value']}")
+    pairs = _process_pairs(row) if "pid" in row else _socket_pairs(row)
+    return _one_line(" ".join([str(row["name"]), *(f"{key}={value}" for key, value in pairs)]))
+
+
+def _process_pairs(row: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    yield "pid", row["pid"]
+    yield "running", row["running"]
+    yield "started", repr(float(row["started_at"]))
+    for key in ("uid", "gid"):
+        if row.get(key) is not None:
+            yield key, row[key]
+    yield "args", " ".join(row["argv"])
+
+
+def _socket_pairs(row: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    for key in _SOCKET_KEYS:
+        value = row.get(key)
+        if key == "reuseport":
+            if value:
+                yield key, 1
+        elif value is not None:
+            yield key, value
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
