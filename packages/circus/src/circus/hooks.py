@@ -40,7 +40,7 @@ def find(path: str) -> HookFunction:
     module_name, _, attribute = path.replace(":", ".").rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), attribute) if module_name else None
-    except Exception as error:  # noqa: BLE001 - users' code runs at import and may raise anything
+    except Exception as error:
         raise CircusError("config-invalid", f"hook {path}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise CircusError("config-invalid", f"hook {path} is not a function", "write it as module.function")

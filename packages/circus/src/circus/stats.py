@@ -100,9 +100,7 @@ def _read(process: psutil.Process, *, with_children: bool) -> Info:
         except psutil.AccessDenied:
             info["cmdline"] = denied
     if with_children:
-        info["children"] = [
-            found for child in children(process.pid) if isinstance(found := read(child.pid), dict)
-        ]
+        info["children"] = [found for child in children(process.pid) if isinstance(found := read(child.pid), dict)]
     return info
 
 

@@ -64,7 +64,7 @@ def _from_file(path: str) -> None:
     try:
         if path.endswith(".json"):
             with open(path, encoding="utf-8") as file:
-                logging.config.dictConfig(json.load(file))
+                logging.config.dictConfig({"disable_existing_loggers": False, **json.load(file)})
         else:
             logging.config.fileConfig(path, disable_existing_loggers=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

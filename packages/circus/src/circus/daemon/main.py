@@ -74,9 +74,7 @@ def _explain(error: CircusError | PapaError) -> str:
 async def _run(config: CircusConfig, readiness: detach.Readiness) -> None:
     _set_title()
     log.info("circusd %s started pid=%d name=%s config=%s", __version__, os.getpid(), config.name, config.path)
-    kernel = await AsyncPapa.connect(
-        config.papa_endpoint, client=f"circusd {config.name}", timeout_s=CONNECT_S
-    )
+    kernel = await AsyncPapa.connect(config.papa_endpoint, client=f"circusd {config.name}", timeout_s=CONNECT_S)
     engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
     control = ControlServer(Ops(engine), config.control or socket_path(config.name))
     try:

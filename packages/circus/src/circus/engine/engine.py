@@ -19,12 +19,11 @@ from circus import clock, stats
 from circus.bus import Bus, Event
 from circus.config import load
 from circus.config.diff import ConfigPlan, diff
-from circus.config.model import CircusConfig, Finding, WatcherConfig
+from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine import faces, reconfigure, spawning, startup
-from circus.engine.executor import Executor, describe_status, send_signal
+from circus.engine.executor import Executor, send_signal
 from circus.engine.memory import Memory
 from circus.engine.names import Names
-from circus.engine.policy import policy_of
 from circus.engine.sockets import SocketSet
 from circus.engine.view import EngineView
 from circus.errors import CircusError
@@ -47,9 +46,7 @@ NO_HOOKS = HookSet("", {})
 class Engine:
     """What the control plane sees of circusd, and the house of all that it holds."""
 
-    def __init__(
-        self, config: CircusConfig, kernel: AsyncPapa, memory: Memory, *, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, config: CircusConfig, kernel: AsyncPapa, memory: Memory, *, environ: Mapping[str, str]) -> None:
         self.config = config
         self.kernel = kernel
         self.memory = memory
@@ -285,8 +282,20 @@ class Engine:
             sockets=tuple(self.sockets.rows.values()),
             kernel=dict(self.kernel.hello),
             foreign=tuple(self.foreign),
+            drift=self._drift(),
             warnings=(*warnings, *self.troubles.values()),
         )
+
+    def _drift(self) -> dict[str, str]:
+        old: dict[str, list[int]] = {}
+        for process in self.executor.hosted:
+            config = self._configs.get(process.slot.watcher)
+            if config is not None and not process.has_exited and process.digest != config.digest:
+                old.setdefault(config.name, []).append(process.pid)
+        return {
+            name: f"runs with options from before a change: pid {', '.join(map(str, pids))}"
+            for name, pids in old.items()
+        }
 
     def options(self, name: str) -> dict[str, object]:
         """The watcher's options under the names of the configuration; the count is the present one."""
@@ -351,9 +360,5 @@ class Engine:
 
     async def reload_all(self) -> None:
         """What SIGHUP means: every active watcher reloads its processes."""
-        active = tuple(
-            view.name for view in self.fleet.snapshot() if view.state is WatcherState.ACTIVE
-        )
+        active = tuple(view.name for view in self.fleet.snapshot() if view.state is WatcherState.ACTIVE)
         await self.order(lambda op: events.Reload(op, active))
-
-

@@ -15,7 +15,6 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, assert_never
 
 from circus import clock, stats
-from circus.engine import spawning
 from circus.engine.hosted import Hosted, HostedTable
 from circus.errors import CircusError
 from circus.streams.pump import Attached
@@ -125,9 +124,7 @@ class Executor:
             ok = await engine.run_hook(slot.watcher, "after_spawn", pid=row["pid"])
             engine.post(events.HookAnswered(slot.watcher, "after_spawn", ok, slot, incarnation))
 
-    async def _spawn_in_kernel(
-        self, spec: dict[str, Any], token: str
-    ) -> tuple[dict[str, Any], dict[str, int]]:
+    async def _spawn_in_kernel(self, spec: dict[str, Any], token: str) -> tuple[dict[str, Any], dict[str, int]]:
         """Row and descriptors of the new process, also when the connection broke between request and reply."""
         engine = self._engine
         while True:
@@ -151,12 +148,17 @@ class Executor:
                     again = await engine.kernel.attach(row["id"], owner=spec["owner"], fds=True)
                     return again.ok, again.fds
 
-    async def take_over(
-        self, slot: SlotKey, incarnation: int, row: dict[str, Any], fds: dict[str, int]
-    ) -> Hosted:
+    async def take_over(self, slot: SlotKey, incarnation: int, row: dict[str, Any], fds: dict[str, int]) -> Hosted:
         """Hold what the kernel gave for the process in ``row``, and let its output flow."""
         hosted = Hosted(
-            slot, incarnation, row["id"], row["pid"], fds.pop("pid", None), row["start_ticks"], row["started_at"]
+            slot=slot,
+            incarnation=incarnation,
+            kernel_id=row["id"],
+            pid=row["pid"],
+            pidfd=fds.pop("pid", None),
+            start_ticks=row["start_ticks"],
+            started_at=row["started_at"],
+            digest=row["meta"].get("digest", ""),
         )
         self.hosted.add(hosted)
         await self._engine.pump.add(attached(slot, row, fds))
@@ -273,9 +275,7 @@ class Executor:
             self._engine.post(events.HookAnswered(action.watcher, action.hook, ok))
 
 
-async def send_signal(
-    hosted: Hosted, signum: int, *, children: bool = False, whole_tree: bool = False
-) -> bool:
+async def send_signal(hosted: Hosted, signum: int, *, children: bool = False, whole_tree: bool = False) -> bool:
     """Signal the process, and those below it where asked; they are looked up before it can leave them behind."""
     below = []
     if whole_tree:

@@ -79,8 +79,7 @@ def watcher_face(
         env=config.env,
         working_dir=config.working_dir,
         processes={
-            pid: ProcessFace(pid, process.slot.wid, process.started_at, config.name)
-            for pid, process in by_pid.items()
+            pid: ProcessFace(pid, process.slot.wid, process.started_at, config.name) for pid, process in by_pid.items()
         },
         _options=config.extra,
         sockets={name: SimpleNamespace(**row) for name, row in sockets.items()},

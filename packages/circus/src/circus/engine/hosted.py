@@ -25,6 +25,7 @@ class Hosted:
     pidfd: int | None
     start_ticks: int
     started_at: float  # wall clock
+    digest: str  # of the watcher's options when it was started
     has_exited: bool = False
     exit_status: int | None = None
 

@@ -44,9 +44,7 @@ class SocketSet:
                 row = await self._listen(config, changed)
             except PapaError as error:
                 await self._close(opened)
-                raise CircusError(
-                    "operation-failed", f"socket {config.name}: {error.message}", error.hint
-                ) from error
+                raise CircusError("operation-failed", f"socket {config.name}: {error.message}", error.hint) from error
             if not row.get("existing"):
                 opened.append(config.name)
             self.configs[config.name], self.rows[config.name] = config, row

@@ -10,7 +10,8 @@ from circus.supervise.fleet import WatcherView
 
 @dataclass(frozen=True, slots=True)
 class EngineView:
-    """``sockets`` are the kernel's rows; ``foreign`` are hosted processes of other configurations."""
+    """``sockets`` are the kernel's rows; ``foreign`` are hosted processes of other configurations; ``drift`` says of
+    watchers (by name) what about their running processes is not as configured."""
 
     name: str
     pid: int
@@ -20,4 +21,5 @@ class EngineView:
     sockets: tuple[dict[str, Any], ...]
     kernel: dict[str, Any]
     foreign: tuple[dict[str, Any], ...]
+    drift: dict[str, str]
     warnings: tuple[str, ...]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import types
+from collections.abc import Iterator
+
+import pytest
+
+from circus import hooks
+from circus.config.model import HookConfig
+from circus.errors import CircusError
+
+
+@pytest.fixture
+def users(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+    module = types.ModuleType("users_hooks")
+    monkeypatch.setitem(sys.modules, "users_hooks", module)
+    yield module
+
+
+def run(name: str, *, ignore_errors: bool = False, **kwargs: object) -> tuple[bool, BaseException | None]:
+    chosen = hooks.HookSet("web", {name: HookConfig(f"users_hooks.{name}", ignore_errors)})
+    return asyncio.run(chosen.call(name, "the watcher", "the arbiter", **kwargs))
+
+
+def test_a_hook_gets_the_ancestors_arguments(users: types.ModuleType) -> None:
+    seen: dict[str, object] = {}
+
+    def before_signal(**kwargs: object) -> bool:
+        seen.update(kwargs)
+        return True
+
+    users.before_signal = before_signal  # type: ignore[attr-defined]
+    assert run("before_signal", pid=7, signum=15) == (True, None)
+    assert seen == {
+        "watcher": "the watcher",
+        "arbiter": "the arbiter",
+        "hook_name": "before_signal",
+        "pid": 7,
+        "signum": 15,
+    }
+
+
+@pytest.mark.parametrize(("answer", "counts_as"), [(None, False), (0, False), (1, True), ("yes", True)])
+def test_the_answer_counts_by_its_truth(users: types.ModuleType, answer: object, counts_as: bool) -> None:
+    users.before_start = lambda **_: answer  # type: ignore[attr-defined]
+    assert run("before_start") == (counts_as, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "ignored", "counts_as"),
+    [("before_start", False, False), ("before_start", True, True), ("before_signal", False, True)],
+)
+def test_an_exception_is_contained(users: types.ModuleType, name: str, ignored: bool, counts_as: bool) -> None:
+    def fails(**_: object) -> None:
+        raise ValueError("what now")
+
+    setattr(users, name, fails)
+    ok, error = run(name, ignore_errors=ignored)
+    assert ok is counts_as
+    assert isinstance(error, ValueError)
+
+
+def test_a_hook_that_leaves_the_interpreter_does_not_take_circusd_along(users: types.ModuleType) -> None:
+    users.before_start = lambda **_: sys.exit(1)  # type: ignore[attr-defined]
+    ok, error = run("before_start")
+    assert not ok
+    assert "SystemExit" in str(error)
+
+
+def test_a_hook_that_hangs_counts_as_failed(users: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "TIMEOUT_S", 0.05)
+    release = threading.Event()
+    users.before_start = lambda **_: release.wait(20)  # type: ignore[attr-defined]
+    ok, error = run("before_start")
+    release.set()
+    assert not ok
+    assert isinstance(error, TimeoutError)
+
+
+@pytest.mark.parametrize("path", ["os.path.join", "os.path:join"])
+def test_both_forms_of_a_path_are_found(path: str) -> None:
+    assert hooks.find(path)("a", "b") == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("no_such_module.hook", "no_such_module"),
+        ("os.no_such", "no_such"),
+        ("os.sep", "not a function"),
+        ("x", "x"),
+    ],
+)
+def test_a_wrong_path_is_said(path: str, says: str) -> None:
+    with pytest.raises(CircusError, match=says) as raised:
+        hooks.find(path)
+    assert raised.value.code == "config-invalid"

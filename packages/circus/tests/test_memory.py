@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from circus.engine.memory import Memory, state_directory
+
+
+def test_a_wished_count_is_there_after_a_restart(tmp_path: Path) -> None:
+    Memory(tmp_path).remember_count("web", 5, 2)
+    assert Memory(tmp_path).count("web", 2) == 5
+
+
+def test_the_file_wins_once_it_changed_the_count(tmp_path: Path) -> None:
+    Memory(tmp_path).remember_count("web", 5, 2)
+    assert Memory(tmp_path).count("web", 3) == 3
+
+
+def test_a_wish_for_what_the_file_says_is_no_wish(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    memory.remember_count("web", 5, 2)
+    memory.remember_count("web", 2, 2)
+    assert json.loads(memory.path.read_text())["counts"] == {}
+
+
+def test_a_watcher_stopped_by_hand_stays_stopped_until_it_is_started(tmp_path: Path) -> None:
+    Memory(tmp_path).remember_stopped({"web", "db"}, stopped=True)
+    memory = Memory(tmp_path)
+    assert memory.is_stopped("web")
+    memory.remember_stopped({"web"}, stopped=False)
+    again = Memory(tmp_path)
+    assert not again.is_stopped("web")
+    assert again.is_stopped("db")
+
+
+def test_forgetting_returns_to_the_file(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    memory.remember_count("web", 5, 2)
+    memory.remember_stopped({"web"}, stopped=True)
+    memory.forget("web")
+    again = Memory(tmp_path)
+    assert again.count("web", 2) == 2
+    assert not again.is_stopped("web")
+
+
+def test_nothing_ordered_writes_no_file(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "never")
+    memory.remember_count("web", 2, 2)
+    memory.remember_stopped({"web"}, stopped=False)
+    memory.forget("web")
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"format": 2}', b'{"format": 1, "counts": {"a": 1}, "stopped": []}', b"\xff"],
+)
+def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "memory.json").write_bytes(content)
+    memory = Memory(tmp_path)
+    assert memory.count("web", 2) == 2
+    assert "set aside" in memory.trouble
+    assert (tmp_path / "memory.damaged").read_bytes() == content
+    memory.remember_count("web", 3, 2)
+    assert Memory(tmp_path).count("web", 2) == 3
+
+
+def test_a_place_that_cannot_be_written_is_said_and_nothing_else_happens(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    memory = Memory(tmp_path / "file" / "below")
+    memory.remember_count("web", 3, 2)
+    assert "cannot remember" in memory.trouble
+    assert memory.count("web", 2) == 3
+
+
+def test_a_private_root_is_wholly_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPA_RUNTIME_DIR", str(tmp_path))
+    assert state_directory("two") == tmp_path / "state" / "circus" / "two"
+
+
+def test_golden_memory_of_format_1_loads(tmp_path: Path) -> None:
+    (tmp_path / "memory.json").write_text(
+        '{"format": 1, "counts": {"web": {"wished": 4, "in_file": 2}}, "stopped": ["db"]}'
+    )
+    memory = Memory(tmp_path)
+    assert memory.count("web", 2) == 4
+    assert memory.is_stopped("db")
+    assert memory.trouble == ""
