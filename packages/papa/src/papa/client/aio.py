@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from papa import fdpass
 from papa.client import launch
-from papa.client.calls import Answer, Calls, Event
+from papa.client.calls import Answer, Calls
 from papa.client.reply import Reply
 from papa.errors import PapaError
 
@@ -63,6 +63,7 @@ class AsyncPapa:
         self._unsent = bytearray()
         self._is_greeted = False
         self._is_closed = False
+        self._fault = ""
         self._reconnecting: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -208,9 +209,10 @@ class AsyncPapa:
                 )
             )
 
-    def _lost_error(self, what: str) -> PapaError:
-        why = "the connection is closed" if self._is_closed else "the connection to the kernel was lost"
-        return PapaError(f"{what}: {why}", code="lost", hint="ask again once the connection is back")
+    def _lost_error(self, what: str, why: str = "") -> PapaError:
+        state = "the connection is closed" if self._is_closed else "the connection to the kernel was lost"
+        reason = f" ({why})" if why else ""
+        return PapaError(f"{what}: {state}{reason}", code="lost", hint="ask again once the connection is back")
 
     # -- bytes ---------------------------------------------------------------------------------------------
 
@@ -250,20 +252,24 @@ class AsyncPapa:
             return
         try:
             data, fds, _ = fdpass.recv_with_fds(self._socket, RECV_SIZE, fdpass.MAX_FDS)
-            if not data:
-                self._lose()
-                return
             outcomes = self._calls.receive(data, fds)
         except (BlockingIOError, InterruptedError):
             return
-        except (OSError, PapaError):
-            self._lose()
+        except OSError as error:
+            self._lose(f"cannot receive: {error}")
             return
-        for outcome in outcomes:
-            if isinstance(outcome, Event):
-                self._tell(self.on_event, outcome.kind, outcome.fields)
-            else:
+        except PapaError as error:
+            self._lose(error.message)
+            return
+        for outcome in outcomes:  # also when a callback closes the connection: replies hold descriptors
+            if isinstance(outcome, Answer):
                 self._resolve(outcome)
+            elif outcome.name == "fault":
+                self._fault = str(outcome.fields.get("message"))
+            else:
+                self._tell(self.on_event, outcome.name, outcome.fields)
+        if not data:
+            self._lose(self._fault or "the kernel closed it")
 
     def _resolve(self, answer: Answer) -> None:
         waiter = self._waiters.pop(answer.number, None)
@@ -275,7 +281,7 @@ class AsyncPapa:
             waiter.set_result(answer.reply)
 
     def _tell(self, callback: Callable[..., None] | None, *args: Any) -> None:
-        if callback is None:
+        if callback is None or self._is_closed:
             return
         try:
             callback(*args)
@@ -294,6 +300,7 @@ class AsyncPapa:
         connection.setblocking(False)
         self._socket = connection
         self._calls = Calls()
+        self._fault = ""
         self._loop.add_reader(connection, self._on_readable)
         try:
             self._send(self._calls.opening())
@@ -307,7 +314,7 @@ class AsyncPapa:
     def _connect(self) -> socket.socket:
         return launch.open_connection(self._endpoint, autostart=self._autostart, timeout_s=self._timeout_s)
 
-    def _drop(self) -> None:
+    def _drop(self, why: str = "") -> None:
         """Let go of the socket and fail what waits for it."""
         self._is_greeted = False
         connection, self._socket = self._socket, None
@@ -320,11 +327,11 @@ class AsyncPapa:
         waiters, self._waiters = self._waiters, {}
         for waiter in waiters.values():
             if not waiter.done():
-                waiter.set_exception(self._lost_error("request"))
+                waiter.set_exception(self._lost_error("no reply", why))
 
-    def _lose(self) -> None:
+    def _lose(self, why: str) -> None:
         was_greeted = self._is_greeted
-        self._drop()
+        self._drop(why)
         if was_greeted and not self._is_closed:
             self._reconnecting = self._loop.create_task(self._reconnect())
             self._tell(self.on_lost)

@@ -14,9 +14,10 @@ from typing import Any, Self
 
 from papa import fdpass
 from papa.client import launch
-from papa.client.calls import Answer, Calls, Event
+from papa.client.calls import Answer, Calls
 from papa.client.reply import Reply
 from papa.errors import PapaError
+from papa.wire.messages import Event
 
 #: One recvmsg.
 RECV_SIZE = 64 * 1024
