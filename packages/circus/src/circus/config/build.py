@@ -74,15 +74,11 @@ class Builder:
             elif not name.strip():
                 self._tell(section, f"[{section.name}] has no name", f"write [{kind}:NAME]")
             elif not section.entries:
-                self._tell(
-                    section, f"[{section.name}] is empty and is left out", "give it options", "warning"
-                )
+                self._tell(section, f"[{section.name}] is empty and is left out", "give it options", "warning")
             else:
                 kinds[kind].append((name.strip(), section))
         self._unknown_references(["env", *(section.name for _, section in kinds["env"])])
-        self._patterns = [
-            ([pattern.strip() for pattern in name.split(",")], section) for name, section in kinds["env"]
-        ]
+        self._patterns = [([pattern.strip() for pattern in name.split(",")], section) for name, section in kinds["env"]]
         for name, section in kinds["plugin"]:
             self._plugin(name, section)
         sockets = [(self._socket(name, section, circus), section) for name, section in kinds["socket"]]
@@ -101,15 +97,11 @@ class Builder:
 
     def _unknown_section(self, section: Section) -> None:
         near = options.nearest(section.name.partition(":")[0], [kind.rstrip(":") for kind in _KINDS])
-        hint = (
-            f"did you mean [{near}...]?" if near else "sections are circus, env, and watcher:, socket:, ..."
-        )
+        hint = f"did you mean [{near}...]?" if near else "sections are circus, env, and watcher:, socket:, ..."
         self._tell(section, f"unknown section [{section.name}]", hint, "warning")
 
     def _sheet(self, section: Section, title: str, names: expand.Names) -> Sheet:
-        return Sheet(
-            section, title=title, names=names, defaults=self.document.defaults, findings=self.findings
-        )
+        return Sheet(section, title=title, names=names, defaults=self.document.defaults, findings=self.findings)
 
     # [circus] and plugins ---------------------------------------------------------------------------------
 
@@ -176,9 +168,7 @@ class Builder:
             for key, entry in section.entries.items() if section else ():
                 for variable in expand.variables_in(expand.expand_env(entry.value, self.names)):
                     what = f"[{name}]: {key} refers to circus.{variable}, which is not known"
-                    hint = (
-                        "circus.env.NAME is known here, for the names in [env] and in circusd's environment"
-                    )
+                    hint = "circus.env.NAME is known here, for the names in [env] and in circusd's environment"
                     self.findings.append(Finding(entry.file, entry.line, what, hint, "warning"))
 
     def _environment_of(self, name: str) -> _Environment:
@@ -208,9 +198,7 @@ class Builder:
             is_free=True,
         )
         rlimits = {
-            key[len("rlimit_") :].lower(): sheet.parse(key, "limit")
-            for key in sheet.texts
-            if key.startswith("rlimit_")
+            key[len("rlimit_") :].lower(): sheet.parse(key, "limit") for key in sheet.texts if key.startswith("rlimit_")
         }
         restarting = {
             option.name: taken[option.attribute]
@@ -219,6 +207,11 @@ class Builder:
         }
         taken.setdefault("use_papa", circus.use_papa)
         taken.setdefault("cmd", "")
+        if "working_dir" in taken:
+            # The kernel has a directory of its own: what is relative is meant from circusd's.
+            taken["working_dir"] = os.path.abspath(taken["working_dir"])
+        if "stdin_socket" in taken:
+            taken["stdin_socket"] = taken["stdin_socket"].lower()
         return WatcherConfig(
             name=name,
             **taken,
@@ -247,16 +240,12 @@ class Builder:
                 sheet.warn(key, f"unknown hook {name}, which nothing will call", hint)
             path, comma, flag = (part.strip() for part in text.partition(","))
             if not _CALLABLE.fullmatch(path):
-                sheet.error(
-                    key, f"{key} = {path!r} is not the path of a function", "write package.module.function"
-                )
+                sheet.error(key, f"{key} = {path!r} is not the path of a function", "write package.module.function")
                 continue
             try:
                 ignores = values.parse_flag(flag) if comma else False
             except ValueError:
-                sheet.error(
-                    key, f"{key}: {flag!r} is neither true nor false", "true: errors of the hook are ignored"
-                )
+                sheet.error(key, f"{key}: {flag!r} is neither true nor false", "true: errors of the hook are ignored")
                 continue
             hooks[name] = HookConfig(path, ignores)
         return hooks
@@ -277,11 +266,7 @@ class Builder:
         if class_name not in options.STREAM_CLASSES:
             if not _CALLABLE.fullmatch(class_name) or "." not in class_name.replace(":", "."):
                 near = options.nearest(class_name, (*options.STREAM_CLASSES, *options.STREAM_STAND_INS))
-                hint = (
-                    f"did you mean {near}?"
-                    if near
-                    else "write FileStream, StdoutStream or package.module.Class"
-                )
+                hint = f"did you mean {near}?" if near else "write FileStream, StdoutStream or package.module.Class"
                 sheet.error(f"{prefix}class", f"{written!r} is not a class of streams", hint)
             return StreamConfig(class_name=class_name, options=texts)
         for key in texts:
@@ -293,9 +278,7 @@ class Builder:
         taken["class_name"] = class_name
         if class_name == "FileStream" and not taken.get("filename"):
             place = f"{prefix}class"
-            sheet.error(
-                place, f"{name} is a FileStream without a file", f"write {prefix}filename = /path/of/the.log"
-            )
+            sheet.error(place, f"{name} is a FileStream without a file", f"write {prefix}filename = /path/of/the.log")
         return StreamConfig(options=texts, **taken)
 
     # Sockets ----------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ number, a flag or a signal: a command or an environment may hold a secret.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 from circus.config import expand, options
 from circus.config.model import CircusConfig, SocketConfig, WatcherConfig
@@ -19,8 +20,9 @@ _PLACES = frozenset(("file", "line", "written", "digest"))
 _SHOWN_TYPES = (bool, int, float)
 
 
-@dataclass(frozen=True, slots=True)
-class WatcherChange:
+class WatcherChange(NamedTuple):
+    """``restart``: the running processes must be replaced to obey ``new``."""
+
     new: WatcherConfig
     restart: bool
     reasons: tuple[str, ...]
@@ -30,7 +32,6 @@ class WatcherChange:
 class SocketChange:
     """``reopen``: the socket must be closed and made anew."""
 
-    new: SocketConfig
     reopen: bool
     reasons: tuple[str, ...]
 
@@ -39,22 +40,22 @@ class SocketChange:
 class CircusChange:
     """An option of ``[circus]``; ``restart``: only a restart of circusd obeys it."""
 
-    option: str
+    name: str
     restart: bool
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigPlan:
-    """What is to be done to get from one configuration to another; watchers in the order of the new file."""
+    """What leads from one configuration to another, by names, in the order of the new file."""
 
     keep: tuple[str, ...] = ()
-    add: tuple[WatcherConfig, ...] = ()
+    add: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     change: tuple[WatcherChange, ...] = ()
-    sockets_add: tuple[SocketConfig, ...] = ()
+    sockets_add: tuple[str, ...] = ()
     sockets_remove: tuple[str, ...] = ()
-    sockets_change: tuple[SocketChange, ...] = ()
+    sockets_change: Mapping[str, SocketChange] = field(default_factory=dict)
     circus_changes: tuple[CircusChange, ...] = ()
 
     @property
@@ -66,12 +67,12 @@ class ConfigPlan:
         for circus in self.circus_changes:
             when = " (needs a restart of circusd)" if circus.restart else ""
             lines.append(f"[circus] {circus.reason}{when}")
-        lines += [f"socket {each.name}: is opened" for each in self.sockets_add]
-        for socket in self.sockets_change:
-            how = "is opened anew" if socket.reopen else "changes"
-            lines.append(f"socket {socket.new.name}: {how}: {', '.join(socket.reasons)}")
+        lines += [f"socket {name}: is opened" for name in self.sockets_add]
+        for name, socket in self.sockets_change.items():
+            how = "is opened anew" if socket.reopen else "changes live"
+            lines.append(f"socket {name}: {how}: {', '.join(socket.reasons)}")
         lines += [f"socket {name}: is closed" for name in self.sockets_remove]
-        lines += [f"{each.name}: is added" for each in self.add]
+        lines += [f"{name}: is added" for name in self.add]
         for change in self.change:
             how = "restarts" if change.restart else "changes live"
             lines.append(f"{change.new.name}: {how}: {', '.join(change.reasons)}")
@@ -83,12 +84,8 @@ def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
     """The plan that leads from ``old`` to ``new``."""
     old_sockets = {each.name: each for each in old.sockets}
     new_sockets = {each.name: each for each in new.sockets}
-    sockets_change = tuple(
-        _socket_change(old_sockets[name], each)
-        for name, each in new_sockets.items()
-        if name in old_sockets and _reasons(old_sockets[name], each, options.SOCKET)
-    )
-    moved = {each.new.name for each in sockets_change if each.reopen}
+    sockets_change = _socket_changes(old_sockets, new_sockets)
+    moved = {name for name, each in sockets_change.items() if each.reopen}
     moved |= old_sockets.keys() ^ new_sockets.keys()
     known = old_sockets.keys() | new_sockets.keys()
     # Names are compared as written: a change of letter case is another watcher for people and for logs.
@@ -108,10 +105,10 @@ def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
             keep.append(name)
     return ConfigPlan(
         keep=tuple(keep),
-        add=tuple(each for name, each in new_watchers.items() if name not in old_watchers),
+        add=tuple(name for name in new_watchers if name not in old_watchers),
         remove=tuple(name for name in old_watchers if name not in new_watchers),
         change=tuple(change),
-        sockets_add=tuple(each for name, each in new_sockets.items() if name not in old_sockets),
+        sockets_add=tuple(name for name in new_sockets if name not in old_sockets),
         sockets_remove=tuple(name for name in old_sockets if name not in new_sockets),
         sockets_change=sockets_change,
         circus_changes=tuple(_circus_changes(old, new)),
@@ -154,8 +151,18 @@ def _watcher_reasons(old: WatcherConfig, new: WatcherConfig) -> list[str]:
     return reasons
 
 
-def _socket_change(old: SocketConfig, new: SocketConfig) -> SocketChange:
-    return SocketChange(new, old.digest != new.digest, tuple(_reasons(old, new, options.SOCKET)))
+def _socket_changes(old: Mapping[str, SocketConfig], new: Mapping[str, SocketConfig]) -> dict[str, SocketChange]:
+    changes = {}
+    for name, config in new.items():
+        before = old.get(name)
+        if before is None:
+            continue
+        reasons = _reasons(before, config, options.SOCKET)
+        if reasons:
+            live = {option.name for option in options.SOCKET.values() if option.change == "live"}
+            reopen = any(reason.partition(" ")[0] not in live for reason in reasons)
+            changes[name] = SocketChange(reopen, tuple(reasons))
+    return changes
 
 
 def _circus_changes(old: CircusConfig, new: CircusConfig) -> Iterable[CircusChange]:

@@ -132,9 +132,7 @@ def child_environment(config: WatcherConfig, environ: Mapping[str, str]) -> dict
     return child
 
 
-def expand_command(
-    config: WatcherConfig, *, wid: int, env: Mapping[str, str], sockets: Mapping[str, str]
-) -> list[str]:
+def expand_command(config: WatcherConfig, *, wid: int, env: Mapping[str, str], sockets: Mapping[str, str]) -> list[str]:
     """The words of the process in slot ``wid``.
 
     ``env`` is the environment of the process, ``sockets`` maps names of sockets (lower case) to the kernel's.
@@ -175,9 +173,7 @@ def _split(config: WatcherConfig, option: str, text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         what = f"{config.name}: {option} cannot be split into words: {str(error).lower()}"
-        raise CircusError(
-            "config-invalid", what, "close the quotes, or put a backslash before them"
-        ) from None
+        raise CircusError("config-invalid", what, "close the quotes, or put a backslash before them") from None
 
 
 def _option_value(config: WatcherConfig, name: str) -> str | None:

@@ -105,9 +105,7 @@ class WatcherConfig:
     respawn: bool = True
     use_sockets: bool = False
     use_papa: bool = False
-    rlimits: Mapping[str, int | None] = field(
-        default_factory=dict
-    )  # lower-case name -> limit; None: infinite
+    rlimits: Mapping[str, int | None] = field(default_factory=dict)  # lower-case name -> limit; None: infinite
     stdin_socket: str | None = None
     close_child_stdin: bool = True
     close_child_stdout: bool = False

@@ -9,7 +9,6 @@ does a warning.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -242,5 +241,7 @@ def watcher_names() -> tuple[str, ...]:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that ``name`` is probably a slip of, if there is one."""
+    import difflib  # most configurations have no slip, and circusd no need of this for the rest of its life
+
     matches = difflib.get_close_matches(name.lower(), tuple(known), n=1, cutoff=LIKENESS)
     return matches[0] if matches else None

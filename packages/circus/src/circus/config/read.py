@@ -165,9 +165,7 @@ def _included_files(
             matches = sorted(glob.glob(pattern, root_dir=base))
             if not matches:
                 what = f"[circus] {key}: nothing matches {pattern}"
-                document.findings.append(
-                    Finding(*place, what, f"relative patterns start at {base}", "warning")
-                )
+                document.findings.append(Finding(*place, what, f"relative patterns start at {base}", "warning"))
             found.extend((os.path.join(base, each), place) for each in matches)
     if len(found) > MAX_FILES:
         what = f"[circus] includes {len(found)} files, more than {MAX_FILES}"
@@ -214,9 +212,7 @@ def _merge(document: Document, section: Section) -> None:
     if section.name == "DEFAULT":
         known = document.defaults
     else:
-        known = document.sections.setdefault(
-            section.name, Section(section.name, section.file, section.line)
-        ).entries
+        known = document.sections.setdefault(section.name, Section(section.name, section.file, section.line)).entries
     for key, entry in section.entries.items():
         first = known.setdefault(key, entry)
         if first is entry or first.value == entry.value:

@@ -82,9 +82,7 @@ class Sheet:
                 self.warn(key, f"{key} has no effect", option.idle)
         return taken
 
-    def tell_unknown(
-        self, known: Iterable[str], is_known: Callable[[str], bool], *, is_free: bool
-    ) -> list[str]:
+    def tell_unknown(self, known: Iterable[str], is_known: Callable[[str], bool], *, is_free: bool) -> list[str]:
         """Warn of the keys that nothing knows, and return them.
 
         With ``is_free``, where a section may have keys of its own, only of those that look like a slip.

@@ -142,13 +142,9 @@ class _Check:
         elif config.numprocesses == 0:
             yield self._warning("numprocesses", "no process will run", "write 1 or more")
         if config.uid is not None and not host.has_user(config.uid):
-            yield self._error(
-                "uid", f"there is no user {config.uid}", "write the name of a user, or a number"
-            )
+            yield self._error("uid", f"there is no user {config.uid}", "write the name of a user, or a number")
         if config.gid is not None and not host.has_group(config.gid):
-            yield self._error(
-                "gid", f"there is no group {config.gid}", "write the name of a group, or a number"
-            )
+            yield self._error("gid", f"there is no group {config.gid}", "write the name of a group, or a number")
         for name in config.rlimits:
             if not host.has_limit(name):
                 near = options.nearest(name, options.RLIMITS)
@@ -213,9 +209,7 @@ class _Check:
             return
         if "/" in program:
             if not self.host.is_program(os.path.join(config.working_dir or "", program)):
-                yield self._error(
-                    key, f"program {program} does not exist or is not executable", "correct the path"
-                )
+                yield self._error(key, f"program {program} does not exist or is not executable", "correct the path")
             return
         path = self.env.get("PATH") or expand.DEFAULT_PATH
         if not any(

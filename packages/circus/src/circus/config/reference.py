@@ -1,0 +1,184 @@
+"""The reference page of the configuration, made from the tables of options: ``python -m
+circus.config.reference``.
+
+Prints the page, or writes it to the path that is given. A test compares the page in the repository with it,
+so that neither can change alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from circus.config import options
+from circus.config.options import Option
+
+_TYPES = {
+    "text": "text",
+    "words": "list",
+    "flag": "true or false",
+    "integer": "whole number",
+    "count": "0 or more",
+    "positive": "1 or more",
+    "processes": "0 or more",
+    "retries": "-1 or more",
+    "port": "port",
+    "period": "seconds",
+    "seconds": "seconds",
+    "size": "bytes (k, m, g)",
+    "octal": "octal mask",
+    "signal": "signal",
+    "account": "name or number",
+    "family": "family",
+    "socktype": "type",
+    "level": "level",
+    "name": "name",
+    "control": "address",
+    "papa": "address",
+}
+
+_CHANGES = {"live": "at once", "restart": "new processes", "none": "-"}
+
+_HEAD = """\
+# Configuration
+
+*This page is made from the tables in `circus.config.options` by `python -m circus.config.reference`.*
+
+A configuration is one INI file and those that it includes. `circusd` reads all of it before it touches
+anything, and when something is wrong it tells every problem with its file and line.
+
+## Syntax
+
+- Sections are `[name]`, options `name = value` or `name: value`. Letter case counts in names of options.
+- A line that begins with `#`, `;` or the word `rem` is a comment. Behind a value a comment begins with `
+  ;` (white space and a semicolon); only the first semicolon of a value is looked at, and `#` never begins
+  one there.
+- A line that begins with white space continues the value above.
+- `""` is the empty value. `%` has no meaning.
+- Sections that occur several times are one. Of an option that is given twice the first counts, also across
+  included files, and a warning tells of the other.
+- `[DEFAULT]` has values for all sections but the `[env]` ones.
+- true, yes, on, 1 and false, no, off, 0 are the flags, in any case.
+- An unknown option is a warning that names the known option that it resembles. Options of a watcher that
+  resemble nothing are kept for its hooks.
+
+## Variables
+
+- `$(circus.env.NAME)` or `((circus.env.NAME))`, in every value: from the `[env]` sections, else from the
+  environment of circusd. Letter case only counts where names differ in nothing else. Unknown names stay
+  as they are.
+- `$NAME`, capitals only, in values of `[env]` sections: from the environment of circusd, empty if unset.
+- In `cmd`, `args` and `shell_args`, at each spawn: `$(circus.wid)`, the number of the slot;
+  `$(circus.sockets.NAME)`, the descriptor of a managed socket; `$(circus.env.NAME)`, of the process; and
+  the options of the watcher, as in `$(circus.working_dir)`, `$(circus.numprocesses)`,
+  `$(circus.rlimits.nofile)`.
+
+## Environment: `[env]` and `[env:PATTERNS]`
+
+`[env]` is for all watchers, `[env:web,worker*]` for those whose names match one of the patterns. Patterns
+are applied in the order of the file over `[env]`; the later one wins. A process gets nothing else, unless
+`copy_env` is set: then these are put over the environment of circusd.
+
+## What an edit needs
+
+`circusctl reloadconfig` compares the file with what runs. The column *edit* says what an option needs:
+*at once*, or *new processes*. Whether processes of an earlier circusd still fit is told by the digest of
+those options that need new processes, as they are written (of `[env]` sections before `$NAME` is
+replaced). Neither the environment of circusd nor a default is part of it, so that a start from another
+shell, or of a new version, restarts nothing.
+"""
+
+_STREAMS = """
+A dotted path names a class of your own; it gets all keys. `WatchedFileStream` and
+`TimedRotatingFileStream` work as `FileStream`, `FancyStdoutStream` as `StdoutStream`; a warning says what
+is missing. Without any key the output goes to the standard output of circusd.
+"""
+
+_PLUGINS = """\
+
+## `[plugin:NAME]`
+
+`use = circus.plugins.flapping.Flapping` is built in: it takes the keys above without their prefix, as
+defaults for all watchers. A watcher's `flapping.` keys go over them; without the plugin they are enough by
+themselves. Other plugins are not run, and a warning says so.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [
+        _HEAD,
+        _table("`[circus]`", options.CIRCUS, restart="restart of circusd"),
+        _table("`[watcher:NAME]`", options.WATCHER),
+        "\nAnd by prefix:\n",
+        "- `rlimit_NAME`: a limit of the process, soft and hard; empty: infinite. Names are those of the system, in",
+        "  any case: `rlimit_nofile`, `rlimit_core`. An edit needs new processes.",
+        "- `hooks.NAME = package.module.function[,true]`; with true errors of the hook are ignored. Applied at once:",
+        *(f"  - `{name}`: {doc}" for name, doc in options.HOOKS.items()),
+        _table("`stdout_stream.KEY` and `stderr_stream.KEY`", options.STREAM),
+        _STREAMS.rstrip("\n"),
+        _table("`flapping.KEY`", options.FLAPPING),
+        _PLUGINS.rstrip("\n"),
+        _table("`[socket:NAME]`", options.SOCKET, restart="new socket"),
+        "\nNames of sockets are lower case. A socket that a watcher with `use_papa` uses outlives a quit, too.",
+        _idle(),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _table(title: str, table: Mapping[str, Option], *, restart: str = "new processes") -> str:
+    changes = {**_CHANGES, "restart": restart}
+    lines = [f"\n## {title}\n", "| option | value | default | edit | meaning |", "|---|---|---|---|---|"]
+    for option in table.values():
+        if not option.idle:
+            cells = (
+                f"`{option.name}`",
+                _TYPES[option.type],
+                _default(option),
+                changes[option.change],
+                option.doc,
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _default(option: Option) -> str:
+    value = option.default
+    if value is None or value in ("", ()):
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if option.type == "octal":
+        return f"{value:03o}"
+    if option.type == "signal":
+        return "TERM"
+    return f"{value:g}" if isinstance(value, float) else f"{value}"
+
+
+def _idle() -> str:
+    lines = [
+        "\n## Understood, without effect\n",
+        "These are read and checked. A value that is not the default is a warning.\n",
+        "| section | option | why |",
+        "|---|---|---|",
+    ]
+    for title, table in (
+        ("circus", options.CIRCUS),
+        ("watcher", options.WATCHER),
+        ("stream", options.STREAM),
+        ("socket", options.SOCKET),
+    ):
+        lines += [f"| {title} | `{each.name}` | {each.idle} |" for each in table.values() if each.idle]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        with open(arguments[0], "w", encoding="utf-8") as file:
+            file.write(page())
+    else:
+        sys.stdout.write(page())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
