@@ -7,7 +7,8 @@ from pathlib import Path
 
 from conftest import processes_with
 
-from tests.chaos.world import COUNT, ROOT, WATCHERS, World
+from tests.chaos.world import COUNT, WATCHERS, World
+from tests.house import ROOT
 
 sys.path.insert(0, str(ROOT / "examples"))
 import tally

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos import checker, scenario
-from tests.chaos.world import WATCHERS, World, wait_for
+from tests.chaos.world import WATCHERS, World
+from tests.house import wait_for
 
 
 def run(

@@ -1,0 +1,185 @@
+"""A whole house for a test: circusd with its kernel under a private root, and circusctl to ask it.
+
+Everything lives in one folder; `close` ends it in an orderly way, and says what would not go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+TICKER = ROOT / "examples" / "ticker.py"
+
+#: How a person would start the ticker, as quickly as an interpreter can.
+TICKER_COMMAND = f"{sys.executable} -S -u {TICKER}"
+
+
+def wait_for(fact: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+    """The first true value of ``fact``; AssertionError when there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := fact()):
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.01)
+    return value
+
+
+class House:
+    def __init__(self, folder: Path, config: str, **environ: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.truth = folder / "truth"
+        self.truth.mkdir()
+        self.config = folder / "circus.ini"
+        self.config.write_text(config)
+        self.environ = {
+            **os.environ,
+            "PAPA_RUNTIME_DIR": str(folder / "run"),
+            "TICKER_TRUTH": str(self.truth),
+            "PYTHONPATH": str(folder),
+            **environ,
+        }
+        self.manager: subprocess.Popen[bytes] | None = None
+
+    # Asking -------------------------------------------------------------------------------------------------
+
+    def ctl(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        return self.run(BIN / "circusctl", *words, timeout_s=timeout_s)
+
+    def run(self, *argv: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            argv,
+            env=self.environ,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    def asked(self, *words: str) -> str:
+        """What circusctl prints; AssertionError when it fails."""
+        done = self.ctl(*words)
+        assert done.returncode == 0, f"circusctl {' '.join(words)}: {done.returncode} {done.stderr}{self.said()}"
+        return done.stdout.strip()
+
+    def status(self) -> dict[str, str]:
+        """watcher -> state; empty while circusd does not answer."""
+        done = self.ctl("status")
+        lines = [line for line in done.stdout.splitlines() if line and not line.startswith((" ", "\t"))]
+        return dict(line.split(": ", 1) for line in lines) if done.returncode == 0 else {}
+
+    def is_up(self) -> bool:
+        states = self.status()
+        return bool(states) and all(state in ("active", "stopped") for state in states.values())
+
+    def pids(self, watcher: str) -> set[int]:
+        return {int(pid) for pid in self.asked("list", watcher).split(",") if pid.strip()}
+
+    def kernel(self) -> dict[str, Any] | None:
+        """What papa says of itself, or None when none runs."""
+        done = self.run(BIN / "papa", "status", "--json")
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def said(self) -> str:
+        """What circusd printed, for failures."""
+        path = self.folder / "circusd.out"
+        return "\n--- circusd:\n" + path.read_text(errors="replace")[-4000:] if path.exists() else ""
+
+    def log(self, name: str) -> str:
+        path = self.folder / name
+        return path.read_text() if path.exists() else ""
+
+    # Doing --------------------------------------------------------------------------------------------------
+
+    def launch(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start circusd in the foreground, without waiting."""
+        assert self.manager is None
+        with (self.folder / "circusd.out").open("ab") as out:
+            self.manager = subprocess.Popen(
+                [BIN / "circusd", *options, self.config],
+                env=self.environ,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        return self.manager
+
+    def start(self, *options: str) -> None:
+        """Start circusd and wait until every watcher has got where it shall be."""
+        manager = self.launch(*options)
+
+        def is_up() -> bool:
+            assert manager.poll() is None, f"circusd ended with {manager.returncode}{self.said()}"
+            return self.is_up()
+
+        wait_for(is_up, "circusd up" + self.said())
+
+    def quit(self) -> None:
+        self.asked("quit")
+        self.gone()
+
+    def gone(self) -> int:
+        """Wait for the end of circusd; its exit status."""
+        assert self.manager is not None
+        status = self.manager.wait(20)
+        self.manager = None
+        return status
+
+    def kill(self) -> None:
+        assert self.manager is not None
+        self.manager.kill()
+        self.gone()
+
+    def kill_kernel(self) -> None:
+        """SIGKILL the kernel and wait for its successor."""
+        before = self.kernel()
+        assert before is not None, "papa does not answer"
+        os.kill(before["pid"], signal.SIGKILL)
+        wait_for(lambda: (now := self.kernel()) and now["pid"] != before["pid"], "a new kernel")
+
+    def close(self) -> None:
+        if self.manager is None and self.kernel() is not None:
+            with contextlib.suppress(AssertionError):
+                self.start()
+        self.ctl("shutdown")
+        if self.manager is not None:
+            try:
+                self.gone()
+            except subprocess.TimeoutExpired:
+                self.kill()
+        if self.kernel() is not None:
+            self.run(BIN / "papa", "exit", "--force")
+
+
+def ticker(name: str, *, count: int = 1, log: str = "", extra: str = "") -> str:
+    """A watcher section that runs tickers."""
+    return f"""
+[watcher:{name}]
+cmd = {TICKER_COMMAND} {name}-$(circus.wid)
+numprocesses = {count}
+copy_env = true
+graceful_timeout = 5
+stdout_stream.class = FileStream
+stdout_stream.filename = {log or name + ".log"}
+{extra}
+"""
+
+
+@contextlib.contextmanager
+def opened(folder: Path, config: str, **environ: str) -> Iterator[House]:
+    house = House(folder, config, **environ)
+    try:
+        yield house
+    finally:
+        house.close()
