@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import ROOT, TICKER_COMMAND, House, opened, ticker, wait_for
+from tests.house import ROOT, House, opened, ticker, wait_for
 
 sys.path.insert(0, str(ROOT / "examples"))
 import tally
@@ -211,12 +211,3 @@ def test_a_daemon_reports_its_start(house: House) -> None:
     assert int(pidfile.read_text()) > 0
     house.asked("shutdown")
     wait_for(lambda: not pidfile.exists(), "the pidfile removed")
-
-
-def test_a_watcher_that_cannot_start_strands_no_other(tmp_path: Path) -> None:
-    config = ticker("fine") + "[watcher:broken]\ncmd = /bin/false-but-missing\npriority = 9\nmax_retry = 2\n"
-    with opened(tmp_path / "house", config) as house:
-        done = house.run(Path(sys.executable).parent / "circusd", house.config)
-        assert done.returncode == 1
-        assert "/bin/false-but-missing" in done.stderr
-        house.config.write_text(config.replace("/bin/false-but-missing", f"{TICKER_COMMAND}"))
