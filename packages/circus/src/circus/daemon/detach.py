@@ -45,12 +45,12 @@ def detach() -> Readiness:
     return Readiness(writing)
 
 
-def close_terminal(*, keep_stderr: bool) -> None:
+def close_terminal() -> None:
     """Standard streams to /dev/null, so that a closed terminal or pipe can never hurt the daemon."""
     null = os.open(os.devnull, os.O_RDWR)
     sys.stdout.flush()
     sys.stderr.flush()
-    for fd in (0, 1) if keep_stderr else (0, 1, 2):
+    for fd in (0, 1, 2):
         os.dup2(null, fd)
     if null > 2:
         os.close(null)

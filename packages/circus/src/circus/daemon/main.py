@@ -14,10 +14,13 @@ from typing import Any
 from circus import __version__
 from circus.config import load
 from circus.config.model import CircusConfig
-from circus.control.endpoints import socket_path
+from circus.control import endpoints
+from circus.control.claim import Claim, claim
 from circus.control.ops import Ops
+from circus.control.routes import make_app
 from circus.control.server import ControlServer
-from circus.daemon import arguments, detach, logs, single
+from circus.daemon import arguments, detach, logs
+from circus.daemon.pidfile import Pidfile
 from circus.engine import memory
 from circus.engine.engine import Engine
 from circus.errors import CircusError
@@ -36,9 +39,8 @@ def main(argv: list[str] | None = None) -> None:
         config = load.load(os.path.abspath(options.config), os.environ)
         for finding in config.warnings:
             print(f"warning: {finding}", file=sys.stderr)
-        lock = single.Lock(config.name)
         pidfile_path = options.pidfile or config.pidfile
-        pidfile = single.Pidfile(pidfile_path) if pidfile_path else None
+        pidfile = Pidfile(pidfile_path) if pidfile_path else None
         logs.configure(
             options.log_level or config.loglevel,
             options.log_output or config.logoutput,
@@ -48,35 +50,40 @@ def main(argv: list[str] | None = None) -> None:
             os.umask(config.umask)
     except CircusError as error:
         sys.exit(_explain(error))
-    readiness = detach.detach() if options.daemon else detach.Readiness()
+    readiness = detach.Readiness()
     if options.daemon:
-        detach.close_terminal(keep_stderr=logs.goes_to_terminal() and not sys.stderr.isatty())
+        if logs.goes_to_terminal():
+            print("warning: in the background the log goes nowhere; set logoutput or --log-output", file=sys.stderr)
+        readiness = detach.detach()
+        detach.close_terminal()
     try:
-        lock.write_pid()
-        if pidfile:
-            pidfile.write()
-        asyncio.run(_run(config, readiness))
+        mine = claim(endpoints.resolve(config.control or config.name))
+        try:
+            if pidfile:
+                pidfile.write()
+            asyncio.run(_run(config, mine, readiness))
+        finally:
+            mine.release()
+            if pidfile:
+                pidfile.remove()
     except (CircusError, PapaError) as error:
         text = _explain(error)
-        log.error("%s", text.replace("\n", " "))
+        if options.daemon or not logs.goes_to_terminal():
+            log.error("%s", text.replace("\n", " "))
         readiness.tell(text)
         sys.exit(1 if options.daemon else text)
-    finally:
-        if pidfile:
-            pidfile.remove()
-        lock.close()
 
 
 def _explain(error: CircusError | PapaError) -> str:
     return f"circusd: {error}"
 
 
-async def _run(config: CircusConfig, readiness: detach.Readiness) -> None:
+async def _run(config: CircusConfig, mine: Claim, readiness: detach.Readiness) -> None:
     _set_title()
     log.info("circusd %s started pid=%d name=%s config=%s", __version__, os.getpid(), config.name, config.path)
     kernel = await AsyncPapa.connect(config.papa_endpoint, client=f"circusd {config.name}", timeout_s=CONNECT_S)
     engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
-    control = ControlServer(Ops(engine), config.control or socket_path(config.name))
+    control = ControlServer(make_app(Ops(engine)), mine)
     try:
         await engine.start()
         await control.start()

@@ -325,7 +325,7 @@ class Engine:
         return sent
 
     async def stats(
-        self, name: str | None = None, pid: int | None = None, *, extended: bool = False
+        self, name: str | None = None, pid: int | None = None, extended: bool = False
     ) -> dict[str, dict[str, object]]:
         """watcher -> pid -> facts, for one watcher or all of them."""
         chosen = list(self._configs) if name is None else [self.config_of(name).name]

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from circus.config.diff import ConfigPlan
-from circus.config.model import CircusConfig
+from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine.policy import policy_of
 from circus.hooks import HookSet
 from circus.supervise import events
+from circus.supervise.states import WatcherPolicy
 
 if TYPE_CHECKING:
     from circus.engine.engine import Engine
@@ -37,25 +40,20 @@ async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> None:
 
     log.info("configuration read again %s", str(plan).replace("\n", "; "))
     engine.config = new
-    orders = []
-    for name in plan.remove:
-        orders.append(engine.order(lambda op, name=name: events.RemoveWatcher(op, name)))  # type: ignore[misc]
+    orders: list[Callable[[int], events.Order]] = [partial(events.RemoveWatcher, name=name) for name in plan.remove]
     for name, restart in changed.items():
-        config = watchers[name]
-        engine.add_config(config)
-        policy = policy_of(config, engine.memory.count(name, config.numprocesses))
-        orders.append(
-            engine.order(lambda op, p=policy, r=restart: events.ChangeWatcher(op, p, restart=r))  # type: ignore[misc]
-        )
+        policy = _adopt_config(engine, watchers[name])
+        orders.append(partial(events.ChangeWatcher, policy=policy, restart=restart))
     for name in plan.add:
-        config = watchers[name]
-        engine.add_config(config)
-        policy = policy_of(config, engine.memory.count(name, config.numprocesses))
-        orders.append(
-            engine.order(lambda op, p=policy: events.AddWatcher(op, p, start=p.autostart))  # type: ignore[misc]
-        )
-    await asyncio.gather(*orders)
+        policy = _adopt_config(engine, watchers[name])
+        orders.append(partial(events.AddWatcher, policy=policy, start=policy.autostart))
+    await asyncio.gather(*map(engine.order, orders))
     for name in plan.remove:
         engine.forget_config(name)
         engine.memory.forget(name)
     await engine.sockets.close(list(plan.sockets_remove))
+
+
+def _adopt_config(engine: Engine, config: WatcherConfig) -> WatcherPolicy:
+    engine.add_config(config)
+    return policy_of(config, engine.memory.count(config.name, config.numprocesses))

@@ -92,7 +92,6 @@ class SocketSet:
             "family": config.family,
             "type": config.type,
             "blocking": config.blocking,
-            "meta": {"digest": config.digest, "use_papa": config.use_papa},
         }
         if config.type in ("stream", "seqpacket"):
             spec["backlog"] = config.backlog

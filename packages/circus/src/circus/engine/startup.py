@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from circus.engine.policy import policy_of
@@ -53,20 +54,20 @@ async def start(engine: Engine) -> None:
     for survivor in plan.foreign:
         log.warning("%s pid=%d belongs to %s: left alone", survivor.name, survivor.pid, survivor.config_path)
     for name in dict.fromkeys(each.watcher for each in plan.vanished):
-        engine.give(lambda op, name=name: events.RemoveWatcher(op, name))  # type: ignore[misc]
+        engine.give(partial(events.RemoveWatcher, name=name))
     stopped = {each.name for each in config.watchers if engine.memory.is_stopped(each.name)}
     for name in sorted(stopped):
-        engine.give(lambda op, name=name: events.Stop(op, (name,)))  # type: ignore[misc]
+        engine.give(partial(events.Stop, names=(name,)))
     drifted = {each.watcher for each in plan.drifted} | _users_of(engine, changed_sockets)
     if restarts := tuple(sorted(drifted - stopped)):
         log.info("changed in the file while circusd was away: %s", ", ".join(restarts))
-        engine.give(lambda op: events.Restart(op, restarts))
+        engine.give(partial(events.Restart, names=restarts))
     wanted = tuple(
         each.name
         for each in config.watchers
         if each.name not in stopped and each.name not in drifted and each.autostart
     )
-    engine.give(lambda op: events.Start(op, wanted))
+    engine.give(partial(events.Start, names=wanted))
 
 
 def survivor_of(row: dict[str, Any]) -> adopt.Survivor | None:

@@ -1,53 +1,14 @@
-"""That there is one circusd of a name, and one pid in a pidfile.
+"""The file that tells scripts circusd's pid.
 
-The lock is the kernel's (flock), so that it ends with its holder, however that ended; the file's content is only
-for people.
+That there is one circusd of a name is decided by the claim on its control socket; this is only a courtesy.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
 from circus.errors import CircusError
-from papa import places
-from papa.errors import PapaError
-
-
-class Lock:
-    """Held from construction until the process ends, or ``close``.
-
-    Raises:
-        CircusError: conflict, when another circusd of that name lives.
-    """
-
-    def __init__(self, name: str) -> None:
-        root = places.runtime_root()
-        try:
-            places.ensure_private_dir(root)
-        except PapaError as error:
-            raise CircusError("failed", error.message, error.hint) from error
-        path = f"{root}/circus-{name}.lock"
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(self._fd, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self._fd)
-            raise CircusError(
-                "conflict",
-                f"circusd {name!r} is already running (pid {pid})",
-                "give this one another name with `name = ...` in [circus], or stop the other with `circusctl quit`",
-            ) from None
-
-    def write_pid(self) -> None:
-        """Say who holds it; after the last fork."""
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
-
-    def close(self) -> None:
-        os.close(self._fd)
 
 
 class Pidfile:

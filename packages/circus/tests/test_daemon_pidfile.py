@@ -1,37 +1,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from circus.daemon.single import Lock, Pidfile
+from circus.daemon.pidfile import Pidfile
 from circus.errors import CircusError
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PAPA_RUNTIME_DIR", str(tmp_path / "run"))
-    return tmp_path
-
-
-def test_a_second_circusd_of_a_name_is_refused_with_the_first_ones_pid() -> None:
-    lock = Lock("default")
-    lock.write_pid()
-    with pytest.raises(CircusError, match=rf"'default' is already running \(pid {os.getpid()}\)") as raised:
-        Lock("default")
-    assert raised.value.code == "conflict"
-    Lock("other").close()
-    lock.close()
-    Lock("default").close()
-
-
-def test_a_lock_ends_with_its_process(root: Path) -> None:
-    script = "from circus.daemon.single import Lock; Lock('default').write_pid(); import os; os.kill(os.getpid(), 9)"
-    subprocess.run([sys.executable, "-c", script], check=False, env={**os.environ})
-    Lock("default").close()
 
 
 def test_a_pidfile_is_written_and_removed(tmp_path: Path) -> None:
