@@ -26,7 +26,7 @@ _INT = array.array("i").itemsize
 _CLOEXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
-def send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int], flags: int = 0) -> int:
+def send_with_fds(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int], flags: int = 0) -> int:
     """Sends ``data`` with copies of ``fds``; returns the number of bytes taken.
 
     On a stream socket the descriptors travel with the first byte that is taken, so ``data`` must not be empty
@@ -41,9 +41,7 @@ def send_with_fds(sock: socket.socket, data: bytes, fds: Sequence[int], flags: i
     return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))], flags)
 
 
-def recv_with_fds(
-    sock: socket.socket, size: int, max_fds: int, flags: int = 0
-) -> tuple[bytes, list[int], int]:
+def recv_with_fds(sock: socket.socket, size: int, max_fds: int, flags: int = 0) -> tuple[bytes, list[int], int]:
     """At most ``size`` bytes, the descriptors that came with them (close-on-exec), and the message's flags.
 
     Raises: PapaError limit when descriptors were cut off (those that came are closed); OSError of recvmsg(2).

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 READ = select.POLLIN
 WRITE = select.POLLOUT
-HANGUP = select.POLLHUP
+#: Reported whether asked for or not.
+HANGUP = select.POLLHUP | select.POLLERR
 
 #: Events taken in one turn; the rest are reported in the next, so that after_turn work is never put off long.
 MAX_EVENTS = 256
@@ -132,7 +133,7 @@ class Loop:
         for signum in sorted(set(os.read(self._wakeup[0], 4096))):
             callback = self._signals.get(signum)
             if callback is not None:
-                self._contain(callback)
+                self.contain(callback)
 
     # --- turning -------------------------------------------------------------------------------------------
 
@@ -149,12 +150,12 @@ class Loop:
         for fd, ready in self._wait(self._sleep_s()):
             watch = self._watches.get(fd)
             if watch is not None and watch.since < self._turn:
-                self._contain(watch.callback, ready)
+                self.contain(watch.callback, ready)
         for timer in self._timers.due(time.monotonic()):
-            self._contain(timer.action)
+            self.contain(timer.fire)
         after, self._after = self._after, []
         for callback in after:
-            self._contain(callback)
+            self.contain(callback)
 
     def stop(self, status: int = 0) -> None:
         """Ends run() after this turn."""
@@ -175,13 +176,16 @@ class Loop:
         # Rounded up: a timer that is due in half a millisecond must not be asked for in a busy loop.
         return self._poll.poll(None if sleep_s is None else int(sleep_s * 1000 + 0.999))
 
-    def _contain(self, callback: Callable[..., None], *args: int) -> None:
+    def contain(self, callback: Callable[..., None], *args: object) -> Exception | None:
+        """Calls ``callback(*args)``; a fault in it is logged, counted and returned, and goes no further."""
         try:
             callback(*args)
         except Exception as error:  # noqa: BLE001 - the one place of the kernel
             self.faults += 1
             system.log(f"fault in {getattr(callback, '__qualname__', callback)}; the kernel goes on")
             sys.excepthook(type(error), error, error.__traceback__)
+            return error
+        return None
 
     def close(self) -> None:
         """Gives back signals and descriptors of its own; those that are watched belong to their watchers."""

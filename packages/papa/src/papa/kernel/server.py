@@ -1,0 +1,388 @@
+"""Connections: accepting them, their bytes in and out, and the bounds on both.
+
+The one idea: a connection may cost the kernel a bounded amount whatever its peer does. Requests are taken only
+while the answers to earlier ones are being read; what is sent unasked (events) is bounded by the processes that
+a connection owns, and a peer that leaves more than MAX_QUEUED of it unread is cut off: it can come back and
+attach again, nothing is lost.
+
+What bytes mean is decided by papa.wire.session, what requests do by papa.kernel.commands.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections import deque
+
+from papa import fdpass
+from papa.errors import PapaError
+from papa.kernel import peers, system
+from papa.kernel.loop import HANGUP, READ, WRITE
+from papa.wire.session import Answer, Close, ServerSession
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Protocol
+
+    from papa.kernel.loop import Loop
+    from papa.wire.messages import Request
+
+    class Performer(Protocol):
+        """Who carries requests out: see papa.kernel.commands."""
+
+        def perform(self, connection: Connection, request: Request) -> Outcome | None: ...
+
+        def on_gone(self, connection: Connection) -> None: ...
+
+
+#: Managers, viewers and people at once; one more is turned away. Each costs a descriptor and a few KB.
+MAX_CONNECTIONS = 256
+
+#: Bytes of answers that may wait before the next request is looked at.
+ENOUGH_QUEUED = 1 << 20
+
+#: Bytes that may wait for a peer before it is cut off: two of the largest answers, or the exits and ends of
+#: MAX_PROCESSES processes several times over.
+MAX_QUEUED = 16 << 20
+
+#: One read; a request of the largest size takes some turns, in which others are served.
+RECEIVE_BYTES = 1 << 16
+
+#: Requests of one connection that are carried out before others have their turn.
+REQUESTS_PER_TURN = 64
+
+#: Connections accepted in one turn.
+ACCEPTS_PER_TURN = 16
+
+#: How long a listener rests when the system cannot give another descriptor, and the reserve did not help.
+ACCEPT_REST_S = 1.0
+
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Outcome:
+    """What a request yielded: its reply, with descriptors (name, descriptor) that are closed once sent."""
+
+    __slots__ = ("body", "fds", "ok")
+
+    def __init__(self, ok: Mapping[str, Any], *, fds: Sequence[tuple[str, int]] = (), body: bytes = b"") -> None:
+        self.ok = ok
+        self.fds = fds
+        self.body = body
+
+
+class Connection:
+    """One peer, from its acceptance to its end."""
+
+    __slots__ = (
+        "_after_sent", "_is_waiting", "_loop", "_performer", "_queue", "_queued", "_scheduled", "_server",
+        "_sock", "is_open", "is_unix", "owned", "session", "watch",
+    )  # fmt: skip
+
+    def __init__(self, server: Server, sock: socket.socket) -> None:
+        self._server = server
+        self._loop = server.loop
+        self._performer = server.performer
+        self._sock = sock
+        self._queue: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        self._queued = 0
+        self._after_sent: list[Callable[[], None]] = []
+        #: A request is being carried out that is answered later.
+        self._is_waiting = False
+        self._scheduled = False
+        self.session = ServerSession()
+        self.is_unix = sock.family == socket.AF_UNIX
+        self.is_open = True
+        #: Numbers of the processes whose owner this connection is.
+        self.owned: set[int] = set()
+        #: What a text watch has shown; kept by papa.kernel.watch.
+        self.watch: Any = None
+
+    # --- coming and going ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._loop.watch(self._sock.fileno(), READ, self._on_ready)
+        self.send(self.session.greeting())
+
+    def close(self) -> None:
+        """Ends it now; what was not sent yet is gone."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._loop.forget(self._sock.fileno())
+        self._sock.close()
+        while self._queue:
+            fdpass.close_all(self._queue.popleft()[1])
+        self._queued = 0
+        self._server.forget(self)
+        self._performer.on_gone(self)
+        self._run_after_sent()
+
+    def after_sent(self, callback: Callable[[], None]) -> None:
+        """Calls once everything that was to be sent is sent, or the peer is gone."""
+        self._after_sent.append(callback)
+        if not self.is_open or not self._queue:
+            self._run_after_sent()
+
+    def _run_after_sent(self) -> None:
+        callbacks, self._after_sent = self._after_sent, []
+        for callback in callbacks:
+            # From the loop, so that a fault in it is contained apart from this connection's own work.
+            self._loop.after_turn(callback)
+
+    # --- in ------------------------------------------------------------------------------------------------
+
+    def _on_ready(self, ready: int) -> None:
+        was_willing = self._is_willing
+        if ready & WRITE:
+            self._flush()
+        if not self.is_open:
+            return
+        if not self._is_willing:
+            # Who hung up reads no answer, and would be reported again and again.
+            if ready & HANGUP:
+                self.close()
+        elif not was_willing:
+            self._work()
+        elif ready & ~WRITE:
+            self._receive()
+
+    @property
+    def _is_willing(self) -> bool:
+        return not self._is_waiting and self._queued < ENOUGH_QUEUED
+
+    def _receive(self) -> None:
+        try:
+            data = self._sock.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self.session.feed(data)
+        self._work()
+
+    def _work(self) -> None:
+        """Carries out what has come, as far as its turn goes."""
+        for _ in range(REQUESTS_PER_TURN):
+            if not self.is_open or not self._is_willing:
+                break
+            item = self.session.next()
+            if item is None:
+                break
+            if isinstance(item, Answer):
+                self.send(item.data)
+            elif isinstance(item, Close):
+                self._bid_farewell(item)
+                break
+            else:
+                self._perform(item)
+        else:
+            self._work_later()
+        if self.is_open:
+            self._choose_events()
+
+    def _work_later(self) -> None:
+        """What has come already makes no descriptor readable, so the loop would not ask again."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.after_turn(self._work_again)
+
+    def _work_again(self) -> None:
+        self._scheduled = False
+        if self.is_open:
+            self._work()
+
+    def _bid_farewell(self, item: Close) -> None:
+        if item.reason:
+            system.log(f"a connection was closed: {item.reason}")
+        self._is_waiting = True
+        self.send(item.data)
+        self.after_sent(self.close)
+
+    def _perform(self, request: Request) -> None:
+        fault = self._loop.contain(self._try_to_perform, request)
+        if fault is not None:
+            # The peer must not wait for a reply that never comes.
+            self.finish(request, PapaError(f"{request.op}: fault in papa: {fault!r}", code="internal"))
+
+    def _try_to_perform(self, request: Request) -> None:
+        try:
+            outcome = self._performer.perform(self, request)
+        except PapaError as error:
+            self.finish(request, error)
+        except OSError as error:
+            self.finish(request, _as_papa_error(request, error))
+        else:
+            if outcome is None:
+                self._is_waiting = True
+            else:
+                self.finish(request, outcome)
+
+    def finish(self, request: Request, outcome: Outcome | PapaError) -> None:
+        """Answers a request: at once, or later, when perform() gave None."""
+        was_waiting, self._is_waiting = self._is_waiting, False
+        fds: tuple[int, ...] = ()
+        if isinstance(outcome, PapaError):
+            data = self.session.refuse(request, outcome)
+        else:
+            fds = tuple(fd for _, fd in outcome.fds)
+            names = [name for name, _ in outcome.fds]
+            data = self.session.reply(request, outcome.ok, fds=names, body=outcome.body)
+        if self.is_open and data:
+            self.send(data, fds)
+        else:
+            fdpass.close_all(fds)
+        if was_waiting and self.is_open:
+            self._work_later()
+
+    # --- out -----------------------------------------------------------------------------------------------
+
+    def tell(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Sends an event; in text nothing is told unasked."""
+        self.send(self.session.event(event, fields))
+
+    def send(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
+        """Sends, or queues; the descriptors are closed here. Cuts off a peer that leaves too much unread."""
+        if not self.is_open or not data:
+            fdpass.close_all(fds)
+            return
+        self._queue.append((memoryview(data), fds))
+        self._queued += len(data)
+        self._flush()
+        if self._queued > MAX_QUEUED:
+            system.log(f"a connection was cut off: it left {self._queued} bytes unread")
+            self.close()
+
+    def _flush(self) -> None:
+        while self._queue:
+            data, fds = self._queue[0]
+            try:
+                sent = fdpass.send_with_fds(self._sock, data, fds) if fds else self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                if error.errno == errno.ETOOMANYREFS:
+                    system.log("a connection was closed: too many descriptors are in flight")
+                self.close()
+                return
+            fdpass.close_all(fds)
+            self._queued -= sent
+            if sent < len(data):
+                self._queue[0] = data[sent:], ()
+            else:
+                self._queue.popleft()
+        if not self._queue:
+            self._run_after_sent()
+        self._choose_events()
+
+    def _choose_events(self) -> None:
+        events = (READ if self._is_willing else 0) | (WRITE if self._queue else 0)
+        self._loop.change(self._sock.fileno(), events)
+
+
+class Server:
+    """The listeners of a kernel and everybody who came in through them."""
+
+    __slots__ = ("_connections", "_listeners", "_reserve", "_uids", "loop", "performer")
+
+    def __init__(self, loop: Loop, performer: Performer) -> None:
+        self.loop = loop
+        self.performer = performer
+        self._listeners: list[socket.socket] = []
+        self._connections: set[Connection] = set()
+        self._uids = {0, os.geteuid()}
+        # Closed to accept one connection, and close it, when no other descriptor is left: else the listener
+        # would stay readable and the loop would spin.
+        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def count(self) -> int:
+        return len(self._connections)
+
+    def listen(self, listeners: Sequence[socket.socket]) -> None:
+        """Accepts from these, which are bound and listening, from now on."""
+        for listener in listeners:
+            listener.setblocking(False)
+            self._listeners.append(listener)
+            self._watch(listener)
+
+    def _watch(self, listener: socket.socket) -> None:
+        self.loop.watch(listener.fileno(), READ, lambda _ready: self._accept(listener))
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._turn_one_away(listener)
+                    return
+                # ECONNABORTED and its like: that one changed its mind.
+                continue
+            self._admit(sock)
+
+    def _admit(self, sock: socket.socket) -> None:
+        uid = peers.peer_uid(sock)
+        if uid not in self._uids:
+            system.log(f"a connection was refused: its peer is {'unknown' if uid is None else f'uid {uid}'}")
+            sock.close()
+            return
+        if len(self._connections) >= MAX_CONNECTIONS:
+            system.log(f"a connection was refused: {MAX_CONNECTIONS} are open")
+            sock.close()
+            return
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(self, sock)
+        self._connections.add(connection)
+        connection.start()
+
+    def _turn_one_away(self, listener: socket.socket) -> None:
+        if self._reserve >= 0:
+            os.close(self._reserve)
+            self._reserve = -1
+        try:
+            listener.accept()[0].close()
+        except OSError:
+            self._rest(listener)
+        try:
+            self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._rest(listener)
+
+    def _rest(self, listener: socket.socket) -> None:
+        self.loop.forget(listener.fileno())
+        self.loop.call_at(time.monotonic() + ACCEPT_REST_S, lambda: self._watch_again(listener))
+
+    def _watch_again(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            self.loop.forget(listener.fileno())
+            self._watch(listener)
+
+    def forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def close(self) -> None:
+        for connection in list(self._connections):
+            connection.close()
+        for listener in self._listeners:
+            self.loop.forget(listener.fileno())
+            listener.close()
+        self._listeners.clear()
+        if self._reserve >= 0:
+            os.close(self._reserve)
+            self._reserve = -1
+
+
+def _as_papa_error(request: Request, error: OSError) -> PapaError:
+    code = "limit" if error.errno in (*_NO_ROOM, errno.ENOSPC, errno.EDQUOT) else "internal"
+    return PapaError(f"{request.op}: {error}", code=code, hint="kernel.log and papa status may say more")
