@@ -68,6 +68,8 @@ MAX_BACKLOG = 65_535
 
 FAMILIES = ("inet", "inet6", "unix")
 TYPES = ("stream", "dgram", "seqpacket")
+#: Where a socket without a host listens: on loopback; anywhere when an interface is the limit.
+_HOSTS = {"inet": ("127.0.0.1", "0.0.0.0"), "inet6": ("::1", "::")}  # noqa: S104
 
 #: Names of limits as getrlimit(2) has them, without RLIMIT_ and in lower case.
 RLIMITS = frozenset(
@@ -77,6 +79,8 @@ RLIMITS = frozenset(
 #: Limits may be as large as the kernel's unsigned 64 bits; -1 says "no limit".
 MAX_RLIMIT = 2**64 - 1
 MAX_ID = 2**32 - 1
+#: Offsets are unsigned 64 bits in the index; files end earlier.
+MAX_OFFSET = 2**63 - 1
 
 
 def bad(what: str, why: str, *, hint: str = "") -> PapaError:
@@ -216,9 +220,7 @@ def _rlimits(value: object) -> dict[str, tuple[int, int | None]]:
     limits: dict[str, tuple[int, int | None]] = {}
     for key, pair in value.items():
         if key not in RLIMITS:
-            raise bad(
-                "rlimits", f"has no limit called {key!r}", hint="names are those of getrlimit, like nofile"
-            )
+            raise bad("rlimits", f"has no limit called {key!r}", hint="names are those of getrlimit, like nofile")
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise bad(f"rlimits: {key}", "must be a pair [soft, hard]; hard may be null")
         soft = check_integer(pair[0], f"rlimits: {key} soft", -1, MAX_RLIMIT)
@@ -420,9 +422,7 @@ class SocketSpec:
         self.blocking = _flag(data.get("blocking") or False, "blocking")
         self.umask = _optional(data, "umask", _umask)
         backlog = data.get("backlog")
-        self.backlog = (
-            DEFAULT_BACKLOG if backlog is None else check_integer(backlog, "backlog", 0, MAX_BACKLOG)
-        )
+        self.backlog = DEFAULT_BACKLOG if backlog is None else check_integer(backlog, "backlog", 0, MAX_BACKLOG)
         self.meta = check_meta(data.get("meta"))
         self.host = self.port = None
         if self.family == "unix":
@@ -450,11 +450,7 @@ class SocketSpec:
         self.port = 0 if port is None else check_integer(port, "port", 0, 65_535)
         host = _optional(data, "host", lambda v, k: _text(v, k, limit=255))
         if not host:
-            anywhere = self.interface is not None
-            if self.family == "inet":
-                host = "0.0.0.0" if anywhere else "127.0.0.1"  # noqa: S104 (the interface is the limit)
-            else:
-                host = "::" if anywhere else "::1"
+            host = _HOSTS[self.family][self.interface is not None]
         self.host = host
 
     def to_json(self) -> dict[str, Any]:

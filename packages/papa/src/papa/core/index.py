@@ -89,9 +89,7 @@ def round_down(size: int) -> int:
     return size - (size - HEADER_SIZE) % RECORD_SIZE
 
 
-def stamps_between(
-    records: bytes, stream: str, head: int, start: int, end: int
-) -> list[tuple[int, int, int]]:
+def stamps_between(records: bytes, stream: str, head: int, start: int, end: int) -> list[tuple[int, int, int]]:
     """When the bytes ``start`` to ``end`` of a stream arrived: (offset, wall_ns, boot_ns), ascending.
 
     *records* are the file's bytes from the header's ``first`` on. Each entry holds up to the next one's

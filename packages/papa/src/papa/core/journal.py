@@ -1,9 +1,9 @@
 """The journal: what was acknowledged and set, as a sequence of records, and the state that they yield.
 
-A record is ``u32 length, u32 crc32, JSON`` and is appended with one write(2): either it is whole or it is a torn
-tail, which reading ignores. A commit is one record, so it happens as a whole or not at all; low-water marks and
-holes in the stream files derive from it afterwards. A journal that has grown is replaced by one that begins with
-a snapshot (write new, rename).
+A record is ``u32 length, u32 crc32, JSON`` and is appended with one write(2): either it is whole or it is a
+torn tail, which reading ignores. A commit is one record, so it happens as a whole or not at all; low-water
+marks and holes in the stream files derive from it afterwards. A journal that has grown is replaced by one
+that begins with a snapshot (write new, rename).
 
 Records, whose fields may be combined:
 ``{"next": n}`` ids below n may be given out; ``{"acks": [[id, stream, offset]...]}``; ``{"exits": [id...]}``;
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _HEADER = Struct("<II")
 
-#: A length above this is no length: a snapshot of the most and largest values takes less (6 bytes a character).
+#: A length above this is no length: a snapshot of the most and largest values takes less (6 bytes a
+#: character).
 MAX_RECORD = 8 * model.MAX_VALUES_TOTAL
 #: Ids are reserved in blocks, so that starting a process does not write to the journal each time.
 ID_BLOCK = 1000
@@ -115,9 +116,7 @@ class Ledger:
         if count > len(self.values) and count > model.MAX_VALUES:
             raise PapaError(f"there would be more than {model.MAX_VALUES} values", code="limit")
         if size > self.values_size and size > model.MAX_VALUES_TOTAL:
-            raise PapaError(
-                f"all values together would take more than {model.MAX_VALUES_TOTAL} bytes", code="limit"
-            )
+            raise PapaError(f"all values together would take more than {model.MAX_VALUES_TOTAL} bytes", code="limit")
 
     def reservation(self) -> dict[str, Any] | None:
         """The record to append and apply before ``take_id``, or None when an id is left."""
@@ -146,9 +145,7 @@ class Ledger:
             "snapshot": True,
             "next": self.limit,
             "secret": self.secret,
-            "acks": [
-                [id, stream, offset] for id, acks in self.acks.items() for stream, offset in acks.items()
-            ],
+            "acks": [[id, stream, offset] for id, acks in self.acks.items() for stream, offset in acks.items()],
             "exits": sorted(self.exits),
             "values": self.values,
         }
@@ -160,5 +157,5 @@ class Ledger:
 
 
 def _weight(name: str, value: str | None) -> int:
-    """Bytes that a value takes in the journal, as far as the bound is concerned; 0 for one that is not there."""
+    """Bytes that a value takes in the journal; 0 for one that is not there."""
     return 0 if value is None else len(json.dumps(name)) + len(json.dumps(value))

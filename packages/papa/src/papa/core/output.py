@@ -1,14 +1,15 @@
 """The output of one process: what is held, what must wait and what must go.
 
-Each stream is an append-only file whose offsets are absolute. Four numbers say all about it: ``head`` (taken
-from the pipe), ``low`` (below it the bytes are given back), ``acked`` (the owner has it), ``dropped`` (given back
-without being acknowledged). ``low <= head`` and ``acked <= head`` always; ``low`` and ``acked`` never go back.
-An index file (``papa.core.index``) dates the bytes; its bytes count into the bound.
+Each stream is an append-only file whose offsets are absolute. Four numbers say all about it: ``head``
+(taken from the pipe), ``low`` (below it the bytes are given back), ``acked`` (the owner has it),
+``dropped`` (given back without being acknowledged). ``low <= head`` and ``acked <= head`` always; ``low``
+and ``acked`` never go back. An index file (``papa.core.index``) dates the bytes; its bytes count into the
+bound.
 
 The cycle of one read, as the kernel's pipe room performs it:
 
-1. ``next_step(now)`` says READ, DROP or PAUSE. READ: go on. DROP: ``drop`` (it reads the index to find the oldest
-   bytes of both streams), then ask again. PAUSE: stop polling the pipes until ``until`` or until an
+1. ``next_step(now)`` says READ, DROP or PAUSE. READ: go on. DROP: ``drop`` (it reads the index to find the
+   oldest bytes of both streams), then ask again. PAUSE: stop polling the pipes until ``until`` or until an
    acknowledgement, then ask again.
 2. ``note_arrival`` may give a record to write into the index *before* the bytes are taken.
 3. Splice at most ``step_bytes``, and ``add`` what came; after a last byte ``close``.
@@ -17,9 +18,9 @@ Whenever ``low`` or the index's ``first`` has moved (``drop``, or ``ack`` follow
 ``header()``, then punch ``take_holes()``; so a reader that finds NULs also finds why.
 
 *When the bound is reached*: without a reader, or with overflow ``drop-oldest``, the oldest bytes go and are
-counted. With a reader the process is slowed down, for at most ``stall_s`` without an acknowledgement; then the
-reader counts as none until it acknowledges again, or another owner comes. So a burst loses nothing, and a
-stopped manager freezes no service.
+counted. With a reader the process is slowed down, for at most ``stall_s`` without an acknowledgement; then
+the reader counts as none until it acknowledges again, or another owner comes. So a burst loses nothing, and
+a stopped manager freezes no service.
 
 Time is an argument: ``now`` monotonic seconds; the wall and boot clocks of records in nanoseconds.
 """
@@ -45,7 +46,8 @@ PAUSE = "pause"
 STEP = 64 * 1024
 #: A splice of less than a page costs as much as one of a page.
 MIN_STEP = 4096
-#: Bytes of one stream taken within this time share a record: a busy stream costs 32 KB of index a second at most.
+#: Bytes of one stream taken within this time share a record: a busy stream costs 32 KB of index a second at
+#: most.
 SHARE_NS = 1_000_000
 #: How much of the index is read at a time to find the oldest bytes.
 _WINDOW = 128 * index.RECORD_SIZE
@@ -211,9 +213,10 @@ class Output:
         return _DROP
 
     def note_arrival(self, stream: str, wall_ns: int, boot_ns: int) -> tuple[int, bytes] | None:
-        """The record to write, with its place in the index, before bytes are taken; None: the last one serves.
+        """The record to write before bytes are taken, with its place in the index; None: the last one serves.
 
-        A record that dated nothing after all (the pipe was empty) and is the last in the file is written over.
+        A record that dated nothing after all (the pipe was empty) and is the last in the file is written
+        over.
         """
         it = self.streams[stream]
         place = self.end
@@ -241,8 +244,9 @@ class Output:
     def drop(self, read: ReadIndex, size: int | None = None) -> int:
         """Let the oldest bytes of both streams go, in the order in which they arrived; how many that were.
 
-        Without *size*: enough to be below the bound by one step. With *size*: at least so many bytes of output and
-        index together, as far as there are any (for a bound that several processes share, or a full disk).
+        Without *size*: enough to be below the bound by one step. With *size*: at least so many bytes of
+        output and index together, as far as there are any (for a bound that several processes share, or a
+        full disk).
         """
         if size is None:
             size = self.held - self.bounds.bound + self.step_bytes
@@ -298,9 +302,7 @@ class Output:
             if record is not None and record.stream in self.streams:
                 stream = self.streams[record.stream]
                 dates_something = record.offset < stream.head and stream.low < stream.head
-                if dates_something and (
-                    record.offset >= stream.low or self._end_of(read, place, record) > stream.low
-                ):
+                if dates_something and (record.offset >= stream.low or self._end_of(read, place, record) > stream.low):
                     return
             self._pass(place)
 
@@ -349,9 +351,7 @@ class Output:
             for name, stream in self.streams.items()
         }
 
-    def _records(
-        self, read: ReadIndex, place: int | None = None
-    ) -> Iterator[tuple[int, index.Record | None]]:
+    def _records(self, read: ReadIndex, place: int | None = None) -> Iterator[tuple[int, index.Record | None]]:
         """Place and record of each, from ``first`` on, reading a window of the file at a time."""
         place = self.first if place is None else place
         while place < self.end:

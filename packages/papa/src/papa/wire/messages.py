@@ -1,8 +1,8 @@
 """Messages: what the heads of frames mean: requests, replies and events.
 
-A request has an ``op``; with an ``id`` it is answered by exactly one reply, without one by none, not even on
-error. A reply says ``re`` and either ``ok`` or ``error``. An event says ``ev`` and belongs to no request. One
-class for each, the same at both ends; a server builds the last two, a client the first.
+A request has an ``op``; with a number ``rq`` it is answered by exactly one reply, without one by none, not
+even on error. A reply says ``re`` and either ``ok`` or ``error``. An event says ``ev`` and belongs to no
+request. One class for each, the same at both ends; a server builds the last two, a client the first.
 
 Not here: which operations there are and what their arguments must be; the kernel's commands say that.
 """
@@ -26,7 +26,7 @@ MAX_FDS = 16
 
 
 class Request:
-    """What a client asks for. ``id`` is None for a one-way request.
+    """What a client asks for. ``id`` is its number on this connection; None for a one-way request.
 
     From text come ``line`` (the command as typed) and ``watch`` (the process that this spawns is to be
     watched).
@@ -97,7 +97,7 @@ class Event:
 
 
 def encode_request(op: str, args: Mapping[str, Any], *, id: int | None = None, body: bytes = b"") -> bytes:
-    head: dict[str, Any] = {} if id is None else {"id": id}
+    head: dict[str, Any] = {} if id is None else {"rq": id}
     head["op"] = op
     head.update(args)
     return frames.encode_frame(head, body)
@@ -124,7 +124,7 @@ def parse_request(head: dict[str, Any], body: bytes = b"") -> Request:
     op = head.pop("op", None)
     if not isinstance(op, str) or not 0 < len(op) <= MAX_OP:
         raise ProtocolError("a request has no op")
-    id = head.pop("id", None)
+    id = head.pop("rq", None)
     return Request(op, head, id=None if id is None else _parse_id(id), body=body)
 
 
@@ -152,12 +152,7 @@ def _parse_error(fields: object) -> PapaError:
         raise ProtocolError("a reply's error is no object")
     code, message = fields.get("code"), fields.get("message")
     hint, details = fields.get("hint", ""), fields.get("details") or {}
-    if not (
-        isinstance(code, str)
-        and isinstance(message, str)
-        and isinstance(hint, str)
-        and isinstance(details, dict)
-    ):
+    if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str) and isinstance(details, dict)):
         raise ProtocolError("a reply's error lacks its code or message")
     return PapaError(message, code=code, hint=hint, details=details)
 

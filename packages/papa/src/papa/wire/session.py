@@ -105,9 +105,7 @@ class ServerSession:
 
     # Answers
 
-    def reply(
-        self, request: Request, ok: Mapping[str, Any], *, fds: Sequence[str] = (), body: bytes = b""
-    ) -> bytes:
+    def reply(self, request: Request, ok: Mapping[str, Any], *, fds: Sequence[str] = (), body: bytes = b"") -> bytes:
         """The bytes that say *ok*; b"" for a one-way request. Descriptors *fds* go out with these bytes.
 
         A reply that is too large to be sent becomes the error ``limit``.

@@ -61,9 +61,7 @@ watch processes NAME...
   Output comes as "out:NAME:TIME:LENGTH" and the bytes, an exit as "closed:NAME:TIME:CODE". After "] " papa
   waits: "q" acknowledges and stops, any other line acknowledges and goes on.
 """,
-    (
-        "set",
-    ): "set NAME [VALUE]\n  Keeps VALUE under NAME until papa ends; without VALUE the name is forgotten.\n",
+    ("set",): "set NAME [VALUE]\n  Keeps VALUE under NAME until papa ends; without VALUE the name is forgotten.\n",
     ("get",): "get NAME\n  Shows the value; an empty line when there is none.\n",
     ("exit-if-idle",): "exit-if-idle\n  Ends papa unless it hosts a process, a socket or a value.\n",
     ("quit",): "quit\n  Closes this connection. What papa hosts is not touched.\n",
