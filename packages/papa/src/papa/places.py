@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from papa.errors import PapaError
 
@@ -78,10 +79,6 @@ class Instance:
     def served_path(self) -> str:
         return self.directory + "/served"
 
-    @property
-    def start_lock_path(self) -> str:
-        return self.directory + "/start.lock"
-
 
 def resolve(endpoint: str | int | None = None) -> Instance:
     """The instance that ``endpoint`` names.
@@ -130,6 +127,16 @@ def _port_in(endpoint: str) -> int | None:
 
 def _unknown(endpoint: object) -> PapaError:
     return PapaError(f"{endpoint!r} is no endpoint of a papa kernel", hint=f"use {ENDPOINT_FORMS}")
+
+
+def program(module: str) -> list[str]:
+    """The start of an argv that runs ``module.main()`` of this very papa under this very Python, and no more.
+
+    ``-I -S``: neither the caller's environment nor installed packages can change what a kernel imports.
+    """
+    source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    code = f"import sys; sys.path.insert(0, {source!r}); from {module} import main; main()"
+    return [sys.executable, "-I", "-S", "-c", code]
 
 
 def ensure_private_dir(path: str) -> None:
@@ -205,9 +212,7 @@ class unix_address:
         address = f"/proc/self/fd/{self._fd}/{name}"
         if len(os.fsencode(address)) > MAX_UNIX_PATH:
             self._close()
-            raise PapaError(
-                f"{self._path}: the name of a unix socket is too long", hint="use a shorter file name"
-            )
+            raise PapaError(f"{self._path}: the name of a unix socket is too long", hint="use a shorter file name")
         return address
 
     def __exit__(

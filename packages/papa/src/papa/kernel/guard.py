@@ -1,0 +1,141 @@
+"""The guard: the kernel watches the holder that watches the kernel.
+
+The one idea: a holder killed alone costs nothing as long as the kernel notices before it dies itself. The
+guard sees the end of the holder by its pidfd and starts a replacement (see papa.kernel.holder) on the same
+vault and lock. A replacement is the kernel's child and not its parent; so the kernel tells it to leave by a
+line in a pipe, and across an upgrade the pipe is what the next incarnation must inherit.
+
+Where there are no pidfds there is no vault either, and a holder has nothing to hold: no guard is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+from papa import places
+from papa.kernel import holder, system
+from papa.kernel.loop import READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from papa.kernel.loop import Loop
+
+#: A replacement that ends sooner than this did not come into being.
+STILLBORN_S = 2.0
+
+#: Pause before the next attempt after a stillborn one: the cause (no memory, say) rarely goes at once.
+PAUSE_S = 10.0
+
+
+class Guard:
+    """Watches one holder after the other; ``on_change`` is told the pid of each, None while there is none."""
+
+    __slots__ = ("_kernel", "_loop", "_on_change", "_pidfd", "_pipe", "_started", "pid")
+
+    def __init__(self, loop: Loop, kernel: dict[str, Any], on_change: Callable[[int | None], None]) -> None:
+        """``kernel`` describes this one (papa.kernel.daemon): a replacement starts the next one from it."""
+        self._loop = loop
+        self._kernel = kernel
+        self._on_change = on_change
+        self._pidfd = -1
+        self._pipe = -1
+        self._started = 0.0
+        self.pid: int | None = None
+
+    def begin(self, parent: int, standby: tuple[int, int] | None) -> None:
+        """Watches the holder: the replacement ``standby`` (pid, pipe), if there is one, else ``parent``."""
+        if standby is not None:
+            pid, self._pipe = standby
+            os.set_inheritable(self._pipe, False)
+            self._watch(pid)
+        elif os.getppid() == parent:
+            self._watch(parent)
+        else:
+            self._replace()
+
+    def standby(self) -> tuple[int, int] | None:
+        """What begin() of the next incarnation needs, after an exec in place."""
+        return (self.pid, self._pipe) if self.pid is not None and self._pipe >= 0 else None
+
+    def dismiss(self) -> None:
+        """Lets a replacement leave; a parent leaves by the kernel's exit status."""
+        if self._pipe >= 0:
+            try:
+                os.write(self._pipe, b"exit\n")
+            except OSError:
+                # It is gone already.
+                pass
+
+    def _watch(self, pid: int) -> None:
+        pidfd = system.pidfd_open(pid)
+        if pidfd is None:
+            self._replace()
+            return
+        self.pid = pid
+        self._pidfd = pidfd
+        self._loop.watch(pidfd, READ, self._on_end)
+        self._on_change(pid)
+
+    def _on_end(self, _ready: int) -> None:
+        self._loop.forget(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        assert self.pid is not None
+        system.log(f"holder {self.pid} ended; it is replaced")
+        is_own_child = self._pipe >= 0
+        if is_own_child:
+            os.close(self._pipe)
+            self._pipe = -1
+            try:
+                os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pass
+        self.pid = None
+        self._on_change(None)
+        now = time.monotonic()
+        if is_own_child and now - self._started < STILLBORN_S:
+            self._loop.call_at(now + PAUSE_S, self._replace)
+        else:
+            self._replace()
+
+    def _replace(self) -> None:
+        self._started = time.monotonic()
+        try:
+            pid = self._spawn()
+        except OSError as error:
+            system.log(f"holder cannot be replaced: {error}; next attempt in {PAUSE_S:.0f} s")
+            self._loop.call_at(self._started + PAUSE_S, self._replace)
+            return
+        system.log(f"holder replaced pid={pid}")
+        self._watch(pid)
+
+    def _spawn(self) -> int:
+        reader, writer = os.pipe()
+        how = {"rx": holder.RX, "tx": holder.TX, "lock": holder.LOCK, "pipe": holder.PIPE}
+        argv = [*places.program("papa.kernel.holder"), json.dumps(self._kernel), json.dumps(how)]
+        # A dup2 onto itself takes the close-on-exec flag away (posix_spawn_file_actions_adddup2(3)).
+        actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (holder.RX, holder.TX, holder.LOCK)]
+        actions.append((os.POSIX_SPAWN_DUP2, reader, holder.PIPE))
+        try:
+            pid = os.posix_spawn(
+                argv[0],
+                argv,
+                os.environ,
+                file_actions=actions,
+                setsid=True,
+                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+                setsigmask=[],
+            )
+        except OSError:
+            os.close(writer)
+            raise
+        finally:
+            os.close(reader)
+        self._pipe = writer
+        return pid

@@ -1,0 +1,130 @@
+"""The holder: the kernel's small parent, which holds the vault and starts the kernel again when it is killed.
+
+The one idea: what must never fail should hardly be a program. The holder is ``/bin/sh`` with a loop of a few
+lines: it opens nothing, empties one file, and waits. This room has the loop, and the launcher, a process of
+its own that becomes the holder by exec. How a kernel replaces a holder that was killed is papa.kernel.guard.
+
+Descriptors of holder and kernel: 0 /dev/null, 1 and 2 kernel.log, 3 and 4 the vault (rx, tx), 5 the lock on
+the state directory, and in a replacement 6, the reading end of a pipe whose only writer is the kernel.
+
+- The loop runs the kernel in the *foreground* form: with ``&`` a shell makes INT and QUIT ignored, and every
+  service would inherit that.
+- The launcher makes itself sub-reaper (the attribute survives exec, not fork), so that the children of a
+  killed kernel become the holder's and are reaped at their end: only then does a pidfd tell their status.
+- Exit status 0 ends the loop. Anything else starts the kernel again, at once and then after 0.1, 1, 10 s; one
+  that served (it writes ``served``) begins anew. One that never served hosts nothing: then the loop ends
+  instead of trying for ever, and the lock is free for whoever repaired the cause.
+- ``command eval`` keeps dash and busybox from ending when a fork fails (bash waits some seconds itself, then
+  ends); where even ``sleep`` cannot be forked, counting keeps the log from growing fast. ``true`` (not ``:``, a
+  special built-in) keeps a shell from ending when the state directory is gone.
+- A replacement waits for the end of its pipe, which comes when the kernel is gone, or for the line ``exit``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import resource
+import signal
+import sys
+
+from papa import places
+from papa.kernel import vault
+
+RX, TX, LOCK, PIPE = 3, 4, 5, 6
+
+SHELL = "/bin/sh"
+
+#: The shell's $0; `ps` shows it behind the script.
+NAME = "papa-holder"
+
+# $1 path of `served`, $2 "standby" or "", the rest is the kernel's argv, to which the holder's pid is added.
+SCRIPT = """\
+trap '' TERM INT HUP QUIT
+pause() {
+    command eval 'sleep "$1"' && return
+    i=0
+    while [ $i -lt 300000 ]; do i=$((i + 1)); done
+}
+served=$1 standby=$2 ever=$2 n=0
+shift 2
+if [ "$standby" ]; then
+    read -r word <&6
+    exec 6<&-
+    [ "$word" = exit ] && exit 0
+fi
+while :; do
+    command eval '"$@" $$'
+    [ $? = 0 ] && exit 0
+    if [ -s "$served" ]; then
+        true >"$served"
+        ever=yes n=0
+    fi
+    case $n in
+    0) n=1 ;;
+    1) n=2; pause 0.1 ;;
+    2) n=3; pause 1 ;;
+    *) [ "$ever" ] || exit 1; pause 10 ;;
+    esac
+done
+"""
+
+#: linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
+
+#: Above every target: descriptors are put aside here while the targets are filled.
+_ASIDE = 20
+
+
+def main() -> None:
+    """Entry of the launcher, which never returns. Its arguments are two JSON objects.
+
+    The first describes the kernel (papa.kernel.daemon). The second has ``lock``, the number of the descriptor
+    that holds the lock; ``rx`` and ``tx`` of a vault that exists, else a new one is made; ``pipe`` for a
+    replacement; ``detach`` to fork first, so that the holder is nobody's child.
+    """
+    kernel, how = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+    if how.get("detach") and os.fork():
+        os._exit(0)
+    _become_subreaper()
+    _reset_signals()
+    if kernel.get("nofile"):
+        resource.setrlimit(resource.RLIMIT_NOFILE, tuple(kernel["nofile"]))
+    os.umask(0o077)
+    os.chdir("/")
+    _arrange_descriptors(kernel["directory"], how)
+    argv = [*places.program("papa.kernel.daemon"), json.dumps(kernel)]
+    served = kernel["directory"] + "/served"
+    standby = "standby" if "pipe" in how else ""
+    os.execv(SHELL, ["sh", "-c", SCRIPT, NAME, served, standby, *argv])  # noqa: S606
+
+
+def _become_subreaper() -> None:
+    """Where that cannot be, orphans go to init: their status is known a little later."""
+    if sys.platform == "linux":
+        # Imported in the launcher only: it would cost the kernel half a megabyte for this one call.
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _reset_signals() -> None:
+    """As a shell expects them; Python itself ignores SIGPIPE and SIGXFSZ."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _arrange_descriptors(directory: str, how: dict[str, int]) -> None:
+    """Puts everything in its place, and closes all else."""
+    ends = [how["rx"], how["tx"]] if "rx" in how else [end.detach() for end in vault.open_pair()]
+    log = os.open(directory + "/kernel.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    sources = [null, log, log, *ends, how["lock"]]
+    if "pipe" in how:
+        sources.append(how["pipe"])
+    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ASIDE) for fd in sources]
+    for target, fd in enumerate(aside):
+        os.dup2(fd, target)
+    os.closerange(len(aside), max(*aside, *sources) + 1)
