@@ -1,7 +1,8 @@
 """What leaves the cores: each action is carried out by the executor, in order.
 
 Spawn is answered by Spawned, SpawnFailed or HookAnswered(before_spawn, ok=False); StartTimer by TimerFired unless
-cancelled; RunHook by HookAnswered. The others are not answered.
+cancelled; RunHook by HookAnswered where it is awaited. A Spawn of a watcher with the hook after_spawn is answered
+twice: by Spawned, then by HookAnswered(after_spawn, ok), whether ok is true or false. The others are not answered.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Send ``signum`` to the slot's process. ``is_kill``: the grace is over; no hook may veto, the tree gets it too."""
+    """Send ``signum`` to the slot's process. ``is_kill``: the grace is over; no hook may veto, the tree gets it too.
+
+    ``is_plain``: sent as it is, the hooks before_signal and after_signal are not asked (the SIGHUP of a reload).
+    """
 
     slot: SlotKey
     incarnation: int
     signum: int
     is_kill: bool = False
     children: bool = False
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,16 @@ class CancelTimer:
 
 @dataclass(frozen=True, slots=True)
 class RunHook:
-    """A watcher's hook. ``is_awaited``: the core waits for HookAnswered; else the answer is not reported."""
+    """A watcher's hook. ``is_awaited``: the core waits for HookAnswered; else the answer is not reported.
+
+    With ``slot`` it is the hook after_spawn of an adopted process; the answer carries slot and incarnation again.
+    """
 
     watcher: str
-    hook: str  # before_start, after_start, before_stop, after_stop
+    hook: str  # before_start, after_start, before_stop, after_stop; after_spawn with a slot
     is_awaited: bool
+    slot: SlotKey | None = None
+    incarnation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

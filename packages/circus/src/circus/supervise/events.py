@@ -97,18 +97,7 @@ class Shutdown:
     op: int
 
 
-Order = (
-    Start
-    | Stop
-    | Restart
-    | Reload
-    | SetCount
-    | AddWatcher
-    | RemoveWatcher
-    | ChangeWatcher
-    | Quit
-    | Shutdown
-)
+Order = Start | Stop | Restart | Reload | SetCount | AddWatcher | RemoveWatcher | ChangeWatcher | Quit | Shutdown
 
 # Facts ------------------------------------------------------------------------------------------------------
 

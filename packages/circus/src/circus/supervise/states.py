@@ -38,9 +38,9 @@ class WatcherState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class FlappingPolicy:
-    """More than ``attempts`` deaths within ``window_s``: pause ``retry_in_s``; after ``max_retry`` pauses give up.
+    """``attempts`` deaths of one slot within ``window_s``: pause ``retry_in_s``; after ``max_retry`` pauses give up.
 
-    ``max_retry`` -1 means for ever.
+    ``max_retry`` -1 means for ever. Deaths that were ordered do not count.
     """
 
     attempts: int = 2
@@ -68,3 +68,28 @@ class WatcherPolicy:
     outlives_quit: bool = False  # use_papa
     flapping: FlappingPolicy | None = None
     hooks: frozenset[str] = field(default_factory=frozenset)  # names of configured hooks
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    wid: int
+    state: SlotState
+    pid: int | None
+    kernel_id: int | None
+    started_at: float | None  # wall clock
+    incarnation: int
+    reason: str
+    last_status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherView:
+    """What a watcher is, and what is wanted of it. ``reason`` says why the two differ."""
+
+    name: str
+    state: WatcherState
+    numprocesses: int
+    priority: int
+    wants_up: bool
+    reason: str
+    slots: tuple[SlotView, ...]

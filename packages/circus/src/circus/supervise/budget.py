@@ -1,0 +1,111 @@
+"""How often a slot may try again: pure judgements over a small tally.
+
+One idea: the slot reports what happened, the budget answers with a delay or with the end of patience. Three
+tallies:
+
+- *Spawns that failed.* ``max_retry`` attempts in a row, with a pause that doubles from 0.1 s to 10 s; then
+  the slot gives up. -1 tries for ever, at least one attempt is always made.
+- *Flapping*, where the watcher has a policy for it: ``attempts`` deaths of the slot within ``window_s`` make
+  it pause for ``retry_in_s``; after ``max_retry`` pauses the next flapping is the last. A life longer than
+  the window forgives everything.
+- *Short lives*, where it has none: the first is answered at once, those that follow wait longer and longer,
+  up to the pace at which the ancestors looked (5 s), so that a program that cannot live does not eat the
+  host.
+
+Only deaths that nobody ordered are reported here. Does not belong here: timers, states, what a watcher does
+about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from circus.supervise.states import FlappingPolicy, WatcherPolicy
+
+#: The pause after the first spawn that failed; it doubles. Short, because most such failures pass at once or never.
+FIRST_DELAY_S = 0.1
+#: No spawn waits longer: a missing mount or a full table of processes is found again soon after it is mended.
+SPAWN_DELAY_CAP_S = 10.0
+#: A life shorter than this is a short one: the program did not get beyond its own start.
+SHORT_LIFE_S = 1.0
+#: The longest pause between short lives: the ancestors' default pace (check_delay).
+DEATH_DELAY_CAP_S = 5.0
+#: Deaths that are kept at most, whatever ``attempts`` says: the tally of each slot stays small.
+MAX_DEATHS = 1000
+#: Doubling stops here; every cap above is reached long before.
+MAX_DOUBLINGS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    failures: int = 0  # spawns in a row that failed
+    short_lives: int = 0  # in a row
+    deaths: tuple[float, ...] = ()  # monotonic times of the latest, oldest first
+    pauses: int = 0  # for flapping, in a row
+
+
+UNTOUCHED = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try again after ``delay_s`` (0: at once); ``reason`` says why it waits."""
+
+    delay_s: float
+    reason: str
+    is_flapping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    reason: str
+    is_flapping: bool = False
+
+
+Verdict = Again | GiveUp
+
+
+def judge_failure(budget: Budget, reason: str, policy: WatcherPolicy) -> tuple[Budget, Verdict]:
+    """A spawn failed for ``reason``."""
+    failures = budget.failures + 1
+    budget = replace(budget, failures=failures)
+    if policy.max_retry >= 0 and failures >= policy.max_retry:
+        tries = "1 attempt" if failures == 1 else f"{failures} attempts"
+        return budget, GiveUp(f"{reason} (gave up after {tries})")
+    return budget, Again(_doubled(failures - 1, SPAWN_DELAY_CAP_S), reason)
+
+
+def judge_death(
+    budget: Budget, how: str, policy: WatcherPolicy, *, lived_s: float, now: float
+) -> tuple[Budget, Verdict]:
+    """A process ended after ``lived_s`` without an order; ``how`` says in what way."""
+    if policy.flapping is not None:
+        return _judge_flapping(budget, how, policy.flapping, lived_s=lived_s, now=now)
+    short_lives = budget.short_lives + 1 if lived_s < SHORT_LIFE_S else 0
+    delay_s = _doubled(short_lives - 2, DEATH_DELAY_CAP_S) if short_lives > 1 else 0.0
+    budget = replace(budget, failures=0, short_lives=short_lives)
+    return budget, Again(delay_s, f"{how}, the {_ordinal(short_lives)} short life in a row" if delay_s else how)
+
+
+def _judge_flapping(
+    budget: Budget, how: str, flapping: FlappingPolicy, *, lived_s: float, now: float
+) -> tuple[Budget, Verdict]:
+    attempts = min(max(1, flapping.attempts), MAX_DEATHS)
+    deaths, pauses = budget.deaths, budget.pauses
+    if lived_s > flapping.window_s:
+        deaths, pauses = (), 0
+    deaths = (*deaths, now)[-attempts:]
+    if len(deaths) < attempts or deaths[-1] - deaths[0] > flapping.window_s:
+        return Budget(deaths=deaths, pauses=pauses), Again(0.0, how)
+    seen = f"flapping: {attempts} deaths within {flapping.window_s:g} s"
+    if 0 <= flapping.max_retry <= pauses:
+        return Budget(pauses=pauses), GiveUp(f"{seen}, after {pauses} pauses; last: {how}", is_flapping=True)
+    return Budget(pauses=pauses + 1), Again(flapping.retry_in_s, f"{seen}; last: {how}", is_flapping=True)
+
+
+def _doubled(times: int, cap_s: float) -> float:
+    return min(FIRST_DELAY_S * 2.0 ** min(times, MAX_DOUBLINGS), cap_s)
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"

@@ -1,0 +1,368 @@
+"""All watchers together: the order in which they start and stop, operations over several, and the end of it all.
+
+This is the only door of the cores: one event goes in, the actions that it causes come out, in order.
+
+**Operations.** Each order becomes an operation with its stages; a stage gives its order to some watchers at
+once and is left when all of them have passed. Start and reload have one stage for each watcher, priority high
+to low, then by name; a start waits for the watcher's own sequence with its warm-ups, and for the fleet's
+warm-up delay if anything was started. Stop has one stage for all watchers of a priority, in reverse order; a
+watcher whose processes survive SIGKILL holds up nobody. Restart of several is a stop of all, then a start of
+all. An operation is finished, once, when its last stage is left and every watcher has come to the end of what
+it was told.
+
+**Overlap.** An order acts at once on every watcher that its stage has reached, whatever other operations do.
+What an earlier operation has still before it is overruled where it contradicts: a later stop takes the
+watcher out of the stages of starts, a later start out of the stages of stops. Orders for a watcher that is
+being removed wait until it is gone.
+
+**No names.** Start and Restart without names mean the watchers with autostart and those that are wanted up;
+Reload those that are wanted up; Stop all.
+
+**The end.** Quit and Shutdown freeze every watcher (nothing new begins) and stop them; but Quit leaves alone
+those that outlive it, except that it waits for spawns and stops under way. When nothing has to end any more,
+their operations are finished, and the manager may leave. Other orders that come after them are told so.
+
+Does not belong here: what a single watcher does with its order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import assert_never
+
+from circus.supervise.actions import Action, CancelTimer, Finish, Leave, Publish, StartTimer
+from circus.supervise.events import (
+    AddWatcher,
+    Adopted,
+    ChangeWatcher,
+    Event,
+    Exited,
+    Fact,
+    HookAnswered,
+    Order,
+    Quit,
+    Reload,
+    RemoveWatcher,
+    Restart,
+    SetCount,
+    Shutdown,
+    Spawned,
+    SpawnFailed,
+    Start,
+    Stop,
+    TimerFired,
+    TimerKey,
+)
+from circus.supervise.operation import Operation, Stage
+from circus.supervise.states import SlotView, WatcherPolicy, WatcherView
+from circus.supervise.tickets import Ticket, Verb
+from circus.supervise.watcher import LEAVING, OVERRULED, Watcher
+
+__all__ = ["Fleet", "SlotView", "Watcher", "WatcherView"]
+
+UPWARDS = frozenset({Verb.START, Verb.RESTART, Verb.RELOAD})
+DOWNWARDS = frozenset({Verb.STOP})
+
+
+class Fleet:
+    """``warmup_delay_s`` is the pause after each watcher that starts."""
+
+    def __init__(self, policies: Sequence[WatcherPolicy], *, warmup_delay_s: float = 0.0) -> None:
+        self._warmup_delay_s = warmup_delay_s
+        self._actions: list[Action] = []
+        self._watchers: dict[str, Watcher] = {}
+        self._operations: list[Operation] = []
+        self._removing: dict[str, list[Order]] = {}  # with the orders that wait until it is gone
+        self._base = 0
+        self._generation = 0
+        self._is_ending = False
+        self._has_left = False
+        for policy in policies:
+            self._add(policy)
+
+    @property
+    def watchers(self) -> Mapping[str, Watcher]:
+        return self._watchers
+
+    def snapshot(self) -> tuple[WatcherView, ...]:
+        """In order of start."""
+        return tuple(watcher.view() for watcher in self._in_order(self._watchers.values()))
+
+    def step(self, event: Event, now: float) -> list[Action]:
+        """What ``event`` causes. ``now`` is monotonic."""
+        match event:
+            case Adopted() | Spawned() | SpawnFailed() | Exited() | TimerFired() | HookAnswered():
+                self._take_fact(event, now)
+            case _:
+                self._take_order(event, now)
+        self._advance(now)
+        actions = self._actions[:]
+        self._actions.clear()  # in place: the watchers hold its append
+        return actions
+
+    # Facts --------------------------------------------------------------------------------------------------
+
+    def _take_fact(self, fact: Fact, now: float) -> None:
+        match fact:
+            case TimerFired(key) if not key.watcher:
+                for operation in self._operations:
+                    if operation.warmup == key:
+                        operation.warmup = None
+                return
+            case TimerFired(key):
+                name = key.watcher
+            case HookAnswered():
+                name = fact.watcher
+            case Adopted() | Spawned() | SpawnFailed() | Exited():
+                name = fact.slot.watcher
+            case _:
+                assert_never(fact)
+        if (watcher := self._watchers.get(name)) is not None:
+            watcher.take(fact, now)
+
+    # Orders -------------------------------------------------------------------------------------------------
+
+    def _take_order(self, order: Order, now: float) -> None:
+        if isinstance(order, Quit | Shutdown):
+            self._end(order, now)
+            return
+        if self._is_ending:
+            self._refuse(order, LEAVING)
+            return
+        names = _names_of(order)
+        for name in names or ():
+            if name in self._removing:
+                self._removing[name].append(order)
+                return
+        if isinstance(order, AddWatcher):
+            self._take_add(order)
+            return
+        for name in names or ():
+            if name not in self._watchers:
+                self._refuse(order, f"watcher {name!r} not found")
+                return
+        match order:
+            case Start(op):
+                self._begin_up(op, Verb.START, self._chosen(names))
+            case Stop(op):
+                stopping = self._watchers if names is None else names
+                chosen = [self._watchers[name] for name in dict.fromkeys(stopping)]
+                self._begin(op, Verb.STOP, self._stages_down(chosen))
+            case Restart(op):
+                self._begin_restart(op, self._chosen(names))
+            case Reload(op, graceful=graceful, sequential=sequential):
+                chosen = self._chosen(names, is_reload=True)
+                if graceful:
+                    self._begin_up(op, Verb.RELOAD, chosen, is_sequential=sequential)
+                else:
+                    self._begin_restart(op, chosen)
+            case SetCount(op, name, count, delta):
+                self._hold(op, name, self._watchers[name].set_count(now, count=count, delta=delta))
+            case RemoveWatcher():
+                self._take_remove(order)
+            case ChangeWatcher(op, policy, restart):
+                watcher = self._watchers[policy.name]
+                self._hold(op, policy.name, watcher.change(now, policy, must_restart=restart))
+            case _:
+                assert_never(order)
+
+    def _refuse(self, order: Order, error: str) -> None:
+        self._actions.append(Finish(order.op, ok=False, error=error))
+
+    def _chosen(self, names: tuple[str, ...] | None, *, is_reload: bool = False) -> list[Watcher]:
+        if names is not None:
+            return self._in_order(self._watchers[name] for name in dict.fromkeys(names))
+        return self._in_order(
+            watcher
+            for watcher in self._watchers.values()
+            if (watcher.wants_up or (watcher.policy.autostart and not is_reload)) and watcher.name not in self._removing
+        )
+
+    def _begin_up(self, op: int, verb: Verb, chosen: list[Watcher], *, is_sequential: bool = False) -> None:
+        self._begin(op, verb, [Stage(verb, [watcher.name], is_sequential) for watcher in chosen])
+
+    def _begin_restart(self, op: int, chosen: list[Watcher]) -> None:
+        if len(chosen) < 2:
+            self._begin_up(op, Verb.RESTART, chosen)
+            return
+        starts = [Stage(Verb.START, [watcher.name]) for watcher in chosen]
+        self._begin(op, Verb.RESTART, [*self._stages_down(chosen), *starts])
+
+    def _begin(self, op: int, verb: Verb, stages: Iterable[Stage]) -> Operation:
+        operation = Operation(op, verb, deque(stages))
+        names = {name for stage in operation.stages for name in stage.names}
+        for earlier in self._operations:
+            if verb is Verb.STOP:
+                earlier.overrule(names, UPWARDS, OVERRULED)
+            elif earlier.verb is Verb.STOP:
+                earlier.overrule(names, DOWNWARDS, "started by a later order")
+        self._operations.append(operation)
+        return operation
+
+    def _hold(self, op: int, name: str, ticket: Ticket) -> None:
+        operation = Operation(op, ticket.verb)
+        operation.hold([(name, ticket)])
+        self._operations.append(operation)
+
+    def _take_add(self, order: AddWatcher) -> None:
+        name = order.policy.name
+        if name in self._watchers:
+            self._refuse(order, f"watcher {name!r} exists already")
+            return
+        watcher = self._add(order.policy)
+        self._actions.append(Publish(name, "add"))
+        self._begin_up(order.op, Verb.START, [watcher] if order.start else [])
+
+    def _add(self, policy: WatcherPolicy) -> Watcher:
+        watcher = Watcher(policy, self._actions.append, base=self._base)
+        self._watchers[policy.name] = watcher
+        return watcher
+
+    def _take_remove(self, order: RemoveWatcher) -> None:
+        watcher = self._watchers[order.name]
+        self._removing[order.name] = []
+        if order.nostop:
+            watcher.abandon()
+        operation = self._begin(order.op, Verb.STOP, [] if order.nostop else [Stage(Verb.STOP, [order.name])])
+        operation.removes = order.name
+        for earlier in self._operations:
+            if earlier is not operation:
+                earlier.overrule([order.name], UPWARDS | DOWNWARDS, "removed by a later order")
+
+    def _forget(self, name: str) -> list[Order]:
+        watcher = self._watchers.pop(name)
+        self._base = max(self._base, watcher.high_water)
+        self._actions.append(Publish(name, "remove"))
+        return self._removing.pop(name)
+
+    # The end ------------------------------------------------------------------------------------------------
+
+    def _end(self, order: Quit | Shutdown, now: float) -> None:
+        self._is_ending = True
+        for waiting in self._removing.values():
+            for each in waiting:
+                self._refuse(each, LEAVING)
+            waiting.clear()
+        for earlier in self._operations:
+            earlier.overrule(self._watchers, UPWARDS, LEAVING)
+            if earlier.warmup is not None:
+                self._actions.append(CancelTimer(earlier.warmup))
+                earlier.warmup = None
+        for watcher in self._watchers.values():
+            watcher.freeze(now)
+        leaving = [
+            watcher
+            for watcher in self._watchers.values()
+            if isinstance(order, Shutdown) or not watcher.policy.outlives_quit
+        ]
+        operation = Operation(order.op, Verb.STOP, deque(self._stages_down(leaving)), is_end=True)
+        self._operations.append(operation)
+
+    def _leave_if_over(self) -> None:
+        """All operations of the end are finished together, when no other is left and nothing is about to end."""
+        if not self._operations or not all(each.is_end and each.is_over for each in self._operations):
+            return
+        if any(watcher.is_busy for watcher in self._watchers.values()):
+            return
+        self._actions += [operation.finish() for operation in self._operations]
+        self._operations.clear()
+        if not self._has_left:
+            self._has_left = True
+            self._actions.append(Leave())
+
+    # Operations ---------------------------------------------------------------------------------------------
+
+    def _in_order(self, watchers: Iterable[Watcher]) -> list[Watcher]:
+        """The order of start."""
+        return sorted(watchers, key=lambda watcher: (-watcher.policy.priority, watcher.name))
+
+    def _stages_down(self, watchers: Iterable[Watcher]) -> list[Stage]:
+        backwards = reversed(self._in_order(watchers))
+        groups = groupby(backwards, key=lambda watcher: watcher.policy.priority)
+        return [Stage(Verb.STOP, [watcher.name for watcher in group]) for _, group in groups]
+
+    def _advance(self, now: float) -> None:
+        has_moved = True
+        while has_moved:
+            has_moved = False
+            for operation in self._operations[:]:
+                has_moved |= self._turn(operation, now)
+        self._leave_if_over()
+
+    def _turn(self, operation: Operation, now: float) -> bool:
+        """One step of an operation; False when it has to wait."""
+        if operation.warmup is not None or not all(self._has_passed(*held) for held in operation.current):
+            return False
+        if operation.stages:
+            stage = operation.stages[0]
+            if stage.names and not operation.has_warmed_up and self._must_warm_up(operation, stage):
+                self._warm_up(operation)
+                return True
+            operation.stages.popleft()
+            if stage.names:
+                operation.hold([(name, self._give(stage, name, now)) for name in stage.names])
+            return True
+        if operation.is_end or not operation.is_over:
+            return False
+        self._finish(operation, now)
+        return True
+
+    def _finish(self, operation: Operation, now: float) -> None:
+        self._operations.remove(operation)
+        waiting = self._forget(operation.removes) if operation.removes is not None else []
+        self._actions.append(operation.finish())
+        for order in waiting:
+            self._take_order(order, now)
+
+    def _give(self, stage: Stage, name: str, now: float) -> Ticket:
+        watcher = self._watchers[name]
+        match stage.verb:
+            case Verb.START:
+                return watcher.start(now)
+            case Verb.STOP:
+                return watcher.stop(now)
+            case Verb.RESTART:
+                return watcher.restart(now)
+            case Verb.RELOAD:
+                return watcher.reload(now, is_sequential=stage.is_sequential)
+            case Verb.COUNT:
+                raise AssertionError("counts are set without stages")
+            case _:
+                assert_never(stage.verb)
+
+    def _has_passed(self, name: str, ticket: Ticket) -> bool:
+        watcher = self._watchers.get(name)
+        is_overdue = ticket.verb is Verb.STOP and watcher is not None and watcher.is_overdue
+        return ticket.has_passed or is_overdue
+
+    def _must_warm_up(self, operation: Operation, following: Stage) -> bool:
+        return (
+            self._warmup_delay_s > 0
+            and following.verb is Verb.START
+            and any(
+                ticket.verb is Verb.START and ticket.has_started_any(watcher.slots.values())
+                for name, ticket in operation.current
+                if (watcher := self._watchers.get(name)) is not None
+            )
+        )
+
+    def _warm_up(self, operation: Operation) -> None:
+        self._generation += 1
+        operation.has_warmed_up = True
+        operation.warmup = TimerKey("", 0, "warmup", self._generation)
+        self._actions.append(StartTimer(operation.warmup, self._warmup_delay_s))
+
+
+def _names_of(order: Order) -> tuple[str, ...] | None:
+    match order:
+        case Start(_, names) | Stop(_, names) | Restart(_, names) | Reload(_, names):
+            return names
+        case SetCount(_, name) | RemoveWatcher(_, name):
+            return (name,)
+        case AddWatcher(_, policy) | ChangeWatcher(_, policy):
+            return (policy.name,)
+        case Quit() | Shutdown():
+            return None
+        case _:
+            assert_never(order)

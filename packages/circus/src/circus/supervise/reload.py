@@ -1,0 +1,125 @@
+"""The two ways to replace the processes of a watcher that is up.
+
+**Graceful**: as many new slots as processes are wanted are raised beside the old ones, at once and without
+warm-up, on trial: a new process that cannot be spawned, that after_spawn refuses, or that ends before the
+others are ready, gets no second chance. When the last of them is settled, the oldest go, as many as there are
+too many; for each new one that failed an old one stays.
+
+**Sequential**: one slot after another gets a new life in its place, the oldest first, with the warm-up delay
+between them. If a new one does not come up, the rest stay as they are.
+
+A reload begins only when nothing is stopping any more, so there are never more than two generations. Does not
+belong here: when a reload may begin, who is told of its end (watcher)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from circus.supervise.slot import Slot
+from circus.supervise.states import SlotState
+from circus.supervise.tickets import Ticket
+
+if TYPE_CHECKING:
+    from circus.supervise.watcher import Watcher
+
+
+class Reload(Protocol):
+    tickets: list[Ticket]
+    is_over: bool
+    has_replaced_any: bool
+
+    @property
+    def trial_wids(self) -> frozenset[int]:
+        """Slots that get no second chance."""
+
+    @property
+    def error(self) -> str:
+        """What went wrong, for people; empty if nothing did."""
+
+    def note(self, slot: Slot) -> None:
+        """A slot was forgotten, and had a reason."""
+
+    def begin(self, watcher: Watcher, now: float) -> None: ...
+
+    def turn(self, watcher: Watcher, now: float) -> bool:
+        """Go on as far as possible; False when it has to wait for a fact."""
+
+
+class Graceful:
+    def __init__(self, tickets: list[Ticket]) -> None:
+        self.tickets = tickets
+        self.is_over = False
+        self.has_replaced_any = False
+        self.trial_wids: frozenset[int] = frozenset()
+        self._failures: list[str] = []
+
+    @property
+    def error(self) -> str:
+        if not self._failures:
+            return ""
+        return f"not replaced, the old processes stay: {'; '.join(self._failures)}"
+
+    def note(self, slot: Slot) -> None:
+        if slot.key.wid in self.trial_wids:
+            self._failures.append(f"{slot.key}: {slot.reason}")
+
+    def begin(self, watcher: Watcher, now: float) -> None:
+        for _ in range(watcher.policy.numprocesses):
+            wid = watcher.free_wid()
+            self.trial_wids |= {wid}
+            watcher.raise_slot(now)
+
+    def turn(self, watcher: Watcher, now: float) -> bool:
+        fresh = [watcher.slots[wid] for wid in self.trial_wids if wid in watcher.slots]
+        if any(slot.is_coming_up for slot in fresh):
+            return False
+        for slot in fresh:
+            if slot.state is not SlotState.RUNNING:
+                self.note(slot)
+                watcher.lower_slot(slot.key.wid, now)
+        good = frozenset(slot.key.wid for slot in fresh if slot.state is SlotState.RUNNING)
+        self.trial_wids = frozenset()
+        self.has_replaced_any = bool(good)
+        watcher.lower_extra(now, spare=good)
+        self.is_over = True
+        return True
+
+
+class Sequential:
+    def __init__(self, tickets: list[Ticket]) -> None:
+        self.tickets = tickets
+        self.is_over = False
+        self.has_replaced_any = False
+        self.trial_wids: frozenset[int] = frozenset()
+        self.error = ""
+        self._todo: list[int] = []
+        self._current: int | None = None
+
+    def note(self, slot: Slot) -> None:
+        """What is forgotten meanwhile was taken away by another order."""
+
+    def begin(self, watcher: Watcher, now: float) -> None:  # noqa: ARG002 - nothing happens before the first turn
+        places = [slot for slot in watcher.slots.values() if slot.wants_up]
+        places.sort(key=lambda slot: (slot.started_at or 0.0, slot.key.wid))
+        self._todo = [slot.key.wid for slot in places]
+
+    def turn(self, watcher: Watcher, now: float) -> bool:
+        slot = watcher.slots.get(self._current) if self._current is not None else None
+        if slot is not None and slot.wants_up:
+            if slot.state is SlotState.STOPPING or watcher.is_unsettled(slot):
+                return False
+            self._current = None
+            if slot.state is not SlotState.RUNNING:
+                self.error = f"{slot.key} did not come up again, the others stay as they are: {slot.reason}"
+                self.is_over = True
+                return True
+            self.has_replaced_any = True
+            if self._todo:
+                watcher.warm_up(watcher.policy.warmup_delay_s)
+            return True
+        if not self._todo:
+            self.is_over = True
+            return True
+        self._current = self._todo.pop(0)
+        watcher.cycle_slot(self._current, now)
+        return True

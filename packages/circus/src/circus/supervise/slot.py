@@ -1,0 +1,414 @@
+"""One place of a watcher, as a table of states and events without an empty cell.
+
+A slot has a *wish* (``wants_up``) and a *state*; orders change the wish, facts change the state, actions
+close the gap. At most one process belongs to a slot. This is its specification.
+
+**Which news counts.** Facts carry the incarnation they are about, timers their generation. What is about
+another incarnation or an older timer is dropped before the table is asked, in every state. A slot has at most
+one timer.
+
+**stopped** (down, and wanted down). ``Up`` spawns a new incarnation. ``Adopted`` takes a process of an
+earlier manager as running: it was not spawned here, so it counts as ready, and after_spawn is run for it.
+
+**starting** (a spawn is under way and will be answered). Nothing can be called back, so ``Down`` and ``Up``
+change the wish only. ``Spawned``: running, or, if it is not wanted any more, told to end at once.
+``SpawnFailed``: another attempt after a pause (backoff) as long as the budget lasts, then fatal; stopped if
+it is not wanted any more. The hook before_spawn refused: stopped, and not wanted any more. An ``Exited`` that
+overtakes its ``Spawned`` is kept, and counts as soon as the spawn is answered.
+
+**running** (alive). It is *ready* at once, or, if the watcher has the hook after_spawn, when that agrees; if
+it refuses, the process is told to end and is not wanted any more. ``Down`` tells it to end: the stop signal,
+and a timer for the grace. ``Exited``: it ended by itself: exited if the watcher does not respawn, else the
+budget says: at once, after a pause (backoff), or never (fatal).
+
+**stopping** (told to end). When the grace is over: SIGKILL, and again every few seconds as long as the
+process does not go (it may be stuck in the system). Only ``Exited`` leaves this state: to stopped, or, if the
+wish has turned, to a new incarnation. This death was ordered, it costs nothing of the budget.
+
+**backoff** (waits for its timer). The timer spawns; ``Up`` does not wait for it and forgives the past;
+``Down`` ends it.
+
+**exited** and **fatal** (ended for good; the reason is kept). Wanted still, but only ``Up`` begins anew, with
+a new budget; ``Down`` makes it stopped.
+
+Does not belong here: how many slots there are, in what order they start, watchers' hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
+from circus.supervise.budget import UNTOUCHED, Again, Budget, GiveUp, judge_death, judge_failure
+from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
+from circus.supervise.states import SlotKey, SlotState, WatcherPolicy
+
+SIGKILL = 9
+
+#: After SIGKILL a process goes at once or hangs in the system; asked again at this pace, it is gone soon after.
+KILL_AGAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The wish: this slot shall live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The wish: this slot shall be empty."""
+
+
+SlotEvent = Up | Down | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """``incarnation`` and ``generation`` begin above those of earlier slots of the same key."""
+
+    key: SlotKey
+    state: SlotState = SlotState.STOPPED
+    wants_up: bool = False
+    incarnation: int = 0
+    generation: int = 0  # of the latest timer
+    kernel_id: int | None = None
+    pid: int | None = None
+    started_at: float | None = None  # wall clock
+    up_since: float = 0.0  # monotonic
+    is_ready: bool = False
+    awaits_hook: bool = False  # after_spawn will be answered for this incarnation
+    early_exit: Exited | None = None  # news that came before Spawned
+    kills: int = 0  # SIGKILLs sent to this incarnation
+    budget: Budget = UNTOUCHED
+    reason: str = ""
+    last_status: int | None = None  # of the incarnation that ended last
+
+    @property
+    def is_alive(self) -> bool:
+        """A process is known to be there."""
+        return self.state in (SlotState.RUNNING, SlotState.STOPPING)
+
+    @property
+    def is_coming_up(self) -> bool:
+        """Waits for the answer to a spawn, or for the hook that makes it ready."""
+        return self.state is SlotState.STARTING or (self.state is SlotState.RUNNING and not self.is_ready)
+
+    @property
+    def is_busy(self) -> bool:
+        """Cannot be forgotten: a process is about to come or about to go."""
+        return self.state in (SlotState.STARTING, SlotState.STOPPING)
+
+    @property
+    def is_spent(self) -> bool:
+        return self.state in (SlotState.EXITED, SlotState.FATAL)
+
+
+Step = tuple[Slot, tuple[Action, ...]]
+
+E = TypeVar("E")
+
+
+class Case(NamedTuple, Generic[E]):
+    """What a cell of the table is asked."""
+
+    slot: Slot
+    event: E
+    now: float
+    policy: WatcherPolicy
+
+
+def step(slot: Slot, event: SlotEvent, now: float, policy: WatcherPolicy) -> Step:
+    """The slot after ``event``, and what is to be done. A slot that is returned as it was had no use for the event."""
+    if _is_old_news(slot, event):
+        return slot, ()
+    return TABLE[slot.state][type(event)](Case(slot, event, now, policy))
+
+
+def _is_old_news(slot: Slot, event: SlotEvent) -> bool:
+    match event:
+        case Spawned() | SpawnFailed() | Exited() | HookAnswered():
+            return event.incarnation != slot.incarnation
+        case TimerFired(key):
+            return key.generation != slot.generation
+        case _:
+            return False
+
+
+# What cells are made of -------------------------------------------------------------------------------------
+
+
+def _publish(slot: Slot, event: str, **fields: object) -> Publish:
+    return Publish(slot.key.watcher, event, {**fields, "wid": slot.key.wid})
+
+
+def _start_timer(slot: Slot, purpose: str, delay_s: float) -> tuple[Slot, StartTimer]:
+    slot = replace(slot, generation=slot.generation + 1)
+    return slot, StartTimer(TimerKey(slot.key.watcher, slot.key.wid, purpose, slot.generation), delay_s)
+
+
+def _cancel_timer(slot: Slot, purpose: str) -> CancelTimer:
+    return CancelTimer(TimerKey(slot.key.watcher, slot.key.wid, purpose, slot.generation))
+
+
+def _spawn(slot: Slot, policy: WatcherPolicy, budget: Budget) -> Step:
+    slot = replace(
+        slot,
+        state=SlotState.STARTING,
+        wants_up=True,
+        incarnation=slot.incarnation + 1,
+        is_ready=False,
+        awaits_hook="after_spawn" in policy.hooks,
+        early_exit=None,
+        kills=0,
+        budget=budget,
+        reason="",
+    )
+    return slot, (Spawn(slot.key, slot.incarnation),)
+
+
+def _tell_to_end(slot: Slot, policy: WatcherPolicy, reason: str) -> Step:
+    is_kill = policy.stop_signal == SIGKILL
+    slot = replace(slot, state=SlotState.STOPPING, wants_up=False, is_ready=False, kills=int(is_kill), reason=reason)
+    slot, timer = _start_timer(slot, "kill", policy.graceful_timeout_s)
+    signal = Signal(slot.key, slot.incarnation, policy.stop_signal, is_kill, policy.stop_children)
+    return slot, (signal, _publish(slot, "kill", process_pid=slot.pid, signum=policy.stop_signal), timer)
+
+
+def _empty(slot: Slot, state: SlotState, reason: str) -> Slot:
+    """No process is left in it."""
+    return replace(
+        slot, state=state, reason=reason, kernel_id=None, pid=None, started_at=None, is_ready=False, early_exit=None
+    )
+
+
+def _wait_or_give_up(slot: Slot, policy: WatcherPolicy, verdict: Again | GiveUp) -> Step:
+    """``slot`` has its new budget already."""
+    named = ("flapping",) if verdict.is_flapping else ()
+    if isinstance(verdict, GiveUp):
+        slot = _empty(slot, SlotState.FATAL, verdict.reason)
+        said = [_publish(slot, name, reason=verdict.reason) for name in (*named, "fatal")]
+        return slot, tuple(said)
+    if verdict.delay_s <= 0:
+        return _spawn(_empty(slot, SlotState.STOPPED, ""), policy, slot.budget)
+    slot = _empty(slot, SlotState.BACKOFF, f"{verdict.reason}; next attempt after {verdict.delay_s:g} s")
+    slot, timer = _start_timer(slot, "backoff", verdict.delay_s)
+    said = [_publish(slot, name, reason=verdict.reason, retry_in_s=verdict.delay_s) for name in (*named, "backoff")]
+    return slot, (*said, timer)
+
+
+def _reap(slot: Slot, event: Exited) -> tuple[Slot, Publish]:
+    reap = _publish(slot, "reap", process_pid=slot.pid, exit_code=event.status)
+    return replace(slot, last_status=event.status), reap
+
+
+def _tell_how(status: int | None) -> str:
+    if status is None:
+        return "ended, nobody knows how"
+    return f"ended with status {status}" if status >= 0 else f"ended by signal {-status}"
+
+
+# Cells ------------------------------------------------------------------------------------------------------
+
+
+def _ignore(at: Case[SlotEvent]) -> Step:
+    return at.slot, ()
+
+
+def _begin(at: Case[Up]) -> Step:
+    return _spawn(at.slot, at.policy, UNTOUCHED)
+
+
+def _turn_wish_up(at: Case[Up]) -> Step:
+    return (at.slot if at.slot.wants_up else replace(at.slot, wants_up=True, budget=UNTOUCHED, reason="")), ()
+
+
+def _turn_wish_down(at: Case[Down]) -> Step:
+    return (replace(at.slot, wants_up=False) if at.slot.wants_up else at.slot), ()
+
+
+def _take_over(at: Case[Adopted]) -> Step:
+    slot = replace(
+        at.slot,
+        state=SlotState.RUNNING,
+        wants_up=True,
+        incarnation=at.slot.incarnation + 1,
+        kernel_id=at.event.kernel_id,
+        pid=at.event.pid,
+        started_at=at.event.started_at,
+        up_since=at.now,
+        is_ready=True,
+        awaits_hook="after_spawn" in at.policy.hooks,
+        kills=0,
+        budget=UNTOUCHED,
+        reason="",
+    )
+    actions: tuple[Action, ...] = (_publish_spawn(slot),)
+    if slot.awaits_hook:
+        hook = RunHook(slot.key.watcher, "after_spawn", True, slot=slot.key, incarnation=slot.incarnation)
+        actions = (*actions, hook)
+    return slot, actions
+
+
+def _publish_spawn(slot: Slot) -> Publish:
+    return _publish(slot, "spawn", process_pid=slot.pid, time=slot.started_at)
+
+
+def _take_spawned(at: Case[Spawned]) -> Step:
+    early_exit = at.slot.early_exit
+    slot = replace(
+        at.slot,
+        state=SlotState.RUNNING,
+        kernel_id=at.event.kernel_id,
+        pid=at.event.pid,
+        started_at=at.event.started_at,
+        up_since=at.now,
+        is_ready=not at.slot.awaits_hook,
+        early_exit=None,
+        budget=replace(at.slot.budget, failures=0),
+    )
+    actions: tuple[Action, ...] = (_publish_spawn(slot),) if slot.is_ready else ()
+    if early_exit is not None:
+        end = _end_by_itself if slot.wants_up else _end_as_told
+        slot, more = end(Case(slot, early_exit, at.now, at.policy))
+    elif not slot.wants_up:
+        slot, more = _tell_to_end(slot, at.policy, "")
+    else:
+        more = ()
+    return slot, (*actions, *more)
+
+
+def _take_failure(at: Case[SpawnFailed]) -> Step:
+    if not at.slot.wants_up:
+        return _empty(at.slot, SlotState.STOPPED, ""), ()
+    budget, verdict = judge_failure(at.slot.budget, at.event.reason, at.policy)
+    return _wait_or_give_up(replace(at.slot, budget=budget), at.policy, verdict)
+
+
+def _keep_early_exit(at: Case[Exited]) -> Step:
+    return replace(at.slot, early_exit=at.event), ()
+
+
+def _hear_before_spawn(at: Case[HookAnswered]) -> Step:
+    if at.event.hook != "before_spawn" or at.event.ok:
+        return at.slot, ()
+    reason = "the hook before_spawn refused" if at.slot.wants_up else ""
+    return replace(_empty(at.slot, SlotState.STOPPED, reason), wants_up=False), ()
+
+
+def _hear_after_spawn(at: Case[HookAnswered]) -> Step:
+    slot = at.slot
+    if at.event.hook != "after_spawn" or not slot.awaits_hook:
+        return slot, ()
+    slot = replace(slot, awaits_hook=False)
+    if not at.event.ok:
+        return _tell_to_end(slot, at.policy, f"the hook after_spawn refused process {slot.pid}")
+    if slot.is_ready:
+        return slot, ()
+    return replace(slot, is_ready=True), (_publish_spawn(slot),)
+
+
+def _end(at: Case[Down]) -> Step:
+    return _tell_to_end(at.slot, at.policy, "")
+
+
+def _end_by_itself(at: Case[Exited]) -> Step:
+    slot, reap = _reap(at.slot, at.event)
+    how = _tell_how(at.event.status)
+    if not at.policy.respawn:
+        return _empty(slot, SlotState.EXITED, how), (reap,)
+    budget, verdict = judge_death(slot.budget, how, at.policy, lived_s=at.now - slot.up_since, now=at.now)
+    slot, actions = _wait_or_give_up(replace(slot, budget=budget), at.policy, verdict)
+    return slot, (reap, *actions)
+
+
+def _end_as_told(at: Case[Exited]) -> Step:
+    slot, reap = _reap(at.slot, at.event)
+    timer = (_cancel_timer(slot, "kill"),) if slot.state is SlotState.STOPPING else ()
+    slot = _empty(slot, SlotState.STOPPED, slot.reason)
+    slot, actions = _spawn(slot, at.policy, UNTOUCHED) if slot.wants_up else (slot, ())
+    return slot, (*timer, reap, *actions)
+
+
+def _kill(at: Case[TimerFired]) -> Step:
+    slot, timer = _start_timer(replace(at.slot, kills=at.slot.kills + 1), "kill", KILL_AGAIN_S)
+    signal = Signal(slot.key, slot.incarnation, SIGKILL, is_kill=True, children=True)
+    return slot, (signal, _publish(slot, "kill", process_pid=slot.pid, signum=SIGKILL), timer)
+
+
+def _try_again(at: Case[TimerFired]) -> Step:
+    return _spawn(at.slot, at.policy, at.slot.budget)
+
+
+def _try_at_once(at: Case[Up]) -> Step:
+    slot, actions = _spawn(at.slot, at.policy, UNTOUCHED)
+    return slot, (_cancel_timer(at.slot, "backoff"), *actions)
+
+
+def _stop_waiting(at: Case[Down]) -> Step:
+    return replace(_empty(at.slot, SlotState.STOPPED, ""), wants_up=False), (_cancel_timer(at.slot, "backoff"),)
+
+
+def _clear(at: Case[Down]) -> Step:
+    return replace(_empty(at.slot, SlotState.STOPPED, ""), wants_up=False), ()
+
+
+Cell = Callable[[Case[Any]], Step]
+
+_AT_REST: Mapping[type, Cell] = {
+    Up: _begin,
+    Down: _clear,
+    Adopted: _take_over,
+    Spawned: _ignore,
+    SpawnFailed: _ignore,
+    Exited: _ignore,
+    TimerFired: _ignore,
+    HookAnswered: _ignore,
+}
+
+#: Every state answers every event.
+TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
+    SlotState.STOPPED: {**_AT_REST, Down: _ignore},
+    SlotState.STARTING: {
+        Up: _turn_wish_up,
+        Down: _turn_wish_down,
+        Adopted: _ignore,
+        Spawned: _take_spawned,
+        SpawnFailed: _take_failure,
+        Exited: _keep_early_exit,
+        TimerFired: _ignore,
+        HookAnswered: _hear_before_spawn,
+    },
+    SlotState.RUNNING: {
+        Up: _ignore,
+        Down: _end,
+        Adopted: _ignore,
+        Spawned: _ignore,
+        SpawnFailed: _ignore,
+        Exited: _end_by_itself,
+        TimerFired: _ignore,
+        HookAnswered: _hear_after_spawn,
+    },
+    SlotState.STOPPING: {
+        Up: _turn_wish_up,
+        Down: _turn_wish_down,
+        Adopted: _ignore,
+        Spawned: _ignore,
+        SpawnFailed: _ignore,
+        Exited: _end_as_told,
+        TimerFired: _kill,
+        HookAnswered: _ignore,
+    },
+    SlotState.BACKOFF: {
+        Up: _try_at_once,
+        Down: _stop_waiting,
+        Adopted: _ignore,
+        Spawned: _ignore,
+        SpawnFailed: _ignore,
+        Exited: _ignore,
+        TimerFired: _try_again,
+        HookAnswered: _ignore,
+    },
+    SlotState.EXITED: _AT_REST,
+    SlotState.FATAL: _AT_REST,
+}

@@ -1,0 +1,69 @@
+"""What somebody waits for from one watcher: a ticket, given for an order, closed exactly once.
+
+An operation of the fleet holds one ticket for each watcher that it concerns. Does not belong here: when a ticket is
+closed (watcher), what is told about the whole operation (fleet).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from circus.supervise.slot import Slot
+from circus.supervise.states import SlotKey, SlotState
+
+Life = tuple[SlotKey, int]
+
+
+class Verb(enum.Enum):
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    RELOAD = "reload"
+    COUNT = "count"
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """``has_passed``: the next watcher need not wait any longer; ``is_done``: this is the end."""
+
+    verb: Verb
+    before: dict[Life, int]  # pids when the order came
+    has_passed: bool = False
+    is_done: bool = False
+    ok: bool = True
+    error: str = ""
+    detail: dict[str, object] = field(default_factory=dict)
+
+    def close(self, slots: Iterable[Slot], *, numprocesses: int, error: str = "") -> None:
+        self.has_passed = self.is_done = True
+        self.ok, self.error = not error, error
+        match self.verb:
+            case Verb.STOP:
+                self.detail = {}
+            case Verb.COUNT:
+                self.detail = {"numprocesses": numprocesses}
+            case _:
+                self.detail = dict(self._compare(lives_of(slots)))
+
+    def has_started_any(self, slots: Iterable[Slot]) -> bool:
+        return any(life not in self.before for life in lives_of(slots))
+
+    def _compare(self, after: dict[Life, int]) -> dict[str, list[int]]:
+        compared = {
+            "started": [pid for life, pid in after.items() if life not in self.before],
+            "kept": [pid for life, pid in after.items() if life in self.before],
+        }
+        if self.verb is Verb.START:
+            return compared
+        return {"stopped": [pid for life, pid in self.before.items() if life not in after], **compared}
+
+
+def lives_of(slots: Iterable[Slot]) -> dict[Life, int]:
+    """The processes that live and are to live on."""
+    return {
+        (slot.key, slot.incarnation): slot.pid
+        for slot in slots
+        if slot.pid is not None and slot.state is SlotState.RUNNING
+    }
