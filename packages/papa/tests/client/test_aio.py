@@ -397,7 +397,11 @@ def test_an_idle_connection_wakes_nobody_up(run: Run) -> None:
         await peer.reply(await peer.request(), {})
         await asking
         loop = asyncio.get_running_loop()
-        assert all(handle.cancelled() or handle._when > loop.time() + 1000 for handle in loop._scheduled if "AsyncPapa" in repr(handle))  # type: ignore[attr-defined]
+        assert all(
+            handle.cancelled() or handle._when > loop.time() + 1000
+            for handle in loop._scheduled
+            if "AsyncPapa" in repr(handle)
+        )  # type: ignore[attr-defined]
         turns = 0
         run_once = loop._run_once  # type: ignore[attr-defined]
 

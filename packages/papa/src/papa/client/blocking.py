@@ -42,9 +42,7 @@ class Connection:
         self.events: deque[Event] = deque()
         self._answers: dict[int, Answer] = {}
         self._calls = Calls()
-        self._socket: socket.socket | None = launch.open_connection(
-            endpoint, autostart=autostart, timeout_s=timeout_s
-        )
+        self._socket: socket.socket | None = launch.open_connection(endpoint, autostart=autostart, timeout_s=timeout_s)
         try:
             self._send(self._calls.opening())
             self.hello: dict[str, Any] = self.request("hello", timeout_s=timeout_s, client=client).ok
