@@ -67,7 +67,7 @@ class StreamFiles:
         if self.streams and "index" not in fds:
             raise PapaError("the kernel handed over output without its index")
         self._fds = {name: fds[name] for name in self.streams}
-        self._index = fds["index"] if "index" in fds else -1
+        self._index = fds.get("index", -1)
         self._index_read = 0
         self._stamps: dict[str, list[tuple[int, int, int]]] = {name: [] for name in self.streams}
 

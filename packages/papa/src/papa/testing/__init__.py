@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from papa.testing.clock import FakeClock
 from papa.testing.face import FakePapa
-from papa.testing.kernel import FakeKernel, Line
+from papa.testing.kernel import FakeKernel
+from papa.testing.server import FakeServer
 
-__all__ = ["FakeClock", "FakeKernel", "FakePapa", "Line"]
+__all__ = ["FakeClock", "FakeKernel", "FakePapa", "FakeServer"]

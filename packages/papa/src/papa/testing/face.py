@@ -16,7 +16,8 @@ from typing import Any, Self
 from papa.client.reply import Reply
 from papa.errors import PapaError
 from papa.testing.clock import FakeClock
-from papa.testing.kernel import FakeKernel, Line
+from papa.testing.kernel import FakeKernel
+from papa.testing.line import Line
 
 
 class FakePapa:

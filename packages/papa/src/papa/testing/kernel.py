@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,10 +23,11 @@ from papa.core import commit as commits
 from papa.core.entries import Process, Socket
 from papa.core.journal import Ledger
 from papa.core.output import Bounds, Output
-from papa.core.table import PROCESSES, SOCKETS, VALUES, Table, check_list, find_values
+from papa.core.table import PROCESSES, SOCKETS, VALUES, Table, find_values
 from papa.errors import PapaError
 from papa.testing.clock import FakeClock
 from papa.testing.files import OutputFiles
+from papa.testing.line import Line
 from papa.wire.frames import MAX_BODY
 
 #: Beyond the largest pid that Linux gives (2**22): a signal sent by mistake hits nobody.
@@ -37,27 +37,9 @@ FIRST_PID = 5_000_000
 FIRST_PORT = 50_000
 FIRST_FILENO = 100
 
+_HELLO = {"papa": __version__, "protocol": 1, "pid": 1, "instance": "fake", "tier": "fake", "boot_id": "fake"}
+
 _SOCKET_REFERENCE = re.compile(r"\$\(socket\.(.+?)\.(?:fileno|port)\)")
-
-
-class Line:
-    """The kernel's end of one connection: the events that wait to be told.
-
-    ``on_queued`` is called when there is one more, ``on_end`` when the kernel ends the connection.
-    """
-
-    def __init__(self, on_queued: Callable[[], None], on_end: Callable[[], None]) -> None:
-        self.events: deque[tuple[str, dict[str, Any]]] = deque()
-        self.on_end = on_end
-        self._on_queued = on_queued
-
-    def push(self, name: str, fields: dict[str, Any]) -> None:
-        """Queue an event; notices that nobody has taken yet become one."""
-        if name == "output" and self.events and self.events[-1][0] == "output":
-            self.events[-1][1]["items"] += fields["items"]
-            return
-        self.events.append((name, fields))
-        self._on_queued()
 
 
 class FakeKernel:
@@ -80,22 +62,6 @@ class FakeKernel:
         self._last_pid = FIRST_PID - 1
         self._last_port = FIRST_PORT - 1
         self._last_fileno = FIRST_FILENO - 1
-        self._ops: dict[str, Callable[[Line, dict[str, Any]], Reply]] = {
-            "hello": self._hello,
-            "ping": lambda line, args: Reply({}),
-            "spawn": self._spawn,
-            "attach": self._attach,
-            "list": self._list,
-            "remove": self._remove,
-            "listen": self._listen,
-            "commit": self._commit,
-            "more": self._more,
-            "read": self._read,
-            "set": self._set,
-            "get": self._get,
-            "status": self._status,
-            "exit": self._exit,
-        }
 
     def close(self) -> None:
         """Remove every file. Idempotent."""
@@ -124,12 +90,42 @@ class FakeKernel:
 
     def perform(self, line: Line, op: str, args: Mapping[str, Any]) -> Reply:
         """Carry out one request. Raises: PapaError, as the kernel would answer it."""
-        if op not in self._ops:
-            raise PapaError(f"there is no operation {op!r}", code="bad-request")
-        as_sent: dict[str, Any] = json.loads(json.dumps(args))
-        reply = self._ops[op](line, as_sent)
+        reply = self._answer(line, op, json.loads(json.dumps(args)))
         self._notify()
         return Reply(json.loads(json.dumps(reply.ok)), reply.body, reply.fds)
+
+    def _answer(self, line: Line, op: str, args: dict[str, Any]) -> Reply:
+        match op:
+            case "hello":
+                return Reply(dict(_HELLO))
+            case "ping":
+                return Reply({})
+            case "spawn":
+                return self._spawn(line, args)
+            case "attach":
+                return self._attach(line, args)
+            case "list":
+                return self._list(args)
+            case "remove":
+                return self._remove(args)
+            case "listen":
+                return self._listen(args)
+            case "commit":
+                return self._commit(line, args)
+            case "more":
+                self._rearm(line, commits.parse_seen(args))
+                return Reply({})
+            case "read":
+                return self._read(args)
+            case "set":
+                return self._set(args)
+            case "get":
+                return Reply({"value": self._ledger.values.get(model.check_name(args.get("name")))})
+            case "status":
+                return self._status()
+            case "exit":
+                return self._exit(args)
+        raise PapaError(f"there is no operation {op!r}", code="bad-request")
 
     # -- the world, played by a test -----------------------------------------------------------------------
 
@@ -238,11 +234,6 @@ class FakeKernel:
 
     # -- operations ----------------------------------------------------------------------------------------
 
-    def _hello(self, line: Line, args: dict[str, Any]) -> Reply:
-        return Reply(
-            {"papa": __version__, "protocol": 1, "pid": 1, "instance": "fake", "tier": "fake", "boot_id": "fake"}
-        )
-
     def _spawn(self, line: Line, args: dict[str, Any]) -> Reply:
         spec = model.ProcessSpec.parse(args)
         digest = spec.digest(bytes.fromhex(self._ledger.secret))
@@ -296,13 +287,13 @@ class FakeKernel:
             self._tell_exit(process)
         return Reply(process.row(), fds=self._open_fds(process, args))
 
-    def _list(self, line: Line, args: dict[str, Any]) -> Reply:
+    def _list(self, args: dict[str, Any]) -> Reply:
         rows, has_more = self._table.rows(
             args.get("what"), args.get("patterns"), self._ledger.values, after=args.get("after")
         )
         return Reply({"items": rows, "more": has_more})
 
-    def _remove(self, line: Line, args: dict[str, Any]) -> Reply:
+    def _remove(self, args: dict[str, Any]) -> Reply:
         what, names, ids = args.get("what"), args.get("names") or [], args.get("ids") or []
         if not names and not ids:
             raise PapaError("neither names nor ids say what to remove", code="bad-request", hint='"*" means all')
@@ -324,7 +315,7 @@ class FakeKernel:
             return Reply({"removed": len(gone)})
         raise model.bad("what", f"must be {PROCESSES}, {SOCKETS} or {VALUES} (which have no ids), not {what!r}")
 
-    def _listen(self, line: Line, args: dict[str, Any]) -> Reply:
+    def _listen(self, args: dict[str, Any]) -> Reply:
         spec = model.SocketSpec.parse(args)
         existing = self._table.admit_socket(spec)
         if existing is not None:
@@ -353,17 +344,13 @@ class FakeKernel:
         self._pump()
         return Reply({})
 
-    def _more(self, line: Line, args: dict[str, Any]) -> Reply:
-        self._rearm(line, commits.parse_seen(args))
-        return Reply({})
-
     def _rearm(self, line: Line, seen: Mapping[int, Mapping[str, int | None]]) -> None:
         for process_id, offsets in seen.items():
             process = self._table.processes.get(process_id)
             if process is not None and process.connection is line:
                 process.notices.rearm(offsets)
 
-    def _read(self, line: Line, args: dict[str, Any]) -> Reply:
+    def _read(self, args: dict[str, Any]) -> Reply:
         process = self._table.process(args.get("id"))
         stream = model.check_stream(args.get("stream"))
         offset = model.check_integer(args.get("offset"), "offset", 0, model.MAX_OFFSET)
@@ -377,21 +364,18 @@ class FakeKernel:
         stamps = files.stamps(stream, offset, offset + len(body))
         return Reply({"offset": offset, "head": state.head, "low": state.low, "stamps": stamps}, body)
 
-    def _set(self, line: Line, args: dict[str, Any]) -> Reply:
+    def _set(self, args: dict[str, Any]) -> Reply:
         values = {model.check_name(args.get("name")): model.check_value(args.get("value"))}
         self._ledger.check_values(values)
         self._ledger.apply({"values": values})
         return Reply({})
 
-    def _get(self, line: Line, args: dict[str, Any]) -> Reply:
-        return Reply({"value": self._ledger.values.get(model.check_name(args.get("name")))})
-
-    def _status(self, line: Line, args: dict[str, Any]) -> Reply:
+    def _status(self) -> Reply:
         processes = self._table.processes.values()
         outputs = [process.output for process in processes if process.output is not None]
         return Reply(
             {
-                **self._hello(line, {}).ok,
+                **_HELLO,
                 "holder": None,
                 "uptime_s": self.clock.now(),
                 "started_at": self.clock.wall(),
@@ -407,7 +391,7 @@ class FakeKernel:
             }
         )
 
-    def _exit(self, line: Line, args: dict[str, Any]) -> Reply:
+    def _exit(self, args: dict[str, Any]) -> Reply:
         if not args.get("force") and (self._table.processes or self._table.sockets or self._ledger.values):
             raise PapaError("not idle: there are processes, sockets or values", code="busy")
         self._has_left = True
