@@ -1,8 +1,7 @@
 """What leaves the cores: each action is carried out by the executor, in order.
 
 Spawn is answered by Spawned, SpawnFailed or HookAnswered(before_spawn, ok=False); StartTimer by TimerFired unless
-cancelled; RunHook by HookAnswered where it is awaited. A Spawn of a watcher with the hook after_spawn is answered
-twice: by Spawned, then by HookAnswered(after_spawn, ok), whether ok is true or false. The others are not answered.
+cancelled; RunHook by HookAnswered where it is awaited. The others are not answered.
 """
 
 from __future__ import annotations
@@ -15,8 +14,12 @@ from circus.supervise.states import SlotKey
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
+    """Start a process. With ``awaits_hook`` Spawned is followed by HookAnswered(after_spawn), whatever the answer is,
+    and also when the hook has gone meanwhile: the process does not count as ready before."""
+
     slot: SlotKey
     incarnation: int
+    awaits_hook: bool = False
 
 
 @dataclass(frozen=True, slots=True)

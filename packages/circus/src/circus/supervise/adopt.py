@@ -15,7 +15,8 @@ Kept, drifted and surplus ones are all to be given to the fleet as adopted (it e
 watcher's own signal, hooks and grace); so their watcher is spelled as in the configuration, and no two of a
 watcher have the same wid.
 
-Does not belong here: asking the kernel, applying the plan."""
+Does not belong here: asking the kernel, applying the plan.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ tallies:
   host.
 
 Only deaths that nobody ordered are reported here. Does not belong here: timers, states, what a watcher does
-about it."""
+about it.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ Reload those that are wanted up; Stop all.
 those that outlive it, except that it waits for spawns and stops under way. When nothing has to end any more,
 their operations are finished, and the manager may leave. Other orders that come after them are told so.
 
-Does not belong here: what a single watcher does with its order."""
+Does not belong here: what a single watcher does with its order.
+"""
 
 from __future__ import annotations
 
@@ -124,11 +125,11 @@ class Fleet:
     # Orders -------------------------------------------------------------------------------------------------
 
     def _take_order(self, order: Order, now: float) -> None:
+        if self._has_left or (self._is_ending and not isinstance(order, Quit | Shutdown)):
+            self._refuse(order, LEAVING)
+            return
         if isinstance(order, Quit | Shutdown):
             self._end(order, now)
-            return
-        if self._is_ending:
-            self._refuse(order, LEAVING)
             return
         names = _names_of(order)
         for name in names or ():
@@ -267,9 +268,8 @@ class Fleet:
             return
         self._actions += [operation.finish() for operation in self._operations]
         self._operations.clear()
-        if not self._has_left:
-            self._has_left = True
-            self._actions.append(Leave())
+        self._has_left = True
+        self._actions.append(Leave())
 
     # Operations ---------------------------------------------------------------------------------------------
 
@@ -301,7 +301,8 @@ class Fleet:
                 return True
             operation.stages.popleft()
             if stage.names:
-                operation.hold([(name, self._give(stage, name, now)) for name in stage.names])
+                known = [name for name in stage.names if name in self._watchers]
+                operation.hold([(name, self._give(stage, name, now)) for name in known])
             return True
         if operation.is_end or not operation.is_over:
             return False

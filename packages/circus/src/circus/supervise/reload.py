@@ -9,7 +9,8 @@ too many; for each new one that failed an old one stays.
 between them. If a new one does not come up, the rest stay as they are.
 
 A reload begins only when nothing is stopping any more, so there are never more than two generations. Does not
-belong here: when a reload may begin, who is told of its end (watcher)."""
+belong here: when a reload may begin, who is told of its end (watcher).
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ wish has turned, to a new incarnation. This death was ordered, it costs nothing 
 **exited** and **fatal** (ended for good; the reason is kept). Wanted still, but only ``Up`` begins anew, with
 a new budget; ``Down`` makes it stopped.
 
-Does not belong here: how many slots there are, in what order they start, watchers' hooks."""
+Does not belong here: how many slots there are, in what order they start, watchers' hooks.
+"""
 
 from __future__ import annotations
 
@@ -164,7 +165,7 @@ def _spawn(slot: Slot, policy: WatcherPolicy, budget: Budget) -> Step:
         budget=budget,
         reason="",
     )
-    return slot, (Spawn(slot.key, slot.incarnation),)
+    return slot, (Spawn(slot.key, slot.incarnation, slot.awaits_hook),)
 
 
 def _tell_to_end(slot: Slot, policy: WatcherPolicy, reason: str) -> Step:
@@ -238,16 +239,14 @@ def _take_over(at: Case[Adopted]) -> Step:
         started_at=at.event.started_at,
         up_since=at.now,
         is_ready=True,
-        awaits_hook="after_spawn" in at.policy.hooks,
         kills=0,
         budget=UNTOUCHED,
         reason="",
     )
-    actions: tuple[Action, ...] = (_publish_spawn(slot),)
-    if slot.awaits_hook:
-        hook = RunHook(slot.key.watcher, "after_spawn", True, slot=slot.key, incarnation=slot.incarnation)
-        actions = (*actions, hook)
-    return slot, actions
+    if "after_spawn" not in at.policy.hooks:
+        return slot, (_publish_spawn(slot),)
+    hook = RunHook(slot.key.watcher, "after_spawn", is_awaited=True, slot=slot.key, incarnation=slot.incarnation)
+    return slot, (_publish_spawn(slot), hook)
 
 
 def _publish_spawn(slot: Slot) -> Publish:
@@ -297,15 +296,13 @@ def _hear_before_spawn(at: Case[HookAnswered]) -> Step:
 
 
 def _hear_after_spawn(at: Case[HookAnswered]) -> Step:
-    slot = at.slot
-    if at.event.hook != "after_spawn" or not slot.awaits_hook:
-        return slot, ()
-    slot = replace(slot, awaits_hook=False)
+    if at.event.hook != "after_spawn":
+        return at.slot, ()
     if not at.event.ok:
-        return _tell_to_end(slot, at.policy, f"the hook after_spawn refused process {slot.pid}")
-    if slot.is_ready:
-        return slot, ()
-    return replace(slot, is_ready=True), (_publish_spawn(slot),)
+        return _tell_to_end(at.slot, at.policy, f"the hook after_spawn refused process {at.slot.pid}")
+    if at.slot.is_ready:
+        return at.slot, ()
+    return replace(at.slot, is_ready=True), (_publish_spawn(at.slot),)
 
 
 def _end(at: Case[Down]) -> Step:

@@ -38,7 +38,8 @@ happens until an order comes; then it goes on with rising, so before_start is sk
 **Frozen** (the manager leaves): nothing new begins. Warm-ups and pauses end, what dies is not replaced, what
 lives is left alone, spawns under way are awaited, a fall under way is finished.
 
-Does not belong here: the order among watchers, operations over several of them."""
+Does not belong here: the order among watchers, operations over several of them.
+"""
 
 from __future__ import annotations
 
@@ -514,7 +515,7 @@ class Watcher:
             return True
         if self._stop_if_spent(places):
             return True
-        arrived = [ticket for ticket in self._tickets if ticket.verb in (Verb.START, Verb.RESTART)]
+        arrived = [ticket for ticket in self._tickets if ticket.verb is not Verb.COUNT]
         self._close(arrived, self._troubles())
         if any(slot.state is SlotState.STOPPING for slot in self.slots.values()):
             return False
