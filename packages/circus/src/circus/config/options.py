@@ -243,5 +243,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that ``name`` is probably a slip of, if there is one."""
     import difflib  # most configurations have no slip, and circusd no need of this for the rest of its life
 
-    matches = difflib.get_close_matches(name.lower(), tuple(known), n=1, cutoff=LIKENESS)
-    return matches[0] if matches else None
+    folded = {each.lower(): each for each in known}
+    matches = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=LIKENESS)
+    return folded[matches[0]] if matches else None
