@@ -428,7 +428,7 @@ def test_thin_methods_say_what_the_contract_says(run: Run) -> None:
             await peer.reply(request, ok)
             return request.op, request.args, await calling
 
-        assert await exchange(papa.list("processes", "a*"), {"items": [1]}) == (
+        assert await exchange(papa.list("processes", "a*"), {"items": [1], "more": False}) == (
             "list", {"what": "processes", "patterns": ["a*"]}, [1],
         )  # fmt: skip
         assert await exchange(papa.remove("sockets", names=["s"]), {"removed": 1}) == (

@@ -18,7 +18,7 @@ from typing import Any, Self
 from papa import fdpass
 from papa.client import launch
 from papa.client.calls import Answer, Calls
-from papa.client.reply import Reply
+from papa.client.reply import Reply, last_key
 from papa.errors import PapaError
 
 __all__ = ["AsyncPapa", "Reply"]
@@ -128,9 +128,12 @@ class AsyncPapa:
 
     async def list(self, what: str, *patterns: str) -> builtins.list[dict[str, Any]]:
         """Rows of "processes", "sockets" or "values" whose name matches; all without a pattern."""
-        reply = await self.request("list", what=what, patterns=builtins.list(patterns))
-        items: builtins.list[dict[str, Any]] = reply.ok["items"]
-        return items
+        reply = await self.request("list", what=what, patterns=patterns)
+        rows: builtins.list[dict[str, Any]] = reply.ok["items"]
+        while reply.ok["more"]:
+            reply = await self.request("list", what=what, patterns=patterns, after=last_key(what, rows))
+            rows += reply.ok["items"]
+        return rows
 
     async def remove(self, what: str, *, names: Iterable[str] = (), ids: Iterable[int] = ()) -> int:
         """Forget processes, sockets or values by name, pattern or id; how many."""

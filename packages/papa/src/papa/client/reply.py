@@ -22,3 +22,9 @@ class Reply:
         """Close every descriptor that is still in ``fds``, and forget them."""
         while self.fds:
             os.close(self.fds.popitem()[1])
+
+
+def last_key(what: str, rows: list[dict[str, Any]]) -> int | str:
+    """What to give as ``after`` for the rows behind these: values go by name, everything else by id."""
+    key: int | str = rows[-1]["name" if what == "values" else "id"]
+    return key

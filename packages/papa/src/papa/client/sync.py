@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from papa.client import accounts, debug
 from papa.client.blocking import Connection
+from papa.client.reply import last_key
 from papa.client.watching import ProcessOutput, Watcher
 from papa.errors import Error, PapaError
 
@@ -260,8 +261,12 @@ class Papa:
                 self._drop()
 
     def _list(self, what: str, patterns: Iterable[str]) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self._request("list", what=what, patterns=list(patterns))["items"]
-        return [row for row in items if row["name"] is not None]
+        ok = self._request("list", what=what, patterns=list(patterns))
+        rows: list[dict[str, Any]] = ok["items"]
+        while ok["more"]:
+            ok = self._request("list", what=what, patterns=list(patterns), after=last_key(what, rows))
+            rows += ok["items"]
+        return [row for row in rows if row["name"] is not None]
 
     def _remove(self, what: str, patterns: tuple[str, ...]) -> bool:
         if not patterns:

@@ -69,7 +69,10 @@ class _Watched:
         start = self.given[stream]
         try:
             end = min(self.source.head(stream), start + size)
-            stamps = self.source.stamps(stream, start, end)
+            if start >= end:
+                return [], 0
+            # An index damaged by a full disk may not know; the bytes count all the same.
+            stamps = self.source.stamps(stream, start, end) or [(start, 0, 0)]
             data = self.source.pread(stream, start, end - start)
         except Overtaken as overtaken:
             self.given[stream] = overtaken.new_low
@@ -178,11 +181,14 @@ class Watcher:
             self._arm(connection)
 
     def close(self) -> None:
-        """End the watch; what the last `read` gave is acknowledged. Idempotent."""
+        """End the watch; what the last `read` gave is acknowledged, unless the kernel is gone. Idempotent."""
         connection = self._connection
         try:
             if connection is not None and connection.is_open:
                 self._acknowledge(connection)
+        except PapaError as error:
+            if error.code != "lost":
+                raise
         finally:
             self._end()
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from papa.client.reply import Reply
+from papa.client.reply import Reply, last_key
 from papa.errors import PapaError
 from papa.testing.clock import FakeClock
 from papa.testing.kernel import FakeKernel
@@ -94,8 +94,12 @@ class FakePapa:
 
     async def list(self, what: str, *patterns: str) -> builtins.list[dict[str, Any]]:
         """See `papa.client.aio.AsyncPapa.list`."""
-        items: builtins.list[dict[str, Any]] = (await self.request("list", what=what, patterns=patterns)).ok["items"]
-        return items
+        reply = await self.request("list", what=what, patterns=patterns)
+        rows: builtins.list[dict[str, Any]] = reply.ok["items"]
+        while reply.ok["more"]:
+            reply = await self.request("list", what=what, patterns=patterns, after=last_key(what, rows))
+            rows += reply.ok["items"]
+        return rows
 
     async def remove(self, what: str, *, names: Iterable[str] = (), ids: Iterable[int] = ()) -> int:
         """See `papa.client.aio.AsyncPapa.remove`."""
