@@ -1,0 +1,416 @@
+"""One sink and the sources that run into it: the wheel of look, commit, write, commit.
+
+The idea: one trip of the worker's thread writes the batch that was committed as an intent and decides the next one;
+one commit acknowledges the first and announces the second. So a busy file costs one trip and one round trip per batch,
+and a quiet one nothing. What the kernel does not know yet is always ``written`` minus ``committed``: a commit that
+failed is simply made again from the state, and making it twice does no harm.
+
+A sink that fails holds its own sources only: it is tried again after 1 s, doubling to 30 s, and whoever waits for it
+is told so instead of kept waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from circus import clock
+from circus.streams import compare, plan, store
+from circus.streams.commits import Commits, Seen, Step
+from circus.streams.sinks import FileSink, Sink, Written
+from circus.streams.store import GAP, OPEN, Intent, Place, Segment, SourceKey
+from circus.streams.tap import Source, View
+from circus.streams.workers import Worker
+from papa.errors import PapaError
+
+T = TypeVar("T")
+
+#: A failing sink is tried again after this, doubling to the last.
+RETRY_FIRST_S = 1.0
+RETRY_LAST_S = 30.0
+
+#: A lost kernel is asked again after this, doubling to the last; `Channel.kernel_is_back` shortens it.
+LOST_FIRST_S = 0.05
+LOST_LAST_S = 2.0
+
+
+class Owner(Protocol):
+    """What a channel tells the pump."""
+
+    def seen_of(self, kernel_id: int) -> Seen: ...
+    def is_divided(self, kernel_id: int) -> bool: ...
+    def on_written(self, source: Source, byte_count: int, gap_bytes: int, path: str) -> None: ...
+    def on_dropped(self, channel: Channel, source: Source, byte_count: int) -> None: ...
+    def on_committed(self, sources: Iterable[Source]) -> None: ...
+    def on_rested(self, channel: Channel) -> None: ...
+    def on_movable(self, source: Source) -> None: ...
+    def on_unknown(self, kernel_ids: Iterable[int]) -> None: ...
+    def on_closed(self, channel: Channel) -> None: ...
+    def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None: ...
+    async def known_ids(self) -> set[int]: ...
+
+
+@dataclass(slots=True)
+class _Trip:
+    """What a thread brings back."""
+
+    written: Written | None = None
+    place: Place | None = None
+    survey: plan.Survey | None = None
+    error: OSError | None = None
+
+
+class Channel:
+    """``previous``: the intent that an earlier circusd left for this file. ``run`` is its task's whole life."""
+
+    def __init__(
+        self, sink: Sink, worker: Worker, commits: Commits, owner: Owner, *, prefix: str, previous: Intent | None = None
+    ) -> None:
+        self.sink = sink
+        self.sources: dict[SourceKey, Source] = {}
+        self.failure: OSError | None = None
+        self.is_resting = True
+        self._worker = worker
+        self._commits = commits
+        self._owner = owner
+        self._value = store.value_name(prefix, sink.path)
+        self._previous = previous
+        self._intent = previous
+        self._place: Place | None = None
+        self._hot: dict[SourceKey, None] = {}
+        self._wake = asyncio.Event()
+        self._poke = asyncio.Event()
+        self._doubt_bytes = 0
+        self._retry_s = RETRY_FIRST_S
+
+    # What the pump does -------------------------------------------------------------------------------------
+
+    def attach(self, source: Source) -> None:
+        self.sources[source.key] = source
+        self.heat(source)
+
+    def detach(self, source: Source) -> None:
+        """The source is gone or goes elsewhere."""
+        self.sources.pop(source.key, None)
+        self._hot.pop(source.key, None)
+        self.is_resting = False
+        self._wake.set()
+        if not self.sources:
+            self._poke.set()
+
+    def heat(self, source: Source) -> None:
+        """There may be something new of this source."""
+        self._hot[source.key] = None
+        self.is_resting = False
+        self._wake.set()
+
+    def yield_now(self) -> None:
+        """A failing sink lets go of the sources that are to move."""
+        self._poke.set()
+
+    def kernel_is_back(self) -> None:
+        self._poke.set()
+
+    def closed_intent(self) -> Step | None:
+        """For the end of circusd: no more bytes are to come, so whatever is found behind is somebody else's."""
+        if not self.sink.keeps_intents or self._intent is None or not self._intent.segments:
+            return None
+        if self._intent.open_segment is None or not self.is_resting or self._place is None:
+            return None
+        intent = Intent(self.sink.path, self._place)
+        return Step(values={self._value: store.encode(intent)})
+
+    # Its life -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        if self._previous is not None and self.sources:
+            await self._settle_previous(self._previous)
+        self._wake.set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._write_what_is_ready()
+            if not self.sources and await self._let_go():
+                return
+            if not self._hot and not self._wake.is_set():
+                self.is_resting = True
+                self._owner.on_rested(self)
+
+    async def _let_go(self) -> bool:
+        """No source is left: forget the file. False when one came meanwhile."""
+        if self._intent is not None:
+            await self._commit(None, [])
+        if self.sources:
+            return False
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """The worker closes the file when it has done what it is doing."""
+        self._worker.run(self.sink.close)
+        self._owner.on_closed(self)
+
+    async def _settle_previous(self, intent: Intent) -> None:
+        views = {key: source.view() for key, source in self.sources.items()}
+        finding = None
+        while finding is None:
+            try:
+                finding = await self._send(lambda: _settle(self.sink, intent, views), views.values())
+            except OSError as error:
+                if any(source.limit is not None for source in self.sources.values()):
+                    finding = compare.Finding(doubt=error.strerror or str(error))  # they are to leave it anyway
+                else:
+                    await self._back_off(error)
+        for key, offset in finding.done.items():
+            if key in self.sources:
+                source = self.sources[key]
+                source.written = max(source.written, offset)
+        if finding.doubt:
+            self._doubt_bytes = sum(segment.end - segment.start for segment in intent.segments if segment.end != OPEN)
+            self._owner.on_trouble(self, "output_doubt", {"reason": finding.doubt, "bytes": self._doubt_bytes})
+        for source in self.sources.values():
+            self.heat(source)
+
+    # One turn -----------------------------------------------------------------------------------------------
+
+    async def _write_what_is_ready(self) -> None:
+        batch: plan.Batch | None = None
+        while self.sources:
+            at_ns = int(clock.wall() * 1e9)
+            taken, self._hot = self._hot, {}
+            trip = await self._travel(batch, taken, at_ns)
+            self._apply(batch, trip)
+            batch = trip.survey.batch if trip.survey is not None else None
+            await self._commit_turn(batch, trip, at_ns)
+            if batch is not None or trip.survey is None or not trip.survey.is_quiet:
+                self._keep_hot(taken, batch)
+            self._let_move(batch, trip)
+            if trip.error is not None and self.sources:
+                await self._back_off(trip.error)
+            elif self.failure is not None and trip.error is None:
+                self.failure, self._retry_s = None, RETRY_FIRST_S
+                self._owner.on_trouble(self, "sink_recovered", {})
+            if batch is None and not self._hot:
+                return
+
+    async def _travel(self, batch: plan.Batch | None, taken: dict[SourceKey, None], at_ns: int) -> _Trip:
+        views = [self.sources[key].view() for key in taken if key in self.sources]
+        here = {view.key for view in views}
+        if batch is not None and not batch.ends.keys() <= here:
+            batch = None  # a source has left since it was planned, and nothing of it was written yet
+        is_alone = len(self.sources) == 1
+        limits, doubt = self._limits(), self._doubt_bytes
+        return await self._send(
+            lambda: _travel(self.sink, batch, views, limits, is_alone=is_alone, doubt_bytes=doubt, at_ns=at_ns), views
+        )
+
+    async def _send(self, call: Callable[[], T], views: Iterable[View]) -> T:
+        """Let the worker do it; the files stay open until it has, whatever happens to us meanwhile."""
+        taps = [view.tap for view in views]
+        for tap in taps:
+            tap.acquire()
+
+        def release() -> None:
+            for tap in taps:
+                tap.release()
+
+        return await self._worker.run(call, release)
+
+    def _limits(self) -> plan.Limits:
+        """Streams that share a file share its limits: the largest, so that nothing is rotated away too early."""
+        configs = [source.config for source in self.sources.values() if source.config is not None]
+        return plan.Limits(
+            max_bytes=max((config.max_bytes for config in configs), default=0),
+            backup_count=max((config.backup_count for config in configs), default=0),
+            needs_payload=not self.sink.keeps_intents,
+        )
+
+    def _apply(self, batch: plan.Batch | None, trip: _Trip) -> None:
+        """Take over what the thread found out about the sources."""
+        if trip.place is not None:
+            self._place = trip.place
+        if trip.survey is not None:
+            for key, offset in trip.survey.scanned.items():
+                if key in self.sources:
+                    self.sources[key].scanned = offset
+            for key, head in trip.survey.heads.items():
+                if key in self.sources:
+                    self.sources[key].noticed = max(self.sources[key].noticed, head)
+        if trip.written is None or batch is None:
+            return
+        if trip.written.done:
+            self._doubt_bytes = 0
+        for segment in batch.segments:
+            source, done = self.sources.get(segment.source), trip.written.done.get(segment.source)
+            if source is None or done is None:
+                continue
+            source.written = max(source.written, done)
+            count = max(0, min(done, segment.end) - segment.start)
+            is_gap = segment.kind == GAP
+            self._owner.on_written(source, 0 if is_gap else count, count if is_gap else 0, self.sink.path)
+            if trip.written.dropped_bytes:
+                # Which of them wrote the bytes that were not taken is not known: the first stands for all.
+                self._owner.on_dropped(self, source, trip.written.dropped_bytes)
+                trip.written.dropped_bytes = 0
+
+    def _keep_hot(self, taken: Iterable[SourceKey], batch: plan.Batch | None) -> None:
+        """They are looked at again; those that had their turn come last."""
+        served = set(batch.ends) if batch is not None else set()
+        fresh, self._hot = self._hot, {}
+        order = [*(key for key in taken if key not in served), *fresh, *(key for key in taken if key in served)]
+        self._hot.update((key, None) for key in order if key in self.sources)
+
+    def _let_move(self, batch: plan.Batch | None, trip: _Trip) -> None:
+        """Sources that are to go elsewhere go when nothing of theirs is left here, or when this sink fails."""
+        busy = set(batch.ends) if batch is not None else set()
+        for key, source in list(self.sources.items()):
+            was_looked_at = trip.survey is None or key in trip.survey.heads
+            if source.limit is not None and was_looked_at and key not in busy:
+                self._owner.on_movable(source)
+
+    # Commits ------------------------------------------------------------------------------------------------
+
+    async def _commit_turn(self, batch: plan.Batch | None, trip: _Trip, at_ns: int) -> None:
+        looked_at = dict.fromkeys(key.kernel_id for key in (trip.survey.heads if trip.survey is not None else ()))
+        # A process whose other stream goes elsewhere must be heard of also while this one is busy.
+        heard = [each for each in looked_at if batch is None or self._owner.is_divided(each)]
+        seen = [self._owner.seen_of(each) for each in heard]
+        intent = self._next_intent(batch, at_ns)
+        is_announced = batch is None or intent is None or (self._intent is not None and self._intent.allows(intent))
+        if not is_announced or any(source.written > source.committed for source in self.sources.values()):
+            await self._commit(intent, seen)
+        elif batch is None:
+            self._commits.tell_seen(seen)
+
+    def _next_intent(self, batch: plan.Batch | None, at_ns: int) -> Intent | None:
+        if not self.sink.keeps_intents or self._place is None:
+            return None
+        if batch is not None:
+            return Intent(self.sink.path, self._place, batch.segments, batch.rotate, at_ns)
+        live = [source for source in self.sources.values() if source.end is None or source.written < source.end]
+        if not live:
+            return None
+        segments: tuple[Segment, ...] = ()
+        if len(live) == 1 and live[0].time_format is None and live[0].limit is None and not self._doubt_bytes:
+            segments = (Segment(live[0].key, live[0].written, OPEN),)
+        return Intent(self.sink.path, self._place, segments)
+
+    async def _commit(self, intent: Intent | None, seen: list[Seen]) -> None:
+        """Acknowledge what is written and announce the intent, however often that takes; None forgets the file."""
+        values: dict[str, str | None] = {}
+        if intent is not None:
+            values = {self._value: store.encode(intent)}
+        elif self._intent is not None and (self._place is not None or not self.sources):
+            values = {self._value: None}
+        overtaken: set[SourceKey] = set()
+        pause_s, reported = LOST_FIRST_S, ""
+        while True:
+            acked = [
+                (source, source.written)
+                for source in self.sources.values()
+                if source.written > source.committed and source.key not in overtaken
+            ]
+            try:
+                await self._commits.commit(Step({source.key: offset for source, offset in acked}, values, seen))
+                break
+            except PapaError as error:
+                if await self._understand(error, acked, overtaken):
+                    continue
+                if error.code not in ("lost", "timeout", reported):
+                    reported = error.code
+                    self._owner.on_trouble(self, "commit_failed", {"reason": str(error)})
+                await self._pause(pause_s)
+                pause_s = min(pause_s * 2, LOST_LAST_S)
+        for source, offset in acked:
+            source.committed = offset
+        for key in overtaken & self.sources.keys():
+            # The kernel dropped them and went on by itself; the gap is found by the next look.
+            self.sources[key].committed = self.sources[key].written
+            self.heat(self.sources[key])
+        if values:
+            self._intent = intent
+        self._owner.on_committed(source for source, _ in acked)
+
+    async def _understand(self, error: PapaError, acked: list[tuple[Source, int]], overtaken: set[SourceKey]) -> bool:
+        """Whether the commit can be made again at once, without what the kernel refused."""
+        if error.code == "overtaken":
+            late = {source.key for source, offset in acked if source.tap.files.low(source.key.stream) > offset}
+            overtaken |= late
+            return bool(late)
+        if error.code == "not-found":
+            try:
+                gone = {source.key.kernel_id for source, _ in acked} - await self._owner.known_ids()
+            except PapaError:
+                return False
+            self._owner.on_unknown(gone)
+            return bool(gone)
+        return False
+
+    # Waiting ------------------------------------------------------------------------------------------------
+
+    async def _back_off(self, error: OSError) -> None:
+        is_news = self.failure is None or self.failure.errno != error.errno
+        self.failure = error
+        if is_news:
+            reason = error.strerror or str(error)
+            self._owner.on_trouble(self, "sink_failed", {"reason": reason, "retry_in_s": self._retry_s})
+        self._owner.on_rested(self)
+        await self._pause(self._retry_s)
+        self._retry_s = min(self._retry_s * 2, RETRY_LAST_S)
+
+    async def _pause(self, seconds: float) -> None:
+        self._poke.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._poke.wait()
+        except TimeoutError:
+            pass
+
+
+# In the worker's thread -------------------------------------------------------------------------------------
+
+
+def _travel(
+    sink: Sink,
+    batch: plan.Batch | None,
+    views: list[View],
+    limits: plan.Limits,
+    *,
+    is_alone: bool,
+    doubt_bytes: int,
+    at_ns: int,
+) -> _Trip:
+    """Write the batch, look where the file stands, decide the next batch."""
+    trip = _Trip()
+    if batch is not None:
+        trip.written = sink.write(batch, {view.key: view for view in views})
+        trip.place = trip.written.place
+        trip.error = trip.written.error
+        if trip.error is not None:
+            return trip
+        done = trip.written.done
+        views = [replace(view, start=done.get(view.key, view.start)) for view in views]
+        doubt_bytes = 0 if done else doubt_bytes
+    try:
+        trip.place = sink.look()
+        trip.survey = plan.survey(views, trip.place, limits, is_alone=is_alone, doubt_bytes=doubt_bytes, at_ns=at_ns)
+    except OSError as error:
+        trip.error = error
+    return trip
+
+
+def _settle(sink: Sink, intent: Intent, views: dict[SourceKey, View]) -> compare.Finding:
+    """Find out what stands in the file of an earlier circusd, and complete what was cut in the middle."""
+    finding = compare.compare(intent, views)
+    compare.complete(finding)
+    if isinstance(sink, FileSink):
+        try:
+            place = sink.look()
+        except OSError:
+            return finding  # the first turn meets the same, and says it
+        is_same = (place.dev, place.ino) == (intent.place.dev, intent.place.ino)
+        if is_same or finding.found_at == sink.path:
+            sink.last = finding.last
+    return finding

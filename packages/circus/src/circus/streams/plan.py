@@ -1,0 +1,382 @@
+"""What is written next into one file: the bytes that are ready, their order, and where the file is rotated.
+
+The idea: a batch is decided as a whole before a byte of it is written, by looking at the kernel's files only, so that
+it can be said in an intent. Runs in the thread of the file system; holds nothing between two calls.
+
+- One source alone, without a time format: bytes as they come.
+- Several sources, or a time format: whole lines. A tail waits for its newline, the end of its stream, or LINE_LIMIT.
+- Bytes that the kernel dropped become a gap segment, which is rendered as a mark.
+- A file that would reach max_bytes is rotated first; segments end at the last line that still fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from circus.streams import lines, render, rotate
+from circus.streams.store import DATA, DOUBT, GAP, NOBODY, Place, Segment, SourceKey
+from circus.streams.tap import View
+from papa.client.output import Overtaken
+
+#: A batch of plain copy: big enough for the speed of the disk, small enough that others on that disk get their turn.
+BATCH_BYTES = 8 * 1024 * 1024
+
+#: A batch that is rendered is held in memory; a prefix makes an empty line thirty times as long.
+RENDER_BYTES = 256 * 1024
+
+#: What is looked at of each source when several are merged, all together at most BATCH_BYTES.
+MERGE_WINDOW = 256 * 1024
+
+#: Sources in one batch: the others have their turn in the next one.
+MAX_MERGED = 64
+
+#: Segments of one batch: its intent stays below 64 KiB of the kernel's journal.
+MAX_SEGMENTS = 512
+
+#: How often a source that is being overtaken while we look at it is looked at again.
+MAX_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When the file is rotated, and whether the sink can only take bytes (a pipe) instead of copies."""
+
+    max_bytes: int = 0
+    backup_count: int = 0
+    needs_payload: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``payload``: the rendered bytes of all segments, for sinks and formats that cannot be copied to."""
+
+    segments: tuple[Segment, ...]
+    rotate: int = 0
+    payload: bytes | None = None
+
+    @property
+    def ends(self) -> dict[SourceKey, int]:
+        """How far each source is written when the batch is."""
+        return {segment.source: segment.end for segment in self.segments if segment.kind != DOUBT}
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A batch, or None; and what was seen of the sources. ``is_quiet``: none of them has anything ready."""
+
+    batch: Batch | None
+    is_quiet: bool
+    heads: Mapping[SourceKey, int]
+    scanned: Mapping[SourceKey, int]
+
+
+@dataclass(slots=True)
+class _Ready:
+    """What one source has to give: a gap up to ``start`` where it has lost bytes, then bytes to ``end``."""
+
+    view: View
+    start: int
+    end: int
+    is_cut: bool
+
+
+def survey(
+    views: Sequence[View], place: Place, limits: Limits, *, is_alone: bool, doubt_bytes: int = 0, at_ns: int = 0
+) -> Survey:
+    """Look at the sources and decide the next batch for a file that stands at ``place``.
+
+    ``is_alone``: the one view is the only source of this file. ``doubt_bytes``: begin with the mark of a doubt.
+    """
+    heads: dict[SourceKey, int] = {}
+    scanned: dict[SourceKey, int] = {}
+    ready: list[_Ready] = []
+    for view in views:
+        found = _look(view, is_alone and view.time_format is None, heads, scanned)
+        if found is not None:
+            ready.append(found)
+            if len(ready) == MAX_MERGED:
+                break
+    segments = _in_order(ready)
+    if doubt_bytes and segments:
+        segments.insert(0, Segment(NOBODY, 0, doubt_bytes, DOUBT))
+    views_by_key = {view.key: view for view in views}
+    fill = _Fill(views_by_key, place, limits, at_ns)
+    for segment in segments:
+        if not fill.add(segment):
+            break
+    return Survey(fill.batch(), not ready, heads, scanned)
+
+
+# What is ready ----------------------------------------------------------------------------------------------
+
+
+def _look(view: View, is_alone: bool, heads: dict[SourceKey, int], scanned: dict[SourceKey, int]) -> _Ready | None:
+    files, stream = view.tap.files, view.key.stream
+    for _ in range(MAX_LOOKS):
+        head = files.head(stream)
+        heads[view.key] = head
+        start = max(view.start, files.low(stream))
+        stop = head if view.limit is None else max(start, min(head, view.limit))
+        capped = min(stop, start + (BATCH_BYTES if view.time_format is None else RENDER_BYTES))
+        if is_alone:
+            end = capped
+        else:
+            try:
+                end = _line_end(view, start, capped)
+            except Overtaken:
+                continue
+            if end == start:
+                scanned[view.key] = capped
+        if end > start or start > view.start:
+            return _Ready(view, start, end, is_cut=end < stop)
+        return None
+    return None
+
+
+def _line_end(view: View, start: int, stop: int) -> int:
+    """Up to where the bytes before ``stop`` may be written."""
+    files, stream = view.tap.files, view.key.stream
+    lowest = max(start, min(view.scanned, stop))
+    found, at = start, stop
+    while at > lowest:
+        begin = max(lowest, at - lines.LINE_LIMIT)
+        length = lines.last_line_end(files.pread(stream, begin, at - begin))
+        if length:
+            found = begin + length
+            break
+        at = begin
+    if stop - found >= lines.LINE_LIMIT:
+        found = stop
+    return max(found, min(view.release_to, stop))
+
+
+# Their order ------------------------------------------------------------------------------------------------
+
+
+def _in_order(ready: list[_Ready]) -> list[Segment]:
+    segments = [
+        Segment(each.view.key, each.view.start, each.start, GAP) for each in ready if each.start > each.view.start
+    ]
+    filled = [each for each in ready if each.end > each.start]
+    if len(filled) == 1:
+        only = filled[0]
+        return [*segments, _data(only, only.start, only.end)]
+    window = min(MERGE_WINDOW, max(lines.LINE_LIMIT, BATCH_BYTES // max(1, len(filled))))
+    runs = []
+    for index, each in enumerate(filled):
+        run = _run(each, index, window)
+        if run is not None:
+            runs.append(run)
+    for index, start, end in lines.merge(runs):
+        if len(segments) == MAX_SEGMENTS:
+            break
+        segments.append(_data(filled[index], start, end))
+    return segments
+
+
+def _data(ready: _Ready, start: int, end: int) -> Segment:
+    return Segment(ready.view.key, start, end, DATA, ready.view.time_format)
+
+
+def _run(ready: _Ready, index: int, window: int) -> lines.Run | None:
+    stream = ready.view.key.stream
+    stop = min(ready.end, ready.start + window)
+    try:
+        data = ready.view.tap.files.pread(stream, ready.start, stop - ready.start)
+        if stop < ready.end:
+            data = data[: lines.last_line_end(data) or len(data)]
+        stamps = ready.view.tap.stamps(stream, ready.start, ready.start + len(data))
+    except Overtaken:
+        return None
+    pieces = lines.cut_pieces(data, ready.start, [(offset, boot_ns) for offset, _, boot_ns in stamps])
+    return lines.Run(index, pieces, ready.is_cut or ready.start + len(data) < ready.end)
+
+
+# What fits --------------------------------------------------------------------------------------------------
+
+
+class _Fill:
+    """Segments of a batch as they are laid into the file, with the file's size and line state after each."""
+
+    def __init__(self, views: Mapping[SourceKey, View], place: Place, limits: Limits, at_ns: int) -> None:
+        self._views = views
+        self._limits = limits
+        self._at_ns = at_ns
+        self._size = place.size
+        self._at_line_start = place.at_line_start
+        self._last = place.last
+        self._is_rotated = False
+        self._segments: list[Segment] = []
+        self._bytes = 0
+        self._payload: list[bytes] | None = (
+            [] if limits.needs_payload or any(view.time_format is not None for view in views.values()) else None
+        )
+        self._rotates = rotate.rotates(limits.max_bytes, limits.backup_count)
+
+    def batch(self) -> Batch | None:
+        if not self._segments:
+            return None
+        return Batch(
+            tuple(self._segments),
+            rotate=self._limits.backup_count if self._is_rotated else 0,
+            payload=None if self._payload is None else b"".join(self._payload),
+        )
+
+    def add(self, segment: Segment) -> bool:
+        """Take the segment, or as much of it as fits; False when nothing more can follow."""
+        if segment.kind == DATA and self._payload is not None:
+            return self._add_rendered(segment)
+        if segment.kind == DATA:
+            return self._add_plain(segment)
+        mark = fixed_bytes(segment)
+        lead = 0 if self._at_line_start else 1
+        if not self._fits(lead + len(mark)) and not self._make_room():
+            return False
+        lead = 0 if self._at_line_start else 1
+        self._take(segment, lead + len(mark), render.SEPARATOR * lead + mark, at_line_start=True)
+        return True
+
+    def _take(self, segment: Segment, length: int, rendered: bytes, *, at_line_start: bool) -> None:
+        self._size += length
+        self._bytes += length
+        self._at_line_start = at_line_start
+        self._last = segment.source
+        if self._payload is not None:
+            self._payload.append(rendered)
+        if self._segments and segment.kind == DATA:
+            before = self._segments[-1]
+            if before.kind == DATA and (before.source, before.end) == (segment.source, segment.start):
+                segment = Segment(segment.source, before.start, segment.end, DATA, segment.time_format)
+                self._segments.pop()
+        self._segments.append(segment)
+
+    def _fits(self, length: int) -> bool:
+        return not self._rotates or self._size == 0 or length <= rotate.room(self._size, self._limits.max_bytes)
+
+    def _make_room(self) -> bool:
+        """Begin the batch with a rotation; impossible once it has a segment."""
+        if self._segments or self._is_rotated:
+            return False
+        self._is_rotated = True
+        self._size, self._at_line_start, self._last = 0, True, NOBODY
+        return True
+
+    def _is_mid_line(self, source: SourceKey) -> bool:
+        """The file ends with a begun line of this source; one without an end is cut all the same."""
+        return (
+            not self._at_line_start and self._last == source and self._size < self._limits.max_bytes + lines.LINE_LIMIT
+        )
+
+    def _lead(self, source: SourceKey) -> int:
+        return 1 if not self._at_line_start and self._last != source else 0
+
+    # Plain: the bytes are copied from file to file; only those around a cut are looked at.
+
+    def _add_plain(self, segment: Segment) -> bool:
+        end = min(segment.end, segment.start + BATCH_BYTES - self._bytes)
+        if end <= segment.start:
+            return False
+        is_whole = end == segment.end
+        lead = self._lead(segment.source)
+        length = lead + end - segment.start
+        if self._rotates and length > rotate.room(self._size, self._limits.max_bytes):
+            cut = self._cut(segment, end, rotate.room(self._size, self._limits.max_bytes) - lead)
+            if cut == segment.start:
+                return self._make_room() and self._add_plain(segment)
+            length, end, is_whole = lead + cut - segment.start, cut, False
+        part = Segment(segment.source, segment.start, end)
+        self._take(part, length, b"", at_line_start=self._ends_line(segment.source, end))
+        return is_whole
+
+    def _cut(self, segment: Segment, end: int, room: int) -> int:
+        """Where to cut a segment that does not fit: the last line end within ``room``; ``start``: rotate first."""
+        files, stream = self._views[segment.source].tap.files, segment.source.stream
+        try:
+            at = min(end, segment.start + max(0, room))
+            while at > segment.start:
+                begin = max(segment.start, at - lines.LINE_LIMIT)
+                length = lines.last_line_end(files.pread(stream, begin, at - begin))
+                if length:
+                    return begin + length
+                at = begin
+            if self._size > 0 and not self._is_mid_line(segment.source):
+                return segment.start
+            # A line that is longer than a file may be, or one begun in this file: to its end.
+            stop = min(end, segment.start + lines.LINE_LIMIT)
+            length = lines.first_line_end(files.pread(stream, segment.start, stop - segment.start))
+            return segment.start + length if length else stop
+        except Overtaken:
+            return end  # writing it will meet the same, and cut it where it must be
+
+    def _ends_line(self, source: SourceKey, end: int) -> bool:
+        try:
+            return self._views[source].tap.files.pread(source.stream, end - 1, 1) == b"\n"
+        except Overtaken:
+            return False
+
+    # Rendered: line by line where the file may have to be rotated, else as a whole.
+
+    def _add_rendered(self, segment: Segment) -> bool:
+        view = self._views[segment.source]
+        end = min(segment.end, segment.start + RENDER_BYTES - self._bytes)
+        if end <= segment.start:
+            return False
+        try:
+            data = view.tap.files.pread(segment.source.stream, segment.start, end - segment.start)
+        except Overtaken:
+            return False
+        if end < segment.end:
+            data = data[: lines.last_line_end(data) or (0 if self._segments else len(data))]
+        if not data:
+            return False
+        whole = render_data(segment, data, view, self._at_line_start, self._last, self._at_ns)
+        if self._fits(len(whole)) and (self._size or not self._rotates or len(whole) < self._limits.max_bytes):
+            self._take_data(segment, segment.start, data, whole)
+            return segment.start + len(data) == segment.end
+        at = 0
+        while at < len(data):
+            length = lines.first_line_end(data[at : at + lines.LINE_LIMIT]) or min(len(data) - at, lines.LINE_LIMIT)
+            part = Segment(segment.source, segment.start + at, segment.start + at + length, DATA, segment.time_format)
+            line = data[at : at + length]
+            rendered = render_data(part, line, view, self._at_line_start, self._last, self._at_ns)
+            if not self._fits(len(rendered)) and not self._is_mid_line(segment.source):
+                if not self._make_room():
+                    return False
+                continue
+            self._take_data(segment, segment.start + at, line, rendered)
+            at += length
+        return False
+
+    def _take_data(self, segment: Segment, start: int, data: bytes, rendered: bytes) -> None:
+        part = Segment(segment.source, start, start + len(data), DATA, segment.time_format)
+        self._take(part, len(rendered), rendered, at_line_start=data.endswith(b"\n"))
+
+
+# Rendering of segments, the same for planning and for comparing ---------------------------------------------
+
+
+def fixed_bytes(segment: Segment) -> bytes:
+    """The mark that a gap or a doubt is rendered to."""
+    size = segment.end - segment.start
+    return render.gap_mark(size) if segment.kind == GAP else render.doubt_mark(size)
+
+
+def render_data(segment: Segment, data: bytes, view: View, at_line_start: bool, last: SourceKey, at_ns: int) -> bytes:
+    """The bytes of a data segment as they stand in the file, after a file that ends as the last arguments say."""
+    lead = b""
+    if not at_line_start and last != segment.source:
+        lead, at_line_start = render.SEPARATOR, True
+    if segment.time_format is None:
+        return lead + data
+    stamps = view.tap.stamps(segment.source.stream, segment.start, segment.start + len(data))
+    times = [(offset, wall_ns or at_ns) for offset, wall_ns, _ in stamps]
+    body = render.with_prefixes(
+        data,
+        segment.start,
+        times or [(segment.start, at_ns)],
+        pid=view.pid,
+        time_format=segment.time_format,
+        at_line_start=at_line_start,
+    )
+    return lead + body

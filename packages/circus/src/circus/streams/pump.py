@@ -1,0 +1,502 @@
+"""The output of all processes on its way into their log files: the door of the streams for the engine.
+
+The idea: the engine says which processes there are and where their streams go; everything else happens here and never
+enters the engine's mailbox. Each real path has one `Channel`, however many streams share it. Notices of the kernel
+only wake a channel; what is new is read off the kernel's files.
+
+Nothing here waits without a bound: `drained`, `flush` and `close` end after theirs, and a sink that fails lets those
+go who wait for it. What was not acknowledged stays in the kernel for the next circusd.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from circus.config.model import StreamConfig
+from circus.errors import CircusError
+from circus.streams import sinks, store
+from circus.streams.channel import Channel
+from circus.streams.commits import Commits, Kernel, Seen, Step
+from circus.streams.store import Intent
+from circus.streams.tap import ENDED, Attached, Process, Source, Tap
+from circus.streams.workers import Workers
+from papa.errors import PapaError
+
+__all__ = ["Attached", "Counter", "Pump"]
+
+log = logging.getLogger("circus.streams")
+
+#: An exit waits at most so long for its output to be written: its slot is wanted again.
+DRAIN_LIMIT_S = 5.0
+
+#: The end of circusd does not wait longer for the last commit.
+CLOSE_LIMIT_S = 1.0
+
+#: News of processes that were not added yet (a program that ends before its spawn was answered).
+MAX_EARLY = 4096
+
+
+@dataclass(slots=True)
+class Counter:
+    """Of one stream of one watcher, since circusd started."""
+
+    bytes: int = 0
+    gaps: int = 0
+    dropped: int = 0  # bytes: lost in gaps, or not taken by standard output
+    sink_errors: int = 0
+
+
+class Pump:
+    """``kernel`` is an AsyncPapa; ``prefix`` the names' prefix of this circusd; ``on_event`` gets (kind, fields).
+
+    Events: output_dropped, sink_failed, sink_recovered, output_doubt, commit_failed.
+    """
+
+    def __init__(self, kernel: Kernel, *, prefix: str, on_event: Callable[[str, dict[str, Any]], None]) -> None:
+        self._kernel = kernel
+        self._prefix = prefix
+        self._on_event = on_event
+        self._commits = Commits(kernel)
+        self._workers = Workers()
+        self._configs: dict[str, Mapping[str, StreamConfig | None]] = {}
+        self._processes: dict[int, Process] = {}
+        self._channels: dict[str, Channel] = {}  # by real path
+        self._channel_of: dict[Source, Channel] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self._early: dict[int, list[tuple[str, Any]]] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._left: dict[str, Intent] = {}  # by path: what an earlier circusd left, until its channel is opened
+        self._resuming: dict[str, asyncio.Event] = {}
+        self._is_started = False
+
+    # What the engine says -----------------------------------------------------------------------------------
+
+    def configure(self, watcher: str, streams: Mapping[str, StreamConfig | None]) -> None:
+        """Where ``out`` and ``err`` of the watcher's processes go; None is circusd's own standard output.
+
+        Again for a known watcher: what was taken until now still goes to the old place.
+        """
+        if self._configs.get(watcher) == streams:
+            return
+        self._configs[watcher] = dict(streams)
+        for process in self._processes.values():
+            if process.watcher == watcher:
+                for source in process.sources.values():
+                    self._reconfigure(source)
+
+    def forget_watcher(self, watcher: str) -> None:
+        """It is not configured any more; processes of it that are still there keep their files."""
+        self._configs.pop(watcher, None)
+
+    async def add(self, process: Attached) -> None:
+        """Take this process's output from the offsets that it has acknowledged; before `start` nothing is written."""
+        self.forget(process.kernel_id)
+        tap = Tap(process.files)
+        known = Process(process.kernel_id, process.watcher, tap)
+        for stream in process.files.streams:
+            acked = process.acked.get(stream, 0)
+            source = Source(
+                store.SourceKey(process.kernel_id, stream),
+                tap,
+                process.watcher,
+                process.wid,
+                process.pid,
+                written=acked,
+                committed=acked,
+                config=self._config_of(process.watcher, stream),
+            )
+            known.sources[stream] = source
+        self._processes[process.kernel_id] = known
+        self._note_ended(known, process.ended)
+        for kind, args in self._early.pop(process.kernel_id, []):
+            getattr(self, kind)(process.kernel_id, *args)
+        if self._is_started:
+            for source in known.sources.values():
+                self._bind(source)
+        self._drop_if_finished(known)
+
+    async def start(self) -> None:
+        """Settle what an earlier circusd left half written, and let the output flow.
+
+        Raises: PapaError when the kernel cannot be asked.
+        """
+        rows = await self._kernel.list("values", f"{self._prefix}sink.*")
+        self._is_started = True
+        reserved: set[Source] = set()
+        for row in rows:
+            try:
+                intent = store.decode(row["value"])
+            except ValueError as error:
+                self._on_event("output_doubt", {"path": row["name"], "reason": str(error), "bytes": 0})
+                self._begin(self._commits.commit(Step(values={row["name"]: None})))
+            else:
+                self._left[intent.path] = intent
+                reserved |= self._resume(intent)
+        for process in self._processes.values():
+            for source in process.sources.values():
+                if source not in reserved:
+                    self._bind(source)
+        self._begin(self._forget_unused(list(self._tasks)))
+
+    async def reattach(self, process: Attached) -> None:
+        """The kernel was lost and is back: go on with the new descriptors where the old ones stopped."""
+        known = self._processes.get(process.kernel_id)
+        if known is None:
+            await self.add(process)
+            return
+        old, known.tap = known.tap, Tap(process.files)
+        for source in known.sources.values():
+            source.tap = known.tap
+        old.retire()
+        self._note_ended(known, process.ended)
+        for source in known.sources.values():
+            if channel := self._channel_of.get(source):
+                channel.kernel_is_back()
+                channel.heat(source)
+
+    def forget(self, kernel_id: int) -> None:
+        """The kernel does not know this process any more, or somebody else takes its output."""
+        process = self._processes.pop(kernel_id, None)
+        self._early.pop(kernel_id, None)
+        if process is None:
+            return
+        for source in process.sources.values():
+            source.is_gone = True
+            if channel := self._channel_of.pop(source, None):
+                channel.detach(source)
+        process.tap.retire()
+        self._tell_waiters()
+
+    # What the kernel says -----------------------------------------------------------------------------------
+
+    def on_output(self, items: Iterable[tuple[int, int | None, int | None]]) -> None:
+        """The kernel's event ``output``: (kernel id, head of out, head of err)."""
+        for kernel_id, out, err in items:
+            process = self._processes.get(kernel_id)
+            if process is None:
+                continue  # it is looked at when it is added
+            is_heard = False
+            for stream, head in (("out", out), ("err", err)):
+                source = process.sources.get(stream)
+                if source is None or head is None or head <= source.noticed:
+                    continue
+                source.noticed = head
+                if channel := self._channel_of.get(source):
+                    channel.heat(source)
+                    is_heard = is_heard or channel.failure is None
+            if not is_heard and len(process.sources) > 1:
+                self._commits.tell_seen([self.seen_of(kernel_id)])
+
+    def on_eof(self, kernel_id: int, stream: str, head: int) -> None:
+        """The kernel's event ``eof``: the stream ended at ``head``."""
+        process = self._processes.get(kernel_id)
+        if process is None:
+            self._keep_early(kernel_id, "on_eof", (stream, head))
+            return
+        if source := process.sources.get(stream):
+            source.end = head
+            self._release(source, ENDED)
+            self._drop_if_finished(process)
+
+    def on_exit(self, kernel_id: int, heads: Mapping[str, int | None]) -> None:
+        """The kernel's event ``exit``: everything that the process itself wrote lies below ``heads``."""
+        process = self._processes.get(kernel_id)
+        if process is None:
+            self._keep_early(kernel_id, "on_exit", (heads,))
+            return
+        process.exit_heads = {stream: head for stream, head in heads.items() if head is not None}
+        for stream, head in process.exit_heads.items():
+            if source := process.sources.get(stream):
+                self._release(source, head)
+        self._tell_waiters()
+
+    # Waiting ------------------------------------------------------------------------------------------------
+
+    async def drained(self, kernel_id: int) -> None:
+        """All output up to the exit is committed, or its sink fails, or DRAIN_LIMIT_S have passed."""
+        await self._wait_until(lambda: self._is_drained(kernel_id), DRAIN_LIMIT_S)
+
+    async def flush(self, timeout_s: float) -> None:
+        """Everything taken so far is written and committed, where the sinks work; at most ``timeout_s``."""
+        for source, channel in list(self._channel_of.items()):
+            channel.heat(source)
+        await self._wait_until(
+            lambda: all(channel.is_resting or channel.failure is not None for channel in self._channels.values()),
+            timeout_s,
+        )
+
+    async def close(self) -> None:
+        """Let go of everything; what is not committed stays with the kernel."""
+        steps = [step for channel in self._channels.values() if (step := channel.closed_intent()) is not None]
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await asyncio.gather(*map(self._commits.commit, steps))
+        except (TimeoutError, PapaError) as error:
+            log.warning("the last commit was not made: %s", error or "no answer")
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._commits.close()
+        for channel in list(self._channels.values()):
+            channel.close()
+        for process in self._processes.values():
+            process.tap.retire()
+        self._processes.clear()
+        self._channel_of.clear()
+        self._tell_waiters()
+
+    def counters(self) -> dict[str, dict[str, dict[str, int]]]:
+        """``{watcher: {stream: {"bytes", "gaps", "dropped", "sink_errors"}}}``."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for (watcher, stream), counter in self._counters.items():
+            found.setdefault(watcher, {})[stream] = {
+                "bytes": counter.bytes,
+                "gaps": counter.gaps,
+                "dropped": counter.dropped,
+                "sink_errors": counter.sink_errors,
+            }
+        return found
+
+    # Which source runs into which channel -------------------------------------------------------------------
+
+    def _config_of(self, watcher: str, stream: str) -> StreamConfig | None:
+        return self._configs.get(watcher, {}).get(stream)
+
+    def _bind(self, source: Source) -> None:
+        self._begin(self._bind_later(source, source.config))
+
+    async def _bind_later(self, source: Source, config: StreamConfig | None) -> None:
+        """Finding the real path may hang as long as its disk does; only this source waits for it."""
+        try:
+            if config is None:
+                sink: sinks.Sink = sinks.open_sink(None)
+            else:
+                sink = await self._workers.run_alone(lambda: sinks.open_sink(config))
+        except CircusError as error:
+            self._counter(source).sink_errors += 1
+            self._on_event("sink_failed", {"watcher": source.watcher, "path": "", "reason": str(error)})
+            return
+        if sink.path in self._resuming:
+            await self._resuming[sink.path].wait()
+        if not source.is_gone and source not in self._channel_of and source.config == config:
+            self._join(source, self._channels.get(sink.path) or self._open_channel(sink))
+
+    def _join(self, source: Source, channel: Channel) -> None:
+        self._channel_of[source] = channel
+        channel.attach(source)
+
+    def _open_channel(self, sink: sinks.Sink) -> Channel:
+        worker = self._workers.take(sink.worker_key)
+        previous = self._left.pop(sink.path, None)
+        channel = Channel(sink, worker, self._commits, self, prefix=self._prefix, previous=previous)
+        self._channels[sink.path] = channel
+        task = self._begin(channel.run())
+        task.add_done_callback(lambda done: self._on_channel_done(channel, done))
+        return channel
+
+    def _on_channel_done(self, channel: Channel, done: asyncio.Task[None]) -> None:
+        """A fault of ours: its sources are held, so that nothing is written twice; the others go on."""
+        if not done.cancelled() and (error := done.exception()) is not None:
+            channel.failure = OSError(f"{type(error).__name__}: {error}")
+            self.on_trouble(channel, "sink_failed", {"reason": str(channel.failure), "retry_in_s": None})
+            self._tell_waiters()
+
+    def _resume(self, intent: Intent) -> set[Source]:
+        """The sources that an intent names go to its file first, wherever they are to go later."""
+        named = {segment.source for segment in intent.segments}
+        sources = {
+            source for process in self._processes.values() for source in process.sources.values() if source.key in named
+        }
+        if sources:
+            self._resuming[intent.path] = asyncio.Event()
+            self._begin(self._resume_later(intent, list(sources)))
+        return sources
+
+    async def _resume_later(self, intent: Intent, sources: list[Source]) -> None:
+        configs = [source.config for source in sources]
+
+        def find() -> tuple[sinks.Sink, list[str]]:
+            return sinks.open_file(intent.path), [sinks.path_of(config) for config in configs]
+
+        sink, paths = await self._workers.run_alone(find)
+        channel = self._open_channel(sink)
+        for source, path in zip(sources, paths, strict=True):
+            if not source.is_gone:
+                # Not its file any more: it leaves as soon as the intent is settled.
+                source.limit = None if path == intent.path else source.written
+                self._join(source, channel)
+        self._resuming.pop(intent.path).set()
+
+    async def _forget_unused(self, bindings: list[asyncio.Task[None]]) -> None:
+        """Files that nothing is written to any more need no intent."""
+        await asyncio.gather(*(each for each in bindings if each in self._tasks), return_exceptions=True)
+        left, self._left = self._left, {}
+        if left:
+            values = dict.fromkeys((store.value_name(self._prefix, path) for path in left), None)
+            await self._commits.commit(Step(values=dict(values)))
+
+    def _reconfigure(self, source: Source) -> None:
+        config = self._config_of(source.watcher, source.key.stream)
+        channel = self._channel_of.get(source)
+        if channel is None:
+            source.config = config
+            if self._is_started and not source.is_finished:
+                self._bind(source)
+        elif config != source.config or source.limit is not None:
+            source.limit = max(source.written, source.tap.files.head(source.key.stream))
+            channel.heat(source)
+            channel.yield_now()
+
+    # What the channels say ----------------------------------------------------------------------------------
+
+    def seen_of(self, kernel_id: int) -> Seen:
+        sources = self._processes[kernel_id].sources if kernel_id in self._processes else {}
+        out, err = sources.get("out"), sources.get("err")
+        return kernel_id, out.noticed if out else None, err.noticed if err else None
+
+    def is_divided(self, kernel_id: int) -> bool:
+        """Whether its streams go to different sinks."""
+        process = self._processes.get(kernel_id)
+        if process is None or len(process.sources) < 2:
+            return False
+        return len({self._channel_of.get(source) for source in process.sources.values()}) > 1
+
+    def on_written(self, source: Source, byte_count: int, gap_bytes: int, path: str) -> None:
+        counter = self._counter(source)
+        counter.bytes += byte_count
+        if gap_bytes:
+            counter.gaps += 1
+            counter.dropped += gap_bytes
+            fields = {"wid": source.wid, "pid": source.pid, "stream": source.key.stream, "bytes": gap_bytes}
+            self._on_event("output_dropped", {"watcher": source.watcher, "path": path, **fields})
+
+    def on_dropped(self, channel: Channel, source: Source, byte_count: int) -> None:
+        self._counter(source).dropped += byte_count
+        self.on_trouble(channel, "output_dropped", {"stream": source.key.stream, "bytes": byte_count})
+
+    def on_committed(self, sources: Iterable[Source]) -> None:
+        for source in sources:
+            if (process := self._processes.get(source.key.kernel_id)) is not None:
+                self._drop_if_finished(process)
+        self._tell_waiters()
+
+    def on_rested(self, channel: Channel) -> None:
+        del channel
+        self._tell_waiters()
+
+    def on_movable(self, source: Source) -> None:
+        """Nothing of it is left where it is: it goes where it is configured to go."""
+        channel = self._channel_of[source]
+        config = self._config_of(source.watcher, source.key.stream)
+        source.limit = None
+        is_same_file = (
+            config is not None
+            and source.config is not None
+            and (config.class_name, config.filename) == (source.config.class_name, source.config.filename)
+        )
+        source.config = config
+        if is_same_file:
+            channel.heat(source)
+            return
+        del self._channel_of[source]
+        channel.detach(source)
+        self._bind(source)
+
+    def on_unknown(self, kernel_ids: Iterable[int]) -> None:
+        for kernel_id in kernel_ids:
+            self.forget(kernel_id)
+
+    def on_closed(self, channel: Channel) -> None:
+        if self._channels.get(channel.sink.path) is channel:
+            del self._channels[channel.sink.path]
+            self._workers.give_back(channel.sink.worker_key)
+
+    def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None:
+        sources = list(channel.sources.values())
+        if kind == "sink_failed":
+            for source in sources:
+                self._counter(source).sink_errors += 1
+        watchers = sorted({source.watcher for source in sources})
+        self._on_event(kind, {"path": channel.sink.path, "watchers": watchers, **fields})
+
+    async def known_ids(self) -> set[int]:
+        return {row["id"] for row in await self._kernel.list("processes")}
+
+    # Small things -------------------------------------------------------------------------------------------
+
+    def _release(self, source: Source, offset: int) -> None:
+        """Below ``offset`` nothing waits for the end of its line."""
+        source.release_to = max(source.release_to, offset)
+        if channel := self._channel_of.get(source):
+            channel.heat(source)
+
+    def _note_ended(self, process: Process, streams: Iterable[str]) -> None:
+        for stream in streams:
+            if source := process.sources.get(stream):
+                source.end = source.tap.files.head(stream)
+                self._release(source, ENDED)
+
+    def _drop_if_finished(self, process: Process) -> None:
+        """Streams that are written to their end leave their files; with the last one the process is done with."""
+        for source in process.sources.values():
+            if source.is_finished and (channel := self._channel_of.pop(source, None)):
+                channel.detach(source)
+        if process.is_finished and self._processes.get(process.kernel_id) is process:
+            del self._processes[process.kernel_id]
+            process.tap.retire()
+
+    def _keep_early(self, kernel_id: int, kind: str, args: tuple[Any, ...]) -> None:
+        while len(self._early) >= MAX_EARLY:
+            del self._early[next(iter(self._early))]
+        self._early.setdefault(kernel_id, []).append((kind, args))
+
+    def _counter(self, source: Source) -> Counter:
+        return self._counters.setdefault((source.watcher, source.key.stream), Counter())
+
+    def _is_drained(self, kernel_id: int) -> bool:
+        process = self._processes.get(kernel_id)
+        if process is None:
+            return True
+        if process.exit_heads is None:
+            return False
+        return all(
+            source.is_finished
+            or source.committed >= process.exit_heads.get(stream, 0)
+            or ((channel := self._channel_of.get(source)) is not None and channel.failure is not None)
+            for stream, source in process.sources.items()
+        )
+
+    async def _wait_until(self, is_met: Callable[[], bool], timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not is_met():
+                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._waiters.add(waiter)
+                    try:
+                        await waiter
+                    finally:
+                        self._waiters.discard(waiter)
+        except TimeoutError:
+            pass
+
+    def _tell_waiters(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+        return task
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the streams failed", exc_info=error)

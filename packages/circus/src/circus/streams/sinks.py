@@ -1,0 +1,350 @@
+"""Where batches are written: log files, and the standard output of circusd.
+
+The idea: a sink is used by one thread and knows nothing of processes; it says where it stands (`look`), writes a
+batch that was decided elsewhere, and reports how far each source got, also when the disk is full. A failure leaves
+the file as a batch that ended earlier: what was begun of a mark or of a rendered batch is cut off again.
+
+`open_sink` is the seam: it may block, and runs in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from circus.config.model import StreamConfig
+from circus.errors import CircusError
+from circus.streams import render, rotate
+from circus.streams.plan import Batch, fixed_bytes
+from circus.streams.store import DATA, HASHED_BYTES, NOBODY, Place, Segment, SourceKey, hash_head
+from circus.streams.tap import View
+from papa.client.output import Overtaken
+
+#: One step of a copy: what is lost at most to an overflow that overtakes it, beyond what the kernel dropped.
+COPY_STEP = 1024 * 1024
+
+#: A pipe that is writable takes this much without blocking (PIPE_BUF, pipe(7)).
+PIPE_STEP = 4096
+
+#: So long a blocked standard output may hold back the output of processes before it is dropped.
+STDOUT_PATIENCE_S = 5.0
+
+#: So long a write to a pipe may take before it counts as failed and is tried again later.
+DEVICE_PATIENCE_S = 1.0
+
+STDOUT_PATH = "<stdout>"
+
+
+@dataclass(slots=True)
+class Written:
+    """How far each source stands in the sink now; ``place``: where the file stands then, if it could be said."""
+
+    done: dict[SourceKey, int] = field(default_factory=dict)
+    place: Place | None = None
+    error: OSError | None = None
+    dropped_bytes: int = 0
+
+
+class Sink(Protocol):
+    """``path`` tells sinks apart, ``worker_key`` says which thread may be held up by it."""
+
+    path: str
+    worker_key: str
+    keeps_intents: bool
+
+    def look(self) -> Place:
+        """Open it if need be; where the next byte goes. Raises: OSError."""
+
+    def write(self, batch: Batch, views: Mapping[SourceKey, View]) -> Written: ...
+
+    def close(self) -> None: ...
+
+
+def open_sink(config: StreamConfig | None) -> Sink:
+    """The sink of a stream; None is circusd's own standard output. Follows links, so it may block.
+
+    Raises: CircusError when the class is not known here.
+    """
+    if config is None or config.class_name == "StdoutStream":
+        return StdoutSink()
+    if config.class_name != "FileStream" or not config.filename:
+        raise CircusError(
+            "config-invalid",
+            f"stream class {config.class_name} cannot be used",
+            "use FileStream with a filename, or StdoutStream",
+        )
+    path = os.path.realpath(config.filename)
+    try:
+        is_regular = stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        is_regular = True  # it is to be made
+    return open_file(path) if is_regular else DeviceSink(path)
+
+
+def open_file(path: str) -> FileSink:
+    """The sink of a regular file by its real path; may block."""
+    return FileSink(path, f"dev:{_device_above(path)}")
+
+
+def path_of(config: StreamConfig | None) -> str:
+    """The path by which a stream's sink is known; may block."""
+    if config is None or config.filename is None:
+        return STDOUT_PATH
+    return os.path.realpath(config.filename)
+
+
+def _device_above(path: str) -> int:
+    """The device of the file, or of the nearest directory that is there."""
+    while True:
+        try:
+            return os.stat(path).st_dev
+        except OSError:
+            if path in ("/", ""):
+                return 0
+            path = os.path.dirname(path)
+
+
+class FileSink:
+    """A regular file that only we write to."""
+
+    keeps_intents = True
+
+    def __init__(self, path: str, worker_key: str) -> None:
+        self.path = path
+        self.worker_key = worker_key
+        self.last = NOBODY
+        self._fd = -1
+        self._head: tuple[int, int, str] = (0, 0, "")  # inode, bytes hashed, hash
+
+    def look(self) -> Place:
+        """Open the file again when its name leads to another one (somebody moved it away)."""
+        if self._fd >= 0:
+            try:
+                named, ours = os.stat(self.path), os.fstat(self._fd)
+                is_ours = (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)
+            except FileNotFoundError:
+                is_ours = False
+            if not is_ours:
+                self.close()
+        if self._fd < 0:
+            self._open()
+        return self._place()
+
+    def _open(self) -> None:
+        # Not O_APPEND: copies from file to file are refused then. O_NONBLOCK: a FIFO in its place must not hang us.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        fd = os.open(self.path, flags, 0o666)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "is not a regular file any more", self.path)
+        self._fd = fd
+        self.last = NOBODY
+
+    def _place(self) -> Place:
+        found = os.fstat(self._fd)
+        ino, hashed, digest = self._head
+        if ino != found.st_ino or hashed < HASHED_BYTES or found.st_size < HASHED_BYTES:
+            data = os.pread(self._fd, HASHED_BYTES, 0)
+            digest = hash_head(data)
+            self._head = (found.st_ino, len(data), digest)
+        at_line_start = self._is_at_line_start(found.st_size)
+        return Place(found.st_dev, found.st_ino, found.st_size, digest, at_line_start, self.last)
+
+    def _is_at_line_start(self, size: int) -> bool:
+        return size == 0 or os.pread(self._fd, 1, size - 1) == b"\n"
+
+    def write(self, batch: Batch, views: Mapping[SourceKey, View]) -> Written:
+        written = Written()
+        try:
+            if batch.rotate:
+                self._rotate(batch.rotate)
+            os.lseek(self._fd, 0, os.SEEK_END)
+            if batch.payload is not None:
+                self._put(batch.payload)
+                written.done.update(batch.ends)
+                self.last = batch.segments[-1].source
+            else:
+                for segment in batch.segments:
+                    self._write_segment(segment, views, written)
+        except Overtaken:
+            pass  # the next look at the source finds the gap
+        except OSError as error:
+            written.error = error
+        try:
+            written.place = self._place()
+        except OSError as error:
+            written.error = written.error or error
+        return written
+
+    def _write_segment(self, segment: Segment, views: Mapping[SourceKey, View], written: Written) -> None:
+        at_line_start = self._is_at_line_start(os.lseek(self._fd, 0, os.SEEK_CUR))
+        if segment.kind != DATA:
+            self._put((b"" if at_line_start else render.SEPARATOR) + fixed_bytes(segment))
+        else:
+            if not at_line_start and self.last != segment.source:
+                self._put(render.SEPARATOR)
+            self._copy(segment, views[segment.source], written)
+        self.last = segment.source
+        if segment.source != NOBODY:
+            written.done[segment.source] = segment.end
+
+    def _copy(self, segment: Segment, view: View, written: Written) -> None:
+        files, at = view.tap.files, segment.start
+        while at < segment.end:
+            base = os.lseek(self._fd, 0, os.SEEK_CUR)
+            try:
+                count = files.copy_to(segment.source.stream, at, min(segment.end, at + COPY_STEP), self._fd)
+            except Overtaken:
+                self._cut(base)
+                raise
+            if count == 0:
+                raise OSError(errno.EIO, "the kernel's file is shorter than it was", self.path)
+            at += count
+            self.last = segment.source
+            written.done[segment.source] = at
+
+    def _put(self, data: bytes) -> None:
+        """Write all of it, or nothing."""
+        base = os.lseek(self._fd, 0, os.SEEK_CUR)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            self._cut(base)
+            raise
+
+    def _cut(self, size: int) -> None:
+        """Take back what we have just written ourselves."""
+        os.ftruncate(self._fd, size)
+        os.lseek(self._fd, size, os.SEEK_SET)
+
+    def _rotate(self, backup_count: int) -> None:
+        existing = {number for number in range(1, backup_count) if os.path.lexists(f"{self.path}.{number}")}
+        for source, target in rotate.plan_shift(existing, backup_count):
+            try:
+                os.replace(f"{self.path}.{source}" if source else self.path, f"{self.path}.{target}")
+            except FileNotFoundError:
+                continue  # somebody took it away
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class DeviceSink:
+    """What is no regular file: a pipe, a terminal, /dev/null. It cannot be compared, so it keeps no intents.
+
+    What a pipe does not take in time is kept here and comes first the next time; only the death of circusd loses it.
+    """
+
+    keeps_intents = False
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.worker_key = f"device:{path}"
+        self._fd = -1
+        self._rest = b""
+        self._at_line_start = True
+        self._last = NOBODY
+
+    def look(self) -> Place:
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        self._rest = write_patiently(self._fd, self._rest, DEVICE_PATIENCE_S)
+        if self._rest:
+            raise BlockingIOError(errno.EAGAIN, "nobody reads from it", self.path)
+        return Place(0, 0, 0, "", self._at_line_start, self._last)
+
+    def write(self, batch: Batch, views: Mapping[SourceKey, View]) -> Written:
+        del views  # everything is in the payload
+        data = batch.payload or b""
+        try:
+            self._rest = write_patiently(self._fd, data, DEVICE_PATIENCE_S)
+        except OSError as error:
+            self.close()
+            return Written(error=error)
+        self._at_line_start = data.endswith(b"\n")
+        self._last = batch.segments[-1].source
+        return Written(batch.ends)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class StdoutSink:
+    """circusd's own standard output. Blocked or closed, it drops and counts; services never wait for a terminal."""
+
+    keeps_intents = False
+    path = STDOUT_PATH
+    worker_key = "stdout"
+
+    def __init__(self, fd: int = 1) -> None:
+        self._fd = fd
+        self._is_gone = False
+        self._is_blocked = False
+        self._untold = 0  # bytes dropped since the last mark
+        self._at_line_start = True
+        self._last = NOBODY
+
+    def look(self) -> Place:
+        return Place(0, 0, 0, "", self._at_line_start, self._last)
+
+    def write(self, batch: Batch, views: Mapping[SourceKey, View]) -> Written:
+        del views
+        data = batch.payload or b""
+        # The line that stands there was cut in the middle when bytes were dropped.
+        mark = render.SEPARATOR + render.gap_mark(self._untold) if self._untold else b""
+        rest = len(data)
+        if not self._is_gone:
+            try:
+                left = write_patiently(self._fd, mark + data, 0.0 if self._is_blocked else STDOUT_PATIENCE_S)
+            except OSError:
+                self._is_gone = True
+            else:
+                self._is_blocked = bool(left)
+                rest = min(len(left), len(data))
+                self._untold = self._untold + rest if len(left) > len(data) else rest
+        self._at_line_start = rest > 0 or data.endswith(b"\n")
+        self._last = batch.segments[-1].source
+        return Written(batch.ends, dropped_bytes=rest)
+
+    def close(self) -> None:
+        """The descriptor is circusd's own."""
+
+
+def write_patiently(fd: int, data: bytes, patience_s: float) -> bytes:
+    """Write to something that may block, without blocking; what could not be written within ``patience_s``.
+
+    The patience starts anew with each byte that is taken. The descriptor may be shared with others (a shell), so it
+    is not made non-blocking.
+    """
+    never_blocks = stat.S_ISREG(os.fstat(fd).st_mode)
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    rest = memoryview(data)
+    deadline = time.monotonic() + patience_s
+    while rest:
+        if not never_blocks and not poller.poll(max(0.0, (deadline - time.monotonic()) * 1000)):
+            break
+        try:
+            count = os.write(fd, rest if never_blocks else rest[:PIPE_STEP])
+        except BlockingIOError:
+            count = 0
+        if count:
+            rest = rest[count:]
+            deadline = time.monotonic() + patience_s
+        elif time.monotonic() >= deadline:
+            break
+    return bytes(rest)

@@ -1,0 +1,161 @@
+"""What a sink is about to write, as a value of the kernel: pure encoding and decoding.
+
+The idea: an *intent* holds everything that is needed to render the batch again (segments, times, line state) and to
+recognise the file as it stood before (device, inode, size, a hash of its first bytes). One atomic commit
+acknowledges a batch and sets the intent of the next one, so that at every instant the kernel knows exactly which
+bytes may or may not stand in the file.
+
+A last segment may be *open*: "from here on as far as the stream goes". A file with one source has an open intent
+while it is quiet, and a new line costs one commit instead of two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+#: The end of an open segment.
+OPEN = -1
+
+DATA, GAP, DOUBT = "data", "gap", "doubt"
+
+#: So many first bytes of a file tell it from another one that got its inode.
+HASHED_BYTES = 256
+
+VERSION = 1
+
+
+class SourceKey(NamedTuple):
+    """One stream of one process of the kernel."""
+
+    kernel_id: int
+    stream: str
+
+
+NOBODY = SourceKey(0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The bytes ``start`` to ``end`` of a source; a gap: bytes that were dropped; a doubt: ``end`` is their number."""
+
+    source: SourceKey
+    start: int
+    end: int
+    kind: str = DATA
+    time_format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file before a batch. ``last`` wrote its end, ``at_line_start``: it ends with a newline, or is empty."""
+
+    dev: int
+    ino: int
+    size: int
+    head_hash: str
+    at_line_start: bool = True
+    last: SourceKey = NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """``rotate``: the number of backups if the batch begins by rotating, else 0. ``at_ns`` dates unstamped bytes."""
+
+    path: str
+    place: Place
+    segments: tuple[Segment, ...] = ()
+    rotate: int = 0
+    at_ns: int = 0
+
+    @property
+    def open_segment(self) -> Segment | None:
+        return self.segments[-1] if self.segments and self.segments[-1].end == OPEN else None
+
+    def allows(self, other: Intent) -> bool:
+        """Whether this intent, being committed, covers what ``other`` is about to write."""
+        if self.path != other.path or self.place != other.place or self.rotate != other.rotate:
+            return False
+        if self.segments == other.segments:
+            return all(segment.time_format is None for segment in self.segments) or self.at_ns == other.at_ns
+        mine = self.open_segment
+        if mine is None or len(self.segments) != 1 or len(other.segments) != 1:
+            return False
+        theirs = other.segments[0]
+        return (mine.source, mine.start, mine.kind) == (theirs.source, theirs.start, theirs.kind)
+
+
+def value_name(prefix: str, path: str) -> str:
+    """The name of a file's intent in the kernel; ``path`` is the real path."""
+    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{prefix}sink.{digest[:24]}"
+
+
+def hash_head(data: bytes) -> str:
+    """The hash of a file's first HASHED_BYTES, or of all of it while it is shorter."""
+    return hashlib.sha256(data[:HASHED_BYTES]).hexdigest()[:24]
+
+
+def encode(intent: Intent) -> str:
+    """The intent as text."""
+    place = intent.place
+    formats = sorted({segment.time_format for segment in intent.segments if segment.time_format is not None})
+    return json.dumps(
+        {
+            "v": VERSION,
+            "path": intent.path,
+            "dev": place.dev,
+            "ino": place.ino,
+            "size": place.size,
+            "head": place.head_hash,
+            "bol": place.at_line_start,
+            "last": list(place.last),
+            "rotate": intent.rotate,
+            "at": intent.at_ns,
+            "formats": formats,
+            "segments": [
+                [
+                    *segment.source,
+                    segment.start,
+                    segment.end,
+                    segment.kind,
+                    -1 if segment.time_format is None else formats.index(segment.time_format),
+                ]
+                for segment in intent.segments
+            ],
+        },
+        separators=(",", ":"),
+    )
+
+
+def decode(text: str) -> Intent:
+    """The intent that `encode` made.
+
+    Raises: ValueError saying what is wrong with the text.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        if fields["v"] != VERSION:
+            raise ValueError(f"version {fields['v']} of an intent is not known here")
+        formats: list[str | None] = [*map(str, fields["formats"]), None]
+        return Intent(
+            path=str(fields["path"]),
+            place=Place(
+                dev=int(fields["dev"]),
+                ino=int(fields["ino"]),
+                size=int(fields["size"]),
+                head_hash=str(fields["head"]),
+                at_line_start=bool(fields["bol"]),
+                last=SourceKey(int(fields["last"][0]), str(fields["last"][1])),
+            ),
+            segments=tuple(
+                Segment(SourceKey(int(id_), str(stream)), int(start), int(end), str(kind), formats[int(number)])
+                for id_, stream, start, end, kind, number in fields["segments"]
+            ),
+            rotate=int(fields["rotate"]),
+            at_ns=int(fields["at"]),
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"not an intent: {error!r} in {text[:80]!r}") from error
