@@ -1,0 +1,510 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from papa import model
+from papa.core import index, output
+from papa.core.output import DROP, PAUSE, READ, Bounds, Output
+from papa.errors import PapaError
+
+KB = 1024
+
+
+class File:
+    """The index file of an output, in memory."""
+
+    def __init__(self) -> None:
+        self.data = bytearray(index.HEADER_SIZE)
+
+    def write(self, place: int, data: bytes) -> None:
+        self.data[place : place + len(data)] = data
+
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self.data[offset : offset + size])
+
+
+class Kernel:
+    """What the pipe room does, without pipes: a clock, an index file, and bytes that are only counted."""
+
+    def __init__(self, bounds: Bounds, captured: tuple[str, ...] = model.STREAMS) -> None:
+        self.it = Output(captured, bounds)
+        self.file = File()
+        self.clock_ns = 10**9
+
+    def write_index(self, stream: str) -> bool:
+        stamp = self.it.note_arrival(stream, self.clock_ns, self.clock_ns)
+        if stamp is not None:
+            self.file.write(*stamp)
+        return stamp is not None
+
+    def arrive(self, stream: str, size: int) -> None:
+        self.write_index(stream)
+        self.it.add(stream, size)
+
+    def drop(self, size: int | None = None) -> int:
+        count = self.it.drop(self.file.read, size)
+        self.file.write(0, self.it.header())
+        return count
+
+    def ack(self, stream: str, offset: int) -> None:
+        self.it.ack(stream, offset)
+        self.it.trim(self.file.read)
+        self.file.write(0, self.it.header())
+
+    def records(self) -> list[tuple[str, int]]:
+        data = self.file.read(self.it.first, self.it.end - self.it.first)
+        return [(r.stream, r.offset) for r in index.unpack_records(data)]
+
+
+def kernel(bound: int = 256 * KB, *, overflow: str = "block", stall_s: float = 1.0) -> Kernel:
+    return Kernel(Bounds(bound, overflow, stall_s))
+
+
+# Index records
+
+
+def test_bytes_of_one_stream_within_a_millisecond_share_a_record():
+    k = kernel()
+    assert k.write_index("out")
+    k.it.add("out", 5)
+    k.clock_ns += output.SHARE_NS - 1
+    assert not k.write_index("out")
+    k.it.add("out", 5)
+    assert k.write_index("err")
+    k.it.add("err", 5)
+    k.clock_ns += 1
+    assert k.write_index("out")
+    assert k.records() == [("out", 0), ("err", 0), ("out", 10)]
+
+
+def test_a_clock_that_steps_back_makes_a_new_record():
+    k = kernel()
+    k.arrive("out", 5)
+    k.clock_ns -= 10
+    assert k.write_index("out")
+
+
+def test_a_record_that_dated_nothing_is_written_over_when_it_is_the_last():
+    k = kernel()
+    k.arrive("out", 5)
+    for _ in range(5):
+        k.clock_ns += 2 * output.SHARE_NS
+        assert k.write_index("out")
+    k.it.add("out", 5)
+    assert k.records() == [("out", 0), ("out", 5)]
+    last = index.unpack_record(k.file.data, k.it.end - index.RECORD_SIZE)
+    assert last.boot_ns == k.clock_ns
+
+
+def test_a_record_that_dated_nothing_stays_when_another_stream_came_behind_it():
+    k = kernel()
+    k.write_index("out")
+    k.arrive("err", 3)
+    k.clock_ns += 2 * output.SHARE_NS
+    k.arrive("out", 5)
+    assert k.records() == [("out", 0), ("err", 0), ("out", 0)]
+
+
+def test_index_bytes_count_into_what_is_held():
+    k = kernel()
+    k.arrive("out", 10)
+    assert k.it.held == 10 + index.RECORD_SIZE
+
+
+# The bound
+
+
+def fill(k: Kernel, now: float = 100.0) -> None:
+    """Let output come until it must wait or be dropped; that is found out at *now*."""
+    while k.it.next_step(now).kind == READ:
+        k.clock_ns += 2 * output.SHARE_NS
+        k.arrive("out", k.it.step_bytes)
+
+
+def test_without_a_reader_the_oldest_bytes_go_in_the_order_of_their_arrival():
+    k = kernel(256 * KB)
+    step = k.it.step_bytes
+    assert step == 32 * KB
+    for stream in ("err", "out", "out", "err", "out", "out", "out", "out"):
+        k.clock_ns += 2 * output.SHARE_NS
+        k.arrive(stream, step)
+    assert k.it.next_step(0.0).kind == DROP
+    k.drop()
+    # The first record and its bytes are gone, and as much of the second as makes room for a whole step.
+    assert k.it.streams["err"].low == step
+    assert 0 < k.it.streams["out"].low < step
+    assert k.it.held == 256 * KB - step
+    assert k.it.next_step(0.0).kind == READ
+    assert k.records()[0] == ("out", 0)
+    assert k.it.dropped == step + k.it.streams["out"].low
+
+
+def test_with_a_reader_the_process_waits_for_at_most_the_stall():
+    k = kernel()
+    k.it.reader_is(True)
+    fill(k)
+    verdict = k.it.next_step(100.0)
+    assert (verdict.kind, verdict.until) == (PAUSE, 101.0)
+    verdict = k.it.next_step(100.9)
+    assert (verdict.kind, verdict.until) == (PAUSE, 101.0)
+    assert k.it.next_step(101.0).kind == DROP
+    k.drop()
+    fill(k, 101.0)
+    # The reader counts as none now: nothing waits for it any more.
+    assert k.it.next_step(101.1).kind == DROP
+
+
+def test_an_acknowledgement_makes_a_silent_reader_count_again():
+    k = kernel()
+    k.it.reader_is(True)
+    fill(k)
+    k.it.next_step(100.0)
+    k.it.next_step(101.0)
+    k.ack("out", k.it.streams["out"].low)
+    assert k.it.next_step(102.0).kind == PAUSE
+    assert k.it.next_step(102.0).until == 103.0
+
+
+def test_each_wait_has_the_whole_stall():
+    k = kernel()
+    k.it.reader_is(True)
+    fill(k)
+    assert k.it.next_step(100.0).until == 101.0
+    k.ack("out", k.it.streams["out"].head)
+    assert k.it.next_step(100.5).kind == READ
+    fill(k, 100.75)
+    assert k.it.next_step(100.9).until == 101.75
+
+
+def test_an_acknowledgement_that_frees_too_little_prolongs_the_wait():
+    k = kernel()
+    k.it.reader_is(True)
+    fill(k)
+    k.it.next_step(100.0)
+    k.ack("out", 1)
+    fill(k, 100.75)
+    assert k.it.next_step(100.9).until == 101.75
+
+
+def test_another_owner_counts_as_a_reader_again():
+    k = kernel()
+    k.it.reader_is(True)
+    fill(k)
+    k.it.next_step(100.0)
+    assert k.it.next_step(101.0).kind == DROP
+    k.it.reader_is(True)
+    assert k.it.next_step(101.0).kind == PAUSE
+
+
+def test_a_reader_that_went_is_not_waited_for():
+    k = kernel()
+    k.it.reader_is(True)
+    fill(k)
+    assert k.it.next_step(100.0).kind == PAUSE
+    k.it.reader_is(False)
+    assert k.it.next_step(100.0).kind == DROP
+
+
+def test_drop_oldest_never_slows_a_process_down():
+    k = kernel(overflow="drop-oldest")
+    k.it.reader_is(True)
+    fill(k)
+    assert k.it.next_step(100.0).kind == DROP
+
+
+def test_a_stall_of_nothing_never_slows_a_process_down():
+    k = kernel(stall_s=0.0)
+    k.it.reader_is(True)
+    fill(k)
+    assert k.it.next_step(100.0).kind == DROP
+
+
+def test_a_bound_of_one_byte_still_lets_output_pass():
+    k = kernel(1)
+    for _ in range(5):
+        while k.it.next_step(0.0).kind == DROP:
+            k.drop()
+        k.clock_ns += 2 * output.SHARE_NS
+        k.arrive("out", 100)
+        assert k.it.held == 100 + index.RECORD_SIZE
+    assert k.it.dropped == 400
+
+
+def test_bytes_that_no_record_dates_can_be_dropped_too():
+    it = Output.recover({"out": 500, "err": 500}, 0, b"", {}, Bounds(100))
+    assert it.next_step(0.0).kind == DROP
+    assert it.drop(lambda offset, size: b"") == 1000
+    assert it.next_step(0.0).kind == READ
+
+
+def test_a_damaged_index_file_does_not_keep_a_full_buffer_full():
+    it = Output.recover({"out": 10}, 64 + 32 * 100, index.pack_header({}, {}, 64), {}, Bounds(100))
+    assert it.held > 100
+    assert it.drop(lambda offset, size: b"") == 10
+    assert it.held == 0
+
+
+def test_a_drop_of_a_given_size_frees_that_much_although_the_bound_is_not_reached():
+    k = kernel()
+    for _ in range(4):
+        k.clock_ns += 2 * output.SHARE_NS
+        k.arrive("out", 1000)
+    held = k.it.held
+    assert k.drop(1500) > 0
+    assert held - k.it.held == 1500
+    assert k.drop(10**9) == k.it.streams["out"].head - 1500 + index.RECORD_SIZE
+    assert k.it.held == 0
+
+
+# Acknowledging
+
+
+def test_an_acknowledgement_gives_bytes_and_their_records_back():
+    k = kernel()
+    for _ in range(3):
+        k.clock_ns += 2 * output.SHARE_NS
+        k.arrive("out", 10)
+    k.ack("out", 15)
+    out = k.it.streams["out"]
+    assert (out.low, out.acked, out.dropped) == (15, 15, 0)
+    assert k.records() == [("out", 10), ("out", 20)]
+    k.ack("out", 30)
+    assert k.it.held == 0
+    k.arrive("out", 1)
+    assert k.records() == [("out", 30)]
+
+
+def test_a_record_is_kept_as_long_as_an_older_one_of_the_other_stream_is_needed():
+    k = kernel()
+    k.arrive("err", 10)
+    k.arrive("out", 10)
+    k.ack("out", 10)
+    assert k.records() == [("err", 0), ("out", 0)]
+    k.ack("err", 10)
+    assert k.records() == []
+
+
+def test_an_acknowledgement_beyond_the_head_is_refused():
+    k = kernel()
+    k.arrive("out", 10)
+    with pytest.raises(PapaError) as caught:
+        k.it.ack("out", 11)
+    assert caught.value.code == "bad-request"
+    assert k.it.streams["out"].acked == 0
+
+
+def test_an_acknowledgement_of_a_stream_that_is_not_captured_is_refused():
+    k = Kernel(Bounds(), ("out",))
+    with pytest.raises(PapaError) as caught:
+        k.it.ack("err", 0)
+    assert caught.value.code == "bad-request"
+
+
+def test_an_acknowledgement_below_the_low_water_mark_was_overtaken():
+    k = kernel()
+    k.arrive("out", 100)
+    k.drop(10**9)
+    with pytest.raises(PapaError) as caught:
+        k.it.ack("out", 99)
+    assert caught.value.code == "overtaken"
+    assert caught.value.details["low"] == 100
+    k.it.ack("out", 100)
+    assert (k.it.streams["out"].acked, k.it.streams["out"].dropped) == (100, 100)
+
+
+def test_output_is_settled_when_it_ended_and_nothing_is_held():
+    k = kernel()
+    k.arrive("out", 10)
+    k.it.close("out")
+    k.ack("out", 10)
+    assert not k.it.is_settled
+    k.it.close("err")
+    assert k.it.is_settled
+    assert Output(()).is_settled
+
+
+# Holes and recovery
+
+
+def test_holes_are_whole_pages_that_were_not_punched_yet():
+    k = kernel()
+    k.arrive("out", 10_000)
+    k.ack("out", 5000)
+    assert k.it.take_holes() == [("out", 0, 4096)]
+    assert k.it.take_holes() == []
+    k.ack("out", 8191)
+    assert k.it.take_holes() == []
+    k.ack("out", 8192)
+    assert k.it.take_holes() == [("out", 4096, 8192)]
+
+
+def test_the_page_of_the_index_header_is_never_punched():
+    k = kernel()
+    for _ in range(300):
+        k.clock_ns += 2 * output.SHARE_NS
+        k.arrive("out", 1)
+    k.ack("out", 300)
+    assert k.it.first == 64 + 300 * 32
+    assert k.it.take_holes() == [("index", 4096, 8192)]
+
+
+def test_a_new_kernel_goes_on_where_the_files_end():
+    k = kernel()
+    k.arrive("out", 10_000)
+    k.clock_ns += 2 * output.SHARE_NS
+    k.arrive("err", 100)
+    k.drop(4096)
+    k.file.data += b"torn"
+    it = Output.recover(k.it.heads, len(k.file.data), k.file.read(0, 64), {"err": 100}, Bounds(), page=4096)
+    assert it.heads == {"out": 10_000, "err": 100}
+    assert it.streams["out"].low == k.it.streams["out"].low == k.it.streams["out"].dropped
+    # The journal knows of an acknowledgement that came just before the crash, the header does not yet.
+    assert (it.streams["err"].low, it.streams["err"].acked) == (100, 100)
+    assert (it.first, it.end) == (k.it.first, k.it.end)
+    assert it.dropped == k.it.dropped
+    assert it.row()["out"] == {
+        "head": 10_000, "low": it.streams["out"].low, "acked": 0, "dropped": it.dropped, "open": True,
+    }  # fmt: skip
+
+
+def test_recovery_trusts_no_mark_beyond_the_file():
+    header = index.pack_header({"out": 50}, {"out": 50}, 64 + 32 * 9)
+    it = Output.recover({"out": 10}, 64 + 32, header, {"out": 99})
+    out = it.streams["out"]
+    assert (out.head, out.low, out.acked) == (10, 10, 10)
+    assert (it.first, it.end) == (96, 96)
+
+
+class OutputMachine(RuleBasedStateMachine):
+    """Anything a process, a reader, a clock and a budget can do, in any order; crashes too."""
+
+    @initialize(
+        bound=st.sampled_from([1, 100, 4096, 40_000, 300_000]),
+        overflow=st.sampled_from(["block", "drop-oldest"]),
+        captured=st.sampled_from([("out",), ("err",), ("out", "err")]),
+    )
+    def start(self, bound, overflow, captured):
+        self.k = Kernel(Bounds(bound, overflow, 1.0), captured)
+        self.captured = captured
+        self.now = 0.0
+        self.lows = dict.fromkeys(captured, 0)
+        self.acks = dict.fromkeys(captured, 0)
+        self.dropped = dict.fromkeys(captured, 0)
+        self.heads = dict.fromkeys(captured, 0)
+        #: For each stream: when each part arrived, (offset, clock), to be found again in the index.
+        self.arrived = {name: [] for name in captured}
+
+    @rule(data=st.data(), size=st.integers(0, output.STEP), wait_ns=st.sampled_from([0, 10, 10**6, 10**9]))
+    def read(self, data, size, wait_ns):
+        stream = data.draw(st.sampled_from(self.captured))
+        self.k.clock_ns += wait_ns
+        for _ in range(5):
+            verdict = self.k.it.next_step(self.now)
+            if verdict.kind != DROP:
+                break
+            self.k.drop()
+        assert verdict.kind in (READ, PAUSE)
+        if verdict.kind == PAUSE:
+            assert self.now < verdict.until <= self.now + 1.0
+            return
+        self.k.write_index(stream)
+        size = min(size, self.k.it.step_bytes)
+        if size:
+            self.arrived[stream].append((self.heads[stream], self.k.clock_ns))
+        self.k.it.add(stream, size)
+        self.heads[stream] += size
+
+    @rule(data=st.data())
+    def acknowledge(self, data):
+        stream = data.draw(st.sampled_from(self.captured))
+        offset = data.draw(st.integers(0, self.heads[stream] + 1))
+        it = self.k.it.streams[stream]
+        low = it.low
+        try:
+            self.k.ack(stream, offset)
+        except PapaError as error:
+            assert error.code == ("bad-request" if offset > self.heads[stream] else "overtaken")
+            assert offset > self.heads[stream] or offset < low
+        else:
+            assert low <= offset <= self.heads[stream]
+            assert it.low == it.acked == offset
+            self.acks[stream] = offset
+
+    @rule(is_live=st.booleans())
+    def reader(self, is_live):
+        self.k.it.reader_is(is_live)
+
+    @rule(seconds=st.floats(0, 2))
+    def wait(self, seconds):
+        self.now += seconds
+
+    @rule(size=st.integers(0, 200_000))
+    def budget(self, size):
+        held = self.k.it.held
+        self.k.drop(size)
+        assert self.k.it.held <= max(0, held - size)
+
+    @rule()
+    def crash(self):
+        it = self.k.it
+        self.k.it = Output.recover(it.heads, len(self.k.file.data), self.k.file.read(0, 64), self.acks, it.bounds)
+
+    @precondition(lambda self: hasattr(self, "k"))
+    @invariant()
+    def the_rules_hold(self):
+        it = self.k.it
+        assert it.held <= it.bounds.bound + it.step_bytes + index.RECORD_SIZE
+        assert it.held == it.end - it.first + sum(s.head - s.low for s in it.streams.values())
+        for name, stream in it.streams.items():
+            assert stream.head == self.heads[name]
+            assert self.lows[name] <= stream.low <= stream.head
+            assert self.acks[name] == stream.acked <= stream.low
+            # What an acknowledgement did not give back was dropped, byte for byte.
+            moved = stream.low - self.lows[name]
+            dropped = stream.dropped - self.dropped[name]
+            assert 0 <= dropped <= moved
+            assert dropped == moved or stream.low == stream.acked
+            self.lows[name], self.dropped[name] = stream.low, stream.dropped
+
+    @precondition(lambda self: hasattr(self, "k"))
+    @invariant()
+    def every_byte_that_is_held_is_dated_to_a_millisecond(self):
+        it = self.k.it
+        data = self.k.file.read(it.first, it.end - it.first)
+        for name, stream in it.streams.items():
+            stamps = index.stamps_between(data, name, stream.head, stream.low, stream.head)
+            assert bool(stamps) == (stream.low < stream.head)
+            for (start, when), (end, _) in itertools.pairwise([*self.arrived[name], (stream.head, 0)]):
+                if end <= stream.low:
+                    continue
+                byte = max(start, stream.low)
+                wall = [w for offset, w, _ in stamps if offset <= byte][-1]
+                assert 0 <= when - wall < output.SHARE_NS
+
+
+TestOutputMachine = OutputMachine.TestCase
+TestOutputMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@given(st.lists(st.tuples(st.sampled_from(model.STREAMS), st.integers(1, 3000)), max_size=80), st.integers(0, 90_000))
+def test_what_is_dropped_is_a_prefix_of_what_arrived(chunks, size):
+    k = kernel()
+    arrived: list[tuple[str, int]] = []
+    for stream, length in chunks:
+        k.clock_ns += 2 * output.SHARE_NS
+        k.arrive(stream, length)
+        arrived.append((stream, length))
+    k.drop(size)
+    lows = {name: k.it.streams[name].low for name in model.STREAMS}
+    is_cut = False
+    for stream, length in arrived:
+        taken = min(length, lows[stream])
+        lows[stream] -= taken
+        if is_cut:
+            assert taken == 0
+        is_cut = is_cut or taken < length
