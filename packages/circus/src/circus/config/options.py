@@ -9,6 +9,7 @@ does a warning.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -228,6 +229,7 @@ ALIASES = {
 LIKENESS = 0.78
 
 
+@functools.cache
 def watcher_names() -> tuple[str, ...]:
     """Every name that an option of a watcher may have, with the known prefixes."""
     return (
@@ -241,6 +243,11 @@ def watcher_names() -> tuple[str, ...]:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that ``name`` is probably a slip of, if there is one."""
+    return _nearest(name, tuple(known))
+
+
+@functools.lru_cache(maxsize=256)  # many watchers have the same options of their own
+def _nearest(name: str, known: tuple[str, ...]) -> str | None:
     import difflib  # most configurations have no slip, and circusd no need of this for the rest of its life
 
     folded = {each.lower(): each for each in known}
