@@ -41,6 +41,7 @@ class Connection:
         """
         self.events: deque[Event] = deque()
         self._answers: dict[int, Answer] = {}
+        self._poke: int | None = None
         self._calls = Calls()
         self._socket: socket.socket | None = launch.open_connection(endpoint, autostart=autostart, timeout_s=timeout_s)
         try:
@@ -73,6 +74,51 @@ class Connection:
         """
         number, data = self._calls.request(op, args)
         self._send(data)
+        return self._await(number, op, timeout_s)
+
+    def post(self, op: str, **args: Any) -> None:
+        """Send a one-way request."""
+        self._send(self._calls.post(op, args))
+
+    def poke(self) -> None:
+        """Make the descriptor readable soon: ask for something whose reply is left in the socket."""
+        if self._poke is None:
+            self._poke, data = self._calls.request("ping", {})
+            self._send(data)
+
+    def settle(self) -> bool:
+        """Take the reply to the last poke, so that it makes nobody read again; whether there was one."""
+        number, self._poke = self._poke, None
+        if number is not None:
+            self._await(number, "ping", REPLY_TIMEOUT_S)
+        return number is not None
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Take one portion of what comes; False when nothing came in that time (None: wait for ever).
+
+        Raises: PapaError lost.
+        """
+        return self._receive(timeout_s)
+
+    def drain(self) -> None:
+        """Take everything that has come, without waiting.
+
+        Raises: PapaError lost.
+        """
+        while self._receive(0.0):
+            pass
+
+    def close(self) -> None:
+        """End the connection; a second call does nothing."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()
+        self._calls.close()
+        for answer in self._answers.values():
+            answer.close_fds()
+        self._answers.clear()
+
+    def _await(self, number: int, op: str, timeout_s: float) -> Reply:
         deadline = time.monotonic() + timeout_s
         while number not in self._answers:
             if not self._receive(deadline - time.monotonic()):
@@ -85,46 +131,6 @@ class Connection:
             raise answer.error
         assert answer.reply is not None
         return answer.reply
-
-    def post(self, op: str, **args: Any) -> None:
-        """Send a one-way request."""
-        self._send(self._calls.post(op, args))
-
-    def poke(self) -> None:
-        """Make the descriptor readable soon: ask for something whose reply nobody waits for."""
-        self._send(self._calls.request("ping", {})[1])
-
-    def wait(self, timeout_s: float | None) -> bool:
-        """Take one portion of what comes; False when nothing came in that time (None: wait for ever).
-
-        Raises: PapaError lost.
-        """
-        came = self._receive(timeout_s)
-        self._forget_answers()
-        return came
-
-    def drain(self) -> None:
-        """Take everything that has come, without waiting.
-
-        Raises: PapaError lost.
-        """
-        while self._receive(0.0):
-            pass
-        self._forget_answers()
-
-    def close(self) -> None:
-        """End the connection; a second call does nothing."""
-        connection, self._socket = self._socket, None
-        if connection is not None:
-            connection.close()
-        self._calls.close()
-        self._forget_answers()
-
-    def _forget_answers(self) -> None:
-        """Replies to pokes."""
-        for answer in self._answers.values():
-            answer.close_fds()
-        self._answers.clear()
 
     def _send(self, data: bytes) -> None:
         if self._socket is None:

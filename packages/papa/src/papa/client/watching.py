@@ -103,6 +103,10 @@ class Watcher:
         try:
             for row in rows:
                 self._attach(connection, row["id"], row["name"])
+            self._rearm(connection)
+            # What the kernel tells a new owner at once must not wake anybody for nothing.
+            connection.request("ping")
+            self._take_events(connection)
             self._arm(connection)
         except BaseException:
             self._end()
@@ -137,16 +141,20 @@ class Watcher:
         if connection is None:
             return False
         try:
+            was_poked = connection.settle()
             connection.drain()
+            if self._take_events(connection) or was_poked:
+                self._arm(connection)
         except PapaError:
             return True  # read will say what is wrong
-        self._take_events(connection)
         return not self._is_watching() or any(watched.has_news() for watched in self._watched.values())
 
     def read(self) -> tuple[list[ProcessOutput], list[ProcessOutput], list[ProcessOutput]]:
         """Acknowledge what the last call gave, wait for news and give it: (out, err, closed), in order of arrival.
 
-        When nothing is left to watch, ends the watch and gives three empty lists, as on a closed watcher.
+        Does not wait when the descriptor is readable: when what woke the caller turns out to be no news (a stream
+        was closed), gives three empty lists, and the watch goes on. When nothing is left to watch, ends the watch
+        and gives three empty lists, as on a closed watcher.
 
         Raises: PapaError lost, when the kernel went away.
         """
@@ -155,19 +163,21 @@ class Watcher:
             return [], [], []
         try:
             self._acknowledge(connection)
+            connection.settle()
+            connection.drain()
+            was_woken = self._take_events(connection)
             while True:
-                connection.drain()
-                self._take_events(connection)
                 if not self._is_watching():
                     self._end()
                     return [], [], []
                 news = self._gather()
-                if any(news):
-                    self._is_pending = True
+                self._is_pending = any(news)
+                if self._is_pending or was_woken:
                     self._arm(connection)
                     return news
                 if not connection.wait(LOOK_AGAIN_S):
                     self._attach_again(connection)
+                self._take_events(connection)
         except PapaError as error:
             if error.code == "lost":
                 self._end()
@@ -222,13 +232,15 @@ class Watcher:
     def _is_watching(self) -> bool:
         return any(not watched.is_closed for watched in self._watched.values())
 
-    def _take_events(self, connection: Connection) -> None:
-        """Output needs no event to be seen; an end does."""
+    def _take_events(self, connection: Connection) -> bool:
+        """Output needs no event to be seen; an end does. Whether there were any."""
+        have_come = bool(connection.events)
         while connection.events:
             event = connection.events.popleft()
             watched = self._watched.get(event.fields.get("id", 0))
             if event.name == "exit" and watched is not None:
                 watched.end = event.fields
+        return have_come
 
     def _gather(self) -> tuple[list[ProcessOutput], list[ProcessOutput], list[ProcessOutput]]:
         pieces: dict[str, list[tuple[int, ProcessOutput]]] = {"out": [], "err": []}

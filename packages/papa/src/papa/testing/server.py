@@ -111,10 +111,12 @@ class FakeServer:
         while self._calls:
             function, future = self._calls.popleft()
             try:
-                future.set_result(function())
+                result = function()
             except Exception as error:  # noqa: BLE001 - it belongs to the caller of `call`
                 future.set_exception(error)
-        self._send_events()
+                continue
+            self._send_events()  # before the caller goes on: what it caused is on its way
+            future.set_result(result)
 
     def _stop(self) -> None:
         self._is_closed = True
