@@ -88,7 +88,7 @@ def test_every_key_knows_its_line() -> None:
 
 
 def test_all_faults_of_the_syntax_are_found() -> None:
-    text = "early = 1\n[a]\n  nothing above\nno separator\nx = 1\n[open\ny = 1\nz\n[b]\nz = 2\n"
+    text = "early = 1\n[a]\n  nothing above\nno separator\nx = 1\n[open\n dark\ny = 1\nz\n[b]\nz = 2\n"
     sections, findings = parse_ini(text, "f.ini")
     assert [(each.line, each.severity) for each in findings] == [(n, "error") for n in (1, 3, 4, 6)]
     assert all(each.hint for each in findings)

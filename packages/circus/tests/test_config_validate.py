@@ -61,6 +61,12 @@ def test_a_program_is_looked_for_on_the_path_of_the_process(tmp_path: Path) -> N
     assert _told(tmp_path, text, host, PATH="/none") == ["3 error: w: program run is not on the PATH /none"]
 
 
+def test_who_forgets_that_an_environment_is_empty_is_told(tmp_path: Path) -> None:
+    text = "[watcher:a]\ncmd = none\n[watcher:b]\ncmd = none\ncopy_env = yes\n"
+    hints = [each.hint for each in _findings(tmp_path, text, FakeHost())]
+    assert ["copy_env = true" in hint for hint in hints] == [True, False]
+
+
 def test_a_virtual_environment_is_looked_into_first(tmp_path: Path) -> None:
     host = FakeHost(directories="/venv", programs="/venv/bin/run")
     assert _told(tmp_path, "[watcher:w]\ncmd = run\nvirtualenv = /venv\n", host) == []
