@@ -1,7 +1,7 @@
 """The fleet in a world that answers late, in any order, and with news of old lives.
 
-One ``World`` stands for executor, kernel, processes and clock. Two drivers play with it: Hypothesis, which looks for the
-smallest story that breaks an invariant, and seeded schedules, which tell long ones.
+One ``World`` stands for executor, kernel, processes and clock. Two drivers play with it: Hypothesis, which looks for
+the smallest story that breaks an invariant, and seeded schedules, which tell long ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from circus.supervise import actions, events
 from circus.supervise.events import Exited, HookAnswered, Order, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.fleet import Fleet
 from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
-from circus.supervise.watcher import FALLING, Phase, Watcher
+from circus.supervise.ring import FALLING, Phase
+from circus.supervise.watcher import Watcher
 
 Life = tuple[SlotKey, int]
 AskedHook = tuple[str, str, SlotKey | None, int | None]

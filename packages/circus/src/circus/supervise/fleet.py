@@ -56,14 +56,12 @@ from circus.supervise.events import (
     TimerKey,
 )
 from circus.supervise.operation import Operation, Stage
+from circus.supervise.ring import DOWNWARDS, LEAVING, OVERRULED, UPWARDS
 from circus.supervise.states import SlotView, WatcherPolicy, WatcherView
 from circus.supervise.tickets import Ticket, Verb
-from circus.supervise.watcher import LEAVING, OVERRULED, Watcher
+from circus.supervise.watcher import REMOVED, Watcher
 
 __all__ = ["Fleet", "SlotView", "Watcher", "WatcherView"]
-
-UPWARDS = frozenset({Verb.START, Verb.RESTART, Verb.RELOAD})
-DOWNWARDS = frozenset({Verb.STOP})
 
 
 class Fleet:
@@ -229,7 +227,7 @@ class Fleet:
         operation.removes = order.name
         for earlier in self._operations:
             if earlier is not operation:
-                earlier.overrule([order.name], UPWARDS | DOWNWARDS, "removed by a later order")
+                earlier.overrule([order.name], UPWARDS | DOWNWARDS, REMOVED)
 
     def _forget(self, name: str) -> list[Order]:
         watcher = self._watchers.pop(name)

@@ -9,19 +9,19 @@ too many; for each new one that failed an old one stays.
 between them. If a new one does not come up, the rest stay as they are.
 
 A reload begins only when nothing is stopping any more, so there are never more than two generations. Does not
-belong here: when a reload may begin, who is told of its end (watcher).
+belong here: when a reload may begin, who is told of its end (ring).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from circus.supervise.slot import Slot
+from circus.supervise.slot import Down, Slot, Up
 from circus.supervise.states import SlotState
 from circus.supervise.tickets import Ticket
 
 if TYPE_CHECKING:
-    from circus.supervise.watcher import Watcher
+    from circus.supervise.ring import Ring
 
 
 class Reload(Protocol):
@@ -38,11 +38,11 @@ class Reload(Protocol):
         """What went wrong, for people; empty if nothing did."""
 
     def note(self, slot: Slot) -> None:
-        """A slot was forgotten, and had a reason."""
+        """A hook refused the new process of ``slot``."""
 
-    def begin(self, watcher: Watcher, now: float) -> None: ...
+    def begin(self, ring: Ring, now: float) -> None: ...
 
-    def turn(self, watcher: Watcher, now: float) -> bool:
+    def turn(self, ring: Ring, now: float) -> bool:
         """Go on as far as possible; False when it has to wait for a fact."""
 
 
@@ -61,27 +61,25 @@ class Graceful:
         return f"not replaced, the old processes stay: {'; '.join(self._failures)}"
 
     def note(self, slot: Slot) -> None:
-        if slot.key.wid in self.trial_wids:
-            self._failures.append(f"{slot.key}: {slot.reason}")
+        self._failures.append(f"{slot.key}: {slot.reason}")
 
-    def begin(self, watcher: Watcher, now: float) -> None:
-        for _ in range(watcher.policy.numprocesses):
-            wid = watcher.free_wid()
-            self.trial_wids |= {wid}
-            watcher.raise_slot(now)
+    def begin(self, ring: Ring, now: float) -> None:
+        for _ in range(ring.policy.numprocesses):
+            self.trial_wids |= {ring.places.free_wid()}
+            ring.places.lift(now)
 
-    def turn(self, watcher: Watcher, now: float) -> bool:
-        fresh = [watcher.slots[wid] for wid in self.trial_wids if wid in watcher.slots]
+    def turn(self, ring: Ring, now: float) -> bool:
+        fresh = [ring.slots[wid] for wid in self.trial_wids if wid in ring.slots]
         if any(slot.is_coming_up for slot in fresh):
             return False
         for slot in fresh:
-            if slot.state is not SlotState.RUNNING:
+            if slot.is_spent:
                 self.note(slot)
-                watcher.lower_slot(slot.key.wid, now)
+                ring.places.give(slot.key.wid, now, Down())
         good = frozenset(slot.key.wid for slot in fresh if slot.state is SlotState.RUNNING)
         self.trial_wids = frozenset()
         self.has_replaced_any = bool(good)
-        watcher.lower_extra(now, spare=good)
+        ring.places.lower_extra(now, ring.policy.numprocesses, spare=good)
         self.is_over = True
         return True
 
@@ -97,17 +95,16 @@ class Sequential:
         self._current: int | None = None
 
     def note(self, slot: Slot) -> None:
-        """What is forgotten meanwhile was taken away by another order."""
+        """None is on trial: a refusal stops the ring."""
 
-    def begin(self, watcher: Watcher, now: float) -> None:  # noqa: ARG002 - nothing happens before the first turn
-        places = [slot for slot in watcher.slots.values() if slot.wants_up]
-        places.sort(key=lambda slot: (slot.started_at or 0.0, slot.key.wid))
-        self._todo = [slot.key.wid for slot in places]
+    def begin(self, ring: Ring, now: float) -> None:  # noqa: ARG002 - nothing happens before the first turn
+        oldest_first = sorted(ring.places.wanted, key=lambda slot: (slot.started_at or 0.0, slot.key.wid))
+        self._todo = [slot.key.wid for slot in oldest_first]
 
-    def turn(self, watcher: Watcher, now: float) -> bool:
-        slot = watcher.slots.get(self._current) if self._current is not None else None
+    def turn(self, ring: Ring, now: float) -> bool:
+        slot = ring.slots.get(self._current) if self._current is not None else None
         if slot is not None and slot.wants_up:
-            if slot.state is SlotState.STOPPING or watcher.is_unsettled(slot):
+            if slot.state is SlotState.STOPPING or ring.is_unsettled(slot):
                 return False
             self._current = None
             if slot.state is not SlotState.RUNNING:
@@ -116,11 +113,11 @@ class Sequential:
                 return True
             self.has_replaced_any = True
             if self._todo:
-                watcher.warm_up(watcher.policy.warmup_delay_s)
+                ring.warm_up(ring.policy.warmup_delay_s)
             return True
         if not self._todo:
             self.is_over = True
             return True
         self._current = self._todo.pop(0)
-        watcher.cycle_slot(self._current, now)
+        ring.places.give(self._current, now, Down(), Up())
         return True

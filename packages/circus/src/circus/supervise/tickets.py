@@ -1,7 +1,7 @@
 """What somebody waits for from one watcher: a ticket, given for an order, closed exactly once.
 
-An operation of the fleet holds one ticket for each watcher that it concerns. Does not belong here: when a ticket is
-closed (watcher), what is told about the whole operation (fleet).
+An operation of the fleet holds one ticket for each watcher that it concerns; the watcher has them in its ``Waiting``
+until they are closed. Does not belong here: when that is (watcher), what is told about the whole operation (fleet).
 """
 
 from __future__ import annotations
@@ -67,3 +67,33 @@ def lives_of(slots: Iterable[Slot]) -> dict[Life, int]:
         for slot in slots
         if slot.pid is not None and slot.state is SlotState.RUNNING
     }
+
+
+class Waiting:
+    """The open tickets of one watcher."""
+
+    def __init__(self) -> None:
+        self.tickets: list[Ticket] = []
+
+    def open(self, verb: Verb, slots: Iterable[Slot]) -> Ticket:
+        ticket = Ticket(verb, lives_of(slots))
+        self.tickets.append(ticket)
+        return ticket
+
+    def take(self, ticket: Ticket) -> None:
+        """It waits elsewhere."""
+        self.tickets.remove(ticket)
+
+    def add(self, tickets: Iterable[Ticket]) -> None:
+        self.tickets += tickets
+
+    def pass_all(self) -> None:
+        for ticket in self.tickets:
+            ticket.has_passed = True
+
+    def close(self, verbs: Iterable[Verb], slots: Iterable[Slot], *, numprocesses: int, error: str = "") -> None:
+        meant, slots = frozenset(verbs), list(slots)
+        for ticket in self.tickets:
+            if ticket.verb in meant:
+                ticket.close(slots, numprocesses=numprocesses, error=error)
+        self.tickets = [ticket for ticket in self.tickets if not ticket.is_done]

@@ -1,0 +1,134 @@
+"""The slots of one watcher: who is there, who comes next, who goes first.
+
+Empty slots are forgotten; a slot that is made later with the same wid goes on above the numbers of the old one, so that
+old news never fits a new life. Does not belong here: how many there shall be, and when (watcher).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from circus.supervise.actions import Action, CancelTimer
+from circus.supervise.events import TimerKey
+from circus.supervise.slot import Down, Slot, SlotEvent, Up, step
+from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherPolicy
+
+
+class Places:
+    """``policy_for`` gives the policy by which the slot of a wid decides now; ``base`` is below all numbers."""
+
+    def __init__(
+        self,
+        watcher: str,
+        policy_for: Callable[[int], WatcherPolicy],
+        emit: Callable[[Action], None],
+        *,
+        base: int,
+    ) -> None:
+        self.slots: dict[int, Slot] = {}
+        self._watcher = watcher
+        self._policy_for = policy_for
+        self._emit = emit
+        self._base = base
+
+    @property
+    def wanted(self) -> list[Slot]:
+        """Alive or not."""
+        return [slot for slot in self.slots.values() if slot.wants_up]
+
+    @property
+    def is_busy(self) -> bool:
+        return any(slot.is_busy for slot in self.slots.values())
+
+    @property
+    def high_water(self) -> int:
+        """No number of a life or timer was ever above it."""
+        return max([self._base, *(max(slot.incarnation, slot.generation) for slot in self.slots.values())])
+
+    def views(self) -> tuple[SlotView, ...]:
+        return tuple(
+            SlotView(
+                wid=wid,
+                state=slot.state,
+                pid=slot.pid,
+                kernel_id=slot.kernel_id,
+                started_at=slot.started_at,
+                incarnation=slot.incarnation,
+                reason=slot.reason,
+                last_status=slot.last_status,
+            )
+            for wid, slot in sorted(self.slots.items())
+        )
+
+    def give(self, wid: int, now: float, *news: SlotEvent) -> Slot | None:
+        """Let the slot answer ``news``; one that has become empty is forgotten."""
+        slot = self.slots.get(wid)
+        if slot is None:
+            return None
+        for event in news:
+            slot, actions = step(slot, event, now, self._policy_for(wid))
+            for action in actions:
+                self._emit(action)
+        self.slots[wid] = slot
+        if slot.state is SlotState.STOPPED:
+            self._forget(slot)
+        return slot
+
+    def make(self, wid: int) -> None:
+        """An empty slot; to be given news at once."""
+        if wid not in self.slots:
+            self.slots[wid] = Slot(SlotKey(self._watcher, wid), incarnation=self._base, generation=self._base)
+
+    def free_wid(self) -> int:
+        return next(wid for wid in range(1, len(self.slots) + 2) if wid not in self.slots)
+
+    def lift(self, now: float) -> int:
+        """Begin a new slot at the lowest free wid."""
+        wid = self.free_wid()
+        self.make(wid)
+        self.give(wid, now, Up())
+        return wid
+
+    def lift_again(self, now: float) -> None:
+        """Those that gave up or wait for their next attempt try at once."""
+        for slot in self.wanted:
+            if slot.is_spent or slot.state is SlotState.BACKOFF:
+                self.give(slot.key.wid, now, Up())
+
+    def lower_extra(self, now: float, count: int, *, spare: frozenset[int] = frozenset()) -> None:
+        """Down to ``count``: those without a process go first, then the oldest; the wids in ``spare`` last."""
+        wanted = sorted(self.wanted, key=lambda slot: (slot.key.wid in spare, *_seniority(slot)))
+        for slot in wanted[: max(0, len(wanted) - count)]:
+            self.give(slot.key.wid, now, Down())
+
+    def lower(self, now: float, states: Iterable[SlotState]) -> None:
+        meant = frozenset(states)
+        for slot in [*self.slots.values()]:
+            if slot.state in meant:
+                self.give(slot.key.wid, now, Down())
+
+    def clear(self) -> None:
+        """Forget slots in which nothing is going on."""
+        for slot in [*self.slots.values()]:
+            self._forget(slot)
+
+    def cancel_timers(self) -> None:
+        for slot in self.slots.values():
+            purpose = {SlotState.STOPPING: "kill", SlotState.BACKOFF: "backoff"}.get(slot.state)
+            if purpose is not None:
+                self._emit(CancelTimer(TimerKey(self._watcher, slot.key.wid, purpose, slot.generation)))
+
+    def _forget(self, slot: Slot) -> None:
+        self._base = max(self._base, slot.incarnation, slot.generation)
+        del self.slots[slot.key.wid]
+
+
+def _seniority(slot: Slot) -> tuple[int, float]:
+    if slot.state is SlotState.STARTING:
+        return 2, 0.0
+    return (1, slot.started_at) if slot.started_at is not None else (0, 0.0)
+
+
+def tell(slots: Iterable[Slot]) -> str:
+    """For people: which slot, and why."""
+    return "; ".join(f"{slot.key}: {slot.reason}" for slot in slots)

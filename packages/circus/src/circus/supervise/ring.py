@@ -1,0 +1,387 @@
+"""The phases of a watcher: a ring that it goes round, following its wish. This is the specification.
+
+**The wish** is up or down, how many processes, and sometimes "once down and up again" (restart) or a reload.
+
+**The phases** go round in a ring::
+
+    down -> before_start -> rising -> settling -> after_start -> up
+      ^                                                          |  (reloading, and rising again, while it is up)
+      +------- after_stop <- lowering <- before_stop <-----------+
+
+- *down*: leaves as soon as it is wanted up, unless it has given up and no order came since.
+- *before_start*: waits for the hook; if it refuses, the watcher gives up, and nothing was ever begun.
+- *rising*: brings the number of slots to the wish: extra ones are lowered (those without a process first,
+  then the oldest), missing ones are raised one after another at the lowest free wid, each followed by the
+  warm-up delay less the time that its spawn took. A spawn that failed and waits for its next attempt does not
+  hold up the others.
+- *settling*: waits until no first attempt is under way any more. If something lives it goes on. If nothing
+  lives and everything gave up, the watcher stops. If nothing lives but attempts go on without end, those who
+  wait are told, and the watcher goes on trying.
+- *after_start*: waits for the hook (once in a life of the watcher); if it refuses, the watcher gives up.
+- *up*: slots answer deaths by themselves. If all slots ended for good, the watcher stops.
+- *reloading*: see the module ``reload``.
+- *before_stop*: waits for the hook; what is not running is lowered already, and nothing is spawned any more.
+- *lowering*: every slot is told to end, spawns that answer late too. *after_stop*: waits for the hook. Once
+  begun, the way down is always gone to its end.
+
+From every phase from rising to reloading the watcher begins to fall as soon as it is not wanted up, is to be
+restarted, or has given up (a hook refused, nothing is left). A hook that nobody waits for any more may still
+answer: it is never asked a second time before that answer came, and the old answer does not count.
+
+**Adopted** processes come before any order: the watcher is *inherited*, its slots answer deaths, nothing else
+happens until an order comes; then it goes on with rising, so before_start is skipped and after_start is not.
+
+**Frozen** (the manager leaves): nothing new begins. Warm-ups and pauses end, what dies is not replaced, what
+lives is left alone, spawns under way are awaited, a fall under way is finished.
+
+Does not belong here: how orders turn the wish (watcher), what a single slot does (slot).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from circus.supervise import reload
+from circus.supervise.actions import Action, CancelTimer, Publish, Signal, StartTimer
+from circus.supervise.asking import Asking
+from circus.supervise.events import TimerKey
+from circus.supervise.places import Places, tell
+from circus.supervise.slot import Slot
+from circus.supervise.states import SlotState, WatcherPolicy
+from circus.supervise.tickets import Ticket, Verb, Waiting
+
+SIGHUP = 1
+
+OVERRULED = "stopped by a later order"
+LEAVING = "circusd is leaving"
+
+
+class Phase(enum.Enum):
+    DOWN = "down"
+    INHERITED = "inherited"
+    BEFORE_START = "before_start"
+    RISING = "rising"
+    SETTLING = "settling"
+    AFTER_START = "after_start"
+    UP = "up"
+    RELOADING = "reloading"
+    BEFORE_STOP = "before_stop"
+    LOWERING = "lowering"
+    AFTER_STOP = "after_stop"
+
+
+STANDING = frozenset({Phase.INHERITED, Phase.RISING, Phase.SETTLING, Phase.AFTER_START, Phase.UP, Phase.RELOADING})
+FALLING = frozenset({Phase.BEFORE_STOP, Phase.LOWERING, Phase.AFTER_STOP})
+
+NOT_SPENT = frozenset(SlotState) - {SlotState.EXITED, SlotState.FATAL}
+
+UPWARDS = frozenset({Verb.START, Verb.RESTART, Verb.RELOAD})
+DOWNWARDS = frozenset({Verb.STOP})
+ALL_BUT_STOP = frozenset(Verb) - {Verb.STOP}
+
+
+class Ring:
+    """``emit`` takes the actions. ``base``: numbers of lives and timers begin above it."""
+
+    def __init__(self, policy: WatcherPolicy, emit: Callable[[Action], None], *, base: int = 0) -> None:
+        self.policy = policy
+        self.wants_up = False
+        self.reason = ""
+        self.phase = Phase.DOWN
+        self.is_frozen = False
+        self.places = Places(policy.name, self._policy_for, emit, base=base)
+        self._emit = emit
+        self._generation = base
+        self._asking = Asking(policy.name, emit)
+        self._waiting = Waiting()
+        self._reloads: deque[tuple[bool, Ticket]] = deque()  # that are still to begin: (is_sequential, who waits)
+        self._reload: reload.Reload | None = None
+        self._must_cycle = False
+        self._has_given_up = False
+        self._has_greeted = False  # after_start agreed in this life
+        self._rising_wid: int | None = None
+        self._risen_at = 0.0
+        self._warmup: TimerKey | None = None
+
+    @property
+    def name(self) -> str:
+        return self.policy.name
+
+    @property
+    def slots(self) -> Mapping[int, Slot]:
+        return self.places.slots
+
+    # Slots --------------------------------------------------------------------------------------------------
+
+    def _is_trial(self, wid: int) -> bool:
+        return self._reload is not None and wid in self._reload.trial_wids
+
+    def _policy_for(self, wid: int) -> WatcherPolicy:
+        """One that gives no second chance while nothing new may begin, and to the new ones of a reload."""
+        if self.is_frozen or self.phase in FALLING or self._is_trial(wid):
+            return replace(self.policy, respawn=False, max_retry=0)
+        return self.policy
+
+    def is_unsettled(self, slot: Slot) -> bool:
+        """A first attempt is under way that will come to an end."""
+        is_retrying = slot.state is SlotState.BACKOFF and slot.budget.failures > 0 and self.policy.max_retry >= 0
+        return slot.is_coming_up or is_retrying
+
+    def _troubles(self) -> str:
+        """Why slots that are wanted could not be filled; a pause after a death is no such trouble."""
+        return tell(
+            slot
+            for slot in self.places.wanted
+            if slot.state is SlotState.FATAL or (slot.state is SlotState.BACKOFF and slot.budget.failures)
+        )
+
+    def _close(self, verbs: Iterable[Verb], error: str = "") -> None:
+        count = self.policy.numprocesses
+        self._waiting.close(verbs, self.slots.values(), numprocesses=count, error=error)
+
+    # Phases -------------------------------------------------------------------------------------------------
+
+    def _advance(self, now: float) -> None:
+        while self._turn(now):
+            pass
+
+    def _turn(self, now: float) -> bool:
+        """One step of the ring; False when it has to wait for a fact or an order."""
+        if self.phase in STANDING and self._must_fall:
+            return self._begin_fall(now)
+        if self.is_frozen and self.phase not in FALLING:
+            return self.phase is Phase.BEFORE_START and self._land()
+        match self.phase:
+            case Phase.DOWN:
+                return self._turn_down()
+            case Phase.INHERITED:
+                return False
+            case Phase.BEFORE_START:
+                return self._turn_before_start()
+            case Phase.RISING:
+                return self._turn_rising(now)
+            case Phase.SETTLING:
+                return self._turn_settling()
+            case Phase.AFTER_START:
+                return self._turn_after_start()
+            case Phase.UP:
+                return self._turn_up(now)
+            case Phase.RELOADING:
+                return self._turn_reloading(now)
+            case Phase.BEFORE_STOP:
+                return self._turn_before_stop(now)
+            case Phase.LOWERING:
+                return self._turn_lowering()
+            case Phase.AFTER_STOP:
+                return self._asking.answer is not None and self._land()
+
+    @property
+    def _must_fall(self) -> bool:
+        return not self.wants_up or self._must_cycle or self._has_given_up
+
+    def _turn_down(self) -> bool:
+        if not self.wants_up or self._has_given_up:
+            return False
+        self.places.clear()
+        self.phase = Phase.BEFORE_START
+        self._asking.ask("before_start", self.policy.hooks)
+        return True
+
+    def _turn_before_start(self) -> bool:
+        if self._must_fall:
+            self._asking.abandon()
+            return self._land()
+        if self._asking.answer is None:
+            return False
+        if not self._asking.answer:
+            self._give_up("the hook before_start refused")
+            return self._land()
+        self.phase = Phase.RISING
+        return True
+
+    def _turn_rising(self, now: float) -> bool:
+        wanted, count = len(self.places.wanted), self.policy.numprocesses
+        if wanted > count:
+            self.places.lower_extra(now, count)
+            return True
+        if self._rising_wid is not None:
+            slot = self.slots.get(self._rising_wid)
+            if slot is not None and slot.wants_up and slot.is_coming_up:
+                return False
+            self._rising_wid = None
+            if slot is not None and slot.is_ready:
+                self.warm_up(self.policy.warmup_delay_s - (now - self._risen_at))
+            return True
+        if self._warmup is not None:
+            return False
+        if wanted < count:
+            self._risen_at = now
+            self._rising_wid = self.places.lift(now)
+            return True
+        self.phase = Phase.SETTLING
+        self._waiting.pass_all()
+        return True
+
+    def _turn_settling(self) -> bool:
+        wanted = self.places.wanted
+        if len(wanted) != self.policy.numprocesses:
+            self.phase = Phase.RISING
+            return True
+        if any(self.is_unsettled(slot) for slot in wanted):
+            return False
+        if any(slot.is_alive for slot in wanted) or not wanted:
+            self.phase = Phase.AFTER_START
+            if self._has_greeted:
+                self._asking.agree()
+            else:
+                self._asking.ask("after_start", self.policy.hooks)
+            return True
+        if self._stop_if_spent(wanted):
+            return True
+        self._drop_reload()
+        self._close(ALL_BUT_STOP, tell(wanted))
+        return False
+
+    def _turn_after_start(self) -> bool:
+        if self._asking.answer is None:
+            return False
+        if not self._asking.answer:
+            self._give_up("the hook after_start refused")
+            return True
+        if not self._has_greeted:
+            self._has_greeted = True
+            self._publish("start")
+        self.phase = Phase.UP
+        return True
+
+    def _turn_up(self, now: float) -> bool:
+        wanted = self.places.wanted
+        if len(wanted) != self.policy.numprocesses:
+            self.phase = Phase.RISING
+            return True
+        if self._stop_if_spent(wanted):
+            return True
+        self._close(UPWARDS, self._troubles())
+        if any(slot.state is SlotState.STOPPING for slot in self.slots.values()):
+            return False
+        self._close({Verb.COUNT}, self._troubles())
+        if self._reload is not None:
+            self._close_reload(self._reload.tickets, self._reload.error)
+            self._reload = None
+        return bool(self._reloads) and self._begin_reload(now)
+
+    def _stop_if_spent(self, wanted: list[Slot]) -> bool:
+        """Nothing lives and nothing will: the watcher is over."""
+        if not wanted or not all(slot.is_spent for slot in wanted):
+            return False
+        fatal = [slot for slot in wanted if slot.state is SlotState.FATAL]
+        if fatal:
+            self._give_up(tell(fatal))
+        else:
+            self.wants_up, self.reason = False, tell(wanted)
+            self._close({Verb.START, Verb.RESTART})
+        return True
+
+    def _give_up(self, reason: str) -> None:
+        self._has_given_up, self.reason = True, reason
+        self._publish("fatal", reason=reason)
+
+    # Reload -------------------------------------------------------------------------------------------------
+
+    def _begin_reload(self, now: float) -> bool:
+        """All who wait for the same kind of reload get the same one."""
+        is_sequential = self._reloads[0][0]
+        tickets = [ticket for kind, ticket in self._reloads if kind == is_sequential]
+        self._reloads = deque(entry for entry in self._reloads if entry[0] != is_sequential)
+        if self.policy.send_hup:
+            for slot in self.places.wanted:
+                if slot.is_alive:
+                    self._emit(Signal(slot.key, slot.incarnation, SIGHUP, is_plain=True))
+            self._publish("reload")
+            self._close_reload(tickets, "")
+            return True
+        self._reload = reload.Sequential(tickets) if is_sequential else reload.Graceful(tickets)
+        self.phase = Phase.RELOADING
+        self._reload.begin(self, now)
+        return True
+
+    def _turn_reloading(self, now: float) -> bool:
+        if self._warmup is not None:
+            return False
+        if self._reload is not None and not self._reload.is_over:
+            return self._reload.turn(self, now)
+        if self._reload is not None and self._reload.has_replaced_any:
+            self._publish("reload")
+        self.phase = Phase.UP
+        return True
+
+    def _close_reload(self, tickets: Iterable[Ticket], error: str) -> None:
+        for ticket in tickets:
+            ticket.close(self.slots.values(), numprocesses=self.policy.numprocesses, error=error)
+
+    def _drop_reload(self) -> None:
+        """The reloads do not come to their end; whoever waits for one waits for the watcher instead."""
+        if self._reload is not None:
+            self._waiting.add(self._reload.tickets)
+            self._reload = None
+        self._waiting.add(ticket for _, ticket in self._reloads)
+        self._reloads.clear()
+
+    # Fall ---------------------------------------------------------------------------------------------------
+
+    def _begin_fall(self, now: float) -> bool:
+        self._must_cycle = False
+        self._cancel_warmup()
+        self._rising_wid = None
+        self._asking.abandon()
+        self._drop_reload()
+        self.phase = Phase.BEFORE_STOP
+        self.places.lower(now, NOT_SPENT - {SlotState.RUNNING})
+        self._asking.ask("before_stop", self.policy.hooks)
+        return True
+
+    def _turn_before_stop(self, now: float) -> bool:
+        if self._asking.answer is None:
+            return False
+        self.phase = Phase.LOWERING
+        self.places.lower(now, NOT_SPENT)
+        return True
+
+    def _turn_lowering(self) -> bool:
+        if self.places.is_busy:
+            return False
+        self._publish("stop")
+        self.phase = Phase.AFTER_STOP
+        self._asking.ask("after_stop", self.policy.hooks)
+        return True
+
+    def _land(self) -> bool:
+        """The bottom of the ring: stops are done; the others are done too, or wait for the next way up."""
+        self.phase = Phase.DOWN
+        self._has_greeted = False
+        if not self.reason:
+            self.places.clear()
+        self._close({Verb.STOP})
+        if self._must_fall or self.is_frozen:
+            self._close({Verb.COUNT})
+            self._close(UPWARDS, LEAVING if self.is_frozen else self.reason or OVERRULED)
+        return True
+
+    # Timers, events -----------------------------------------------------------------------------------------
+
+    def warm_up(self, delay_s: float) -> None:
+        if delay_s > 0:
+            self._generation += 1
+            self._warmup = TimerKey(self.name, 0, "warmup", self._generation)
+            self._emit(StartTimer(self._warmup, delay_s))
+
+    def _cancel_warmup(self) -> None:
+        if self._warmup is not None:
+            self._emit(CancelTimer(self._warmup))
+            self._warmup = None
+
+    def _publish(self, event: str, **fields: object) -> None:
+        self._emit(Publish(self.name, event, fields))
