@@ -109,7 +109,7 @@ def test_the_sample_stack_loads_without_a_finding(tmp_path: Path) -> None:
     assert (logger.priority, logger.stop_signal, logger.working_dir) == (50, 2, f"{tmp_path}/service")
     assert set(web_app.hooks) == {"after_spawn", "before_signal", "extended_stats"}
     assert web_app.flapping is not None and web_app.flapping.window_s == 10.0
-    assert all(each.use_papa for each in (*config.watchers, *config.sockets))
+    assert all(each.use_papa for each in config.watchers) and all(each.use_papa for each in config.sockets)
     assert nginx.stdout_stream is not None and nginx.stdout_stream.max_bytes == 10_000_000
     assert config.sockets[0].path == f"{tmp_path}/service/sock/uwsgi"
     words = expand.expand_command(web_app, wid=2, env={}, sockets={"web": "circus.web"})
