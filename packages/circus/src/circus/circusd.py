@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from circus.daemon import main
+from circus.daemon.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("circus.engine")
 
-#: Reports about processes whose spawn was not answered yet; more than a burst of spawns can cause.
+#: Exits of processes whose spawn was not answered yet; more than a burst of spawns can cause.
 MAX_EARLY = 10_000
 
 #: While the kernel is restarting, a spawn waits for it this long before it counts as failed.
@@ -41,7 +41,7 @@ class Executor:
         self.hosted = HostedTable()
         self._timers: dict[events.TimerKey, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._early: list[tuple[str, dict[str, Any]]] = []
+        self._early: dict[int, dict[str, Any]] = {}
         self._spawning = 0
         self._tokens = itertools.count(1)
         self._token_base = f"{os.getpid()}-{os.urandom(6).hex()}"
@@ -180,25 +180,21 @@ class Executor:
 
     def on_kernel_event(self, kind: str, data: dict[str, Any]) -> None:
         if kind == "output":
-            items = data["items"]
-            known = [item for item in items if self.hosted.by_id(item[0]) is not None]
-            if known:
-                self._engine.pump.on_output(known)
-            if len(known) < len(items) and self._spawning and len(self._early) < MAX_EARLY:
-                unknown = [item for item in items if self.hosted.by_id(item[0]) is None]
-                self._early.append((kind, {"items": unknown}))
-        elif (hosted := self.hosted.by_id(data["id"])) is not None:
-            if kind == "eof":
-                self._engine.pump.on_eof(data["id"], data["stream"], data["head"])
-            elif kind == "exit":
+            self._engine.pump.on_output(data["items"])
+        elif kind == "eof":
+            self._engine.pump.on_eof(data["id"], data["stream"], data["head"])
+        elif kind == "exit":
+            if (hosted := self.hosted.by_id(data["id"])) is not None:
                 self.on_exit(hosted, data["status"], data["heads"])
-        elif self._spawning and len(self._early) < MAX_EARLY:
-            self._early.append((kind, data))
+            elif self._spawning and len(self._early) < MAX_EARLY:
+                self._early[data["id"]] = data
 
     def _deliver_early(self) -> None:
-        early, self._early = self._early, []
-        for kind, data in early:
-            self.on_kernel_event(kind, data)
+        """Exits of processes whose spawn has been answered since."""
+        for kernel_id in [each for each in self._early if self.hosted.by_id(each) is not None]:
+            self.on_kernel_event("exit", self._early.pop(kernel_id))
+        if not self._spawning:
+            self._early.clear()
 
     def on_exit(self, hosted: Hosted, status: int | None, heads: dict[str, int]) -> None:
         """The process has ended: tell the core at once, and settle with the kernel when its output is safe."""
@@ -258,21 +254,29 @@ class Executor:
         engine, watcher = self._engine, action.slot.watcher
         hooks = engine.hooks_of(watcher)
         answers = {"pid": hosted.pid, "signum": action.signum}
+        asks_hooks = not action.is_plain
         vetoed = (
-            not action.is_kill
+            asks_hooks
+            and not action.is_kill
             and hooks.has("before_signal")
             and not await engine.run_hook(watcher, "before_signal", **answers)
         )
         if not vetoed:
             await send_signal(hosted, action.signum, whole_tree=action.is_kill, children=action.children)
-        if hooks.has("after_signal"):
+        if asks_hooks and hooks.has("after_signal"):
             await engine.run_hook(watcher, "after_signal", **answers)
 
     async def _run_hook(self, action: actions.RunHook) -> None:
+        kwargs: dict[str, object] = {}
+        if action.slot is not None and action.incarnation is not None:
+            hosted = self.hosted.in_slot(action.slot, action.incarnation)
+            kwargs["pid"] = hosted.pid if hosted is not None else None
         hooks = self._engine.hooks_of(action.watcher)
-        ok = not hooks.has(action.hook) or await self._engine.run_hook(action.watcher, action.hook)
+        ok = not hooks.has(action.hook) or await self._engine.run_hook(action.watcher, action.hook, **kwargs)
         if action.is_awaited:
-            self._engine.post(events.HookAnswered(action.watcher, action.hook, ok))
+            self._engine.post(
+                events.HookAnswered(action.watcher, action.hook, ok, action.slot, action.incarnation)
+            )
 
 
 async def send_signal(hosted: Hosted, signum: int, *, children: bool = False, whole_tree: bool = False) -> bool:
@@ -296,6 +300,7 @@ def attached(slot: SlotKey, row: dict[str, Any], fds: dict[str, int]) -> Attache
         pid=row["pid"],
         files=StreamFiles(fds),
         acked={name: stream["acked"] for name, stream in row["streams"].items()},
+        ended=frozenset(name for name, stream in row["streams"].items() if not stream["open"]),
     )
 
 

@@ -28,7 +28,7 @@ log = logging.getLogger("circus.engine")
 async def start(engine: Engine) -> None:
     config = engine.config
     changed_sockets = await engine.sockets.open(config.sockets)
-    rows = {row["id"]: row for row in await engine.kernel.list("processes", engine.names.pattern)}
+    rows = {row["id"]: row for row in await our_rows(engine)}
     survivors = [survivor for row in rows.values() if (survivor := survivor_of(row)) is not None]
     counts = {each.name: engine.memory.count(each.name, each.numprocesses) for each in config.watchers}
     plan = adopt.plan_adoption(
@@ -147,24 +147,32 @@ def _users_of(engine: Engine, sockets: set[str]) -> set[str]:
     }
 
 
+async def our_rows(engine: Engine) -> list[dict[str, Any]]:
+    """What the kernel hosts for a circusd of our name; ended ones that gave their name to a successor too."""
+    rows = await engine.kernel.list("processes")
+    return [row for row in rows if row["meta"].get("circusd") == engine.name]
+
+
 async def reattach(engine: Engine) -> None:
     """The kernel answers again: own every process anew; what it does not know any more is gone."""
     await engine.sockets.open_again()
+    rows = {row["id"]: row for row in await our_rows(engine)}
     for hosted in engine.executor.hosted:
-        try:
-            reply = await engine.kernel.attach(hosted.kernel_id, owner=engine.names.prefix, fds=True)
-        except PapaError as error:
-            if error.code != "not-found":
-                raise
-            await engine.pump.forget(hosted.kernel_id)
+        if rows.pop(hosted.kernel_id, None) is None:
+            engine.pump.forget(hosted.kernel_id)
             engine.executor.on_vanished(hosted)
             continue
+        reply = await engine.kernel.attach(hosted.kernel_id, owner=engine.names.prefix, fds=True)
         await engine.executor.resume(hosted, reply.ok, reply.fds)
+    for row in rows.values():
+        survivor = survivor_of(row)
+        if survivor is not None and not row["running"]:
+            await _settle_ended(engine, survivor)
 
 
 async def tidy(engine: Engine) -> None:
     """Give back what nobody needs: our sockets and values when none of our processes is left, then the kernel."""
-    rows = await engine.kernel.list("processes", engine.names.pattern)
+    rows = await our_rows(engine)
     sockets = engine.sockets
     if any(row["running"] for row in rows):
         await sockets.close([name for name, config in sockets.configs.items() if not config.use_papa])
