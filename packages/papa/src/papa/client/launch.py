@@ -1,0 +1,248 @@
+"""Finding a kernel, and starting it if there is none.
+
+The one idea: the lock on the instance's directory says whether a kernel lives, and a socket that accepts says
+that it serves. So a client tries the socket; if nobody answers it tries the lock; if somebody has that, it waits;
+if it gets the lock itself, it starts a kernel and hands the lock over, without ever letting go of it. Any number
+of clients may do that at once, and one that comes while a killed kernel is being restarted waits too, because
+the holder has the lock.
+
+A connection counts only if a process of our own uid listens: an environment must never be sent to a squatter.
+Nothing of the caller reaches the kernel but PATH, LANG and PAPA_*.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import importlib.machinery
+import importlib.util
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+from papa import places, sockdiag
+from papa.errors import PapaError
+
+#: Between two looks while a kernel starts or restarts, which takes some 40 to 100 ms.
+POLL_S = 0.01
+
+#: Of kernel.log, for the hint of an error.
+TAIL_BYTES = 2000
+
+#: The launcher forks and ends at once; a machine on which that takes longer can start nothing.
+LAUNCHER_PATIENCE_S = 30.0
+
+#: Of the name in the title; `ps` cuts it anyway.
+MAX_TITLE = 64
+
+_UCRED = struct.Struct("3i")
+
+
+def open_connection(
+    endpoint: str | int | None = None, *, autostart: bool = True, timeout_s: float = 10.0, title: str = ""
+) -> socket.socket:
+    """A blocking connection to the kernel of ``endpoint``, from which nothing has been read yet.
+
+    With ``autostart`` a kernel is started if none lives; ``title`` says for whom (default: this program's name).
+    One that is just being started, or restarted after it was killed, is waited for in any case.
+
+    Raises: PapaError unreachable, with the end of kernel.log in its hint; refused when the state directory is
+    not ours alone; bad-request when ``endpoint`` names nothing.
+    """
+    instance = places.resolve(endpoint)
+    deadline = time.monotonic() + timeout_s
+    has_started = False
+    while True:
+        connection = _connect_unix(instance.control_path, deadline)
+        if connection is not None:
+            return connection
+        lock = try_lock(instance, make=autostart)
+        if lock is not None:
+            try:
+                # Somebody may have started one between the first look and the lock, and it serves elsewhere too.
+                connection = _connect_unix(instance.control_path, deadline) or _connect_elsewhere(instance, deadline)
+                if connection is not None:
+                    return connection
+                if not autostart:
+                    raise unreachable(instance, "none runs")
+                if has_started:
+                    raise unreachable(instance, "it was started and gave up")
+                launcher = start_holder(instance, lock, title=title, detach=True)
+                has_started = True
+            finally:
+                os.close(lock)
+            _await_launcher(launcher, instance)
+        elif not os.path.isdir(instance.directory):
+            connection = _connect_elsewhere(instance, deadline)
+            if connection is not None:
+                return connection
+            raise unreachable(instance, "none runs")
+        if time.monotonic() >= deadline:
+            raise unreachable(instance, f"it does not answer within {timeout_s:g} s")
+        time.sleep(POLL_S)
+
+
+def try_lock(instance: places.Instance, *, make: bool) -> int | None:
+    """A descriptor that holds the lock on the instance's directory; None while a kernel or its holder has it.
+
+    ``make`` makes the directory, and its root, if need be; else None for one that is not there.
+
+    Raises: PapaError refused when the directory is not ours alone.
+    """
+    if make:
+        places.ensure_private_dir(os.path.dirname(instance.directory))
+    elif not os.path.isdir(instance.directory):
+        return None
+    lock = places.open_private_dir(instance.directory)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A kernel that leaves removes its directory: a lock on what is no longer there is worth nothing.
+        if os.path.samestat(os.fstat(lock), os.stat(instance.directory)):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
+
+
+def unreachable(instance: places.Instance, why: str) -> PapaError:
+    """The error that names the instance and tells the end of its log."""
+    return PapaError(
+        f"no papa kernel answers at {instance.control_path}: {why}", code="unreachable", hint=_log_tail(instance)
+    )
+
+
+# --- connecting --------------------------------------------------------------------------------------------
+
+
+def _connect_unix(path: str, deadline: float) -> socket.socket | None:
+    """None: nobody listens there, or nobody of ours."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        with places.unix_address(path) as address:
+            connection.connect(address)
+        if _listener_uid(connection) == os.geteuid():
+            connection.settimeout(None)
+            return connection
+    except OSError:
+        # Not there, refused, or its backlog is full: in each case the lock decides what to do.
+        pass
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return None
+
+
+def _listener_uid(connection: socket.socket) -> int:
+    """Who listened when we connected (unix(7), SO_PEERCRED)."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        # Without that question the private directory must do as an answer.
+        return os.geteuid()
+    return int(_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, option, _UCRED.size))[1])
+
+
+def _connect_elsewhere(instance: places.Instance, deadline: float) -> socket.socket | None:
+    """A kernel of ours that lives under another runtime root, at the path or port that this instance names."""
+    if instance.socket_path is not None:
+        return _connect_unix(instance.socket_path, deadline)
+    if instance.port is None or sockdiag.uid_of_listener("127.0.0.1", instance.port) != os.geteuid():
+        return None
+    try:
+        connection = socket.create_connection(("127.0.0.1", instance.port), max(0.001, deadline - time.monotonic()))
+    except OSError:
+        return None
+    connection.settimeout(None)
+    return connection
+
+
+# --- starting ----------------------------------------------------------------------------------------------
+
+
+def start_holder(instance: places.Instance, lock: int, *, title: str = "", detach: bool) -> subprocess.Popen[bytes]:
+    """Starts the launcher, which becomes the holder, or with ``detach`` leaves it behind as nobody's child.
+
+    The lock is the holder's from now on, too; the caller closes its own descriptor.
+
+    Raises: PapaError unreachable when no program can be started.
+    """
+    kernel = {
+        "instance": instance.name,
+        "directory": instance.directory,
+        "port": instance.port,
+        "socket_path": instance.socket_path,
+        "title": (title or _program_name())[:MAX_TITLE],
+        "setproctitle": _find_setproctitle(),
+    }
+    how = {"lock": lock, "detach": detach}
+    argv = [*places.program("papa.kernel.holder"), json.dumps(kernel), json.dumps(how)]
+    log = os.open(instance.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            cwd="/",
+            env=_environment(),
+            pass_fds=[lock],
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise unreachable(instance, f"{argv[0]} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(log)
+
+
+def _await_launcher(launcher: subprocess.Popen[bytes], instance: places.Instance) -> None:
+    try:
+        status = launcher.wait(LAUNCHER_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        launcher.kill()
+        launcher.wait()
+        status = -9
+    if status != 0:
+        raise unreachable(instance, f"its launcher ended with status {status}")
+
+
+def _environment() -> dict[str, str]:
+    chosen = {name: value for name, value in os.environ.items() if name == "LANG" or name.startswith("PAPA_")}
+    chosen["PATH"] = os.environ.get("PATH") or os.defpath
+    return chosen
+
+
+def _program_name() -> str:
+    name = os.path.basename(sys.argv[0]) if sys.argv else ""
+    return name if name and not name.startswith("-") else "python"
+
+
+def _find_setproctitle() -> str | None:
+    """The file of setproctitle's extension module: the kernel, which sees no site-packages, loads it alone."""
+    try:
+        spec = importlib.util.find_spec("setproctitle")
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            for path in glob.glob(f"{glob.escape(os.path.abspath(folder))}/_setproctitle{suffix}"):
+                return path
+    return None
+
+
+def _log_tail(instance: places.Instance) -> str:
+    try:
+        with open(instance.log_path, "rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))
+            tail = log.read().decode("utf-8", "replace").strip()
+    except OSError:
+        tail = ""
+    return f"kernel.log ends: {tail}" if tail else "there is no kernel.log"

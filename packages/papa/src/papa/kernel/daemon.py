@@ -1,0 +1,251 @@
+"""One incarnation of the kernel: from a fresh interpreter to the loop, and out again with an exit status.
+
+The one idea: a start, a restart after SIGKILL and an upgrade are the same path. What the holder keeps open is
+taken over (papa.kernel.holder lists the descriptors), the host recovers from the directory and the vault, and
+only then the doors are opened: who can connect is served.
+
+``main`` gets two arguments: a JSON object that describes the kernel, and the pid of the holder. The object has
+
+- ``instance``, ``directory``, ``port`` and ``socket_path`` (or null): see papa.places.Instance;
+- ``title``, for whom it was started, and ``setproctitle``, the file of that extension module (or null);
+- ``nofile``, from the first incarnation on: the limits of descriptors that it was started with;
+- ``standby``, only across an upgrade: pid and pipe of a replacement holder.
+
+Exit status 0 ends the holder too; any other makes it start the kernel again.
+"""
+
+from __future__ import annotations
+
+import _frozen_importlib
+import _frozen_importlib_external
+import _imp
+import fcntl
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+
+from papa import __version__, places
+from papa.errors import PapaError
+from papa.kernel import holder, reexec, system
+from papa.kernel.doors import Doors
+from papa.kernel.guard import Guard
+from papa.kernel.host import Host
+from papa.kernel.vault import RESERVE_FDS, NoVault, Vault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+#: Signals that ask a program to go. A kernel that hosts something must not: they are logged, and that is all.
+POLITE_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+def main() -> None:
+    """Entry of a kernel. Leaves with its exit status."""
+    kernel: dict[str, Any] = json.loads(sys.argv[1])
+    _reset_signals()
+    os.umask(0o077)
+    os.chdir("/")
+    _set_title(kernel)
+    try:
+        status = Daemon(kernel, int(sys.argv[2])).run()
+    except (PapaError, OSError) as error:
+        system.log(f"kernel cannot go on: {error}")
+        status = 1
+    sys.exit(status)
+
+
+class Daemon:
+    """What surrounds the host: limits, holder, doors, signals, exit and upgrade."""
+
+    __slots__ = ("_doors", "_guard", "_host", "_instance", "_is_leaving", "_kernel", "_parent")
+
+    def __init__(self, kernel: dict[str, Any], parent: int) -> None:
+        """Recovers; raises PapaError or OSError when that cannot be."""
+        self._kernel = kernel
+        self._parent = parent
+        self._is_leaving = False
+        self._instance = places.Instance(
+            kernel["instance"], kernel["directory"], port=kernel["port"], socket_path=kernel["socket_path"]
+        )
+        _take_lock(kernel["directory"])
+        system.trim_log()
+        nofile = _raise_nofile(kernel)
+        tier = system.detect_tier()
+        self._host = Host(
+            kernel["directory"],
+            kernel["instance"],
+            _take_vault(tier),
+            tier=tier,
+            nofile=nofile,
+            holder_pid=parent,
+        )
+        self._host.recover()
+        self._doors = Doors()
+        self._guard = Guard(self._host.loop, kernel, self._on_holder) if tier != "portable" else None
+
+    def run(self) -> int:
+        host = self._host
+        self._doors.open(self._instance)
+        host.facts["warnings"] = self._doors.warnings
+        host.on_exit_request = self._leave
+        if self._guard is not None:
+            # A tier without a vault has nothing to hand over.
+            host.on_upgrade_check = self._check_upgrade
+            host.on_upgrade_go = self._upgrade
+            standby = self._kernel.pop("standby", None)
+            self._guard.begin(self._parent, None if standby is None else (standby[0], standby[1]))
+        for number in POLITE_SIGNALS:
+            host.loop.on_signal(number, self._decline(number))
+        host.serve(self._doors.listeners)
+        _write(self._instance.served_path, b"1\n")
+        system.log(
+            f"kernel {__version__} serves instance={self._instance.name} pid={os.getpid()} holder={self._parent}"
+            f" running={host.running}"
+        )
+        status = host.run()
+        if status == 0 and self._guard is not None:
+            self._guard.dismiss()
+        if self._is_leaving:
+            self._clear_directory()
+        else:
+            self._doors.remove()
+        host.close()
+        system.log(f"kernel left status={status} pid={os.getpid()}")
+        return status
+
+    # --- leaving -------------------------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        self._is_leaving = True
+        self._host.leave(0)
+
+    def _decline(self, number: signal.Signals) -> Callable[[], None]:
+        def decline() -> None:
+            if self._host.is_idle and number in (signal.SIGTERM, signal.SIGINT):
+                system.log(f"{number.name}: nothing is hosted, the kernel leaves")
+                self._host.leave(0)
+            else:
+                system.log(
+                    f"{number.name} was ignored: {self._host.running} processes are hosted"
+                    " (`papa exit --force` ends the kernel)"
+                )
+
+        return decline
+
+    def _clear_directory(self) -> None:
+        """Takes away what is not the host's. The lock is held until the holder is gone too."""
+        self._doors.remove()
+        for path in (self._instance.served_path, self._instance.log_path):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+        try:
+            os.rmdir(self._instance.directory)
+        except OSError as error:
+            system.log(f"{self._instance.directory} stays: {error.strerror}")
+
+    # --- holder and upgrade --------------------------------------------------------------------------------
+
+    def _on_holder(self, pid: int | None) -> None:
+        self._host.facts["holder"] = pid
+
+    def _check_upgrade(self, done: Callable[[PapaError | None], None]) -> None:
+        reexec.Preflight(self._host.loop, self._kernel, done)
+
+    def _upgrade(self) -> None:
+        assert self._guard is not None
+        kernel = dict(self._kernel)
+        keep = [holder.RX, holder.TX, holder.LOCK]
+        standby = self._guard.standby()
+        if standby is not None:
+            kernel["standby"] = standby
+            keep.append(standby[1])
+        system.log(f"kernel {__version__} pid={os.getpid()} executes the code on disk in its place")
+        reexec.replace([*places.program("papa.kernel.daemon"), json.dumps(kernel), str(self._parent)], keep)
+
+
+# --- taking over -------------------------------------------------------------------------------------------
+
+
+def _reset_signals() -> None:
+    """Whatever holder, launcher or an old incarnation ignored or blocked is none of ours.
+
+    SIGPIPE and SIGXFSZ stay ignored in the kernel, where they are errors of a write; a child gets their defaults.
+    """
+    for number in system.all_signals():
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _take_lock(directory: str) -> None:
+    """The lock that the holder passed on, if it still is one on this directory; else a new one in its place."""
+    os.set_inheritable(holder.LOCK, False)
+    fd = places.open_private_dir(directory)
+    try:
+        if os.path.samestat(os.fstat(fd), os.fstat(holder.LOCK)):
+            fcntl.flock(holder.LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        # Somebody removed the directory; a new one is there now.
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.dup2(fd, holder.LOCK, inheritable=False)
+    except BlockingIOError:
+        raise PapaError(f"{directory}: another kernel lives there", code="busy") from None
+    finally:
+        os.close(fd)
+
+
+def _take_vault(tier: str) -> Vault | NoVault:
+    ends = [socket.socket(fileno=fd) for fd in (holder.RX, holder.TX)]
+    for end in ends:
+        end.set_inheritable(False)
+    if tier == "portable":
+        return NoVault()
+    return Vault(*ends)
+
+
+def _raise_nofile(kernel: dict[str, Any]) -> tuple[int, int]:
+    """Room for descriptors, less what the vault's rotation keeps free; returns the limits for children."""
+    soft, hard = kernel.setdefault("nofile", list(resource.getrlimit(resource.RLIMIT_NOFILE)))
+    if hard != resource.RLIM_INFINITY:
+        wanted = hard - min(RESERVE_FDS, hard // 8)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+        else:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return soft, hard
+
+
+def _set_title(kernel: dict[str, Any]) -> None:
+    """What `ps` and `top` show, as far as it can be set: the command's name always, its line by setproctitle."""
+    try:
+        _write("/proc/self/comm", b"papa")
+    except OSError:
+        pass
+    path = kernel["setproctitle"]
+    if path is None:
+        return
+    # Its package imports logging, which would cost a fifth of the kernel's memory; the module alone does not.
+    name = "setproctitle._setproctitle"
+    loader = _frozen_importlib_external.ExtensionFileLoader(name, path)
+    try:
+        module = _imp.create_dynamic(_frozen_importlib.ModuleSpec(name, loader, origin=path))
+        _imp.exec_dynamic(module)
+        module.setproctitle(f"papa daemon from {kernel['title']}" if kernel["title"] else "papa daemon")
+    except (ImportError, OSError) as error:
+        system.log(f"the title cannot be set: {path}: {error}")
+
+
+def _write(path: str, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(fd, content)
+    finally:
+        os.close(fd)

@@ -1,0 +1,146 @@
+"""Upgrade in place: a throw-away child proves the new code, then the kernel executes it.
+
+The one idea: the process stays, and with it the pid and all children; everything else is recovered from the
+vault and the directory, just as after a SIGKILL. So the only question is whether the code on disk can do that,
+and a child is asked first: it imports all that a kernel imports and reads the state, changing nothing. It never
+touches the vault, as a second reader would move the peek offset.
+
+As long as execv(2) has not succeeded the old code carries on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+from papa import places
+from papa.core import journal
+from papa.errors import PapaError
+from papa.kernel import records, system
+from papa.kernel.loop import READ
+from papa.kernel.state import JOURNAL, PROCESSES, SOCKETS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from papa.kernel.loop import Loop
+
+#: A child that has not answered by then never will: a cold start takes a tenth of a second.
+PATIENCE_S = 20.0
+
+#: Of what a failing child says, the end is kept: there a traceback names its error.
+MAX_COMPLAINT_BYTES = 8192
+
+
+def main() -> None:
+    """Entry of the child. Exit status 0: this code can take over; else standard error says why not."""
+    # In the child alone, and only to see that it can be: it brings in all that a kernel has.
+    import papa.kernel.daemon  # noqa: F401
+
+    system.detect_tier()
+    rehearse(json.loads(sys.argv[1])["directory"])
+
+
+def rehearse(directory: str) -> None:
+    """Reads the state as a recovery would, but changes nothing: the running kernel goes on writing it.
+
+    Raises: whatever a recovery would stumble over.
+    """
+    with open(f"{directory}/{JOURNAL}", "rb") as file:
+        journal.Ledger(journal.decode(file.read())[0])
+    for kind, parse in ((PROCESSES, records.to_process), (SOCKETS, records.to_socket)):
+        for name in os.listdir(f"{directory}/{kind}"):
+            number, _, ending = name.partition(".")
+            if ending != "json":
+                continue
+            try:
+                with open(f"{directory}/{kind}/{name}", "rb") as file:
+                    parse(int(number), json.loads(file.read()))
+            except FileNotFoundError:
+                # It went meanwhile, as records do.
+                continue
+            except (KeyError, TypeError, ValueError) as error:
+                raise PapaError(f"record {kind}/{name} cannot be understood: {error!r}", code="internal") from error
+
+
+class Preflight:
+    """One run of the child. ``done`` is called once from the loop: None is good, else the error is the answer."""
+
+    __slots__ = ("_complaint", "_done", "_loop", "_pid", "_pipe", "_timer")
+
+    def __init__(self, loop: Loop, kernel: dict[str, Any], done: Callable[[PapaError | None], None]) -> None:
+        """Starts it. Raises: OSError when no process can be started."""
+        argv = [*places.program("papa.kernel.reexec"), json.dumps(kernel)]
+        reader, writer = os.pipe()
+        try:
+            self._pid = os.posix_spawn(
+                argv[0],
+                argv,
+                os.environ,
+                file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)],
+                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+                setsigmask=[],
+            )
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        os.set_blocking(reader, False)
+        self._pipe = reader
+        self._loop = loop
+        self._done = done
+        self._complaint = b""
+        loop.watch(reader, READ, self._on_output)
+        self._timer = loop.call_at(time.monotonic() + PATIENCE_S, self._on_timeout)
+
+    def _on_output(self, _ready: int) -> None:
+        chunk = os.read(self._pipe, 65536)
+        self._complaint = (self._complaint + chunk)[-MAX_COMPLAINT_BYTES:]
+        if chunk:
+            return
+        self._timer.cancel()
+        self._finish(None)
+
+    def _on_timeout(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        self._finish(f"it did not answer within {PATIENCE_S:.0f} s")
+
+    def _finish(self, reason: str | None) -> None:
+        self._loop.forget(self._pipe)
+        os.close(self._pipe)
+        # It closed its standard error by ending, or was killed: this does not wait.
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        if reason is None and status == 0:
+            self._done(None)
+            return
+        complaint = self._complaint.decode("utf-8", "replace").strip()
+        if reason is None:
+            reason = complaint.rpartition("\n")[2] or f"it ended with status {status}"
+        system.log(f"upgrade refused: {reason}\n{complaint}".rstrip())
+        self._done(
+            PapaError(
+                f"the code on disk cannot take over: {reason}",
+                code="busy",
+                hint="the running kernel carries on; kernel.log has all of it",
+            )
+        )
+
+
+def replace(argv: list[str], keep: Iterable[int]) -> None:
+    """Executes ``argv`` in the place of this process, with the descriptors ``keep``; returns only if it fails."""
+    kept = list(keep)
+    for fd in kept:
+        os.set_inheritable(fd, True)
+    try:
+        os.execv(argv[0], argv)  # noqa: S606
+    except OSError as error:
+        system.log(f"upgrade failed, the old code carries on: execv {argv[0]}: {error.strerror}")
+    finally:
+        for fd in kept:
+            os.set_inheritable(fd, False)
