@@ -244,6 +244,12 @@ def _known(data: Mapping[str, Any], known: frozenset[str]) -> None:
         raise bad("request", f"has fields that nobody knows: {', '.join(unknown)}")
 
 
+def _given(data: Mapping[str, Any], key: str, default: object) -> Any:
+    """What is said of *key*; null is the same as nothing."""
+    value = data.get(key)
+    return default if value is None else value
+
+
 def _optional(data: Mapping[str, Any], key: str, check: Callable[[Any, str], Any]) -> Any:
     value = data.get(key)
     return None if value is None else check(value, key)
@@ -293,7 +299,7 @@ class ProcessSpec:
         self.executable = _optional(data, "executable", _text)
         if self.executable == "":
             raise bad("executable", "must not be empty")
-        self.env = _env(data.get("env", {}))
+        self.env = _env(_given(data, "env", {}))
         total = sum(len(w) for w in self.argv) + sum(len(k) + len(v) for k, v in self.env.items())
         if total > MAX_ARGUMENTS_TOTAL:
             raise bad("argv and env", f"take {total} characters, more than {MAX_ARGUMENTS_TOTAL}")
@@ -309,18 +315,15 @@ class ProcessSpec:
             else tuple(check_integer(g, "groups", 0, MAX_ID) for g in _list(groups, "groups", MAX_GROUPS))
         )
         self.umask = _optional(data, "umask", _umask)
-        self.rlimits = _rlimits(data.get("rlimits") or {})
-        self.stdin = _stdin(data.get("stdin", "null"))
-        self.stdout = _choice(data.get("stdout", "capture"), "stdout", ("capture", "null"))
-        self.stderr = _choice(data.get("stderr", "capture"), "stderr", ("capture", "null", "stdout"))
-        names = _list(data.get("sockets") or [], "sockets", MAX_SOCKETS)
+        self.rlimits = _rlimits(_given(data, "rlimits", {}))
+        self.stdin = _stdin(_given(data, "stdin", "null"))
+        self.stdout = _choice(_given(data, "stdout", "capture"), "stdout", ("capture", "null"))
+        self.stderr = _choice(_given(data, "stderr", "capture"), "stderr", ("capture", "null", "stdout"))
+        names = _list(_given(data, "sockets", []), "sockets", MAX_SOCKETS)
         self.sockets = tuple(dict.fromkeys(check_name(n, "sockets") for n in names))
-        bound = data.get("bound")
-        self.bound = DEFAULT_BOUND if bound is None else check_integer(bound, "bound", 1, MAX_BOUND)
-        self.overflow = _choice(data.get("overflow") or BLOCK, "overflow", (DROP_OLDEST, BLOCK))
-        stall = data.get("stall_s")
-        if stall is None:
-            stall = DEFAULT_STALL_S
+        self.bound = check_integer(_given(data, "bound", DEFAULT_BOUND), "bound", 1, MAX_BOUND)
+        self.overflow = _choice(_given(data, "overflow", BLOCK), "overflow", (DROP_OLDEST, BLOCK))
+        stall = _given(data, "stall_s", DEFAULT_STALL_S)
         if isinstance(stall, bool) or not isinstance(stall, (int, float)) or not 0 <= stall <= MAX_STALL_S:
             raise bad("stall_s", f"must be a number of seconds between 0 and {MAX_STALL_S:g}")
         self.stall_s = float(stall)
@@ -328,7 +331,7 @@ class ProcessSpec:
         if data.get("owner") is not None:
             check_name(data["owner"], "owner")
         for key in ("supersede", "fds"):
-            _flag(data.get(key, False), key)
+            _flag(_given(data, key, False), key)
         return self
 
     @property
@@ -413,16 +416,14 @@ class SocketSpec:
         self = cls()
         self.name = check_name(data.get("name"))
         self.path = _optional(data, "path", _path)
-        family = data.get("family") or ("inet" if self.path is None else "unix")
-        self.family = _choice(family, "family", FAMILIES)
-        self.type = _choice(data.get("type") or "stream", "type", TYPES)
+        self.family = _choice(_given(data, "family", "inet" if self.path is None else "unix"), "family", FAMILIES)
+        self.type = _choice(_given(data, "type", "stream"), "type", TYPES)
         self.interface = _optional(data, "interface", lambda v, k: _text(v, k, limit=15))
-        self.reuseport = _flag(data.get("reuseport") or False, "reuseport")
-        self.replace = _flag(data.get("replace") or False, "replace")
-        self.blocking = _flag(data.get("blocking") or False, "blocking")
+        self.reuseport = _flag(_given(data, "reuseport", False), "reuseport")
+        self.replace = _flag(_given(data, "replace", False), "replace")
+        self.blocking = _flag(_given(data, "blocking", False), "blocking")
         self.umask = _optional(data, "umask", _umask)
-        backlog = data.get("backlog")
-        self.backlog = DEFAULT_BACKLOG if backlog is None else check_integer(backlog, "backlog", 0, MAX_BACKLOG)
+        self.backlog = check_integer(_given(data, "backlog", DEFAULT_BACKLOG), "backlog", 0, MAX_BACKLOG)
         self.meta = check_meta(data.get("meta"))
         self.host = self.port = None
         if self.family == "unix":
@@ -446,8 +447,7 @@ class SocketSpec:
         for key in ("path", "umask", "replace"):
             if data.get(key) is not None and data[key] is not False:
                 raise bad(key, f"makes sense for a unix socket only, not for {self.family}")
-        port = data.get("port")
-        self.port = 0 if port is None else check_integer(port, "port", 0, 65_535)
+        self.port = check_integer(_given(data, "port", 0), "port", 0, 65_535)
         host = _optional(data, "host", lambda v, k: _text(v, k, limit=255))
         if not host:
             host = _HOSTS[self.family][self.interface is not None]

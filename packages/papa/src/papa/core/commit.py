@@ -43,7 +43,9 @@ class Commit:
             offset = model.check_integer(item[2], "acks: offset", 0, model.MAX_OFFSET)
             self.acks[key] = max(offset, self.acks.get(key, 0))
         self.exits = list(dict.fromkeys(model.check_id(id, "exits") for id in _items(args, "exits")))
-        values = args.get("values") or {}
+        values = args.get("values")
+        if values is None:
+            values = {}
         if not isinstance(values, dict):
             raise model.bad("values", "must be an object")
         for name, value in values.items():
@@ -78,7 +80,9 @@ def parse_seen(args: Mapping[str, Any]) -> dict[int, dict[str, int | None]]:
 
 
 def _items(args: Mapping[str, Any], key: str) -> list[Any]:
-    items = args.get(key) or []
+    items = args.get(key)
+    if items is None:
+        return []
     if not isinstance(items, list):
         raise model.bad(key, "must be a list")
     if len(items) > MAX_ITEMS:
