@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from circus.config.build import Builder, Draft, digest_of, name_of_endpoint
-from circus.config.model import HookConfig, SocketConfig, StreamConfig, WatcherConfig
+from circus.config.model import FlappingPolicy, HookConfig, SocketConfig, StreamConfig, WatcherConfig
 from circus.config.read import read
-from circus.supervise.states import FlappingPolicy
 
 
 class Built:

@@ -7,9 +7,8 @@ import dataclasses
 import pytest
 
 from circus.config import model
-from circus.config.model import ConfigInvalid, Finding, HookConfig, WatcherConfig
+from circus.config.model import ConfigInvalid, Finding, WatcherConfig
 from circus.errors import CircusError
-from circus.supervise.states import FlappingPolicy, WatcherPolicy
 
 
 def test_a_finding_is_a_line_with_its_place_and_what_to_do() -> None:
@@ -35,25 +34,6 @@ def test_a_list_of_errors_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     error = ConfigInvalid([Finding("a.ini", line, "bad") for line in range(1, 6)])
     assert str(error).splitlines()[1:] == ["a.ini:1: bad", "a.ini:2: bad", "... and 3 more"]
     assert len(error.findings) == 5
-
-
-def test_the_defaults_of_a_watcher_are_those_of_its_policy() -> None:
-    assert WatcherConfig(name="web", cmd="x").policy() == WatcherPolicy(name="web")
-
-
-def test_a_policy_has_all_that_the_cores_decide_by() -> None:
-    flapping = FlappingPolicy(attempts=3)
-    config = WatcherConfig(
-        name="web", cmd="x", numprocesses=4, priority=5, autostart=False, respawn=False, warmup_delay_s=0.5,
-        graceful_timeout_s=3.0, stop_signal=2, stop_children=True, send_hup=True, max_retry=-1, use_papa=True,
-        flapping=flapping, hooks={"before_start": HookConfig("a.b")},
-    )  # fmt: skip
-    assert config.policy() == WatcherPolicy(
-        name="web", numprocesses=4, priority=5, autostart=False, respawn=False, warmup_delay_s=0.5,
-        graceful_timeout_s=3.0, stop_signal=2, stop_children=True, send_hup=True, max_retry=-1, outlives_quit=True,
-        flapping=flapping, hooks=frozenset(["before_start"]),
-    )  # fmt: skip
-    assert dataclasses.replace(config, singleton=True).policy().singleton
 
 
 def test_a_configuration_cannot_be_changed() -> None:

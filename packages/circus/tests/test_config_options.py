@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from circus.config import model, options, values
+from circus.config.model import FlappingPolicy
 from circus.config.options import Option
-from circus.supervise.states import FlappingPolicy
 
 TABLES = {
     "circus": (options.CIRCUS, model.CircusConfig),

@@ -16,10 +16,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from circus.config import expand, options, values
-from circus.config.model import CircusConfig, Finding, HookConfig, SocketConfig, StreamConfig, WatcherConfig
+from circus.config.model import (
+    CircusConfig,
+    Finding,
+    FlappingPolicy,
+    HookConfig,
+    SocketConfig,
+    StreamConfig,
+    WatcherConfig,
+)
 from circus.config.read import Document, Section
 from circus.config.sheet import Sheet
-from circus.supervise.states import FlappingPolicy
 
 #: The command endpoint of an ancestor that was not configured: its circusd has no name of its own.
 ANCESTORS_ENDPOINT = "tcp://127.0.0.1:5555"

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from circus.errors import CircusError
-from circus.supervise.states import FlappingPolicy, WatcherPolicy
 
 #: A file with more problems than this is no configuration; the rest is counted, not listed.
 MAX_LISTED_FINDINGS = 100
@@ -43,6 +42,19 @@ class ConfigInvalid(CircusError):
             listed.append(f"... and {len(errors) - len(listed)} more")
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         super().__init__("config-invalid", "\n".join([f"the configuration has {count}:", *listed]))
+
+
+@dataclass(frozen=True, slots=True)
+class FlappingPolicy:
+    """``attempts`` deaths of one slot within ``window_s``: pause ``retry_in_s``; after ``max_retry`` pauses give up.
+
+    ``max_retry`` -1 means for ever. Deaths that were ordered do not count.
+    """
+
+    attempts: int = 2
+    window_s: float = 1.0
+    retry_in_s: float = 7.0
+    max_retry: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,26 +131,6 @@ class WatcherConfig:
     written: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
     line: int = 0
-
-    def policy(self) -> WatcherPolicy:
-        """What the cores need to know of this watcher."""
-        return WatcherPolicy(
-            name=self.name,
-            numprocesses=self.numprocesses,
-            priority=self.priority,
-            autostart=self.autostart,
-            respawn=self.respawn,
-            singleton=self.singleton,
-            warmup_delay_s=self.warmup_delay_s,
-            graceful_timeout_s=self.graceful_timeout_s,
-            stop_signal=self.stop_signal,
-            stop_children=self.stop_children,
-            send_hup=self.send_hup,
-            max_retry=self.max_retry,
-            outlives_quit=self.use_papa,
-            flapping=self.flapping,
-            hooks=frozenset(self.hooks),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,8 @@ class SocketSet:
             spec.update(path=config.path, umask=config.umask, replace=config.replace)
         else:
             spec.update(host=config.host, port=config.port)
+            if config.so_reuseport:
+                spec["reuseport"] = True
             if config.interface:
                 spec["interface"] = config.interface
         return spec

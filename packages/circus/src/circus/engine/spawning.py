@@ -49,7 +49,7 @@ def build_spec(
         "stdin": {"socket": sockets[config.stdin_socket]} if config.stdin_socket else "null",
         "stdout": "null" if config.close_child_stdout else "capture",
         "stderr": "null" if config.close_child_stderr else "capture",
-        "sockets": sorted(sockets.values()) if config.use_sockets else [],
+        "sockets": [sockets[each] for each in expand.sockets_used(config, sockets)],
         "owner": names.prefix,
         "fds": True,
         "meta": {

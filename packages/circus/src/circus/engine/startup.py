@@ -12,6 +12,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from circus.config import expand
 from circus.engine.policy import policy_of
 from circus.errors import CircusError
 from circus.supervise import adopt, events
@@ -142,8 +143,7 @@ def _users_of(engine: Engine, sockets: set[str]) -> set[str]:
     return {
         config.name
         for config in engine.config.watchers
-        if config.use_sockets
-        or any(f"circus.sockets.{name}" in f"{config.cmd} {config.args}".lower() for name in sockets)
+        if sockets.intersection(expand.sockets_used(config, engine.sockets.configs))
     }
 
 

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from circus.config.model import FlappingPolicy
+
 
 class SlotKey(NamedTuple):
     """A place of a watcher: the watcher's name as written in the configuration, and the wid, from 1."""
@@ -34,19 +36,6 @@ class WatcherState(enum.Enum):
     STARTING = "starting"
     ACTIVE = "active"
     STOPPING = "stopping"
-
-
-@dataclass(frozen=True, slots=True)
-class FlappingPolicy:
-    """``attempts`` deaths of one slot within ``window_s``: pause ``retry_in_s``; after ``max_retry`` pauses give up.
-
-    ``max_retry`` -1 means for ever. Deaths that were ordered do not count.
-    """
-
-    attempts: int = 2
-    window_s: float = 1.0
-    retry_in_s: float = 7.0
-    max_retry: int = 5
 
 
 @dataclass(frozen=True, slots=True)
