@@ -41,6 +41,13 @@ that it is alive; Ctrl-C stops waiting, not the order. --timeout bounds both, th
 Exit status: 0 done, 1 failed, unreachable or timed out, 2 usage, 3 refused by circusd."""
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Knows the width, for which argparse would import shutil and with it three compressors."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
 class _Parser(argparse.ArgumentParser):
     """One line for a wrong command line, instead of the whole usage."""
 
@@ -133,13 +140,11 @@ def _global_parser() -> _Parser:
         usage="circusctl [--endpoint E] [--timeout S] [--json] COMMAND [ARGUMENT...]",
         description="Steers a running circusd.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         add_help=False,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "-h", "--help", action="store_true", help="this text; before a command: the command's"
-    )
+    parser.add_argument("-h", "--help", action="store_true", help="this text; before a command: the command's")
     parser.add_argument("--version", action="store_true", help="print the version of circusctl")
     _add_global_options(parser, default=None)
     return parser
@@ -147,7 +152,10 @@ def _global_parser() -> _Parser:
 
 def _command_parser(command: Command) -> _Parser:
     parser = _Parser(
-        prog=f"circusctl {command.name}", description=f"{command.help.capitalize()}.", allow_abbrev=False
+        prog=f"circusctl {command.name}",
+        description=f"{command.help[0].upper()}{command.help[1:]}.",
+        formatter_class=_Formatter,
+        allow_abbrev=False,
     )
     command.arguments(parser)
     _add_global_options(parser, default=argparse.SUPPRESS)
@@ -157,15 +165,9 @@ def _command_parser(command: Command) -> _Parser:
 def _add_global_options(parser: argparse.ArgumentParser, *, default: str | None) -> None:
     """Known before and after the command; after it without default, so as not to undo what stood before."""
     parser.add_argument("--endpoint", metavar="E", default=default, help="which circusd")
-    parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, default=default, help="seconds for the command"
-    )
-    parser.add_argument(
-        "--json", action="store_true", default=default or False, help="print the answer as JSON"
-    )
-    parser.add_argument(
-        "--prettify", action="store_true", default=default or False, help="JSON over many lines"
-    )
+    parser.add_argument("--timeout", metavar="S", type=_seconds, default=default, help="seconds for the command")
+    parser.add_argument("--json", action="store_true", default=default or False, help="print the answer as JSON")
+    parser.add_argument("--prettify", action="store_true", default=default or False, help="JSON over many lines")
 
 
 def _seconds(text: str) -> float:
@@ -173,6 +175,13 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError("must be more than 0")
     return seconds
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def _overview(parser: argparse.ArgumentParser) -> str:

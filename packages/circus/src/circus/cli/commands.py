@@ -71,17 +71,13 @@ def _optional_name(parser: argparse.ArgumentParser) -> None:
 
 def _wait(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "--waiting", dest="wait", action="store_true", default=True, help="wait for the end (default)"
-    )
+    group.add_argument("--waiting", dest="wait", action="store_true", default=True, help="wait for the end (default)")
     group.add_argument("--no-wait", dest="wait", action="store_false", help="return when it has begun")
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
     _optional_name(parser)
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="every process, what drifted, what is foreign"
-    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="every process, what drifted, what is foreign")
 
 
 def _order_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,9 +93,7 @@ def _order_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _reload_arguments(parser: argparse.ArgumentParser) -> None:
     _order_arguments(parser)
-    parser.add_argument(
-        "--terminate", action="store_true", help="end the old processes before new ones start"
-    )
+    parser.add_argument("--terminate", action="store_true", help="end the old processes before new ones start")
     parser.add_argument("--sequential", action="store_true", help="replace the processes one by one")
 
 
@@ -172,9 +166,7 @@ def _matching(daemon: Daemon, patterns: list[str]) -> list[str]:
     except re.error as error:
         raise CircusError("usage", f"{error.pattern!r} is no regular expression: {error}") from None
     if not found:
-        raise CircusError(
-            "not-found", f"no watcher matches {', '.join(patterns)}", f"there are: {', '.join(known)}"
-        )
+        raise CircusError("not-found", f"no watcher matches {', '.join(patterns)}", f"there are: {', '.join(known)}")
     return found
 
 
@@ -350,6 +342,4 @@ _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 def _quote(text: str) -> str:
     """Percent-encoding (RFC 3986, 2.1) of everything but unreserved characters."""
-    return "".join(
-        chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape")
-    )
+    return "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))

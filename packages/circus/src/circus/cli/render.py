@@ -30,7 +30,7 @@ def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Ite
         yield from slot_lines(watcher, now, is_verbose=is_verbose)
     if is_verbose:
         for foreign in status["foreign"]:
-            yield f"foreign: {_one_line(foreign)}"
+            yield f"foreign: {foreign_text(foreign)}"
 
 
 def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iterable[str]:
@@ -41,6 +41,11 @@ def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iter
         is_missed = watcher["wants_up"] and slot["state"] not in _QUIET and slot["state"] != "stopped"
         if is_verbose or is_missed or (watcher["wants_up"] and slot["reason"] and slot["state"] == "stopped"):
             yield f"  {watcher['name']}.{slot['wid']} {_slot_text(slot, now)}"
+
+
+def foreign_text(row: Answer) -> str:
+    """``circus.web.1 pid 812``: a hosted process of another configuration."""
+    return _one_line(f"{row.get('name')} pid {row.get('pid')}")
 
 
 def _slot_text(slot: Answer, now: float) -> str:

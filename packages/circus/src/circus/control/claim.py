@@ -21,8 +21,8 @@ from papa.errors import PapaError
 #: Clients that wait to be accepted; the system's own bound (net.core.somaxconn) is the same or larger.
 BACKLOG = 128
 
-#: How long to wait for a predecessor that no longer listens, but has not left yet.
-LEAVING_TIMEOUT_S = 10.0
+#: How long to wait for a predecessor that no longer listens, but has not left yet: it may still write log files.
+LEAVING_TIMEOUT_S = 30.0
 LEAVING_RETRY_S = 0.02
 
 #: What the lock file says: the pid of its holder.
@@ -30,7 +30,10 @@ _MAX_LOCK_TEXT = 20
 
 
 class Claim:
-    """Holds the lock and the listening socket until ``release``."""
+    """Holds the listening socket until ``stop_listening``, and the name until ``release``.
+
+    Between both its holder is leaving: clients are refused, a successor waits.
+    """
 
     def __init__(self, path: str, sock: socket.socket, lock_fd: int) -> None:
         self.path = path
@@ -38,15 +41,19 @@ class Claim:
         self._lock_fd = lock_fd
         self._identity = _identity(path)
 
-    def release(self) -> None:
-        """Removes the socket (unless another lies there now), then gives the name away. Twice is once."""
-        if self._lock_fd < 0:
-            return
+    def stop_listening(self) -> None:
+        """Removes the socket, unless another lies there now. Twice is once."""
         if self._identity is not None and _identity(self.path) == self._identity:
             os.unlink(self.path)
+        self._identity = None
         self.sock.close()
-        os.close(self._lock_fd)
-        self._lock_fd = -1
+
+    def release(self) -> None:
+        """Gives the name away. Twice is once."""
+        self.stop_listening()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
 
 def claim(path: str) -> Claim:

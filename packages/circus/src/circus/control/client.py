@@ -134,9 +134,7 @@ class Client:
         hint = "start one with `circusd CONFIG`, or name another by --endpoint or CIRCUSCTL_ENDPOINT"
         if others:
             hint += f" (here: {', '.join(others[:10])})"
-        return CircusError(
-            "unreachable", f"no circusd answers at {self.path}: {error.strerror or error}", hint
-        )
+        return CircusError("unreachable", f"no circusd answers at {self.path}: {error.strerror or error}", hint)
 
 
 class _Garbled(Exception):

@@ -14,13 +14,16 @@ from papa import places
 
 DEFAULT_NAME = "default"
 
+#: Of a name, as the configuration takes it.
+MAX_NAME = 64
+
 #: The ancestors' default endpoint; whoever writes it out means the default circusd.
 ANCESTORS_ENDPOINT = "tcp://127.0.0.1:5555"
 
 FORMS = "NAME, /path or unix:///path of its control socket, or the endpoint that its configuration has"
 
 _PREFIX, _SUFFIX = "circus-", ".sock"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def socket_path(name: str) -> str:
@@ -31,12 +34,19 @@ def socket_path(name: str) -> str:
 def name_of_endpoint(endpoint: str) -> str:
     """The name of a circusd that has none of its own, from the ancestors' ``endpoint``.
 
-    ``tcp://127.0.0.1:5560`` gives ``tcp-127.0.0.1-5560``, nothing and the ancestors' default give
+    As the configuration derives it: ``tcp://127.0.0.1:5560`` gives ``tcp-127.0.0.1-5560``; nothing, and the
+    ancestors' default, give
     ``default``.
     """
     if endpoint in ("", ANCESTORS_ENDPOINT):
         return DEFAULT_NAME
-    return re.sub(r"[^A-Za-z0-9._]+", "-", endpoint).strip("-._")[:100] or DEFAULT_NAME
+    name = re.sub(r"[^A-Za-z0-9._]+", "-", endpoint).strip("-._")
+    if len(name) > MAX_NAME:
+        # Imported for the rare case alone.
+        import hashlib
+
+        name = f"{name[: MAX_NAME - 9]}-{hashlib.sha256(endpoint.encode()).hexdigest()[:8]}"
+    return name or DEFAULT_NAME
 
 
 def resolve(endpoint: str | None) -> str:
@@ -53,7 +63,7 @@ def resolve(endpoint: str | None) -> str:
         raise CircusError("usage", f"{endpoint!r} is no endpoint of a circusd", f"use {FORMS}")
     if "://" in endpoint:
         return socket_path(name_of_endpoint(endpoint))
-    if not _NAME.fullmatch(endpoint):
+    if len(endpoint) > MAX_NAME or not _NAME.fullmatch(endpoint):
         raise CircusError("usage", f"{endpoint!r} is no endpoint of a circusd", f"use {FORMS}")
     return socket_path(endpoint)
 

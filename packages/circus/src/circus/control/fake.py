@@ -64,9 +64,7 @@ def make_watcher(name: str, count: int = 1, **changes: Any) -> WatcherView:
     return dataclasses.replace(view, **changes)
 
 
-def make_slot(
-    wid: int, *, state: SlotState = SlotState.RUNNING, pid: int | None = None, **changes: Any
-) -> SlotView:
+def make_slot(wid: int, *, state: SlotState = SlotState.RUNNING, pid: int | None = None, **changes: Any) -> SlotView:
     view = SlotView(
         wid=wid,
         state=state,
@@ -81,7 +79,7 @@ def make_slot(
 
 
 class FakeEngine:
-    """``gate`` holds orders back while it is not None; ``failure`` is raised, ``refusal`` is an order's end."""
+    """``gate`` holds orders back until it is set; ``failure`` is raised; ``refusal`` is how orders end."""
 
     def __init__(self, *watchers: WatcherView, name: str = "default", **view: Any) -> None:
         self.name = name
@@ -215,8 +213,10 @@ class FakeCircusd:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        server = ControlServer(make_app(Ops(self.engine)), claim(self.path))
+        held = claim(self.path)
+        server = ControlServer(make_app(Ops(self.engine)), held)
         await server.start()
         self._is_up.set()
         await self._leave.wait()
         await server.close()
+        held.release()

@@ -14,8 +14,9 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import circus
+from circus.config.values import parse_signal
 from circus.control import names, schema
-from circus.control.signals import parse_signal
+from circus.engine.names import Names
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -24,6 +25,8 @@ from circus.supervise.states import SlotView, WatcherView
 log = logging.getLogger("circus.control")
 
 API_VERSION = 1
+
+SIGNAL_FORMS = "use a number (15), a name (TERM, SIGTERM) or a real-time signal (RTMIN+1)"
 
 #: Operations begun with wait false that have not ended; each is a task and a place in the engine's mailbox.
 MAX_UNAWAITED = 1_000
@@ -114,16 +117,16 @@ class Ops:
         return schema.OptionsAnswer(found, dict(self._engine.options(found)))
 
     async def sockets(self) -> schema.SocketsAnswer:
-        return schema.SocketsAnswer([dict(socket) for socket in self._engine.snapshot().sockets])
+        prefix = Names(self._engine.name).prefix
+        rows = [dict(row) for row in self._engine.snapshot().sockets]
+        return schema.SocketsAnswer([{**row, "name": str(row["name"]).removeprefix(prefix)} for row in rows])
 
     async def stats(
         self, name: str | None = None, pid: int | None = None, extended: bool = False
     ) -> schema.StatsAnswer:
         """Raises: CircusError not-found for an unknown watcher, or a pid that is none of its processes."""
         if pid is not None and name is None:
-            raise CircusError(
-                "bad-request", "a pid needs the watcher that it belongs to", "give name and pid"
-            )
+            raise CircusError("bad-request", "a pid needs the watcher that it belongs to", "give name and pid")
         if name is not None:
             watcher = self._find(name)
             name = watcher.name
@@ -162,9 +165,7 @@ class Ops:
         watcher = self._find(name)
         count, delta = request.count, request.delta
         if (count is None) == (delta is None):
-            raise CircusError(
-                "bad-request", "a change of the count needs either `count` or `delta`", "give one"
-            )
+            raise CircusError("bad-request", "a change of the count needs either `count` or `delta`", "give one")
         if delta is not None and watcher.numprocesses + delta > schema.MAX_COUNT:
             raise CircusError("limit", f"{watcher.name}: a watcher has at most {schema.MAX_COUNT} processes")
         return await self._order(
@@ -173,7 +174,7 @@ class Ops:
 
     async def signal(self, name: str, request: schema.SignalRequest) -> schema.SignalAnswer:
         watcher = self._find(name)
-        signum = parse_signal(request.signum)
+        signum = _signal_number(request.signum)
         if request.pid is not None:
             _check_pid(watcher, request.pid)
         signalled = await self._engine.signal(
@@ -288,9 +289,14 @@ def _check_pid(watcher: WatcherView, pid: int) -> None:
     pids = _pids(watcher)
     if pid not in pids:
         listed = ", ".join(map(str, pids[: names.MAX_NAMES_IN_HINT])) or "none"
-        raise CircusError(
-            "not-found", f"{watcher.name}: {pid} is none of its processes", f"its pids: {listed}"
-        )
+        raise CircusError("not-found", f"{watcher.name}: {pid} is none of its processes", f"its pids: {listed}")
+
+
+def _signal_number(written: int | str) -> int:
+    try:
+        return parse_signal(str(written))
+    except ValueError:
+        raise CircusError("bad-request", f"{str(written)[:40]!r} is no signal", SIGNAL_FORMS) from None
 
 
 def _ints(values: object) -> list[int]:

@@ -63,9 +63,7 @@ def make_app(ops: Ops) -> Starlette:
 
         async def of_one(request: Request, body: _Asked) -> msgspec.Struct:
             if getattr(body, "names", None) is not None:
-                raise CircusError(
-                    "bad-request", "names stand both in the path and in the body", "give one of them"
-                )
+                raise CircusError("bad-request", "names stand both in the path and in the body", "give one of them")
             return await operation(msgspec.structs.replace(body, names=[_name(request)]))
 
         return [
@@ -80,11 +78,7 @@ def make_app(ops: Ops) -> Starlette:
         query("/v1/status/{name:path}", lambda request: ops.status_of(_name(request))),
         query("/v1/sockets", lambda _request: ops.sockets()),
         query("/v1/stats", lambda request: ops.stats(*_stats_query(request))),
-        *(
-            route
-            for verb, operation in orders.items()
-            for route in ordered(verb, schema.OrderRequest, operation)
-        ),
+        *(route for verb, operation in orders.items() for route in ordered(verb, schema.OrderRequest, operation)),
         *ordered("reload", schema.ReloadRequest, ops.reload),
         order("/v1/reloadconfig", schema.Request, lambda _request, body: ops.reloadconfig(body)),
         order("/v1/quit", schema.Request, lambda _request, body: ops.quit(body)),
@@ -174,9 +168,7 @@ async def _read(request: Request, asked: type[_Asked]) -> _Asked:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            raise _BodyRefused(
-                "bad-request", f"the body is larger than {MAX_BODY} bytes", "send several requests"
-            )
+            raise _BodyRefused("bad-request", f"the body is larger than {MAX_BODY} bytes", "send several requests")
     try:
         return msgspec.json.decode(bytes(body) or b"{}", type=asked)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -42,7 +42,7 @@ FLUSH_TIMEOUT_S = 1.0
 
 
 class ControlServer:
-    """``app`` behind ``claim``: ``start``, and ``close`` once; the claim is released by ``close``."""
+    """``app`` behind ``claim``: ``start``, and ``close``. The name stays the caller's, to be released by him."""
 
     def __init__(self, app: ASGIApp, claim: Claim) -> None:
         self._claim = claim
@@ -77,13 +77,13 @@ class ControlServer:
         return len(self._state.connections)
 
     async def close(self) -> None:
-        """No new connections; replies under way are sent, within CLOSE_TIMEOUT_S; then the name is given
-        away.
+        """No new connections; replies under way are sent, within CLOSE_TIMEOUT_S.
 
         Who waits longer is told that circusd leaves.
         """
         if self._server is not None:
             self._server.close()
+        self._claim.stop_listening()
         for connection in list(self._state.connections):
             connection.shutdown()
         if tasks := set(self._state.tasks):
@@ -95,9 +95,11 @@ class ControlServer:
         open_connections = [cast("_Connection", connection) for connection in self._state.connections]
         if open_connections:
             await asyncio.wait([connection.gone for connection in open_connections], timeout=FLUSH_TIMEOUT_S)
-        for connection in open_connections:
+        late_connections = [connection for connection in open_connections if not connection.gone.done()]
+        for connection in late_connections:
             connection.transport.abort()
-        self._claim.release()
+        if late_connections:
+            await asyncio.wait([connection.gone for connection in late_connections])
 
 
 class _Connection(H11Protocol):
@@ -133,10 +135,6 @@ class _Connection(H11Protocol):
             self._forget_deadline()
         else:
             self._await_request()
-
-    def shutdown(self) -> None:
-        if not self.transport.is_closing():
-            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """For bytes that are no HTTP: the same form of error as for all others."""

@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import circus
+from circus.circusctl import main
+from circus.cli import render
+from circus.cli.commands import COMMANDS
+from circus.control.fake import FakeCircusd, FakeEngine, FakePlan, make_slot, make_watcher
+from circus.supervise import events
+from circus.supervise.states import SlotState, WatcherState
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PAPA_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("CIRCUSCTL_ENDPOINT", raising=False)
+    return str(tmp_path)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(make_watcher("web", 2), make_watcher("db", 1))
+
+
+class Ctl:
+    """Runs circusctl in this process; answers (exit status, standard output, standard error)."""
+
+    def __init__(self, circusd: FakeCircusd, capsys: pytest.CaptureFixture[str]) -> None:
+        self.circusd = circusd
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        self._capsys.readouterr()
+        status = main(words)
+        out, err = self._capsys.readouterr()
+        return status, out, err
+
+
+@pytest.fixture
+def ctl(engine: FakeEngine, root: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Ctl]:
+    with FakeCircusd(engine, f"{root}/circus-default.sock") as circusd:
+        yield Ctl(circusd, capsys)
+
+
+def spawn(*words: str, **more: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "circus.circusctl", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,  # type: ignore[call-overload]
+    )
+
+
+# What is printed --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "out"),
+    [
+        ("status", "db: active\nweb: active\n"),
+        ("status web", "active\n"),
+        ("status WEB", "active\n"),
+        ("list", "db,web\n"),
+        ("list web", "13181,13182\n"),
+        ("start", "ok\n"),
+        ("stop web", "ok\n"),
+        ("stop web --waiting", "ok\n"),
+        ("restart w* db", "ok\n"),
+        ("reload web --terminate --sequential", "ok\n"),
+        ("incr web", "3\n"),
+        ("incr web 3", "5\n"),
+        ("decr web", "1\n"),
+        ("decr web 2 --waiting", "0\n"),
+        ("incr web --no-wait", "ok\n"),
+        ("numprocesses", "3\n"),
+        ("numprocesses web", "2\n"),
+        ("numprocesses web 7", "7\n"),
+        ("numwatchers", "2\n"),
+        ("signal web TERM", "ok\n"),
+        ("signal web 13181 --children 9", "ok\n"),
+        ("options web", "cmd: sleep 1\nenv: A=1,B=2\nnumprocesses: 2\n"),
+        ("get web numprocesses cmd", "cmd: sleep 1\nnumprocesses: 2\n"),
+        ("reloadconfig", "ok\n"),
+        ("quit", "ok\n"),
+        ("shutdown --waiting", "ok\n"),
+        ("listsockets", ""),
+        ("stats", ""),
+        ("--version", f"{circus.__version__}\n"),
+    ],
+)
+def test_every_command_prints_what_scripts_expect(line: str, out: str, ctl: Ctl) -> None:
+    assert ctl(*line.split()) == (0, out, "")
+
+
+def test_the_version_command_tells_both_sides(ctl: Ctl) -> None:
+    lines = ctl("version")[1].splitlines()
+    assert lines[0] == f"circusctl {circus.__version__}"
+    assert lines[1] == f"circusd {circus.__version__} (name default, pid {os.getpid()})"
+
+
+@pytest.mark.parametrize(
+    ("line", "heard"),
+    [
+        ("start", events.Start(1)),
+        ("stop w* db", events.Stop(1, ("web", "db"))),
+        ("restart --match simple WEB", events.Restart(1, ("web",))),
+        ("restart --match regex w[aeiou]|x", events.Restart(1, ("web",))),
+        ("reload", events.Reload(1, None, graceful=True)),
+        ("reload web --terminate", events.Reload(1, ("web",), graceful=False)),
+        ("reload --sequential web", events.Reload(1, ("web",), sequential=True)),
+        ("incr web 2", events.SetCount(1, "web", delta=2)),
+        ("decr web", events.SetCount(1, "web", delta=-1)),
+        ("numprocesses web 0", events.SetCount(1, "web", count=0)),
+        ("signal web RTMIN+1 --recursive", ("signal", "web", int(signal.SIGRTMIN) + 1, None, False, True)),
+        ("signal web 13181 hup", ("signal", "web", 1, 13181, False, False)),
+        ("stats --extended web 13181", ("stats", "web", 13181, True)),
+        ("quit", "quit"),
+        ("shutdown", "shutdown"),
+        ("reloadconfig", "reloadconfig"),
+    ],
+)
+def test_every_command_orders_what_it_says(line: str, heard: object, ctl: Ctl) -> None:
+    assert ctl(*line.split())[0] == 0
+    assert ctl.circusd.engine.heard == [heard]
+
+
+def test_a_name_with_odd_characters_reaches_its_watcher(ctl: Ctl) -> None:
+    for name in ("a/b c", "ä?x=1&y", "100%", "#1"):
+        ctl.circusd.engine.watchers = {name: make_watcher(name, 2)}
+        assert ctl("numprocesses", name)[1] == "2\n"
+        assert ctl("options", name)[0] == 0
+        assert ctl("stats", name)[0] == 0
+        assert ctl("incr", name)[1] == "3\n"
+        assert ctl("stop", name)[0] == 0
+
+
+def test_what_is_not_as_wanted_is_always_shown_below_its_watcher(ctl: Ctl) -> None:
+    slots = (
+        make_slot(1, pid=5, reason="looks odd"),
+        make_slot(2, state=SlotState.BACKOFF, reason="no such\nprogram"),
+        make_slot(3, state=SlotState.EXITED, last_status=-9),
+        make_slot(4, state=SlotState.STOPPED),
+    )
+    stopped = make_watcher("db", state=WatcherState.STOPPED, wants_up=False, reason="gave up", slots=())
+    ctl.circusd.engine.watchers = {"web": make_watcher("web", 4, slots=slots), "db": stopped}
+    assert ctl("status")[1].splitlines() == [
+        "db: stopped",
+        "  gave up",
+        "web: active",
+        "  web.2 backoff: no such program",
+        "  web.3 exited: killed by signal 9",
+    ]
+    assert ctl("status", "web")[1] == "active\n"
+    verbose = ctl("status", "-v", "web")[1].splitlines()
+    assert [line.split(" for ")[0] for line in verbose] == [
+        "active",
+        "  web.1 running pid 5",
+        "  web.2 backoff: no such program",
+        "  web.3 exited: killed by signal 9",
+        "  web.4 stopped",
+    ]
+
+
+def test_a_verbose_status_tells_drift_and_what_is_foreign_and_warnings_go_to_standard_error(ctl: Ctl) -> None:
+    ctl.circusd.engine.view = {
+        "drift": {"web": "args"},
+        "foreign": ({"name": "circus.x.1", "pid": 4},),
+        "warnings": ("careful",),
+    }
+    _, out, err = ctl("status", "-v")
+    assert "web: active\n  drift: args\n  web.1 running" in out
+    assert out.endswith("foreign: circus.x.1 pid 4\n")
+    assert err == "warning: careful\n"
+    assert ctl("status")[1] == "db: active\nweb: active\n"
+
+
+def test_statistics_are_a_line_per_process_and_children_are_indented(ctl: Ctl) -> None:
+    facts = {
+        "cmdline": "sleep",
+        "username": "root",
+        "nice": 0,
+        "mem_info1": "1.52M",
+        "mem_info2": "5.00M",
+        "cpu": 0.0,
+        "mem": 0.01,
+        "ctime": "0:00.00",
+    }
+    child = {**facts, "pid": 8}
+    ctl.circusd.engine.infos = {
+        "web": {7: {**facts, "pid": 7, "children": [child]}, 9: "No such process (stopped?)"},
+        "db": {},
+    }
+    text = "sleep root 0 1.52M 5.00M 0.0 0.01 0:00.00"
+    assert ctl("stats")[1].splitlines() == [
+        "web:",
+        f"7: 7  {text}",
+        f"   8  {text}",
+        "9: No such process (stopped?)",
+        "db:",
+    ]
+
+
+def test_sockets_are_listed_by_descriptor(ctl: Ctl) -> None:
+    ctl.circusd.engine.view = {
+        "sockets": (
+            {"name": "b", "fileno": 10, "path": "/run/b"},
+            {"name": "a", "fd": 9, "host": "127.0.0.1", "port": 80},
+        )
+    }
+    assert ctl("listsockets")[1] == "9:socket 'a' at 127.0.0.1:80\n10:socket 'b' at /run/b\n"
+
+
+def test_a_plan_is_told_to_who_wants_to_know(ctl: Ctl) -> None:
+    ctl.circusd.engine.plan = FakePlan(change=((SimpleNamespace(name="web"), True, ("cmd",)),))
+    assert ctl("reloadconfig")[1] == "ok\n"
+    assert ctl("reloadconfig", "-v")[1] == f"{ctl.circusd.engine.plan}\nok\n"
+
+
+def test_json_is_the_answer_on_one_line_wherever_the_option_stands(ctl: Ctl) -> None:
+    before, after = ctl("--json", "status", "web"), ctl("status", "web", "--json")
+    assert before[0] == after[0] == 0
+    assert before[1].count("\n") == 1
+    assert json.loads(before[1])["state"] == json.loads(after[1])["state"] == "active"
+    assert json.loads(ctl("list", "--json", "--prettify")[1]) == {"watchers": ["db", "web"]}
+
+
+def test_an_error_in_json_is_on_standard_output_and_keeps_its_exit_status(ctl: Ctl) -> None:
+    status, out, err = ctl("--json", "status", "wbe")
+    assert (status, err) == (3, "")
+    assert json.loads(out) == {
+        "error": {"code": "not-found", "message": "watcher 'wbe' not found", "hint": "did you mean 'web'?"}
+    }
+    assert json.loads(ctl("statis", "--json")[1])["error"]["code"] == "usage"
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(ctl: Ctl) -> None:
+    slot = make_slot(1, state=SlotState.FATAL, reason="\x1b[2Jgone\r\n\x07x\u202e")
+    ctl.circusd.engine.watchers = {"web": make_watcher("web", slots=(slot,))}
+    out = ctl("status")[1]
+    assert out.replace("\n", "").isprintable()
+
+
+# How it ends ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "message", "hint"),
+    [
+        ("status wbe", 3, "watcher 'wbe' not found", "did you mean 'web'?"),
+        ("stop x*", 3, "no watcher matches 'x*'", "there are: db, web"),
+        ("restart --match regex x", 3, "no watcher matches x", "there are: db, web"),
+        ("signal web NOPE", 3, "'NOPE' is no signal", "RTMIN+1"),
+        ("signal web 1 TERM", 3, "web: 1 is none of its processes", "13181, 13182"),
+        ("get web nope", 3, "web: 'nope' option not found", "circusctl options web"),
+        ("numprocesses web -- -1", 3, "count", "documented"),
+        ("restart --match regex (", 2, "no regular expression", ""),
+        ("sttaus", 2, "unknown command 'sttaus'", "did you mean `circusctl status`?"),
+        ("qqq", 2, "unknown command 'qqq'", "circusctl --help"),
+        ("signal web", 2, "SIGNAL", "circusctl signal --help"),
+        ("incr", 2, "NAME", "circusctl incr --help"),
+        ("incr web many", 2, "many", "circusctl incr --help"),
+        ("status a b", 2, "b", "circusctl status --help"),
+        ("status --nope", 2, "--nope", "circusctl status --help"),
+        ("--nope status", 2, "--nope", "circusctl --help"),
+        ("--timeout 0 status", 2, "more than 0", "circusctl --help"),
+        ("--timeout", 2, "--timeout", "circusctl --help"),
+        ("--timeout inf status", 2, "more than 0", "circusctl --help"),
+        ("--endpoint a/b status", 2, "'a/b' is no endpoint", "unix:///path"),
+        ("--endpoint nobody status", 1, "no circusd answers at", "circusd CONFIG"),
+    ],
+)
+def test_a_failure_is_a_line_a_hint_and_an_exact_status(
+    line: str, status: int, message: str, hint: str, ctl: Ctl
+) -> None:
+    got, out, err = ctl(*line.split())
+    assert (got, out) == (status, "")
+    lines = err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert hint in "".join(lines[1:])
+    assert len(lines) <= 2
+    assert ctl.circusd.engine.heard == []
+
+
+def test_a_refused_operation_is_told_with_its_reason(ctl: Ctl) -> None:
+    ctl.circusd.engine.refusal = "web: cannot start: no such program"
+    assert ctl("start", "web")[::2] == (
+        3,
+        "error: web: cannot start: no such program\n  hint: `circusctl status -v` shows why\n",
+    )
+
+
+def test_without_a_command_the_commands_are_listed_and_the_status_is_2(ctl: Ctl) -> None:
+    status, out, err = ctl()
+    assert (status, out) == (2, "")
+    assert err.startswith("usage: circusctl ")
+    for command in COMMANDS:
+        assert f"\n  {command} " in err
+    assert ctl("--help") == (0, err, "")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_before_and_after_it(command: str, ctl: Ctl) -> None:
+    status, out, _ = ctl("--help", command)
+    assert status == 0
+    assert out.startswith(f"usage: circusctl {command} ")
+    with pytest.raises(SystemExit) as caught:
+        ctl(command, "--help")
+    assert caught.value.code == 0
+
+
+def test_the_endpoint_comes_from_the_option_else_the_environment(
+    ctl: Ctl, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeCircusd(FakeEngine(name="other"), f"{root}/circus-other.sock"):
+        monkeypatch.setenv("CIRCUSCTL_ENDPOINT", "other")
+        assert "name other" in ctl("version")[1]
+        assert "name default" in ctl("--endpoint", "default", "version")[1]
+        assert "name default" in ctl("version", "--endpoint", f"unix://{root}/circus-default.sock")[1]
+        monkeypatch.setenv("CIRCUSCTL_ENDPOINT", "tcp://127.0.0.1:5555")
+        assert "name default" in ctl("version")[1]
+
+
+def test_a_time_out_bounds_an_order_only_if_it_was_given(ctl: Ctl) -> None:
+    ctl.circusd.engine.gate = gate = asyncio.Event()
+    status, _, err = ctl("--timeout", "0.2", "stop")
+    assert (status, err.startswith("error: Timed out. ")) == (1, True)
+    timer = threading.Timer(0.05, lambda: ctl.circusd.call(gate.set))
+    timer.start()
+    assert ctl("stop")[0] == 0
+    timer.join()
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_order(ctl: Ctl, root: str) -> None:
+    engine = ctl.circusd.engine
+    engine.gate = asyncio.Event()
+    with spawn("stop") as process:
+        while not engine.heard:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (130, "")
+    assert err == "circusctl: stopped waiting; what was ordered goes on\n"
+    ctl.circusd.call(engine.gate.set)
+
+
+def test_a_reader_that_left_is_no_traceback(ctl: Ctl) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(
+        [sys.executable, "-m", "circus.circusctl", "list"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
+    )
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_the_program_imports_next_to_nothing(ctl: Ctl) -> None:
+    heavy = ("typing", "dataclasses", "inspect", "http", "asyncio", "logging", "shutil", "msgspec", "psutil", "hashlib")
+    code = (
+        "import sys; from circus.circusctl import main; main(['status']); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", code], capture_output=True, text=True, env=_plain_environment()
+    )
+    assert result.stdout.splitlines()[-1] == "[]", result.stderr
+
+
+def _plain_environment() -> dict[str, str]:
+    """Without the site's start-up code, which imports what it likes."""
+    places = [path for path in sys.path if path.endswith("/src")]
+    return {**os.environ, "PYTHONPATH": ":".join(places)}
+
+
+# Pieces -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0s"), (59.9, "59s"), (60, "1m00s"), (192, "3m12s"), (7500, "2h05m"), (86400 * 3 + 3600 * 4, "3d04h")],
+)
+def test_durations_show_their_two_largest_units(seconds: float, text: str) -> None:
+    assert render.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("status", "text"), [(1, "exited with status 1"), (-15, "killed by signal 15")])
+def test_an_end_is_told_in_words(status: int, text: str) -> None:
+    assert render.ending(status) == text

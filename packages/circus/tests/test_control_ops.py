@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+
+from circus.control import ops as ops_module
+from circus.control import schema
+from circus.control.fake import FakeEngine, FakePlan, make_slot, make_watcher
+from circus.control.ops import Ops
+from circus.errors import CircusError
+from circus.supervise import events
+from circus.supervise.states import SlotState, WatcherState
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    async def bounded() -> T:
+        return await asyncio.wait_for(work, 10)
+
+    return asyncio.run(bounded())
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(make_watcher("web", 2), make_watcher("Db", 1), make_watcher("worker", 3))
+
+
+@pytest.fixture
+def ops(engine: FakeEngine) -> Ops:
+    return Ops(engine)
+
+
+def refusal(work: Coroutine[Any, Any, Any]) -> tuple[str, str]:
+    with pytest.raises(CircusError) as caught:
+        run(work)
+    return caught.value.code, caught.value.message
+
+
+# Queries ----------------------------------------------------------------------------------------------------
+
+
+def test_the_schema_of_a_status_is_stable() -> None:
+    slots = (make_slot(2, pid=7, started_at=1.5), make_slot(1, state=SlotState.BACKOFF, reason="x", last_status=-9))
+    watcher = make_watcher("web", 2, slots=slots, state=WatcherState.STARTING)
+    engine = FakeEngine(watcher, kernel={"pid": 4}, drift={"web": "args"}, warnings=(ValueError("w"),))
+    answer = msgspec.to_builtins(run(Ops(engine).status()))
+    assert list(answer) == [
+        *("name", "version", "pid", "started_at", "watchers", "kernel", "foreign", "drift", "warnings")
+    ]
+    assert answer["warnings"] == ["w"]
+    assert answer["watchers"] == [
+        {
+            "name": "web",
+            "state": "starting",
+            "numprocesses": 2,
+            "priority": 0,
+            "wants_up": True,
+            "reason": "",
+            "slots": [
+                {
+                    "wid": 1,
+                    "state": "backoff",
+                    "pid": None,
+                    "kernel_id": None,
+                    "started_at": None,
+                    "incarnation": 1,
+                    "reason": "x",
+                    "last_status": -9,
+                },
+                {
+                    "wid": 2,
+                    "state": "running",
+                    "pid": 7,
+                    "kernel_id": 7,
+                    "started_at": 1.5,
+                    "incarnation": 1,
+                    "reason": "",
+                    "last_status": None,
+                },
+            ],
+        }
+    ]
+
+
+def test_a_single_watcher_is_found_in_any_case(ops: Ops) -> None:
+    assert run(ops.status_of("WEB")).name == "web"
+    assert run(ops.options("dB")).name == "Db"
+    assert len(run(ops.pids("WORKER")).pids) == 3
+
+
+def test_watchers_are_listed_by_name(ops: Ops) -> None:
+    assert run(ops.watchers()).watchers == ["Db", "web", "worker"]
+
+
+@pytest.mark.parametrize("query", ["status_of", "pids", "options", "stats"])
+def test_every_query_refuses_an_unknown_watcher(query: str, ops: Ops) -> None:
+    assert refusal(getattr(ops, query)("wbe")) == ("not-found", "watcher 'wbe' not found")
+
+
+def test_pids_of_slots_without_a_process_are_left_out() -> None:
+    watcher = make_watcher("web", 2, slots=(make_slot(1, pid=5), make_slot(2, state=SlotState.FATAL)))
+    assert run(Ops(FakeEngine(watcher)).pids("web")).pids == [5]
+
+
+def test_statistics_have_their_pids_as_text(ops: Ops, engine: FakeEngine) -> None:
+    engine.infos = {"web": {7: {"pid": 7}, 8: "No such process (stopped?)"}}
+    answer = run(ops.stats("WEB", extended=True))
+    assert answer.infos == {"web": {"7": {"pid": 7}, "8": "No such process (stopped?)"}}
+    assert engine.heard == [("stats", "web", None, True)]
+
+
+def test_statistics_of_a_pid_need_its_watcher(ops: Ops, engine: FakeEngine) -> None:
+    assert refusal(ops.stats(pid=5))[0] == "bad-request"
+    assert refusal(ops.stats("web", 5)) == ("not-found", "web: 5 is none of its processes")
+    pid = engine.watchers["web"].slots[0].pid
+    run(ops.stats("web", pid))
+    assert engine.heard == [("stats", "web", pid, False)]
+
+
+# Orders -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [("start", events.Start), ("stop", events.Stop), ("restart", events.Restart), ("reload", events.Reload)],
+)
+def test_an_order_goes_to_all_or_to_those_that_are_meant(
+    verb: str, kind: type[events.Order], ops: Ops, engine: FakeEngine
+) -> None:
+    request = schema.ReloadRequest if verb == "reload" else schema.OrderRequest
+    run(getattr(ops, verb)(request()))
+    run(getattr(ops, verb)(request(names=["W*", "db"])))
+    assert engine.heard == [kind(1), kind(2, ("web", "worker", "Db"))]  # type: ignore[call-arg]
+
+
+def test_an_order_that_names_nothing_known_never_reaches_the_engine(ops: Ops, engine: FakeEngine) -> None:
+    assert refusal(ops.stop(schema.OrderRequest(names=["web", "nope"])))[0] == "not-found"
+    assert refusal(ops.stop(schema.OrderRequest(names=["we*"], match="simple")))[0] == "not-found"
+    assert engine.heard == []
+
+
+def test_the_manner_of_a_reload_is_passed_on(ops: Ops, engine: FakeEngine) -> None:
+    run(ops.reload(schema.ReloadRequest(names=["web"], graceful=False, sequential=True)))
+    assert engine.heard == [events.Reload(1, ("web",), graceful=False, sequential=True)]
+
+
+def test_the_end_of_an_order_tells_the_pids(ops: Ops, engine: FakeEngine) -> None:
+    pids = [slot.pid for slot in engine.watchers["web"].slots]
+    assert run(ops.stop(schema.OrderRequest(names=["web"]))) == schema.DoneAnswer(op=1, stopped=pids)
+
+
+def test_a_failed_operation_is_an_error_with_its_reason(ops: Ops, engine: FakeEngine) -> None:
+    engine.refusal = "web: cannot start: no such program"
+    assert refusal(ops.start(schema.OrderRequest())) == ("operation-failed", "web: cannot start: no such program")
+
+
+def test_a_count_is_set_or_changed(ops: Ops) -> None:
+    assert run(ops.count("WEB", schema.CountRequest(count=5))).numprocesses == 5
+    assert run(ops.count("web", schema.CountRequest(delta=-2))).numprocesses == 3
+    assert run(ops.count("web", schema.CountRequest(count=0))).numprocesses == 0
+
+
+@pytest.mark.parametrize("request_", [schema.CountRequest(), schema.CountRequest(count=1, delta=1)])
+def test_a_count_needs_exactly_one_of_both(request_: schema.CountRequest, ops: Ops) -> None:
+    assert refusal(ops.count("web", request_))[0] == "bad-request"
+
+
+def test_a_count_is_bounded_also_in_steps(ops: Ops) -> None:
+    assert refusal(ops.count("web", schema.CountRequest(delta=schema.MAX_COUNT - 1)))[0] == "limit"
+    assert run(ops.count("web", schema.CountRequest(delta=schema.MAX_COUNT - 2))).numprocesses == schema.MAX_COUNT
+
+
+def test_a_signal_goes_where_it_shall(ops: Ops, engine: FakeEngine) -> None:
+    pid = engine.watchers["web"].slots[0].pid
+    assert run(ops.signal("WEB", schema.SignalRequest("HUP"))) == schema.SignalAnswer(1, 2)
+    assert run(ops.signal("web", schema.SignalRequest(10, pid=pid, children=True, recursive=True))).signalled == 1
+    assert engine.heard == [("signal", "web", 1, None, False, False), ("signal", "web", 10, pid, True, True)]
+
+
+@pytest.mark.parametrize("written", [15, "15", "TERM", "SIGTERM", "sigterm"])
+def test_a_signal_is_known_in_every_form(written: int | str, ops: Ops) -> None:
+    assert run(ops.signal("web", schema.SignalRequest(written))).signum == 15
+
+
+@pytest.mark.parametrize("written", [0, -9, 65, "", "SIG", "NOPE", "RTMAX+1", "9" * 5000])
+def test_an_unknown_signal_is_refused_and_the_forms_are_named(written: int | str, ops: Ops, engine: FakeEngine) -> None:
+    with pytest.raises(CircusError, match="is no signal") as caught:
+        run(ops.signal("web", schema.SignalRequest(written)))
+    assert caught.value.code == "bad-request"
+    for form in ("15", "TERM", "SIGTERM", "RTMIN+1"):
+        assert form in caught.value.hint
+    assert len(caught.value.message) < 100
+    assert engine.heard == []
+
+
+def test_a_signal_to_a_stranger_is_refused(ops: Ops, engine: FakeEngine) -> None:
+    assert refusal(ops.signal("web", schema.SignalRequest(9, pid=1)))[0] == "not-found"
+    assert engine.heard == []
+
+
+def test_sockets_have_the_names_of_the_configuration() -> None:
+    rows = ({"name": "circus@b.web", "fileno": 6}, {"name": "other", "fileno": 7})
+    answer = run(Ops(FakeEngine(name="b", sockets=rows)).sockets())
+    assert [row["name"] for row in answer.sockets] == ["web", "other"]
+
+
+def test_a_plan_is_answered_by_names(ops: Ops, engine: FakeEngine) -> None:
+    new = SimpleNamespace(name="web")
+    engine.plan = FakePlan(keep=("db",), change=((new, True, ("cmd",)),), sockets_add=("s",))
+    answer = run(ops.reloadconfig(schema.Request()))
+    assert answer.keep == ["db"]
+    assert answer.change == [schema.ChangeAnswer("web", True, ["cmd"])]
+    assert answer.sockets_add == ["s"]
+    assert answer.text == str(engine.plan)
+
+
+@pytest.mark.parametrize("end", ["quit", "shutdown"])
+def test_the_end_is_answered_when_everything_has_ended(end: str, ops: Ops, engine: FakeEngine) -> None:
+    async def scenario() -> None:
+        engine.gate = asyncio.Event()
+        asking = asyncio.create_task(getattr(ops, end)(schema.Request()))
+        while not engine.heard:
+            await asyncio.sleep(0)
+        assert not asking.done()
+        engine.gate.set()
+        assert (await asking).waited
+
+    run(scenario())
+    assert engine.has_ended
+    assert engine.heard == [end]
+
+
+# Without waiting --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["start", "reloadconfig", "quit", "count"])
+def test_without_waiting_the_answer_comes_before_the_end(verb: str, ops: Ops, engine: FakeEngine) -> None:
+    async def scenario() -> None:
+        engine.gate = asyncio.Event()
+        match verb:
+            case "start":
+                answer: Any = await ops.start(schema.OrderRequest(wait=False))
+            case "count":
+                answer = await ops.count("web", schema.CountRequest(wait=False, delta=1))
+            case _:
+                answer = await getattr(ops, verb)(schema.Request(wait=False))
+        assert answer.waited is False
+        while not engine.heard:
+            await asyncio.sleep(0)
+        engine.gate.set()
+
+    run(scenario())
+
+
+def test_the_failure_of_what_nobody_waits_for_is_logged(
+    ops: Ops, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        engine.refusal = "web: cannot start"
+        await ops.start(schema.OrderRequest(wait=False))
+        while not caplog.records:
+            await asyncio.sleep(0)
+
+    with caplog.at_level(logging.WARNING):
+        run(scenario())
+    assert "operation-failed: web: cannot start" in caplog.text
+
+
+def test_operations_that_nobody_waits_for_are_bounded(
+    ops: Ops, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops_module, "MAX_UNAWAITED", 2)
+
+    async def scenario() -> None:
+        engine.gate = asyncio.Event()
+        request = schema.OrderRequest(wait=False)
+        await ops.start(request)
+        await ops.start(request)
+        with pytest.raises(CircusError, match="under way already") as caught:
+            await ops.start(request)
+        assert caught.value.code == "limit"
+        engine.gate.set()
+        while True:  # the first two end, and there is room again
+            await asyncio.sleep(0)
+            try:
+                await ops.start(request)
+                break
+            except CircusError:
+                continue
+
+    run(scenario())
