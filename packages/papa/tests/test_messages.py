@@ -67,6 +67,14 @@ def test_an_error_needs_no_hint_and_no_details():
     assert (reply.error.hint, reply.error.details) == ("", {})
 
 
+def test_an_error_is_sent_whatever_is_in_it():
+    error = PapaError("m" * 5_000_000, hint="h" * 5_000_000, details={"names": ["x" * 5_000_000]})
+    reply = messages.parse_answer(*frame(messages.encode_error(7, error)))
+    assert isinstance(reply, Reply)
+    assert reply.error is not None
+    assert (reply.error.message, reply.error.hint, reply.error.details) == ("m" * 4096, "h" * 4096, {})
+
+
 def test_an_event_arrives_with_its_fields():
     event = messages.parse_answer(*frame(messages.encode_event("eof", {"id": 3, "stream": "out"}, body=b"x")))
     assert isinstance(event, Event)

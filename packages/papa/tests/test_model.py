@@ -57,6 +57,15 @@ def test_meta_is_an_object_within_its_bound():
     assert refusal(model.check_meta, [1]).code == "bad-request"
 
 
+def test_meta_is_shallow():
+    good: list = []
+    for _ in range(model.MAX_META_DEPTH - 2):
+        good = [good, {"k": 1}]
+    model.check_meta({"k": good})
+    assert "nested" in refusal(model.check_meta, {"k": [good]}).message
+    assert "nested" in refusal(model.check_meta, {"k": {"k": good}}).message
+
+
 def test_a_stream_is_out_or_err():
     assert [model.check_stream(s) for s in ("out", "err")] == ["out", "err"]
     assert refusal(model.check_stream, "in").code == "bad-request"

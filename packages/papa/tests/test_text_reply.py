@@ -61,7 +61,8 @@ def test_a_process_that_is_watched_at_once_comes_without_a_prompt():
     assert text_reply.render_reply("watch", {"count": 3}) == b"Watching 3\n"
 
 
-def test_an_error_is_one_line():
+def test_an_error_is_one_line_of_bounded_length():
+    assert len(text_reply.render_error("list", PapaError("x" * 10**6))) == len("Error: \n> ") + 4096
     assert text_reply.render_error("list", PapaError("a\nb", hint="c")) == b"Error: a b (c)\n> "
 
 

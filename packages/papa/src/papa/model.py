@@ -32,6 +32,8 @@ STREAMS = (OUT, ERR)
 MAX_NAME = 255
 #: Enough for what a manager must remember of a process; it is part of every row.
 MAX_META = 4096
+#: JSON libraries give up at some depth, and one list shows the meta of all.
+MAX_META_DEPTH = 16
 #: Linux takes no longer single argument or variable (MAX_ARG_STRLEN).
 MAX_ARGUMENT = 128 * 1024
 #: Linux takes arguments and environment up to a quarter of the stack limit, 2 MiB by default.
@@ -112,6 +114,8 @@ def check_meta(value: object) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise bad("meta", "must be an object")
+    if not _is_shallow(value, MAX_META_DEPTH):
+        raise bad("meta", f"is nested deeper than {MAX_META_DEPTH} levels")
     size = len(json.dumps(value, separators=(",", ":")))
     if size > MAX_META:
         raise bad("meta", f"takes {size} bytes, more than {MAX_META}", hint="keep large things in a value")
@@ -145,6 +149,14 @@ def check_value(value: object) -> str | None:
     if len(value) > MAX_VALUE or len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE:
         raise PapaError(f"value is longer than {MAX_VALUE} bytes", code="limit")
     return value
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    if isinstance(value, dict):
+        return depth > 0 and all(_is_shallow(item, depth - 1) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return depth > 0 and all(_is_shallow(item, depth - 1) for item in value)
+    return True
 
 
 def _text(value: object, what: str, *, limit: int = MAX_ARGUMENT) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_REQUEST_ID = 2**53 - 1
 #: No operation's name is longer; an unknown one is repeated in the error.
 MAX_OP = 64
+#: An error repeats what was wrong, which may be as long as a frame.
+MAX_ERROR_TEXT = 4096
 #: Descriptors in one message; Linux takes 253 (SCM_MAX_FD), a process never has more than four.
 MAX_FDS = 16
 
@@ -111,8 +113,18 @@ def encode_reply(id: int, ok: Mapping[str, Any], *, fds: Sequence[str] = (), bod
 
 
 def encode_error(id: int, error: PapaError) -> bytes:
-    fields = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
-    return frames.encode_frame({"re": id, "error": fields})
+    """The error, whatever is in it: text is cut to MAX_ERROR_TEXT, details that fit no frame are left out."""
+    fields: dict[str, Any] = {
+        "code": error.code,
+        "message": error.message[:MAX_ERROR_TEXT],
+        "hint": error.hint[:MAX_ERROR_TEXT],
+        "details": error.details,
+    }
+    try:
+        return frames.encode_frame({"re": id, "error": fields})
+    except PapaError:
+        fields["details"] = {}
+        return frames.encode_frame({"re": id, "error": fields})
 
 
 def encode_event(name: str, fields: Mapping[str, Any], *, body: bytes = b"") -> bytes:

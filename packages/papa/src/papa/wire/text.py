@@ -28,6 +28,8 @@ SUBJECTS = {
     "watch": ("processes",),
 }
 _SUFFIXES = {"k": 1024, "m": 1024**2, "g": 1024**3}
+#: Methods that a browser or a careless tool sends; others are known by the version at the line's end.
+_HTTP_METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
 #: What a socket that was asked for in text gets when no backlog is named: the value that papa 1.x documents.
 TEXT_BACKLOG = 5
 
@@ -89,11 +91,10 @@ def split_words(line: str) -> list[str]:
 def looks_like_http(line: str) -> bool:
     """True for the first line of an HTTP request: no web page may reach the kernel."""
     words = line.split()
-    return " HTTP/" in line or (
-        len(words) > 1
-        and words[0] in ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
-        and (words[1].startswith(("/", "*")) or "://" in words[1])
-    )
+    if len(words) < 2 or not words[0].isupper():
+        return False
+    target = words[1].startswith(("/", "*")) or "://" in words[1]
+    return words[-1].startswith("HTTP/") or (words[0] in _HTTP_METHODS and target)
 
 
 def _match_command(word: str) -> str:

@@ -6,6 +6,8 @@ line breaks inside become spaces there, because a line is all that the reader ha
 
 from __future__ import annotations
 
+from papa.wire import messages
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +52,7 @@ def render_reply(op: str, ok: Mapping[str, Any], *, is_watched: bool = False) ->
 def render_error(op: str, error: PapaError) -> bytes:
     if op == "exit" and error.code == "busy":
         return answer("not idle")
-    return answer("Error: " + " ".join(str(error).split()))
+    return answer("Error: " + " ".join(str(error)[: messages.MAX_ERROR_TEXT].split()))
 
 
 def answer(text: str) -> bytes:
