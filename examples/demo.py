@@ -58,6 +58,13 @@ class Demo:
         self.run("circusd", "--daemon", "--pidfile", str(self.pidfile), CONFIG)
         wait_for(lambda: "stopp" not in (out := self.status()) and "start" not in out, "all watchers active")
 
+    def end(self):
+        """Leave nothing behind, also when the demo broke in the middle."""
+        quietly = {"env": self.environ, "cwd": self.folder, "capture_output": True, "timeout": 60}
+        if subprocess.run(["circusctl", "shutdown"], **quietly).returncode:
+            subprocess.run(["circusd", "--daemon", CONFIG], **quietly)
+            subprocess.run(["circusctl", "shutdown"], **quietly)
+
     def status(self):
         done = subprocess.run(
             ["circusctl", "status"],
@@ -118,9 +125,7 @@ def main():
     try:
         play(demo)
     finally:
-        subprocess.run(
-            ["circusctl", "shutdown"], env=demo.environ, cwd=folder, capture_output=True, timeout=60
-        )
+        demo.end()
         shutil.rmtree(folder)
 
 

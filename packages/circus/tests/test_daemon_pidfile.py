@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def test_a_pidfile_without_a_living_process_is_overwritten(tmp_path: Path, conte
     path.write_text(content)
     Pidfile(str(path)).write()
     assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_zombie_is_no_living_process(tmp_path: Path) -> None:
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    path = tmp_path / "circusd.pid"
+    path.write_text(f"{child.pid}\n")
+    Pidfile(str(path))
+    child.wait()
 
 
 def test_somebody_elses_pidfile_is_not_removed(tmp_path: Path) -> None:

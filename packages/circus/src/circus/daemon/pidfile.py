@@ -53,10 +53,15 @@ class Pidfile:
 
 
 def _is_alive(pid: int) -> bool:
+    """A zombie that nobody has reaped yet is dead."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state not in (b"Z", b"X")

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from circus.config.model import FlappingPolicy, WatcherPolicy
+from circus.config.model import FlappingPolicy
+from circus.supervise.states import WatcherPolicy
 
 #: The pause after the first spawn that failed; it doubles. Short, because most such failures pass at once or never.
 FIRST_DELAY_S = 0.1
