@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
     Limits = dict[int, tuple[int, int]]
 
+#: What a process creates is for its user to change and for all to read, unless the client says otherwise: the
+#: kernel's own umask, which lets nobody in, is none of its business.
+DEFAULT_UMASK = 0o022
+
 #: Where execvp(3) looks when the environment has no PATH.
 DEFAULT_PATH = "/bin:/usr/bin"
 
@@ -141,11 +145,9 @@ class Launcher:
     ) -> int:
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for source, number in places]
         before = {which: resource.getrlimit(which) for which in limits}
-        umask = None
+        umask = os.umask(_umask(spec))
         try:
             _in_stage("chdir", os.chdir, spec.cwd or "/")
-            if spec.umask is not None:
-                umask = os.umask(spec.umask)
             for which, pair in limits.items():
                 _set_limit(which, pair)
 
@@ -164,17 +166,14 @@ class Launcher:
         finally:
             for which, pair in before.items():
                 resource.setrlimit(which, pair)
-            if umask is not None:
-                os.umask(umask)
+            os.umask(umask)
             os.fchdir(self._home)
 
 
 def _needs_fork(spec: ProcessSpec, limits: Limits) -> bool:
     if spec.uid is not None or spec.gid is not None or spec.groups is not None:
         return True
-    return any(
-        which not in _HARMLESS or pair[1] != resource.getrlimit(which)[1] for which, pair in limits.items()
-    )
+    return any(which not in _HARMLESS or pair[1] != resource.getrlimit(which)[1] for which, pair in limits.items())
 
 
 # --- by fork -----------------------------------------------------------------------------------------------
@@ -223,8 +222,7 @@ def _become(
                     os.set_inheritable(number, True)
                 else:
                     os.dup2(source, number)
-            if spec.umask is not None:
-                os.umask(spec.umask)
+            os.umask(_umask(spec))
             # The directory may be one that only root may enter, as a login program would.
             _in_stage("chdir", os.chdir, spec.cwd or "/")
             for which, pair in limits.items():
@@ -266,6 +264,10 @@ def _in_stage(stage: str, call: Callable[..., object], *args: object) -> None:
         call(*args)
     except OSError as error:
         raise StageError(stage, error.errno or errno.EINVAL) from None
+
+
+def _umask(spec: ProcessSpec) -> int:
+    return DEFAULT_UMASK if spec.umask is None else spec.umask
 
 
 def _as_limit(value: int) -> int:

@@ -123,6 +123,21 @@ def _read_proc(path: str) -> bytes:
         os.close(fd)
 
 
+def keep_to_ourselves() -> None:
+    """Marks every descriptor but the standard ones close-on-exec: whoever started us may have left some open."""
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except OSError:
+        numbers = [str(fd) for fd in range(3, 256)]
+    for fd in map(int, numbers):
+        if fd > 2:
+            try:
+                os.set_inheritable(fd, False)
+            except OSError:
+                # The one by which the directory was listed is closed again.
+                pass
+
+
 def rss_bytes() -> int:
     """Resident memory of this process now; its peak where only that is known."""
     pages = _read_proc("/proc/self/statm").split()
