@@ -46,7 +46,7 @@ def test_wrong_usage_is_2(house: House, words: tuple[str, ...]) -> None:
 
 
 def test_an_unknown_command_names_the_nearest(house: House) -> None:
-    assert "status" in refused(house, "stauts")[1]
+    assert "restart" in refused(house, "restrat")[1]
 
 
 def test_an_unknown_watcher_is_refused_with_the_nearest_name(house: House) -> None:
@@ -67,7 +67,7 @@ def test_a_second_circusd_is_refused_and_the_first_goes_on(house: House) -> None
     before = house.pids("web")
     done = house.run(BIN / "circusd", house.config)
     assert done.returncode == 1
-    assert "already running" in done.stderr
+    assert "a circusd runs already" in done.stderr
     assert house.pids("web") == before
 
 
