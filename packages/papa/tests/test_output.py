@@ -52,6 +52,7 @@ class Kernel:
         return count
 
     def ack(self, stream: str, offset: int) -> None:
+        self.it.check_ack(stream, offset)
         self.it.ack(stream, offset)
         self.it.trim(self.file.read)
         self.file.write(0, self.it.header())
@@ -293,7 +294,7 @@ def test_an_acknowledgement_beyond_the_head_is_refused():
     k = kernel()
     k.arrive("out", 10)
     with pytest.raises(PapaError) as caught:
-        k.it.ack("out", 11)
+        k.it.check_ack("out", 11)
     assert caught.value.code == "bad-request"
     assert k.it.streams["out"].acked == 0
 
@@ -301,7 +302,7 @@ def test_an_acknowledgement_beyond_the_head_is_refused():
 def test_an_acknowledgement_of_a_stream_that_is_not_captured_is_refused():
     k = Kernel(Bounds(), ("out",))
     with pytest.raises(PapaError) as caught:
-        k.it.ack("err", 0)
+        k.it.check_ack("err", 0)
     assert caught.value.code == "bad-request"
 
 
@@ -310,11 +311,21 @@ def test_an_acknowledgement_below_the_low_water_mark_was_overtaken():
     k.arrive("out", 100)
     k.drop(10**9)
     with pytest.raises(PapaError) as caught:
-        k.it.ack("out", 99)
+        k.it.check_ack("out", 99)
     assert caught.value.code == "overtaken"
     assert caught.value.details["low"] == 100
     k.it.ack("out", 100)
     assert (k.it.streams["out"].acked, k.it.streams["out"].dropped) == (100, 100)
+
+
+def test_an_acknowledgement_that_passed_its_check_counts_even_if_bytes_were_dropped_since():
+    k = kernel()
+    k.arrive("out", 100)
+    k.it.check_ack("out", 30)
+    k.drop(60)
+    k.it.ack("out", 30)
+    out = k.it.streams["out"]
+    assert (out.low, out.acked, out.dropped) == (60, 30, 60)
 
 
 def test_output_is_settled_when_it_ended_and_nothing_is_held():
