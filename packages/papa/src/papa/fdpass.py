@@ -63,7 +63,7 @@ def recv_with_fds(sock: socket.socket, size: int, max_fds: int, flags: int = 0) 
     if not _CLOEXEC:
         for fd in fds:
             os.set_inheritable(fd, False)
-    return data, list(fds), message_flags
+    return data, list(fds), message_flags & ~_CLOEXEC
 
 
 def close_all(fds: Iterable[int]) -> None:

@@ -18,6 +18,7 @@ import errno
 import os
 import time
 
+from papa import model
 from papa.core import index
 from papa.core import output as core
 from papa.kernel import system
@@ -60,9 +61,7 @@ class Capture:
         "timer", "undated",
     )  # fmt: skip
 
-    def __init__(
-        self, number: int, output: core.Output, files: dict[str, int], pipes: dict[str, int]
-    ) -> None:
+    def __init__(self, number: int, output: core.Output, files: dict[str, int], pipes: dict[str, int]) -> None:
         self.number = number
         self.output = output
         #: ``out``, ``err`` and ``index``, as far as there are any; closed when the process was removed.
@@ -92,8 +91,8 @@ class Pipes:
     """
 
     __slots__ = (
-        "_captures", "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault",
-        "budget", "dropped_bytes", "held_bytes", "is_punching",
+        "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault", "budget", "captures",
+        "dropped_bytes", "held_bytes", "is_punching",
     )  # fmt: skip
 
     def __init__(
@@ -112,7 +111,7 @@ class Pipes:
         self._tier = tier
         self._on_output = on_output
         self._on_eof = on_eof
-        self._captures: dict[int, Capture] = {}
+        self.captures: dict[int, Capture] = {}
         self._page = os.fstatvfs(state.fd).f_bsize or 4096
         self._null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         self.budget = MAX_BUDGET_BYTES
@@ -127,9 +126,7 @@ class Pipes:
 
     # --- beginning and end of a capture --------------------------------------------------------------------
 
-    def create(
-        self, number: int, captured: Sequence[str], bounds: core.Bounds
-    ) -> tuple[Capture, dict[str, int]]:
+    def create(self, number: int, captured: Sequence[str], bounds: core.Bounds) -> tuple[Capture, dict[str, int]]:
         """Files and pipes for a process that is about to start, and the writing ends: they are the caller's.
 
         Nothing is read before start(). Raises: OSError; nothing is left behind.
@@ -176,7 +173,18 @@ class Pipes:
             if name not in pipes:
                 output.close(name)
         capture = self._keep(Capture(number, output, files, pipes))
+        output.trim(capture.read_index)
         self._give_back(capture)
+        return capture
+
+    def recover_unwanted(self, number: int, pipes: Sequence[int]) -> Capture:
+        """A capture that is emptied into nothing until its pipes end: nobody wants the output any more."""
+        for fd in pipes:
+            os.set_blocking(fd, False)
+        # How many there are matters to nobody: they need no names of their own.
+        named = dict(zip(model.STREAMS, pipes, strict=False))
+        capture = self._keep(Capture(number, core.Output(named), {}, named))
+        capture.is_discarding = True
         return capture
 
     def start(self, capture: Capture) -> None:
@@ -206,12 +214,12 @@ class Pipes:
             os.close(fd)
         capture.pipes.clear()
         self._close_files(capture)
-        self._captures.pop(capture.number, None)
+        self.captures.pop(capture.number, None)
         self.held_bytes -= capture.counted
         capture.counted = 0
 
     def close_all(self) -> None:
-        for capture in list(self._captures.values()):
+        for capture in list(self.captures.values()):
             self.close(capture)
         os.close(self._null)
 
@@ -221,7 +229,7 @@ class Pipes:
         capture.files.clear()
 
     def _keep(self, capture: Capture) -> Capture:
-        self._captures[capture.number] = capture
+        self.captures[capture.number] = capture
         for name in capture.pipes:
             capture.movers[name] = system.new_mover(self._tier)
         capture.is_paused = True
@@ -301,7 +309,7 @@ class Pipes:
             except (BlockingIOError, InterruptedError):
                 return 0
             except OSError as error:
-                if error.errno in _FULL and self._make_room():
+                if error.errno in _FULL and self.make_room():
                     continue
                 self._pause(capture, time.monotonic() + RETRY_S)
                 if not capture.is_failing:
@@ -402,12 +410,12 @@ class Pipes:
         while self.held_bytes > self.budget and self._drop_from_largest(self.held_bytes - self.budget):
             pass
 
-    def _make_room(self) -> bool:
+    def make_room(self) -> bool:
         """The file system is full. False when there is nothing of ours to drop."""
         return self._drop_from_largest(MIN_DROP)
 
     def _drop_from_largest(self, size: int) -> bool:
-        largest = max(self._captures.values(), key=_counted, default=None)
+        largest = max(self.captures.values(), key=_counted, default=None)
         if largest is None or not largest.counted:
             return False
         before = largest.counted

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from papa.kernel.loop import Loop
+    from papa.kernel.watch import Watch
     from papa.wire.messages import Request
 
     class Performer(Protocol):
@@ -78,8 +79,8 @@ class Connection:
     """One peer, from its acceptance to its end."""
 
     __slots__ = (
-        "_after_sent", "_is_waiting", "_loop", "_performer", "_queue", "_queued", "_scheduled", "_server",
-        "_sock", "is_open", "is_unix", "owned", "session", "watch",
+        "_after_sent", "_is_performing", "_is_waiting", "_loop", "_performer", "_queue", "_queued", "_scheduled", "_server",
+        "_sock", "client", "is_open", "is_unix", "session", "watch",
     )  # fmt: skip
 
     def __init__(self, server: Server, sock: socket.socket) -> None:
@@ -90,16 +91,18 @@ class Connection:
         self._queue: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._queued = 0
         self._after_sent: list[Callable[[], None]] = []
-        #: A request is being carried out that is answered later.
+        #: A request is being carried out and is not answered yet.
         self._is_waiting = False
+        #: ... and that is being done at this moment.
+        self._is_performing = False
         self._scheduled = False
         self.session = ServerSession()
         self.is_unix = sock.family == socket.AF_UNIX
         self.is_open = True
-        #: Numbers of the processes whose owner this connection is.
-        self.owned: set[int] = set()
-        #: What a text watch has shown; kept by papa.kernel.watch.
-        self.watch: Any = None
+        #: What the peer calls itself, for the status.
+        self.client = ""
+        #: What a person who watches has been shown.
+        self.watch: Watch | None = None
 
     # --- coming and going ----------------------------------------------------------------------------------
 
@@ -209,24 +212,25 @@ class Connection:
         fault = self._loop.contain(self._try_to_perform, request)
         if fault is not None:
             # The peer must not wait for a reply that never comes.
+            self._is_performing = False
             self.finish(request, PapaError(f"{request.op}: fault in papa: {fault!r}", code="internal"))
 
     def _try_to_perform(self, request: Request) -> None:
+        self._is_waiting = self._is_performing = True
+        outcome: Outcome | PapaError | None
         try:
             outcome = self._performer.perform(self, request)
         except PapaError as error:
-            self.finish(request, error)
+            outcome = error
         except OSError as error:
-            self.finish(request, _as_papa_error(request, error))
-        else:
-            if outcome is None:
-                self._is_waiting = True
-            else:
-                self.finish(request, outcome)
+            outcome = _as_papa_error(request, error)
+        if outcome is not None:
+            self.finish(request, outcome)
+        self._is_performing = False
 
     def finish(self, request: Request, outcome: Outcome | PapaError) -> None:
         """Answers a request: at once, or later, when perform() gave None."""
-        was_waiting, self._is_waiting = self._is_waiting, False
+        self._is_waiting = False
         fds: tuple[int, ...] = ()
         if isinstance(outcome, PapaError):
             data = self.session.refuse(request, outcome)
@@ -238,7 +242,7 @@ class Connection:
             self.send(data, fds)
         else:
             fdpass.close_all(fds)
-        if was_waiting and self.is_open:
+        if not self._is_performing and self.is_open:
             self._work_later()
 
     # --- out -----------------------------------------------------------------------------------------------
@@ -304,6 +308,10 @@ class Server:
     @property
     def count(self) -> int:
         return len(self._connections)
+
+    def clients(self) -> list[str]:
+        """What those who said so call themselves."""
+        return sorted(connection.client for connection in self._connections if connection.client)
 
     def listen(self, listeners: Sequence[socket.socket]) -> None:
         """Accepts from these, which are bound and listening, from now on."""

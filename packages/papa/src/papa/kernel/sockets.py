@@ -244,9 +244,7 @@ def _failed(spec: SocketSpec, stage: str, number: int, *, why: str = "") -> Papa
 _OPENING = "$(socket."
 
 
-def substitute(
-    argv: Iterable[str], socket_of: Callable[[str], Mapping[str, Any]]
-) -> tuple[list[str], list[str]]:
+def substitute(argv: Iterable[str], socket_of: Callable[[str], Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """Replaces each ``$(socket.NAME.fileno)`` and ``$(socket.NAME.port)``; returns the words, and the names
     of the sockets whose number was asked for, in order of appearance.
 

@@ -185,9 +185,7 @@ class State:
 
     def _names_in(self, directory: str) -> list[str]:
         try:
-            fd = os.open(
-                directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd
-            )
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
         except FileNotFoundError:
             return []
         try:

@@ -1,0 +1,264 @@
+"""What each operation does: arguments checked, the host asked, the reply composed.
+
+The one idea: an operation is one method that takes the connection and the arguments and gives an Outcome, or
+raises a PapaError; it either happens as a whole or not at all. Who may come in at all was decided when the
+connection was accepted.
+
+How the host performs what is asked does not belong here.
+"""
+
+from __future__ import annotations
+
+import os
+
+import papa
+from papa import model
+from papa.core import index, table
+from papa.core.commit import Commit, parse_seen
+from papa.errors import PapaError
+from papa.kernel.server import Outcome
+from papa.kernel.watch import Watch
+from papa.wire import frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from papa.core.entries import Process
+    from papa.kernel.host import Host
+    from papa.kernel.server import Connection
+    from papa.wire.messages import Request
+
+    Args = Mapping[str, Any]
+
+PROTOCOL = 1
+
+#: What a client may call itself; it is shown in the status.
+MAX_CLIENT = 128
+
+
+class Commands:
+    """All operations on one host."""
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def perform(self, connection: Connection, request: Request) -> Outcome | None:
+        """Carries a request out; None: it is answered later, through ``connection.finish``."""
+        operation = _OPERATIONS.get(request.op)
+        if operation is None:
+            raise PapaError(f"there is no operation {request.op!r}", hint="there are " + ", ".join(sorted(_OPERATIONS)))
+        return operation(self, connection, request)
+
+    def on_gone(self, connection: Connection) -> None:
+        """A connection ended: what it owned has no reader any more."""
+        self._host.disown(connection)
+
+    # --- the kernel itself ---------------------------------------------------------------------------------
+
+    def _hello(self, connection: Connection, request: Request) -> Outcome:
+        client = request.args.get("client", "")
+        if not isinstance(client, str) or len(client) > MAX_CLIENT or not client.isprintable():
+            raise model.bad("client", f"must be printable text of at most {MAX_CLIENT} letters")
+        connection.client = client
+        host = self._host
+        return Outcome(
+            {
+                "papa": papa.__version__,
+                "protocol": PROTOCOL,
+                "pid": os.getpid(),
+                "instance": host.instance,
+                "tier": host.tier,
+                "boot_id": host.boot_id,
+            }
+        )
+
+    def _ping(self, _connection: Connection, _request: Request) -> Outcome:
+        return Outcome({})
+
+    def _status(self, _connection: Connection, _request: Request) -> Outcome:
+        return Outcome(self._host.status())
+
+    def _exit(self, connection: Connection, request: Request) -> Outcome:
+        running = self._host.running
+        self._host.prepare_exit(is_forced=_flag(request.args, "force"))
+        connection.after_sent(self._host.exit)
+        hint = f"{running} processes are left alone: nobody reads their output" if running else ""
+        return Outcome({"running": running, "hint": hint})
+
+    def _upgrade(self, connection: Connection, request: Request) -> None:
+        is_check = _flag(request.args, "check")
+
+        def on_checked(error: PapaError | None) -> None:
+            if error is not None:
+                connection.finish(request, error)
+                return
+            connection.finish(request, Outcome({}))
+            if not is_check:
+                connection.after_sent(self._host.upgrade)
+
+        self._host.check_upgrade(on_checked)
+
+    # --- processes -----------------------------------------------------------------------------------------
+
+    def _spawn(self, connection: Connection, request: Request) -> Outcome:
+        args = request.args
+        spec = model.ProcessSpec.parse(args)
+        process, is_new = self._host.spawn(spec, supersede=bool(args.get("supersede")))
+        if args.get("owner") is not None:
+            self._host.own(process, args["owner"], connection)
+        row = process.row()
+        if not is_new:
+            row["existing"] = True
+        if request.watch:
+            self._start_watch(connection, [process])
+        return Outcome(row, fds=self._descriptors(connection, args, process))
+
+    def _attach(self, connection: Connection, request: Request) -> Outcome:
+        args = request.args
+        process = self._host.table.process(args.get("id"))
+        if args.get("owner") is not None:
+            self._host.own(process, model.check_name(args["owner"], "owner"), connection)
+        return Outcome(process.row(), fds=self._descriptors(connection, args, process))
+
+    def _descriptors(self, connection: Connection, args: Args, process: Process) -> list[tuple[str, int]]:
+        if not _flag(args, "fds") or not connection.is_unix:
+            return []
+        return self._host.open_for_client(process)
+
+    def _read(self, _connection: Connection, request: Request) -> Outcome:
+        args = request.args
+        process = self._host.table.process(args.get("id"))
+        stream = model.check_stream(args.get("stream"))
+        capture = self._host.pipes.captures.get(process.id)
+        if capture is None or stream not in capture.files:
+            raise PapaError(f"process {process.id} has no output {stream} that is kept")
+        kept = capture.output.streams[stream]
+        offset = max(kept.low, model.check_integer(args.get("offset", 0), "offset", 0, model.MAX_OFFSET))
+        limit = model.check_integer(args.get("limit", frames.MAX_BODY), "limit", 0, frames.MAX_BODY)
+        end = max(offset, min(kept.head, offset + limit))
+        body = os.pread(capture.files[stream], end - offset, offset)
+        records = capture.read_index(capture.output.first, capture.output.index_bytes)
+        return Outcome(
+            {
+                "offset": offset,
+                "head": kept.head,
+                "low": kept.low,
+                "stamps": index.stamps_between(records, stream, kept.head, offset, end),
+            },
+            body=body,
+        )
+
+    def _watch(self, connection: Connection, request: Request) -> Outcome:
+        processes = self._host.table.find_processes(request.args.get("names"))
+        if not processes:
+            raise PapaError("Nothing to watch")
+        self._start_watch(connection, processes)
+        return Outcome({"count": len(processes)})
+
+    def _start_watch(self, connection: Connection, processes: list[Process]) -> None:
+        connection.watch = Watch(self._host, connection, processes)
+        self._host.watches.add(connection.watch)
+
+    def _watch_next(self, connection: Connection, request: Request) -> Outcome:
+        assert connection.watch is not None
+        is_over = connection.watch.next(is_stopped=bool(request.args.get("stop")))
+        if is_over:
+            self._host.watches.discard(connection.watch)
+            connection.watch = None
+        return Outcome({"is_over": is_over})
+
+    # --- commits and values --------------------------------------------------------------------------------
+
+    def _commit(self, connection: Connection, request: Request) -> Outcome:
+        self._host.commit(Commit.parse(request.args), connection)
+        return Outcome({})
+
+    def _more(self, connection: Connection, request: Request) -> Outcome:
+        self._host.rearm(parse_seen(request.args), connection)
+        return Outcome({})
+
+    def _set(self, connection: Connection, request: Request) -> Outcome:
+        commit = Commit()
+        name = model.check_name(request.args.get("name"))
+        commit.values = {name: model.check_value(request.args.get("value"))}
+        self._host.commit(commit, connection)
+        return Outcome({})
+
+    def _get(self, _connection: Connection, request: Request) -> Outcome:
+        name = model.check_name(request.args.get("name"))
+        return Outcome({"value": self._host.ledger.values.get(name)})
+
+    # --- all kinds -----------------------------------------------------------------------------------------
+
+    def _list(self, connection: Connection, request: Request) -> Outcome:
+        args = request.args
+        rows, has_more = self._host.table.rows(
+            args.get("what"),
+            args.get("patterns"),
+            self._host.ledger.values,
+            after=args.get("after"),
+            budget=table.LIST_BYTES if connection.session.is_framed else None,
+        )
+        return Outcome({"items": rows, "more": has_more})
+
+    def _remove(self, connection: Connection, request: Request) -> Outcome:
+        args = request.args
+        what, names, ids = args.get("what"), args.get("names"), args.get("ids")
+        if not names and not ids:
+            raise PapaError("nothing is named to be removed", hint="name it, or say * for all")
+        if what == table.PROCESSES:
+            processes = self._host.table.find_processes(names, ids or ())
+            self._host.remove_processes(processes)
+            return Outcome({"removed": len(processes)})
+        if what == table.SOCKETS:
+            sockets = self._host.table.find_sockets(names, ids or ())
+            self._host.remove_sockets(sockets)
+            return Outcome({"removed": len(sockets)})
+        if what != table.VALUES:
+            raise model.bad("what", "must be processes, sockets or values")
+        if ids:
+            raise model.bad("ids", "cannot be said of values")
+        found = table.find_values(self._host.ledger.values, names)
+        commit = Commit()
+        commit.values = dict.fromkeys(found)
+        self._host.commit(commit, connection)
+        return Outcome({"removed": len(found)})
+
+    def _listen(self, _connection: Connection, request: Request) -> Outcome:
+        socket, is_new = self._host.listen(model.SocketSpec.parse(request.args))
+        row = socket.row()
+        if not is_new:
+            row["existing"] = True
+        return Outcome(row)
+
+
+def _flag(args: Args, key: str) -> bool:
+    value = args.get(key) or False
+    if not isinstance(value, bool):
+        raise model.bad(key, "must be true or false")
+    return value
+
+
+_OPERATIONS = {
+    "attach": Commands._attach,
+    "commit": Commands._commit,
+    "exit": Commands._exit,
+    "get": Commands._get,
+    "hello": Commands._hello,
+    "list": Commands._list,
+    "listen": Commands._listen,
+    "more": Commands._more,
+    "ping": Commands._ping,
+    "read": Commands._read,
+    "remove": Commands._remove,
+    "set": Commands._set,
+    "spawn": Commands._spawn,
+    "status": Commands._status,
+    "upgrade": Commands._upgrade,
+    "watch": Commands._watch,
+    "watch-next": Commands._watch_next,
+}

@@ -1,0 +1,89 @@
+"""The records of processes and sockets: what a next incarnation must know, as JSON and back.
+
+The one idea: a record is written with everything that adoption needs and nothing that only a restart would
+need, so the environment, which may hold secrets, is in none; its keyed digest says whether two are equal.
+
+A record of another boot is void: its processes are gone, and its numbers may mean others by now.
+"""
+
+from __future__ import annotations
+
+from papa import model
+from papa.core.entries import Process, Socket
+from papa.core.output import Bounds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+VERSION = 1
+
+
+def of_process(process: Process, boot_id: str, *, inodes: Sequence[int] = ()) -> dict[str, Any]:
+    """With ``inodes`` of its pipes as long as its pid is not known: they find it after a crash."""
+    output = process.output
+    return {
+        "version": VERSION,
+        "boot": boot_id,
+        "name": process.name,
+        "argv": process.argv,
+        "digest": process.digest,
+        "pid": process.pid,
+        "ticks": process.start_ticks,
+        "started_at": process.started_at,
+        "meta": process.meta,
+        "uid": process.uid,
+        "gid": process.gid,
+        "exit": process.exit,
+        "removed": process.is_removed,
+        "captured": [] if output is None else list(output.streams),
+        "bounds": None if output is None else [output.bounds.bound, output.bounds.overflow, output.bounds.stall_s],
+        "inodes": list(inodes),
+    }
+
+
+def to_process(number: int, record: dict[str, Any]) -> Process:
+    """Without its output, which its files know better. Raises: KeyError, TypeError, ValueError."""
+    process = Process(
+        number,
+        record["name"],
+        argv=record["argv"],
+        digest=record["digest"],
+        pid=record["pid"],
+        start_ticks=record["ticks"],
+        started_at=record["started_at"],
+        meta=record["meta"],
+        uid=record["uid"],
+        gid=record["gid"],
+    )
+    if record["exit"] is not None:
+        status, at = record["exit"]
+        process.exit = status, at
+    process.is_removed = record["removed"]
+    return process
+
+
+def bounds_of(record: dict[str, Any]) -> Bounds:
+    bounds = record["bounds"]
+    return Bounds() if bounds is None else Bounds(*bounds)
+
+
+def of_socket(socket: Socket, boot_id: str, file: tuple[int, int] | None) -> dict[str, Any]:
+    """``file`` is device and inode of a unix socket's file."""
+    return {
+        "version": VERSION,
+        "boot": boot_id,
+        "spec": socket.spec.to_json(),
+        "port": socket.port,
+        "fileno": socket.fileno,
+        "file": file,
+    }
+
+
+def to_socket(number: int, record: dict[str, Any]) -> tuple[Socket, tuple[int, int] | None]:
+    """Raises: KeyError, TypeError, ValueError, PapaError."""
+    spec = model.SocketSpec.parse(record["spec"])
+    socket = Socket(number, spec, port=record["port"], fileno=record["fileno"])
+    file = record["file"]
+    return socket, None if file is None else (file[0], file[1])
