@@ -79,8 +79,8 @@ class Connection:
     """One peer, from its acceptance to its end."""
 
     __slots__ = (
-        "_after_sent", "_is_performing", "_is_waiting", "_loop", "_performer", "_queue", "_queued", "_scheduled", "_server",
-        "_sock", "client", "is_open", "is_unix", "session", "watch",
+        "_after_sent", "_is_performing", "_is_waiting", "_loop", "_performer", "_queue", "_queued", "_scheduled",
+        "_server", "_sock", "client", "is_open", "is_unix", "session", "watch",
     )  # fmt: skip
 
     def __init__(self, server: Server, sock: socket.socket) -> None:
