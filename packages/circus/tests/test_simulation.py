@@ -16,8 +16,8 @@ import pytest
 from circus.supervise import actions, events
 from circus.supervise.events import Exited, HookAnswered, Order, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.fleet import Fleet
-from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
 from circus.supervise.ring import FALLING, Phase
+from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
 from circus.supervise.watcher import Watcher
 
 Life = tuple[SlotKey, int]
