@@ -153,15 +153,17 @@ def test_what_is_not_as_wanted_is_always_shown_below_its_watcher(ctl: Ctl) -> No
         make_slot(2, state=SlotState.BACKOFF, reason="no such\nprogram"),
         make_slot(3, state=SlotState.EXITED, last_status=-9),
         make_slot(4, state=SlotState.STOPPED),
+        make_slot(5, state=SlotState.STOPPED, reason="a hook refused"),
     )
     stopped = make_watcher("db", state=WatcherState.STOPPED, wants_up=False, reason="gave up", slots=())
-    ctl.circusd.engine.watchers = {"web": make_watcher("web", 4, slots=slots), "db": stopped}
+    ctl.circusd.engine.watchers = {"web": make_watcher("web", 5, slots=slots), "db": stopped}
     assert ctl("status")[1].splitlines() == [
         "db: stopped",
         "  gave up",
         "web: active",
         "  web.2 backoff: no such program",
         "  web.3 exited: killed by signal 9",
+        "  web.5 stopped: a hook refused",
     ]
     assert ctl("status", "web")[1] == "active\n"
     verbose = ctl("status", "-v", "web")[1].splitlines()
@@ -171,6 +173,7 @@ def test_what_is_not_as_wanted_is_always_shown_below_its_watcher(ctl: Ctl) -> No
         "  web.2 backoff: no such program",
         "  web.3 exited: killed by signal 9",
         "  web.4 stopped",
+        "  web.5 stopped: a hook refused",
     ]
 
 

@@ -136,6 +136,16 @@ def test_a_release_leaves_the_socket_of_another_alone(tmp_path: Path) -> None:
         assert os.path.exists(path)
 
 
+def test_who_has_stopped_listening_leaves_the_socket_of_a_later_one_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.sock")
+    held = claim(path)
+    held.stop_listening()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)  # on many file systems with the same inode number
+        held.release()
+        assert os.path.exists(path)
+
+
 def test_a_long_path_is_served(tmp_path: Path) -> None:
     directory = tmp_path / ("d" * 120)
     directory.mkdir()

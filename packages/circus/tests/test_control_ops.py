@@ -274,7 +274,7 @@ def test_the_failure_of_what_nobody_waits_for_is_logged(
 
 
 def test_operations_that_nobody_waits_for_are_bounded(
-    ops: Ops, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    ops: Ops, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     monkeypatch.setattr(ops_module, "MAX_UNAWAITED", 2)
 
@@ -296,3 +296,4 @@ def test_operations_that_nobody_waits_for_are_bounded(
                 continue
 
     run(scenario())
+    assert [str(warning.message) for warning in recwarn] == []  # no operation was left unawaited

@@ -38,8 +38,8 @@ def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iter
     if watcher["reason"] and watcher["state"] != "active":
         yield f"  {_one_line(watcher['reason'])}"
     for slot in watcher["slots"]:
-        is_missed = watcher["wants_up"] and slot["state"] not in _QUIET and slot["state"] != "stopped"
-        if is_verbose or is_missed or (watcher["wants_up"] and slot["reason"] and slot["state"] == "stopped"):
+        is_down = slot["state"] not in _QUIET and (slot["state"] != "stopped" or slot["reason"])
+        if is_verbose or (watcher["wants_up"] and is_down):
             yield f"  {watcher['name']}.{slot['wid']} {_slot_text(slot, now)}"
 
 
