@@ -9,6 +9,7 @@ import pytest
 
 from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
 from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
+from circus.supervise.operation import DETAIL
 from circus.supervise.ring import Phase
 from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy, WatcherState
 from circus.supervise.tickets import Ticket
@@ -116,8 +117,9 @@ def running(**policy: Any) -> Scene:
 
 
 def outcome(ticket: Ticket) -> tuple[bool, str, dict[str, object]]:
+    """Ended well? Why not? What is told of it?"""
     assert ticket.is_done, "still open"
-    return ticket.ok, ticket.error, ticket.detail
+    return ticket.ok, ticket.error, {key: ticket.detail[key] for key in DETAIL[ticket.verb]}
 
 
 def kill_timer(wid: int, scene: Scene) -> TimerKey:

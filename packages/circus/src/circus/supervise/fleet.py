@@ -223,11 +223,10 @@ class Fleet:
         self._removing[order.name] = []
         if order.nostop:
             watcher.abandon()
+        for earlier in self._operations:
+            earlier.overrule([order.name], UPWARDS | DOWNWARDS, REMOVED)
         operation = self._begin(order.op, Verb.STOP, [] if order.nostop else [Stage(Verb.STOP, [order.name])])
         operation.removes = order.name
-        for earlier in self._operations:
-            if earlier is not operation:
-                earlier.overrule([order.name], UPWARDS | DOWNWARDS, REMOVED)
 
     def _forget(self, name: str) -> list[Order]:
         watcher = self._watchers.pop(name)

@@ -39,25 +39,18 @@ class Ticket:
     def close(self, slots: Iterable[Slot], *, numprocesses: int, error: str = "") -> None:
         self.has_passed = self.is_done = True
         self.ok, self.error = not error, error
-        match self.verb:
-            case Verb.STOP:
-                self.detail = {}
-            case Verb.COUNT:
-                self.detail = {"numprocesses": numprocesses}
-            case _:
-                self.detail = dict(self._compare(lives_of(slots)))
+        if self.verb is Verb.COUNT:
+            self.detail = {"numprocesses": numprocesses}
+        else:
+            after = lives_of(slots)
+            self.detail = {
+                "stopped": [pid for life, pid in self.before.items() if life not in after],
+                "started": [pid for life, pid in after.items() if life not in self.before],
+                "kept": [pid for life, pid in after.items() if life in self.before],
+            }
 
     def has_started_any(self, slots: Iterable[Slot]) -> bool:
         return any(life not in self.before for life in lives_of(slots))
-
-    def _compare(self, after: dict[Life, int]) -> dict[str, list[int]]:
-        compared = {
-            "started": [pid for life, pid in after.items() if life not in self.before],
-            "kept": [pid for life, pid in after.items() if life in self.before],
-        }
-        if self.verb is Verb.START:
-            return compared
-        return {"stopped": [pid for life, pid in self.before.items() if life not in after], **compared}
 
 
 def lives_of(slots: Iterable[Slot]) -> dict[Life, int]:
