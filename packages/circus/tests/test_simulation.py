@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from circus.supervise import actions, events
 from circus.supervise.events import Exited, HookAnswered, Order, Spawned, SpawnFailed, TimerFired, TimerKey
@@ -392,3 +395,120 @@ def test_every_seeded_story_comes_to_its_end(first: int) -> None:
 
 def test_a_seed_tells_the_same_story_again() -> None:
     assert tell_story(7).story == tell_story(7).story
+
+
+# Hypothesis -------------------------------------------------------------------------------------------------
+
+names = st.sampled_from(NAMES)
+some_names = st.one_of(st.none(), st.lists(names, unique=True, max_size=2).map(tuple))
+policies_of = {
+    name: st.builds(
+        WatcherPolicy,
+        st.just(name),
+        numprocesses=st.integers(0, 3),
+        priority=st.integers(0, 1),
+        autostart=st.booleans(),
+        respawn=st.booleans(),
+        singleton=st.booleans(),
+        warmup_delay_s=st.sampled_from([0.0, 1.0]),
+        graceful_timeout_s=st.sampled_from([0.0, 2.0]),
+        send_hup=st.booleans(),
+        max_retry=st.sampled_from([1, 3, -1]),
+        outlives_quit=st.booleans(),
+        flapping=st.one_of(st.none(), st.builds(FlappingPolicy, max_retry=st.integers(-1, 1))),
+        hooks=st.frozensets(st.sampled_from(HOOKS)),
+    )
+    for name in NAMES
+}
+any_policy = names.flatmap(lambda name: policies_of[name])
+orders = st.one_of(
+    st.builds(lambda names: lambda op: events.Start(op, names), some_names),
+    st.builds(lambda names: lambda op: events.Stop(op, names), some_names),
+    st.builds(lambda names: lambda op: events.Restart(op, names), some_names),
+    st.builds(
+        lambda names, graceful, sequential: lambda op: events.Reload(op, names, graceful, sequential),
+        some_names,
+        st.booleans(),
+        st.booleans(),
+    ),
+    st.builds(lambda name, delta: lambda op: events.SetCount(op, name, None, delta), names, st.integers(-2, 2)),
+    st.builds(lambda policy, restart: lambda op: events.ChangeWatcher(op, policy, restart), any_policy, st.booleans()),
+    st.builds(lambda policy, start: lambda op: events.AddWatcher(op, policy, start), any_policy, st.booleans()),
+    st.builds(lambda name, nostop: lambda op: events.RemoveWatcher(op, name, nostop), names, st.booleans()),
+)
+
+
+class FleetStory(RuleBasedStateMachine):
+    """Hypothesis decides what happens next; whatever it was, every order is finished in the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(Fleet([]))
+
+    @initialize(
+        policies=st.tuples(*policies_of.values()),
+        warmup_delay_s=st.sampled_from([0.0, 3.0]),
+        adopted=st.sets(st.builds(SlotKey, names, st.integers(1, 4)), max_size=4),
+    )
+    def begin(self, policies: tuple[WatcherPolicy, ...], warmup_delay_s: float, adopted: set[SlotKey]) -> None:
+        self.world = World(Fleet(policies, warmup_delay_s=warmup_delay_s))
+        for slot in sorted(adopted):
+            self.world.adopt(slot)
+
+    @precondition(lambda self: not self.world.has_left)
+    @rule(make=orders)
+    def order(self, make: Callable[[int], Order]) -> None:
+        self.world.order(make)
+
+    @precondition(lambda self: not self.world.has_left)
+    @rule(make=st.sampled_from([events.Quit, events.Shutdown]))
+    def end(self, make: Callable[[int], Order]) -> None:
+        self.world.order(make)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 10.0]))
+    def wait(self, seconds: float) -> None:
+        self.world.now += seconds
+
+    @precondition(lambda self: self.world.spawns)
+    @rule(data=st.data(), how=st.sampled_from(["ok", "ok", "fail", "refuse", "early-exit"]), kills=st.integers(1, 3))
+    def answer_spawn(self, data: st.DataObject, how: str, kills: int) -> None:
+        life = data.draw(st.sampled_from(sorted(self.world.spawns)))
+        self.world.answer_spawn(life, how, obeys=kills == 1, kills=kills)
+
+    @precondition(lambda self: self.world.hooks)
+    @rule(data=st.data(), ok=st.booleans())
+    def answer_hook(self, data: st.DataObject, ok: bool) -> None:
+        self.world.answer_hook(data.draw(st.sampled_from(self.world.hooks)), ok)
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data(), status=st.sampled_from([0, 1, -9]))
+    def die(self, data: st.DataObject, status: int) -> None:
+        self.world.die(data.draw(st.sampled_from(sorted(self.world.processes))), status)
+
+    @precondition(lambda self: self.world.exits)
+    @rule(data=st.data())
+    def deliver_exit(self, data: st.DataObject) -> None:
+        self.world.deliver_exit(data.draw(st.sampled_from(self.world.exits)))
+
+    @precondition(lambda self: self.world.timers)
+    @rule(data=st.data())
+    def fire(self, data: st.DataObject) -> None:
+        self.world.fire(data.draw(st.sampled_from(sorted(self.world.timers, key=repr))))
+
+    @precondition(lambda self: self.world.old_news)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        self.world.tell(data.draw(st.sampled_from(self.world.old_news)))
+
+    @invariant()
+    def holds(self) -> None:
+        self.world.check()
+
+    def teardown(self) -> None:
+        self.world.end()
+
+
+TestFleetStory = FleetStory.TestCase
+TestFleetStory.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
