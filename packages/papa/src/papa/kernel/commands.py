@@ -16,6 +16,7 @@ from papa import model
 from papa.core import index, table
 from papa.core.commit import Commit, parse_seen
 from papa.errors import PapaError
+from papa.kernel import status
 from papa.kernel.server import Outcome
 from papa.kernel.watch import Watch
 from papa.wire import frames
@@ -80,7 +81,7 @@ class Commands:
         return Outcome({})
 
     def _status(self, _connection: Connection, _request: Request) -> Outcome:
-        return Outcome(self._host.status())
+        return Outcome(status.describe(self._host))
 
     def _exit(self, connection: Connection, request: Request) -> Outcome:
         running = self._host.running
@@ -161,13 +162,13 @@ class Commands:
 
     def _start_watch(self, connection: Connection, processes: list[Process]) -> None:
         connection.watch = Watch(self._host, connection, processes)
-        self._host.watches.add(connection.watch)
+        self._host.news.watches.add(connection.watch)
 
     def _watch_next(self, connection: Connection, request: Request) -> Outcome:
         assert connection.watch is not None
         is_over = connection.watch.next(is_stopped=bool(request.args.get("stop")))
         if is_over:
-            self._host.watches.discard(connection.watch)
+            self._host.news.watches.discard(connection.watch)
             connection.watch = None
         return Outcome({"is_over": is_over})
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 
-from papa.core import journal
 from papa.errors import PapaError
 from papa.kernel import records, sockets, system
 from papa.kernel.state import PROCESSES, SOCKETS
@@ -36,7 +35,7 @@ _MISSHAPEN = (KeyError, TypeError, ValueError, PapaError)
 
 def recover(host: Host) -> None:
     """Fills the empty host. Raises: PapaError when the vault cannot be read as a whole, OSError."""
-    _read_journal(host)
+    host.durable.recover()
     found = host.vault.load()
     for number, record in host.state.read_records(SOCKETS).items():
         _adopt_socket(host, number, record, found)
@@ -54,18 +53,6 @@ def recover(host: Host) -> None:
         host.settle(process)
 
 
-def _read_journal(host: Host) -> None:
-    contents, valid = journal.decode(host.state.read_journal())
-    boots = [record["boot"] for record in contents if "boot" in record]
-    host.ledger = journal.Ledger(contents)
-    if boots and boots[-1] == host.boot_id:
-        host.state.cut_journal(valid)
-        return
-    # Another boot's acknowledgements and values went with its processes; only the numbers go on.
-    host.ledger = journal.Ledger([{"next": host.ledger.limit, "secret": os.urandom(16).hex()}])
-    host.state.replace_journal(journal.encode({"boot": host.boot_id, **host.ledger.snapshot()}))
-
-
 # --- sockets -----------------------------------------------------------------------------------------------
 
 
@@ -81,7 +68,7 @@ def _adopt_socket(host: Host, number: int, record: dict[str, Any], found: Found)
             opened = sockets.open_socket(socket.spec)
             fds, file, socket.port = [opened.fd], opened.file, opened.port
             socket.is_covered = host.vault.push(f"s{number}", fds)
-            host.state.write_record(SOCKETS, number, records.of_socket(socket, host.boot_id, file))
+            host.durable.write_socket(socket, file)
     except _MISSHAPEN as error:
         system.log(f"socket {number} is not taken over: {error}")
         host.state.remove_record(SOCKETS, number)
@@ -123,11 +110,11 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
     process.is_exit_acked = number in host.ledger.exits
     loser = host.table.add_process(process)
     if loser is not None:
-        host.write_process(loser)
+        host.durable.write_process(loser)
     if process.exit is None:
         host.adopt(process, pidfd, is_in_vault=bool(vaulted))
         if not is_known:
-            host.write_process(process)
+            host.durable.write_process(process)
     return process
 
 

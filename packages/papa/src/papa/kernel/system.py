@@ -72,6 +72,11 @@ def boot_id() -> str:
     return _read_proc("/proc/sys/kernel/random/boot_id").decode("ascii", "replace").strip()
 
 
+def random_hex() -> str:
+    """128 random bits."""
+    return os.urandom(16).hex()
+
+
 def start_ticks(pid: int) -> int | None:
     """When ``pid`` was started (field 22 of proc_pid_stat(5)); with the pid it names a process for ever."""
     fields = _stat_fields(pid)

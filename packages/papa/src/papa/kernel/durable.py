@@ -1,0 +1,110 @@
+"""What the host writes down: journal and records, and what happens when there is no room for them.
+
+The one idea: accounts come before output. When the file system is full, old output is dropped to make room for
+a commit or a record; only then is it an error.
+
+What a record says is in papa.kernel.records, how files are replaced in papa.kernel.state.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from papa.core import journal
+from papa.errors import PapaError
+from papa.kernel import records, system
+from papa.kernel.state import PROCESSES, SOCKETS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from papa.core.entries import Process, Socket
+    from papa.kernel.state import State
+
+
+class Durable:
+    """The ledger and the records of one kernel. ``make_room`` drops output; False when there is none."""
+
+    __slots__ = ("_boot_id", "_make_room", "_state", "ledger")
+
+    def __init__(self, state: State, boot_id: str, make_room: Callable[[], bool]) -> None:
+        self._state = state
+        self._boot_id = boot_id
+        self._make_room = make_room
+        self.ledger = journal.Ledger()
+
+    # --- the journal ---------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Takes in the journal of an earlier incarnation. Raises: PapaError, OSError."""
+        contents, valid = journal.decode(self._state.read_journal())
+        boots = [record["boot"] for record in contents if "boot" in record]
+        self.ledger = journal.Ledger(contents)
+        if boots and boots[-1] == self._boot_id:
+            self._state.cut_journal(valid)
+            return
+        # Another boot's acknowledgements and values went with its processes; only the numbers go on.
+        self.ledger = journal.Ledger([{"next": self.ledger.limit, "secret": system.random_hex()}])
+        self._state.replace_journal(self._snapshot())
+
+    def commit(self, record: Mapping[str, object]) -> None:
+        """Makes a record durable, and true. Raises: PapaError limit when the file system has no room."""
+        data = journal.encode(record)
+        try:
+            self._with_room(lambda: self._state.append_journal(data))
+        except OSError as error:
+            raise PapaError(
+                f"{self._state.directory}: the journal cannot be written: {error.strerror}",
+                code="limit",
+                hint="make room on that file system",
+            ) from error
+        self.ledger.apply(record)
+        if self.ledger.needs_compaction(self._state.journal_bytes):
+            self._compact()
+
+    def new_number(self) -> int:
+        """A number that no process or socket of this instance ever had."""
+        reservation = self.ledger.reservation()
+        if reservation is not None:
+            self.commit(reservation)
+        return self.ledger.take_id()
+
+    def _compact(self) -> None:
+        """Replaces the journal by what it says. One that cannot be written now stays as it is."""
+        try:
+            self._state.replace_journal(self._snapshot())
+        except OSError as error:
+            system.log(f"the journal cannot be compacted: {error.strerror}")
+
+    def _snapshot(self) -> bytes:
+        return journal.encode({"boot": self._boot_id, **self.ledger.snapshot()})
+
+    # --- records -------------------------------------------------------------------------------------------
+
+    def write_new_process(self, process: Process, inodes: Sequence[int]) -> None:
+        """The first record, before there is a pid. Raises: OSError."""
+        record = records.of_process(process, self._boot_id, inodes=inodes)
+        self._with_room(lambda: self._state.write_record(PROCESSES, process.id, record))
+
+    def write_process(self, process: Process) -> bool:
+        """Puts its record in the place of the old one; False, with a line in the log, when it cannot be."""
+        try:
+            self.write_new_process(process, ())
+        except OSError as error:
+            system.log(f"the record of process {process.id} cannot be written: {error.strerror}")
+            return False
+        return True
+
+    def write_socket(self, socket: Socket, file: tuple[int, int] | None) -> None:
+        """Raises: OSError."""
+        record = records.of_socket(socket, self._boot_id, file)
+        self._with_room(lambda: self._state.write_record(SOCKETS, socket.id, record))
+
+    def _with_room(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._make_room():
+                raise
+            write()

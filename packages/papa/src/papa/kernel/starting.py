@@ -1,0 +1,124 @@
+"""Starting a hosted process: the steps around the spawn, in the order that a kill may interrupt anywhere.
+
+The one idea: what must survive is put away before what it belongs to exists. First the files and the pipes (the
+reading ends go to the vault) and a record without a pid, then the process, then its pidfd in the vault and its
+pid in the record. Whatever fails takes back all that came before it.
+
+The spawn itself is in papa.kernel.spawn, taking over what was interrupted in papa.kernel.recovery.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from papa import model
+from papa.core.entries import Process
+from papa.core.output import Bounds
+from papa.errors import PapaError
+from papa.kernel import sockets, system
+from papa.kernel.spawn import Launcher
+from papa.kernel.state import PROCESSES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from papa.kernel.host import Host
+    from papa.kernel.pipes import Capture
+
+
+class Starter:
+    """Starts processes of one host."""
+
+    __slots__ = ("_host", "_launcher")
+
+    def __init__(self, host: Host, nofile: tuple[int, int]) -> None:
+        self._host = host
+        self._launcher = Launcher(nofile)
+
+    def close(self) -> None:
+        self._launcher.close()
+
+    def start(self, spec: model.ProcessSpec, digest: str) -> Process:
+        """A new process, hosted and running. Raises: PapaError; nothing is left behind."""
+        argv, named = sockets.substitute(spec.argv, lambda name: self._host.table.socket(name).row())
+        handed = [self._host.table.socket(name) for name in dict.fromkeys((*spec.sockets, *named))]
+        stdin = None if spec.stdin is None else self._host.listening[self._host.table.socket(spec.stdin).id][0]
+        number = self._host.durable.new_number()
+        process = Process(
+            number,
+            spec.name,
+            argv=argv,
+            digest=digest,
+            pid=0,
+            start_ticks=None,
+            started_at=time.time(),
+            meta=spec.meta,
+            uid=spec.uid,
+            gid=spec.gid,
+        )
+        # Held free for the pidfd: a process that runs without one would be looked at once a second.
+        spare = os.dup(self._host.state.fd)
+        writers: dict[str, int] = {}
+        capture: Capture | None = None
+        try:
+            capture, writers = self._prepare(process, spec)
+            process.pid = self._launcher.start(
+                spec,
+                argv,
+                stdin=stdin,
+                stdout=writers.get(model.OUT),
+                stderr=writers.get(model.OUT if spec.stderr == "stdout" else model.ERR),
+                sockets=[(self._host.listening[socket.id][0], socket.fileno) for socket in handed],
+            )
+        except (PapaError, OSError):
+            self._withdraw(number, capture, writers)
+            raise
+        finally:
+            os.close(spare)
+            for fd in writers.values():
+                os.close(fd)
+        self._host_new(process, capture)
+        return process
+
+    def _prepare(self, process: Process, spec: model.ProcessSpec) -> tuple[Capture | None, dict[str, int]]:
+        """What must be there before the process is: files, pipes in the vault, a record without a pid."""
+        capture: Capture | None = None
+        writers: dict[str, int] = {}
+        process.is_covered = True
+        if spec.captured:
+            bounds = Bounds(spec.bound, spec.overflow, spec.stall_s)
+            capture, writers = self._host.pipes.create(process.id, spec.captured, bounds)
+            process.output = capture.output
+            process.is_covered = self._host.vault.push(f"o{process.id}", list(capture.pipes.values()))
+        try:
+            if spec.uid is not None and os.geteuid() == 0:
+                # Else a process of another user could not open /dev/stdout, as shells and nginx do.
+                for fd in writers.values():
+                    os.fchown(fd, spec.uid, -1)
+            inodes = [os.fstat(fd).st_ino for fd in writers.values()]
+            self._host.durable.write_new_process(process, inodes)
+        except OSError:
+            self._withdraw(process.id, capture, writers)
+            raise
+        return capture, writers
+
+    def _withdraw(self, number: int, capture: Capture | None, writers: dict[str, int]) -> None:
+        """Takes back what _prepare did."""
+        for fd in writers.values():
+            os.close(fd)
+        writers.clear()
+        self._host.state.remove_record(PROCESSES, number)
+        if capture is not None:
+            self._host.vault.drop(f"o{number}")
+            self._host.pipes.release(capture)
+
+    def _host_new(self, process: Process, capture: Capture | None) -> None:
+        process.start_ticks = system.start_ticks(process.pid)
+        pidfd = None if self._host.tier == "portable" else system.pidfd_open(process.pid)
+        self._host.adopt(process, pidfd, is_in_vault=False)
+        loser = self._host.table.add_process(process)
+        self._host.durable.write_process(process)
+        if loser is not None:
+            self._host.durable.write_process(loser)
+        if capture is not None:
+            self._host.pipes.start(capture)

@@ -1,0 +1,54 @@
+"""What ``papa status`` shows: numbers for people and for monitoring, and what is not covered and why."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import papa
+from papa.kernel import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from papa.kernel.host import Host
+
+
+def describe(host: Host) -> dict[str, object]:
+    """The reply to ``status``."""
+    return {
+        "papa": papa.__version__,
+        "pid": os.getpid(),
+        "holder": host.holder_pid,
+        "instance": host.instance,
+        "directory": host.directory,
+        "tier": host.tier,
+        "uptime_s": round(time.monotonic() - host.started_monotonic, 3),
+        "started_at": host.started_at,
+        "rss_bytes": system.rss_bytes(),
+        "processes": len(host.table.processes),
+        "running": host.running,
+        "sockets": len(host.table.sockets),
+        "values": len(host.ledger.values),
+        "connections": host.server.count,
+        "clients": host.server.clients(),
+        "held_bytes": host.pipes.held_bytes,
+        "budget_bytes": host.pipes.budget,
+        "dropped_bytes": host.pipes.dropped_bytes,
+        "journal_bytes": host.state.journal_bytes,
+        "vault": {"live": host.vault.live, "dead": host.vault.dead, "refused": host.vault.refused},
+        "faults": host.loop.faults,
+        "not_covered": host.not_covered,
+        "not_covered_reasons": _reasons(host),
+        **host.facts,
+    }
+
+
+def _reasons(host: Host) -> list[str]:
+    reasons = []
+    if host.tier == "portable":
+        reasons.append("this system has no vault: nothing outlives a kill of the kernel")
+    elif host.vault.refused:
+        reasons.append(f"the vault refused {host.vault.refused} times: limits on open files or buffers")
+    if not host.pipes.is_punching:
+        reasons.append("the file system cannot give acknowledged output back before its process goes")
+    return reasons
