@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from papa.client.output import Overtaken
+from papa.client.output import Overtaken, StreamFiles
 from papa.errors import PapaError
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ def told(driver: Driver, name: str) -> list[dict[str, Any]]:
 
 def heads(driver: Driver) -> list[list[Any]]:
     return [item for fields in told(driver, "output") for item in fields["items"]]
+
+
+def wait_for_more(world: World, files: StreamFiles, than: int) -> None:
+    world.until(lambda: files.head("out") > than)
 
 
 # Coming
@@ -265,7 +269,7 @@ def test_a_reader_that_keeps_up_loses_nothing(world: World) -> None:
     child.pour("out", len(data))
     taken = b""
     while len(taken) < len(data):
-        world.until(lambda at=len(taken): files.head("out") > at)
+        wait_for_more(world, files, len(taken))
         taken += files.pread("out", len(taken), len(data))
         driver.call("commit", acks=[[number, "out", len(taken)]], seen=[[number, len(taken), None]])
     assert taken == data

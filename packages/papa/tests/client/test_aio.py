@@ -168,6 +168,32 @@ def test_an_unreachable_kernel_is_the_callers_error_at_first(run: Run) -> None:
     run(test)
 
 
+def test_a_kernel_that_leaves_while_it_is_greeted_is_looked_for_again(run: Run) -> None:
+    async def test(switchboard: Switchboard) -> None:
+        connecting = asyncio.create_task(AsyncPapa.connect(client="me"))
+        peer = await switchboard.peer()
+        await peer.send(GREETING)
+        peer.close()
+        peer = await switchboard.peer()
+        await peer.greet()
+        await (await connecting).close()
+        assert len(switchboard.opened) == 2
+
+    run(test)
+
+
+def test_another_program_at_the_address_is_no_kernel(run: Run) -> None:
+    async def test(switchboard: Switchboard) -> None:
+        connecting = asyncio.create_task(AsyncPapa.connect(client="me"))
+        peer = await switchboard.peer()
+        await peer.send(b"220 mail.example ESMTP\r\n")
+        with pytest.raises(PapaError, match="ESMTP") as caught:
+            await connecting
+        assert caught.value.code == "unreachable"
+
+    run(test)
+
+
 def test_replies_find_their_requests_in_any_order(run: Run) -> None:
     async def test(switchboard: Switchboard) -> None:
         papa, peer = await connected(switchboard)

@@ -83,15 +83,19 @@ class AsyncPapa:
 
         ``timeout_s`` is for connecting and, unless told otherwise, for each request.
 
-        Raises: PapaError unreachable.
+        Raises: PapaError unreachable; lost, when kernels kept going away for ``timeout_s``.
         """
         self = cls(endpoint, client=client, autostart=autostart, timeout_s=timeout_s)
-        try:
-            await self._open()
-        except BaseException:
-            await self.close()
-            raise
-        return self
+        deadline = self._loop.time() + timeout_s
+        while True:
+            try:
+                await self._open()
+                return self
+            except PapaError as error:
+                # A kernel that was just leaving, or was killed: nothing was asked of it yet.
+                if error.code != "lost" or self._loop.time() > deadline:
+                    raise
+                await asyncio.sleep(BACKOFF_FIRST_S)
 
     @property
     def is_connected(self) -> bool:
@@ -212,10 +216,10 @@ class AsyncPapa:
                 )
             )
 
-    def _lost_error(self, what: str, why: str = "") -> PapaError:
+    def _lost_error(self, what: str, why: str = "", *, code: str = "lost") -> PapaError:
         state = "the connection is closed" if self._is_closed else "the connection to the kernel was lost"
         reason = f" ({why})" if why else ""
-        return PapaError(f"{what}: {state}{reason}", code="lost", hint="ask again once the connection is back")
+        return PapaError(f"{what}: {state}{reason}", code=code, hint="ask again once the connection is back")
 
     # -- bytes ---------------------------------------------------------------------------------------------
 
@@ -262,7 +266,7 @@ class AsyncPapa:
             self._lose(f"cannot receive: {error}")
             return
         except PapaError as error:
-            self._lose(error.message)
+            self._lose(error.message, code="unreachable" if error.code == "unreachable" else "lost")
             return
         for outcome in outcomes:  # also when a callback closes the connection: replies hold descriptors
             if isinstance(outcome, Answer):
@@ -317,7 +321,7 @@ class AsyncPapa:
     def _connect(self) -> socket.socket:
         return launch.open_connection(self._endpoint, autostart=self._autostart, timeout_s=self._timeout_s)
 
-    def _drop(self, why: str = "") -> None:
+    def _drop(self, why: str = "", *, code: str = "lost") -> None:
         """Let go of the socket and fail what waits for it."""
         self._is_greeted = False
         connection, self._socket = self._socket, None
@@ -330,11 +334,11 @@ class AsyncPapa:
         waiters, self._waiters = self._waiters, {}
         for waiter in waiters.values():
             if not waiter.done():
-                waiter.set_exception(self._lost_error("no reply", why))
+                waiter.set_exception(self._lost_error("no reply", why, code=code))
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, *, code: str = "lost") -> None:
         was_greeted = self._is_greeted
-        self._drop(why)
+        self._drop(why, code=code)
         if was_greeted and not self._is_closed:
             self._reconnecting = self._loop.create_task(self._reconnect())
             self._tell(self.on_lost)

@@ -25,6 +25,9 @@ RECV_SIZE = 64 * 1024
 #: How long a request may take: spawning on a loaded machine, a commit to a slow disk; not for ever.
 REPLY_TIMEOUT_S = 30.0
 
+#: Between two attempts to connect when the kernel went away in the middle of one.
+CONNECT_AGAIN_S = 0.02
+
 
 class Connection:
     """A connection that asks one thing at a time. ``events`` are those that came and nobody took yet.
@@ -37,16 +40,30 @@ class Connection:
     ) -> None:
         """Connect, and start the kernel if none runs and ``autostart`` is set.
 
-        Raises: PapaError unreachable.
+        Raises: PapaError unreachable; lost, when kernels kept going away for ``timeout_s``.
         """
         self.events: deque[Event] = deque()
+        self.hello: dict[str, Any] = {}
         self._answers: dict[int, Answer] = {}
         self._poke: int | None = None
         self._calls = Calls()
-        self._socket: socket.socket | None = launch.open_connection(endpoint, autostart=autostart, timeout_s=timeout_s)
+        self._socket: socket.socket | None = None
+        deadline = time.monotonic() + timeout_s
+        while not self.hello:
+            try:
+                self._open(endpoint, client, autostart, timeout_s)
+            except PapaError as error:
+                # A kernel that was just leaving, or was killed: nothing was asked of it yet.
+                if error.code != "lost" or time.monotonic() > deadline:
+                    raise
+                time.sleep(CONNECT_AGAIN_S)
+
+    def _open(self, endpoint: str | int | None, client: str, autostart: bool, timeout_s: float) -> None:
+        self._calls = Calls()
+        self._socket = launch.open_connection(endpoint, autostart=autostart, timeout_s=timeout_s)
         try:
             self._send(self._calls.opening())
-            self.hello: dict[str, Any] = self.request("hello", timeout_s=timeout_s, client=client).ok
+            self.hello = self.request("hello", timeout_s=timeout_s, client=client).ok
         except BaseException:
             self.close()
             raise
