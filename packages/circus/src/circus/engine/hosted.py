@@ -61,8 +61,10 @@ class HostedTable:
         return iter(list(self._by_id.values()))
 
     def add(self, hosted: Hosted) -> None:
+        """Know it; it fills its slot, unless it has ended: then the slot may have a successor already."""
         self._by_id[hosted.kernel_id] = hosted
-        self._by_slot[hosted.slot] = hosted
+        if not hosted.has_exited:
+            self._by_slot[hosted.slot] = hosted
 
     def by_id(self, kernel_id: int) -> Hosted | None:
         return self._by_id.get(kernel_id)
