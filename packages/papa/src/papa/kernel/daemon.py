@@ -167,7 +167,9 @@ class Daemon:
             kernel["standby"] = standby
             keep.append(standby[1])
         system.log(f"kernel {__version__} pid={os.getpid()} executes the code on disk in its place")
+        self._doors.hide()
         reexec.replace([*places.program("papa.kernel.daemon"), json.dumps(kernel), str(self._parent)], keep)
+        self._doors.show()
 
 
 # --- taking over -------------------------------------------------------------------------------------------

@@ -44,6 +44,21 @@ class Doors:
         if instance.port is not None:
             self._open_tcp(instance.port)
 
+    def hide(self) -> None:
+        """Lets nobody come through a path any more: an exec would turn away whoever is not yet accepted."""
+        self._rename("", ".hidden")
+
+    def show(self) -> None:
+        """Undoes hide()."""
+        self._rename(".hidden", "")
+
+    def _rename(self, old: str, new: str) -> None:
+        for path, _ in self._paths:
+            try:
+                os.rename(path + old, path + new)
+            except OSError as error:
+                system.log(f"{path}{old} cannot be renamed: {error.strerror}")
+
     def remove(self) -> None:
         """Closes them and takes their paths away, unless somebody else has put something there since."""
         for listener in self.listeners:
@@ -58,10 +73,11 @@ class Doors:
     def _open_unix(self, path: str) -> None:
         # Under another name first: whoever finds the path can connect to it, with the right mode.
         new = path + ".new"
-        try:
-            os.unlink(new)
-        except FileNotFoundError:
-            pass
+        for leftover in (new, path + ".hidden"):
+            try:
+                os.unlink(leftover)
+            except FileNotFoundError:
+                pass
         listener = socket.socket(socket.AF_UNIX)
         try:
             before = os.umask(0o177)

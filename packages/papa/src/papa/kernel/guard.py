@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 #: A replacement that ends sooner than this did not come into being.
 STILLBORN_S = 2.0
 
-#: Pause before the next attempt after a stillborn one: the cause (no memory, say) rarely goes at once.
-PAUSE_S = 10.0
+#: Pauses before the next attempt after one, two, three... stillborn ones in a row, as in the holder's own loop.
+PAUSES_S = (0.1, 1.0, 10.0)
 
 
 class Guard:
     """Watches one holder after the other; ``on_change`` is told the pid of each, None while there is none."""
 
-    __slots__ = ("_kernel", "_loop", "_on_change", "_pidfd", "_pipe", "_started", "pid")
+    __slots__ = ("_kernel", "_loop", "_on_change", "_pidfd", "_pipe", "_started", "_stillborn", "pid")
 
     def __init__(self, loop: Loop, kernel: dict[str, Any], on_change: Callable[[int | None], None]) -> None:
         """``kernel`` describes this one (papa.kernel.daemon): a replacement starts the next one from it."""
@@ -46,6 +46,7 @@ class Guard:
         self._pidfd = -1
         self._pipe = -1
         self._started = 0.0
+        self._stillborn = 0
         self.pid: int | None = None
 
     def begin(self, parent: int, standby: tuple[int, int] | None) -> None:
@@ -98,19 +99,24 @@ class Guard:
                 pass
         self.pid = None
         self._on_change(None)
-        now = time.monotonic()
-        if is_own_child and now - self._started < STILLBORN_S:
-            self._loop.call_at(now + PAUSE_S, self._replace)
+        if is_own_child and time.monotonic() - self._started < STILLBORN_S:
+            self._replace_later()
         else:
+            self._stillborn = 0
             self._replace()
+
+    def _replace_later(self) -> None:
+        pause = PAUSES_S[min(self._stillborn, len(PAUSES_S) - 1)]
+        self._stillborn += 1
+        self._loop.call_at(time.monotonic() + pause, self._replace)
 
     def _replace(self) -> None:
         self._started = time.monotonic()
         try:
             pid = self._spawn()
         except OSError as error:
-            system.log(f"holder cannot be replaced: {error}; next attempt in {PAUSE_S:.0f} s")
-            self._loop.call_at(self._started + PAUSE_S, self._replace)
+            system.log(f"holder cannot be replaced: {error.strerror}")
+            self._replace_later()
             return
         system.log(f"holder replaced pid={pid}")
         self._watch(pid)
