@@ -175,6 +175,23 @@ def test_one_that_ended_while_nobody_was_there_is_settled_and_followed(bench: Be
     story(run)
 
 
+def test_one_that_ended_does_not_hide_its_successor(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            first = bench.papa.row("circus.web.1")
+            bench.papa.end(first["id"], 1, keep_open=True)
+            await bench.until(lambda: bench.papa.row("circus.web.1")["id"] != first["id"])
+            bench.crash()
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            second = bench.papa.row("circus.web.1")["pid"]
+            await engine.order(lambda op: events.Stop(op, ("web",)))
+            assert bench.signals == [(second, 15)]
+
+    story(run)
+
+
 def test_what_was_changed_in_the_file_meanwhile_is_applied(bench: Bench) -> None:
     async def run() -> None:
         async with bench.engine(WEB + DB) as engine:

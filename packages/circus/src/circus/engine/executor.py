@@ -148,8 +148,13 @@ class Executor:
                     again = await engine.kernel.attach(row["id"], owner=spec["owner"], fds=True)
                     return again.ok, again.fds
 
-    async def take_over(self, slot: SlotKey, incarnation: int, row: dict[str, Any], fds: dict[str, int]) -> Hosted:
-        """Hold what the kernel gave for the process in ``row``, and let its output flow."""
+    async def take_over(
+        self, slot: SlotKey, incarnation: int, row: dict[str, Any], fds: dict[str, int], *, has_exited: bool = False
+    ) -> Hosted:
+        """Hold what the kernel gave for the process in ``row``, and let its output flow.
+
+        ``has_exited``: it ended while no circusd was there, and no core knows of it.
+        """
         hosted = Hosted(
             slot=slot,
             incarnation=incarnation,
@@ -159,6 +164,7 @@ class Executor:
             start_ticks=row["start_ticks"],
             started_at=row["started_at"],
             digest=row["meta"].get("digest", ""),
+            has_exited=has_exited,
         )
         self.hosted.add(hosted)
         await self._engine.pump.add(attached(slot, row, fds))
@@ -207,7 +213,6 @@ class Executor:
 
     def settle_ended(self, hosted: Hosted) -> None:
         """As on_exit, for a process that ended without a circusd: no core waits for it."""
-        hosted.has_exited = True
         self._begin(self._settle(hosted, reap_hooks=False))
 
     async def _settle(self, hosted: Hosted, *, reap_hooks: bool) -> None:

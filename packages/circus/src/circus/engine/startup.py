@@ -124,7 +124,7 @@ async def _settle_ended(engine: Engine, survivor: adopt.Survivor) -> None:
     reply = await engine.kernel.attach(survivor.kernel_id, owner=engine.names.prefix, fds=True)
     slot = SlotKey(survivor.watcher, survivor.wid)
     row = reply.ok
-    hosted = await engine.executor.take_over(slot, 0, row, reply.fds)
+    hosted = await engine.executor.take_over(slot, 0, row, reply.fds, has_exited=True)
     engine.pump.on_exit(row["id"], heads_of(row))
     if row["exit"] is not None:
         hosted.exit_status = row["exit"]["status"]
