@@ -20,7 +20,7 @@ from circus import clock
 from circus.streams import compare, plan, store
 from circus.streams.commits import Commits, Seen, Step
 from circus.streams.sinks import FileSink, Sink, Written
-from circus.streams.store import GAP, OPEN, Intent, Place, Segment, SourceKey
+from circus.streams.store import DATA, DOUBT, GAP, OPEN, Intent, Place, Segment, SourceKey
 from circus.streams.tap import Source, View
 from circus.streams.workers import Worker
 from papa.errors import PapaError
@@ -147,10 +147,11 @@ class Channel:
         self.close()
         return True
 
-    def close(self) -> None:
-        """The worker closes the file when it has done what it is doing."""
-        self._worker.run(self.sink.close)
+    def close(self) -> asyncio.Future[None]:
+        """The worker closes the file when it has done what it is doing; then the future is done."""
+        closing = self._worker.run(self.sink.close)
         self._owner.on_closed(self)
+        return closing
 
     async def _settle_previous(self, intent: Intent) -> None:
         views = {key: source.view() for key, source in self.sources.items()}
@@ -168,10 +169,20 @@ class Channel:
                 source = self.sources[key]
                 source.written = max(source.written, offset)
         if finding.doubt:
-            self._doubt_bytes = sum(segment.end - segment.start for segment in intent.segments if segment.end != OPEN)
+            self._doubt_bytes = max(1, sum(map(self._length, intent.segments)))
             self._owner.on_trouble(self, "output_doubt", {"reason": finding.doubt, "bytes": self._doubt_bytes})
+        elif not finding.done and intent.segments and intent.segments[0].kind == DOUBT:
+            self._doubt_bytes = intent.segments[0].end  # it was about to be said
         for source in self.sources.values():
             self.heat(source)
+
+    def _length(self, segment: Segment) -> int:
+        if segment.kind != DATA:
+            return 0
+        if segment.end != OPEN:
+            return segment.end - segment.start
+        source = self.sources.get(segment.source)
+        return source.tap.files.head(segment.source.stream) - segment.start if source is not None else 0
 
     # One turn -----------------------------------------------------------------------------------------------
 
@@ -182,7 +193,7 @@ class Channel:
             taken, self._hot = self._hot, {}
             trip = await self._travel(batch, taken, at_ns)
             self._apply(batch, trip)
-            batch = trip.survey.batch if trip.survey is not None else None
+            batch = self._still_wanted(trip.survey.batch if trip.survey is not None else None)
             await self._commit_turn(batch, trip, at_ns)
             if batch is not None or trip.survey is None or not trip.survey.is_quiet:
                 self._keep_hot(taken, batch)
@@ -197,10 +208,9 @@ class Channel:
 
     async def _travel(self, batch: plan.Batch | None, taken: dict[SourceKey, None], at_ns: int) -> _Trip:
         views = [self.sources[key].view() for key in taken if key in self.sources]
-        here = {view.key for view in views}
-        if batch is not None and not batch.ends.keys() <= here:
-            batch = None  # a source has left since it was planned, and nothing of it was written yet
-        is_alone = len(self.sources) == 1
+        batch = self._still_wanted(batch)  # it may have left during the commit, too
+        # One that is to move leaves a begun line to its new file, as a whole.
+        is_alone = len(self.sources) == 1 and all(source.limit is None for source in self.sources.values())
         limits, doubt = self._limits(), self._doubt_bytes
         return await self._send(
             lambda: _travel(self.sink, batch, views, limits, is_alone=is_alone, doubt_bytes=doubt, at_ns=at_ns), views
@@ -254,6 +264,14 @@ class Channel:
                 # Which of them wrote the bytes that were not taken is not known: the first stands for all.
                 self._owner.on_dropped(self, source, trip.written.dropped_bytes)
                 trip.written.dropped_bytes = 0
+
+    def _still_wanted(self, batch: plan.Batch | None) -> plan.Batch | None:
+        """A source may have been told to move while the thread was deciding."""
+        for key, end in batch.ends.items() if batch is not None else ():
+            source = self.sources.get(key)
+            if source is None or (source.limit is not None and end > source.limit):
+                return None
+        return batch
 
     def _keep_hot(self, taken: Iterable[SourceKey], batch: plan.Batch | None) -> None:
         """They are looked at again; those that had their turn come last."""

@@ -18,6 +18,9 @@ from papa.errors import PapaError
 #: Steps in one commit; with the largest intents (64 KiB) it stays below a frame's head of 4 MiB.
 MAX_STEPS = 48
 
+#: The kernel does not read what we send at the moment; notices are asked for again after this.
+RETRY_SEEN_S = 0.1
+
 #: (kernel id, head of out, head of err): what we know of, so that the kernel tells us about more.
 Seen = tuple[int, int | None, int | None]
 
@@ -84,6 +87,7 @@ class Commits:
             asyncio.get_running_loop().call_later(RETRY_SEEN_S, self._post_seen)
 
     async def _work(self) -> None:
+        batch: list[tuple[Step, asyncio.Future[None]]] = []
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MAX_STEPS], self._waiting[MAX_STEPS:]
@@ -95,8 +99,9 @@ class Commits:
                         _settle([each], await self._send([each[0]]))
         finally:
             self._task = None
-            for _, done in self._waiting:
-                done.cancel()
+            for _, done in [*batch, *self._waiting]:
+                done.cancel()  # those that are done do not mind
+            self._waiting.clear()
 
     async def _send(self, steps: list[Step]) -> PapaError | None:
         acks = [(*source, offset) for step in steps for source, offset in step.acks.items()]
@@ -114,10 +119,6 @@ class Commits:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-
-
-#: The kernel does not read at the moment; ask again then.
-RETRY_SEEN_S = 0.1
 
 
 def _settle(batch: list[tuple[Step, asyncio.Future[None]]], error: PapaError | None) -> None:

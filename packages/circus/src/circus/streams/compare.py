@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from circus.streams import render
 from circus.streams.plan import fixed_bytes, render_data
-from circus.streams.store import DATA, HASHED_BYTES, NOBODY, OPEN, Intent, Segment, SourceKey, hash_head
+from circus.streams.store import DATA, DOUBT, HASHED_BYTES, NOBODY, OPEN, Intent, Segment, SourceKey, hash_head
 from circus.streams.tap import View
 from papa.client.output import Overtaken
 
@@ -81,7 +81,7 @@ def complete(finding: Finding) -> None:
 
 
 def _is_outstanding(segment: Segment, views: Mapping[SourceKey, View]) -> bool:
-    if segment.kind != DATA:
+    if segment.kind == DOUBT:
         return False  # a mark alone is no output
     view = views.get(segment.source)
     return view is not None and (segment.end == OPEN or view.start < segment.end)

@@ -129,7 +129,7 @@ def _look(view: View, is_alone: bool, heads: dict[SourceKey, int], scanned: dict
             if end == start:
                 scanned[view.key] = capped
         if end > start or start > view.start:
-            return _Ready(view, start, end, is_cut=end < stop)
+            return _Ready(view, start, end, is_cut=capped < stop)
         return None
     return None
 

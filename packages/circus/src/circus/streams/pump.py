@@ -68,7 +68,7 @@ class Pump:
         self._channel_of: dict[Source, Channel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._counters: dict[tuple[str, str], Counter] = {}
-        self._early: dict[int, list[tuple[str, Any]]] = {}
+        self._early: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self._waiters: set[asyncio.Future[None]] = set()
         self._left: dict[str, Intent] = {}  # by path: what an earlier circusd left, until its channel is opened
         self._resuming: dict[str, asyncio.Event] = {}
@@ -95,6 +95,7 @@ class Pump:
 
     async def add(self, process: Attached) -> None:
         """Take this process's output from the offsets that it has acknowledged; before `start` nothing is written."""
+        early = self._early.pop(process.kernel_id, [])
         self.forget(process.kernel_id)
         tap = Tap(process.files)
         known = Process(process.kernel_id, process.watcher, tap)
@@ -113,11 +114,10 @@ class Pump:
             known.sources[stream] = source
         self._processes[process.kernel_id] = known
         self._note_ended(known, process.ended)
-        for kind, args in self._early.pop(process.kernel_id, []):
-            getattr(self, kind)(process.kernel_id, *args)
+        for tell, args in early:
+            tell(process.kernel_id, *args)
         if self._is_started:
-            for source in known.sources.values():
-                self._bind(source)
+            self._bind(known.sources.values())
         self._drop_if_finished(known)
 
     async def start(self) -> None:
@@ -137,10 +137,8 @@ class Pump:
             else:
                 self._left[intent.path] = intent
                 reserved |= self._resume(intent)
-        for process in self._processes.values():
-            for source in process.sources.values():
-                if source not in reserved:
-                    self._bind(source)
+        sources = [source for process in self._processes.values() for source in process.sources.values()]
+        self._bind(source for source in sources if source not in reserved)
         self._begin(self._forget_unused(list(self._tasks)))
 
     async def reattach(self, process: Attached) -> None:
@@ -196,7 +194,7 @@ class Pump:
         """The kernel's event ``eof``: the stream ended at ``head``."""
         process = self._processes.get(kernel_id)
         if process is None:
-            self._keep_early(kernel_id, "on_eof", (stream, head))
+            self._keep_early(kernel_id, self.on_eof, (stream, head))
             return
         if source := process.sources.get(stream):
             source.end = head
@@ -207,7 +205,7 @@ class Pump:
         """The kernel's event ``exit``: everything that the process itself wrote lies below ``heads``."""
         process = self._processes.get(kernel_id)
         if process is None:
-            self._keep_early(kernel_id, "on_exit", (heads,))
+            self._keep_early(kernel_id, self.on_exit, (heads,))
             return
         process.exit_heads = {stream: head for stream, head in heads.items() if head is not None}
         for stream, head in process.exit_heads.items():
@@ -243,8 +241,8 @@ class Pump:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._commits.close()
-        for channel in list(self._channels.values()):
-            channel.close()
+        if closing := [channel.close() for channel in list(self._channels.values())]:
+            await asyncio.wait(closing, timeout=CLOSE_LIMIT_S)  # a hung disk is left to its thread
         for process in self._processes.values():
             process.tap.retire()
         self._processes.clear()
@@ -268,24 +266,33 @@ class Pump:
     def _config_of(self, watcher: str, stream: str) -> StreamConfig | None:
         return self._configs.get(watcher, {}).get(stream)
 
-    def _bind(self, source: Source) -> None:
-        self._begin(self._bind_later(source, source.config))
+    def _bind(self, sources: Iterable[Source]) -> None:
+        """Those that name the same file are bound together, so that none of them takes itself for the only one."""
+        groups: dict[tuple[str, str | None] | None, list[Source]] = {}
+        for source in sources:
+            groups.setdefault(_file_of(source.config), []).append(source)
+        for group in groups.values():
+            self._begin(self._bind_later(group, group[0].config))
 
-    async def _bind_later(self, source: Source, config: StreamConfig | None) -> None:
-        """Finding the real path may hang as long as its disk does; only this source waits for it."""
+    async def _bind_later(self, sources: list[Source], config: StreamConfig | None) -> None:
+        """Finding the real path may hang as long as its disk does; only these sources wait for it."""
         try:
             if config is None:
-                sink: sinks.Sink = sinks.open_sink(None)
+                sink = sinks.open_sink(None)
             else:
                 sink = await self._workers.run_alone(lambda: sinks.open_sink(config))
         except CircusError as error:
-            self._counter(source).sink_errors += 1
-            self._on_event("sink_failed", {"watcher": source.watcher, "path": "", "reason": str(error)})
+            for source in sources:
+                self._counter(source).sink_errors += 1
+            fields = {"path": "", "watchers": sorted({source.watcher for source in sources}), "retry_in_s": None}
+            self._on_event("sink_failed", {**fields, "reason": str(error)})
             return
         if sink.path in self._resuming:
             await self._resuming[sink.path].wait()
-        if not source.is_gone and source not in self._channel_of and source.config == config:
-            self._join(source, self._channels.get(sink.path) or self._open_channel(sink))
+        file = _file_of(config)
+        for source in sources:
+            if not source.is_gone and source not in self._channel_of and _file_of(source.config) == file:
+                self._join(source, self._channels.get(sink.path) or self._open_channel(sink))
 
     def _join(self, source: Source, channel: Channel) -> None:
         self._channel_of[source] = channel
@@ -327,10 +334,12 @@ class Pump:
         sink, paths = await self._workers.run_alone(find)
         channel = self._open_channel(sink)
         for source, path in zip(sources, paths, strict=True):
-            if not source.is_gone:
+            if source.is_gone:
+                continue
+            if path != intent.path:
                 # Not its file any more: it leaves as soon as the intent is settled.
-                source.limit = None if path == intent.path else source.written
-                self._join(source, channel)
+                source.limit, source.config = source.written, None
+            self._join(source, channel)
         self._resuming.pop(intent.path).set()
 
     async def _forget_unused(self, bindings: list[asyncio.Task[None]]) -> None:
@@ -347,8 +356,8 @@ class Pump:
         if channel is None:
             source.config = config
             if self._is_started and not source.is_finished:
-                self._bind(source)
-        elif config != source.config or source.limit is not None:
+                self._bind([source])
+        elif source.limit is None and config != source.config:
             source.limit = max(source.written, source.tap.files.head(source.key.stream))
             channel.heat(source)
             channel.yield_now()
@@ -395,18 +404,14 @@ class Pump:
         channel = self._channel_of[source]
         config = self._config_of(source.watcher, source.key.stream)
         source.limit = None
-        is_same_file = (
-            config is not None
-            and source.config is not None
-            and (config.class_name, config.filename) == (source.config.class_name, source.config.filename)
-        )
+        is_same_file = source.config is not None and _file_of(config) == _file_of(source.config)
         source.config = config
         if is_same_file:
             channel.heat(source)
             return
         del self._channel_of[source]
         channel.detach(source)
-        self._bind(source)
+        self._bind([source])
 
     def on_unknown(self, kernel_ids: Iterable[int]) -> None:
         for kernel_id in kernel_ids:
@@ -451,10 +456,10 @@ class Pump:
             del self._processes[process.kernel_id]
             process.tap.retire()
 
-    def _keep_early(self, kernel_id: int, kind: str, args: tuple[Any, ...]) -> None:
-        while len(self._early) >= MAX_EARLY:
+    def _keep_early(self, kernel_id: int, tell: Callable[..., None], args: tuple[Any, ...]) -> None:
+        if kernel_id not in self._early and len(self._early) >= MAX_EARLY:
             del self._early[next(iter(self._early))]
-        self._early.setdefault(kernel_id, []).append((kind, args))
+        self._early.setdefault(kernel_id, []).append((tell, args))
 
     def _counter(self, source: Source) -> Counter:
         return self._counters.setdefault((source.watcher, source.key.stream), Counter())
@@ -500,3 +505,8 @@ class Pump:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the streams failed", exc_info=error)
+
+
+def _file_of(config: StreamConfig | None) -> tuple[str, str | None] | None:
+    """What a configuration names, as written: equal names are one sink."""
+    return None if config is None else (config.class_name, config.filename)

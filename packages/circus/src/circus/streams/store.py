@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 #: The end of an open segment.
@@ -84,7 +84,7 @@ class Intent:
         if mine is None or len(self.segments) != 1 or len(other.segments) != 1:
             return False
         theirs = other.segments[0]
-        return (mine.source, mine.start, mine.kind) == (theirs.source, theirs.start, theirs.kind)
+        return replace(theirs, end=OPEN) == mine
 
 
 def value_name(prefix: str, path: str) -> str:

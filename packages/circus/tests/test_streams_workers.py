@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from circus.streams.workers import Workers
+
+BOUND_S = 5.0
+
+
+def test_results_and_errors_come_back_in_order() -> None:
+    async def main() -> None:
+        workers = Workers()
+        worker = workers.take("dev:1")
+        assert await asyncio.gather(*(worker.run(lambda n=n: n) for n in range(5))) == [0, 1, 2, 3, 4]
+        with pytest.raises(ZeroDivisionError):
+            await worker.run(lambda: 1 // 0)
+        workers.give_back("dev:1")
+
+    asyncio.run(main())
+
+
+def test_one_thread_serves_all_who_take_the_same_key() -> None:
+    async def main() -> None:
+        workers = Workers()
+        one, two, other = workers.take("dev:1"), workers.take("dev:1"), workers.take("dev:2")
+        assert one is two
+        assert await one.run(threading.get_ident) == await two.run(threading.get_ident)
+        assert await one.run(threading.get_ident) != await other.run(threading.get_ident)
+        workers.give_back("dev:1")
+        assert await one.run(lambda: 1) == 1, "somebody still has it"
+        workers.give_back("dev:1")
+        workers.give_back("dev:2")
+
+    asyncio.run(main())
+
+
+def test_a_thread_that_hangs_holds_nobody_else() -> None:
+    async def main() -> None:
+        workers = Workers()
+        gate = threading.Event()
+        hung = workers.take("dev:1").run(lambda: gate.wait(BOUND_S))
+        assert await workers.take("dev:2").run(lambda: "here") == "here"
+        assert await workers.run_alone(lambda: "here too") == "here too"
+        assert not hung.done()
+        gate.set()
+        await hung
+        workers.give_back("dev:1")
+        workers.give_back("dev:2")
+
+    asyncio.run(main())
+
+
+def test_what_is_to_follow_follows_also_when_nobody_waits() -> None:
+    async def main() -> None:
+        workers = Workers()
+        worker = workers.take("dev:1")
+        gate, followed = threading.Event(), asyncio.Event()
+        waiting = worker.run(lambda: gate.wait(BOUND_S), followed.set)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        assert not followed.is_set(), "the thread is still at it"
+        gate.set()
+        async with asyncio.timeout(BOUND_S):
+            await followed.wait()
+        workers.give_back("dev:1")
+
+    asyncio.run(main())
+
+
+def test_threads_end_when_they_are_given_back() -> None:
+    async def main() -> threading.Thread:
+        workers = Workers()
+        thread = await workers.take("dev:9").run(threading.current_thread)
+        workers.give_back("dev:9")
+        return thread
+
+    thread = asyncio.run(main())
+    thread.join(BOUND_S)
+    assert not thread.is_alive()
+
+
+def test_a_result_that_comes_after_the_loop_has_ended_is_nobodys() -> None:
+    gate = threading.Event()
+
+    async def main() -> threading.Thread:
+        worker = Workers().take("dev:9")
+        thread = await worker.run(threading.current_thread)
+        worker.run(lambda: gate.wait(BOUND_S))
+        return thread
+
+    thread = asyncio.run(main())
+    gate.set()
+    thread.join(BOUND_S)
+    assert not thread.is_alive()
