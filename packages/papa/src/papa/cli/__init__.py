@@ -24,7 +24,7 @@ REFUSED = 3
 def main(argv: Sequence[str] | None = None) -> int:
     """Does what the command line says; returns the exit status."""
     args = _parser().parse_args(argv)
-    args.endpoint = args.path or args.port
+    args.endpoint = getattr(args, "path", None) or getattr(args, "port", None)
     try:
         return int(args.run(args))
     except PapaError as error:
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"papa {__version__}")
     parser.add_argument("--daemonize", action="store_true", help="without a command: start a kernel and return")
     parser.add_argument("-d", "--debug", action="store_true", help="without a command: show the kernel's log")
-    parser.set_defaults(port=None, path=None, run=serve.run)
+    parser.set_defaults(run=serve.run)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     command = commands.add_parser("serve", parents=[where], help="start a kernel and stay until it leaves")

@@ -1,7 +1,7 @@
 """`papa shell`: the kernel's text language with line editing; a script may be piped into it.
 
-The kernel is asked for nothing but text, and says when it waits for a line: by its prompt, or in a watch by the
-`]` behind each frame. Until then the shell only shows what comes; Ctrl-C then asks a watch to stop.
+The kernel is asked for nothing but text, and says when it waits for a line: by its prompt, `> `, or in a watch
+by the `] ` behind each frame. Until then the shell only shows what comes; Ctrl-C then asks a watch to stop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from papa.client import launch
 from papa.errors import PapaError
 
-PROMPT = b"> "
+PROMPTS = (b"> ", b"] ")
 
 #: What ends like a prompt may be the middle of some output: it counts if nothing follows at once.
 SETTLE_S = 0.03
@@ -49,19 +49,18 @@ def _show_until_asked(connection: socket.socket) -> str | None:
     """Show what comes until the kernel waits for a line; returns the prompt, None at the end."""
     pending = b""
     while True:
-        if pending.endswith((PROMPT, b"]")) and not select.select([connection], [], [], SETTLE_S)[0]:
-            tail = PROMPT if pending.endswith(PROMPT) else b"]"
-            _show(pending.removesuffix(tail))
-            return tail.decode() if tail == PROMPT else "] "
+        if pending.endswith(PROMPTS) and not select.select([connection], [], [], SETTLE_S)[0]:
+            _show(pending[:-2])
+            return pending[-2:].decode()
         chunk = connection.recv(65536)
         if not chunk:
             _show(pending)
             return None
         pending += chunk
-        # What cannot be the start of a prompt is shown as it comes.
-        keep = 2 if pending.endswith((b"]", b">", PROMPT)) else 0
-        _show(pending[: len(pending) - keep])
-        pending = pending[len(pending) - keep :]
+        # What may be a prompt, or the start of one, is kept back.
+        kept = 2 if pending.endswith(PROMPTS) else 1 if pending.endswith((b">", b"]")) else 0
+        _show(pending[: len(pending) - kept])
+        pending = pending[len(pending) - kept :]
 
 
 def _show(data: bytes) -> None:
