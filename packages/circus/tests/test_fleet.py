@@ -455,6 +455,29 @@ def test_a_watcher_added_again_goes_on_above_the_numbers_of_the_old_one() -> Non
     assert scene.tell(Exited(SlotKey("web", 1), 1, 0)) == []
 
 
+def test_a_hook_that_a_removed_watcher_left_running_does_not_answer_for_the_new_one() -> None:
+    policy = watcher("web", hooks=frozenset({"before_start"}))
+    scene = Scene(policy)
+    scene.order(Start)
+    scene.order(RemoveWatcher, "web")
+    scene.order(AddWatcher, policy)
+    assert scene.hooks == [("web", "before_start")]
+    scene.tell(HookAnswered("web", "before_start", False))
+    assert scene.hooks == [("web", "before_start")] * 2
+    scene.tell(HookAnswered("web", "before_start", True))
+    assert scene.spawning() == ["web"]
+
+
+def test_a_hook_that_answers_while_the_watcher_is_gone_is_over() -> None:
+    policy = watcher("web", hooks=frozenset({"before_start"}))
+    scene = Scene(policy)
+    scene.order(Start)
+    scene.order(RemoveWatcher, "web")
+    scene.tell(HookAnswered("web", "before_start", False))
+    scene.order(AddWatcher, policy)
+    assert scene.hooks == [("web", "before_start")] * 2
+
+
 def test_a_removal_overrules_operations_that_have_not_reached_the_watcher() -> None:
     scene = Scene(watcher("a"), watcher("b"))
     start = scene.order(Start)

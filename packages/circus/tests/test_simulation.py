@@ -130,7 +130,8 @@ class World:
         match action:
             case actions.Spawn(slot, incarnation, awaits_hook):
                 watcher = self.fleet.watchers[slot.watcher]
-                assert watcher.wants_up, f"{slot} spawned, though wanted down"
+                was_lowered_since = not watcher.slots[slot.wid].wants_up
+                assert watcher.wants_up or was_lowered_since, f"{slot} spawned, though wanted down"
                 lives = {*self.processes, *self.spawns} - self.orphans
                 assert slot not in {other for other, _ in lives}, f"{slot} has a process, or is getting one"
                 self.spawns[slot, incarnation] = None

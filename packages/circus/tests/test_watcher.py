@@ -1010,6 +1010,14 @@ def test_a_frozen_watcher_does_not_wait_for_a_hook_of_its_start(hook: str) -> No
     assert scene.spawns == []
 
 
+def test_a_frozen_watcher_leaves_even_a_process_alone_that_after_spawn_refuses() -> None:
+    scene = Scene(hooks={"after_spawn"})
+    scene.start()
+    scene.watcher.freeze(0.0)
+    scene.spawn(hook=False)
+    assert (scene.signals, scene.states()) == ([], {1: SlotState.RUNNING})
+
+
 # What is shown ----------------------------------------------------------------------------------------------
 
 

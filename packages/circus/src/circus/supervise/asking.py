@@ -6,27 +6,29 @@ while it runs: the question is put again when the old answer has come, so that n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from circus.supervise.actions import Action, RunHook
 
 
 class Asking:
-    def __init__(self, watcher: str, emit: Callable[[Action], None]) -> None:
+    """``running`` are hooks that an earlier watcher of the same name has left running."""
+
+    def __init__(self, watcher: str, emit: Callable[[Action], None], running: Iterable[str] = ()) -> None:
         self.answer: bool | None = None  # to the latest question
+        self.running = set(running)  # hooks that will answer
         self._watcher = watcher
         self._emit = emit
-        self._running: set[str] = set()  # hooks that will answer
         self._awaited = ""
         self._must_repeat = False
 
     def ask(self, hook: str, configured: frozenset[str]) -> None:
         """A hook that is not configured agrees at once."""
-        self._awaited, self._must_repeat, self.answer = hook, hook in self._running, None
+        self._awaited, self._must_repeat, self.answer = hook, hook in self.running, None
         if self._must_repeat:
             return
         if hook in configured:
-            self._running.add(hook)
+            self.running.add(hook)
             self._emit(RunHook(self._watcher, hook, is_awaited=True))
         else:
             self.agree()
@@ -39,9 +41,9 @@ class Asking:
         self._awaited, self._must_repeat, self.answer = "", False, None
 
     def hear(self, hook: str, ok: bool, configured: frozenset[str]) -> None:
-        if hook not in self._running:
+        if hook not in self.running:
             return
-        self._running.discard(hook)
+        self.running.discard(hook)
         if hook != self._awaited:
             return
         if self._must_repeat:

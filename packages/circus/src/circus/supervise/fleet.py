@@ -73,6 +73,7 @@ class Fleet:
         self._watchers: dict[str, Watcher] = {}
         self._operations: list[Operation] = []
         self._removing: dict[str, list[Order]] = {}  # with the orders that wait until it is gone
+        self._late_hooks: dict[str, set[str]] = {}  # that forgotten watchers have left running
         self._base = 0
         self._generation = 0
         self._is_ending = False
@@ -119,6 +120,8 @@ class Fleet:
                 assert_never(fact)
         if (watcher := self._watchers.get(name)) is not None:
             watcher.take(fact, now)
+        elif isinstance(fact, HookAnswered) and fact.slot is None:
+            self._forget_late_hook(name, fact.hook)
 
     # Orders -------------------------------------------------------------------------------------------------
 
@@ -214,7 +217,8 @@ class Fleet:
         self._begin_up(order.op, Verb.START, [watcher] if order.start else [])
 
     def _add(self, policy: WatcherPolicy) -> Watcher:
-        watcher = Watcher(policy, self._actions.append, base=self._base)
+        late = self._late_hooks.pop(policy.name, set())
+        watcher = Watcher(policy, self._actions.append, base=self._base, running_hooks=late)
         self._watchers[policy.name] = watcher
         return watcher
 
@@ -231,8 +235,16 @@ class Fleet:
     def _forget(self, name: str) -> list[Order]:
         watcher = self._watchers.pop(name)
         self._base = max(self._base, watcher.high_water)
+        if watcher.running_hooks:
+            self._late_hooks[name] = set(watcher.running_hooks)
         self._actions.append(Publish(name, "remove"))
         return self._removing.pop(name)
+
+    def _forget_late_hook(self, name: str, hook: str) -> None:
+        late = self._late_hooks.get(name, set())
+        late.discard(hook)
+        if not late:
+            self._late_hooks.pop(name, None)
 
     # The end ------------------------------------------------------------------------------------------------
 

@@ -84,9 +84,20 @@ ALL_BUT_STOP = frozenset(Verb) - {Verb.STOP}
 
 
 class Ring:
-    """``emit`` takes the actions. ``base``: numbers of lives and timers begin above it."""
+    """``emit`` takes the actions.
 
-    def __init__(self, policy: WatcherPolicy, emit: Callable[[Action], None], *, base: int = 0) -> None:
+    From an earlier watcher of the same name: ``base``, above which the numbers of lives and timers begin, and the hooks
+    that it has left running.
+    """
+
+    def __init__(
+        self,
+        policy: WatcherPolicy,
+        emit: Callable[[Action], None],
+        *,
+        base: int = 0,
+        running_hooks: Iterable[str] = (),
+    ) -> None:
         self.policy = policy
         self.wants_up = False
         self.reason = ""
@@ -95,7 +106,7 @@ class Ring:
         self.places = Places(policy.name, self._policy_for, emit, base=base)
         self._emit = emit
         self._generation = base
-        self._asking = Asking(policy.name, emit)
+        self._asking = Asking(policy.name, emit, running_hooks)
         self._waiting = Waiting()
         self._reloads: deque[tuple[bool, Ticket]] = deque()  # that are still to begin: (is_sequential, who waits)
         self._reload: reload.Reload | None = None

@@ -54,6 +54,11 @@ class Watcher(Ring):
         """No number of a life or timer was ever above it."""
         return max(self._generation, self.places.high_water)
 
+    @property
+    def running_hooks(self) -> frozenset[str]:
+        """They will answer still."""
+        return frozenset(self._asking.running)
+
     def view(self) -> WatcherView:
         return WatcherView(
             name=self.name,
@@ -175,6 +180,8 @@ class Watcher(Ring):
         self._advance(now)
 
     def _hear_of_slot(self, fact: HookAnswered, wid: int, now: float) -> None:
+        if self.is_frozen and fact.hook == "after_spawn" and not fact.ok:
+            return  # left alone as it is; the next manager adopts it, and asks again
         before = self.slots.get(wid)
         is_trial = self._is_trial(wid)
         after = self.places.give(wid, now, fact)
