@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,13 +32,28 @@ def log(tmp_path: Path) -> Iterator[FileSink]:
     sink.close()
 
 
+OPENED: list[Tap] = []
+
+
+@pytest.fixture(autouse=True)
+def close_files() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().retire()
+
+
+def open_tap(fds: Mapping[str, int]) -> Tap:
+    OPENED.append(Tap(StreamFiles(fds)))
+    return OPENED[-1]
+
+
 def spawn(papa: FakePapa, name: str, *chunks: bytes, time_format: str | None = None) -> View:
     spec = {"name": name, "argv": ["x"], "env": {}, "stdin": "null", "stdout": "capture", "stderr": "null"}
     reply = asyncio.run(papa.spawn(**spec, owner="test", fds=True))
     for chunk in chunks:
         papa.write(name, "out", chunk)
         papa.clock.advance(0.5)
-    return View(SourceKey(reply.ok["id"], "out"), Tap(StreamFiles(reply.fds)), 77, 0, time_format=time_format)
+    return View(SourceKey(reply.ok["id"], "out"), open_tap(reply.fds), 77, 0, time_format=time_format)
 
 
 def intent_for(log: FileSink, *segments: Segment, rotate: int = 0) -> Intent:
@@ -287,3 +302,5 @@ def test_whenever_it_is_cut_a_file_ends_as_if_it_had_not_been(
             rest = [replace(view, start=done.get(view.key, view.start)) for view in rest]
         again.close()
         assert path.read_bytes() == whole
+        while OPENED:
+            OPENED.pop().retire()

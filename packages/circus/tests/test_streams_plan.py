@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -22,11 +22,26 @@ def papa() -> Iterator[FakePapa]:
         yield papa
 
 
+OPENED: list[Tap] = []
+
+
+@pytest.fixture(autouse=True)
+def close_files() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().retire()
+
+
+def open_tap(fds: Mapping[str, int]) -> Tap:
+    OPENED.append(Tap(StreamFiles(fds)))
+    return OPENED[-1]
+
+
 def spawn(papa: FakePapa, name: str = "a", **view: object) -> View:
     """A process and the view of its stdout."""
     spec = {"name": name, "argv": ["x"], "env": {}, "stdin": "null", "stdout": "capture", "stderr": "capture"}
     reply = asyncio.run(papa.spawn(**spec, owner="test", fds=True))
-    return replace(View(SourceKey(reply.ok["id"], "out"), Tap(StreamFiles(reply.fds)), 77, 0), **view)  # type: ignore[arg-type]
+    return replace(View(SourceKey(reply.ok["id"], "out"), open_tap(reply.fds), 77, 0), **view)  # type: ignore[arg-type]
 
 
 def write(papa: FakePapa, view: View, data: bytes) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,11 +34,26 @@ def log(tmp_path: Path) -> Iterator[FileSink]:
     sink.close()
 
 
+OPENED: list[Tap] = []
+
+
+@pytest.fixture(autouse=True)
+def close_files() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().retire()
+
+
+def open_tap(fds: Mapping[str, int]) -> Tap:
+    OPENED.append(Tap(StreamFiles(fds)))
+    return OPENED[-1]
+
+
 def spawn(papa: FakePapa, data: bytes, name: str = "a") -> View:
     spec = {"name": name, "argv": ["x"], "env": {}, "stdin": "null", "stdout": "capture", "stderr": "null"}
     reply = asyncio.run(papa.spawn(**spec, owner="test", fds=True))
     papa.write(name, "out", data)
-    return View(SourceKey(reply.ok["id"], "out"), Tap(StreamFiles(reply.fds)), 77, 0)
+    return View(SourceKey(reply.ok["id"], "out"), open_tap(reply.fds), 77, 0)
 
 
 def batch_of(view: View, start: int, end: int, **fields: object) -> Batch:

@@ -82,6 +82,7 @@ class Channel:
         self._hot: dict[SourceKey, None] = {}
         self._wake = asyncio.Event()
         self._poke = asyncio.Event()
+        self._limited: set[SourceKey] = set()
         self._doubt_bytes = 0
         self._retry_s = RETRY_FIRST_S
 
@@ -208,6 +209,7 @@ class Channel:
 
     async def _travel(self, batch: plan.Batch | None, taken: dict[SourceKey, None], at_ns: int) -> _Trip:
         views = [self.sources[key].view() for key in taken if key in self.sources]
+        self._limited = {view.key for view in views if view.limit is not None}
         batch = self._still_wanted(batch)  # it may have left during the commit, too
         # One that is to move leaves a begun line to its new file, as a whole.
         is_alone = len(self.sources) == 1 and all(source.limit is None for source in self.sources.values())
@@ -284,8 +286,9 @@ class Channel:
         """Sources that are to go elsewhere go when nothing of theirs is left here, or when this sink fails."""
         busy = set(batch.ends) if batch is not None else set()
         for key, source in list(self.sources.items()):
-            was_looked_at = trip.survey is None or key in trip.survey.heads
-            if source.limit is not None and was_looked_at and key not in busy:
+            # A thread that was sent off before the limit was set has said nothing about it.
+            is_empty = trip.survey is None or (key in trip.survey.heads and key in self._limited)
+            if source.limit is not None and is_empty and key not in busy:
                 self._owner.on_movable(source)
 
     # Commits ------------------------------------------------------------------------------------------------
