@@ -358,6 +358,30 @@ def test_the_descriptor_and_ready_tell_the_truth(papa: Papa, world: World) -> No
     assert not watcher.ready
 
 
+def test_a_read_that_was_woken_by_no_news_does_not_block_an_event_loop(papa: Papa, world: World) -> None:
+    make(papa)
+    watcher = papa.watch_processes("web")
+    world.server.call(lambda: world.kernel.eof("web", "err"))
+    assert is_readable(watcher, 5)
+    assert watcher.read() == ([], [], [])
+    assert watcher
+    assert not is_readable(watcher)
+    world.write("web", "out", b"x")
+    assert [o.data for o in watcher.read()[0]] == [b"x"]
+    watcher.close()
+
+
+def test_a_watch_that_begins_behind_acknowledged_output_is_quiet(papa: Papa, world: World) -> None:
+    make(papa)
+    world.write("web", "out", b"old")
+    with papa.watch_processes("web") as watcher:
+        watcher.read()
+    watcher = papa.watch_processes("web")
+    assert not is_readable(watcher)
+    assert not watcher.ready
+    watcher.close()
+
+
 def test_news_from_before_the_watch_makes_the_descriptor_readable(papa: Papa, world: World) -> None:
     make(papa)
     world.end("web", 2)
