@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from random import Random
 
 import pytest
 
@@ -315,3 +316,39 @@ def test_output_is_exact_over_many_kills_under_load(host, reap):
         assert peer.read_all(row["id"], "out") == wanted
         peer.request("attach", id=row["id"], owner="me")
         assert peer.event("exit", lambda fields, n=row["id"]: fields["id"] == n)["status"] == 42
+
+
+def test_a_kill_at_any_moment_of_starting_loses_no_process(host):
+    """Whatever was started is hosted afterwards, and whatever was not leaves nothing behind."""
+    if host.tier != "full":
+        pytest.skip("once is enough")
+    random = Random(7)
+    for round in range(6):
+        peer = host.connect()
+        for number in range(8):
+            spec = sh("echo started; exec sleep 60", name=f"web{round}.{number}")
+            peer.sock.sendall(peer.session.request("spawn", spec)[1])
+        time.sleep(random.random() * 0.03)
+        host.restart()
+        running = {row["pid"]: row for row in rows(host.connect()).values() if row["running"]}
+        assert _sleepers() == set(running), "hosted and running are not the same"
+        assert all(row["start_ticks"] for row in running.values())
+        assert set(os.listdir(host.directory + "/output")) == {str(row["id"]) for row in running.values()}
+
+
+def _sleepers():
+    """Our own descendants that run a script of this test, hosted or not."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    words = file.read().split(b"\0")
+                with open(f"/proc/{entry}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            is_ours = int(fields[1]) == os.getpid() and fields[0] != "Z"
+            if is_ours and (words[:2] == [b"sleep", b"60"] or b"exec sleep 60" in b" ".join(words)):
+                found.add(int(entry))
+    return found

@@ -11,7 +11,9 @@ import time
 import pytest
 
 from papa.errors import PapaError
-from papa.kernel.server import MAX_CONNECTIONS
+from papa.kernel.loop import Loop
+from papa.kernel.server import MAX_CONNECTIONS, Server
+from papa.wire.session import ClientSession
 from papa.wire.text_reply import GREETING
 
 
@@ -266,3 +268,36 @@ def _cpu(pid):
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def test_a_fault_in_an_operation_is_answered_contained_and_counted(tmp_path, capfd):
+    """In this very process, with an operation that is broken."""
+
+    class Broken:
+        def perform(self, connection, request):
+            raise ZeroDivisionError("on purpose")
+
+        def on_gone(self, connection):
+            pass
+
+    loop = Loop()
+    server = Server(loop, Broken())
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    server.listen([listener])
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(tmp_path / "s"))
+    session = ClientSession()
+    client.sendall(session.opening() + session.request("ping", {})[1] + session.request("ping", {})[1])
+    for _ in range(4):
+        loop.call_at(time.monotonic() + 0.01, lambda: None)
+        loop.turn()
+    session.feed(client.recv(65536))
+    replies = [session.next(), session.next()]
+    assert [(reply.id, reply.error.code) for reply in replies] == [(1, "internal"), (2, "internal")]
+    assert loop.faults == 2
+    assert "ZeroDivisionError: on purpose" in capfd.readouterr().err
+    client.close()
+    server.close()
+    loop.close()

@@ -86,7 +86,8 @@ class Commands:
     def _exit(self, connection: Connection, request: Request) -> Outcome:
         running = self._host.running
         self._host.prepare_exit(is_forced=_flag(request.args, "force"))
-        connection.after_sent(self._host.exit)
+        # After this turn, in which the reply is queued; then once it is sent.
+        self._host.loop.after_turn(lambda: connection.after_sent(self._host.exit))
         hint = f"{running} processes are left alone: nobody reads their output" if running else ""
         return Outcome({"running": running, "hint": hint})
 
