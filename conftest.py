@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bench import machine
 
 NO_SKIP = os.environ.get("PAPA_TEST_NO_SKIP") == "1"
 
@@ -52,23 +53,8 @@ def runtime_root(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     assert not left, f"processes were left behind: {left}"
 
 
-def processes_with(root: Path) -> dict[int, str]:
-    """pid -> command of the processes whose environment has ``root`` as their runtime root."""
-    mark = f"PAPA_RUNTIME_DIR={root}\0".encode()
-    found = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        try:
-            if mark in Path(f"/proc/{entry}/environ").read_bytes():
-                found[int(entry)] = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-    return found
-
-
 def _wait_until_gone(root: Path) -> dict[int, str]:
     deadline = time.monotonic() + LEAVE_S
-    while (left := processes_with(root)) and time.monotonic() < deadline:
+    while (left := machine.marked(str(root))) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left

@@ -61,19 +61,31 @@ def is_alive(pid: int) -> bool:
     return bool(state) and state[0] not in "ZX"
 
 
-def marked(marker: str) -> list[int]:
-    """The processes, oldest first, that were started with ``marker`` in their environment or arguments."""
-    found = []
+def marked(marker: str) -> dict[int, str]:
+    """pid -> command of the processes that belong to ``marker``, a folder; oldest first.
+
+    It stands in their environment, arguments or working directory, or in those of an ancestor: a process that sets
+    its title loses its environment.
+    """
+    parents: dict[int, int] = {}
+    found: set[int] = set()
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
+        pid = int(entry)
+        fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        if not fields or fields[0] in "ZX":
+            continue
+        parents[pid] = int(fields[1])
         try:
-            text = Path(f"/proc/{entry}/environ").read_bytes() + Path(f"/proc/{entry}/cmdline").read_bytes()
+            text = Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
+            if marker.encode() in text or os.readlink(f"/proc/{pid}/cwd").startswith(marker):
+                found.add(pid)
         except OSError:
             continue
-        if marker.encode() in text and is_alive(int(entry)):
-            found.append(int(entry))
-    return sorted(found)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return {pid: _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip() for pid in sorted(found)}
 
 
 def wait_for(fact: Callable[[], T], timeout_s: float, step_s: float = 0.01) -> T:

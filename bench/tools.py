@@ -29,8 +29,6 @@ def venv_of(package: str) -> Path:
     folder = BUILD / f"{package}-{RELEASES[package]}"
     if not (folder / "installed").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run(
-            [folder / "bin/pip", "install", "--quiet", f"{package}=={RELEASES[package]}"], check=True
-        )
+        subprocess.run([folder / "bin/pip", "install", "--quiet", f"{package}=={RELEASES[package]}"], check=True)
         (folder / "installed").touch()
     return folder / "bin"

@@ -31,9 +31,7 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
         for _ in range(options.times):
             for what, command in commands.items():
                 began = time.monotonic()
-                subprocess.run(
-                    command, env=peer.environ, cwd=peer.folder, stdout=subprocess.DEVNULL, check=True
-                )
+                subprocess.run(command, env=peer.environ, cwd=peer.folder, stdout=subprocess.DEVNULL, check=True)
                 taken[what].append((time.monotonic() - began) * 1e3)
         for what, times in taken.items():
             times.sort()

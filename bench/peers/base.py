@@ -69,22 +69,18 @@ class Peer:
 
     def launch(self, *argv: str) -> None:
         with (self.folder / "manager.out").open("ab") as out:
-            subprocess.Popen(
-                argv, env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
-            )
+            subprocess.Popen(argv, env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
-        )
+        return subprocess.run(argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60)
 
     def close(self) -> None:
         """End all that was started here, by pid, and remove the folder."""
         for _ in range(50):
-            pids = machine.marked(str(self.folder))
-            if not pids:
+            found = machine.marked(str(self.folder))
+            if not found:
                 break
-            for pid in pids:
+            for pid in found:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:

@@ -16,9 +16,7 @@ class Cat(Peer):
     def start(self, works: list[Work]) -> None:
         for work in works:
             with work.log.open("wb") as log:
-                child = subprocess.Popen(
-                    work.argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-                )
+                child = subprocess.Popen(work.argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
                 subprocess.Popen(["cat"], env=self.environ, stdin=child.stdout, stdout=log)
             assert child.stdout is not None
             child.stdout.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from conftest import processes_with
+from bench import machine
 
 from tests.chaos.world import COUNT, WATCHERS, World
 from tests.house import ROOT
@@ -45,4 +45,4 @@ def check_output(world: World) -> list[str]:
 
 def check_nothing_left(world: World) -> list[str]:
     """After the end: no process of ours."""
-    return [f"left behind: {pid} {command}" for pid, command in processes_with(world.folder / "run").items()]
+    return [f"left behind: {pid} {command}" for pid, command in machine.marked(str(world.folder)).items()]

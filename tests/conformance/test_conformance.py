@@ -168,6 +168,17 @@ def test_stdout_and_stderr_can_share_a_stream_or_be_nowhere(world: World) -> Non
     refused(driver, "not-found", "attach", id=silent["id"])
 
 
+def test_an_end_names_the_heads_of_what_is_captured(world: World) -> None:
+    driver = world.connect()
+    _, child = world.spawn(driver, stderr="null", owner="me")
+    child.write("out", b"abc")
+    child.end(0)
+    world.until(lambda: told(driver, "exit"))
+    heads_at_exit = told(driver, "exit")[0]["heads"]
+    assert {stream: head for stream, head in heads_at_exit.items() if head is not None} == {"out": 3}
+    assert heads(driver) == [[told(driver, "exit")[0]["id"], 3, None]]
+
+
 def test_a_notice_comes_once_until_it_is_armed_again(world: World) -> None:
     driver = world.connect()
     row, child = world.spawn(driver, owner="me")
