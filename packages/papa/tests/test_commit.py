@@ -40,7 +40,9 @@ def test_what_the_journal_remembers_is_the_whole_commit_at_once():
     [
         ("acks", 3), ("acks", [3]), ("acks", [[1, "out"]]), ("acks", [[0, "out", 1]]), ("acks", [[1, "in", 1]]),
         ("acks", [[1, "out", -1]]), ("acks", [[1, "out", 2**63]]), ("exits", {}), ("exits", ["1"]), ("values", [1]),
-        ("values", {"a b": "x"}), ("values", {"a": 3}), ("seen", "x"), ("seen", [[1, 2]]), ("seen", [[1, 2, "x"]]),
+        ("values", {"a b": "x"}), ("values", {"a": 3}), ("seen", "x"),
+        ("seen", [{"a": 1, "b": 2, "c": 3}]), ("acks", [{"a": 1, "b": 2, "c": 3}]),
+        ("seen", [[1, 2]]), ("seen", [[1, 2, "x"]]),
         ("seen", [["x", 2, 3]]), ("exits", [1] * (commit.MAX_ITEMS + 1)),
     ],
 )  # fmt: skip

@@ -24,6 +24,14 @@ def test_timers_fire_in_the_order_of_their_deadlines_and_of_arming():
     assert len(timers) == 0
 
 
+def test_many_timers_of_one_deadline_fire_in_the_order_of_arming():
+    timers, fired = Timers(), []
+    for number in range(50):
+        timers.arm(1.0, lambda number=number: fired.append(number))
+    fire_due(timers, 1.0)
+    assert fired == list(range(50))
+
+
 def test_a_cancelled_timer_never_fires_and_is_no_reason_to_wake_up():
     timers, fired = Timers(), []
     timer = timers.arm(1.0, lambda: fired.append(1))

@@ -81,10 +81,8 @@ class Timers:
         due.
         """
         ripe: list[Timer] = []
-        while self._heap and (not self._heap[0].is_armed or self._heap[0].deadline <= now):
-            timer = heapq.heappop(self._heap)
-            if timer.is_armed:
-                ripe.append(timer)
+        while self._heap and self._heap[0].deadline <= now:
+            ripe.append(heapq.heappop(self._heap))
         return ripe
 
     def _forget_one(self) -> None:
