@@ -212,7 +212,7 @@ class FakeKernel:
 
     def _tell_exit(self, process: Process) -> None:
         if process.exit is not None and not process.is_exit_acked:
-            heads = {"out": None, "err": None, **(process.output.heads if process.output is not None else {})}
+            heads = process.output.heads if process.output is not None else {}
             self._tell(process, "exit", {"status": process.exit[0], "at": process.exit[1], "heads": heads})
 
     def _settle(self, process: Process) -> None:
