@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Coroutine
@@ -82,6 +83,7 @@ async def _run(config: CircusConfig, mine: Claim, readiness: detach.Readiness) -
     _set_title()
     log.info("circusd %s started pid=%d name=%s config=%s", __version__, os.getpid(), config.name, config.path)
     kernel = await AsyncPapa.connect(config.papa_endpoint, client=f"circusd {config.name}", timeout_s=CONNECT_S)
+    _raise_descriptor_limit()
     engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
     control = ControlServer(make_app(Ops(engine)), mine)
     try:
@@ -134,6 +136,16 @@ class _Ends:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _raise_descriptor_limit() -> None:
+    """Four descriptors for each process; only now, so that a kernel started by us gives programs the old limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            log.warning("the limit of open files stays at %d", soft)
 
 
 def _set_title() -> None:
