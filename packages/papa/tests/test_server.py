@@ -301,3 +301,34 @@ def test_a_fault_in_an_operation_is_answered_contained_and_counted(tmp_path, cap
     client.close()
     server.close()
     loop.close()
+
+
+def test_who_hangs_up_while_its_answer_is_being_made_is_let_go(tmp_path):
+    class Slow:
+        def perform(self, connection, request):
+            return None
+
+        def on_gone(self, connection):
+            pass
+
+    loop = Loop()
+    server = Server(loop, Slow())
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    server.listen([listener])
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(tmp_path / "s"))
+    session = ClientSession()
+    client.sendall(session.opening() + session.request("upgrade", {})[1])
+    loop.turn()
+    loop.turn()
+    assert server.count == 1
+    # Its answer is still to be made, so nothing is read; that it is gone must be noticed all the same.
+    client.sendall(session.request("ping", {})[1])
+    client.close()
+    loop.call_at(time.monotonic() + 5, lambda: None)
+    loop.turn()
+    assert server.count == 0
+    server.close()
+    loop.close()
