@@ -391,6 +391,31 @@ def test_recovery_trusts_no_mark_beyond_the_file():
     assert (it.first, it.end) == (96, 96)
 
 
+def test_a_reader_that_keeps_up_costs_no_reading_of_the_index():
+    k = kernel()
+    k.arrive("out", 100)
+    k.it.ack("out", 100)
+
+    def refuse(offset: int, size: int) -> bytes:
+        raise AssertionError("the index was read")
+
+    k.it.trim(refuse)
+    assert k.it.held == 0
+
+
+def test_bounds_that_are_not_said_are_the_documented_ones():
+    for it in (Output(("out",)), Output.recover({"out": 0}, 0, b"", {})):
+        assert (it.bounds.bound, it.bounds.overflow, it.bounds.stall_s) == (2 * KB * KB, "block", 1.0)
+
+
+def test_a_verdict_says_what_it_is():
+    k = kernel()
+    assert repr(k.it.next_step(0.0)) == "<read>"
+    k.it.reader_is(True)
+    fill(k)
+    assert repr(k.it.next_step(100.0)) == "<pause until 101.0>"
+
+
 class OutputMachine(RuleBasedStateMachine):
     """Anything a process, a reader, a clock and a budget can do, in any order; crashes too."""
 
