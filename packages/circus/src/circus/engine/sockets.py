@@ -6,7 +6,9 @@ its backlog while circusd is away.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,7 +77,7 @@ class SocketSet:
                     raise
 
     async def _listen(self, config: SocketConfig, changed: set[str]) -> dict[str, Any]:
-        spec = self._spec(config)
+        spec = await self._spec(config)
         try:
             return await self._kernel.listen(**spec)
         except PapaError as error:
@@ -86,7 +88,7 @@ class SocketSet:
         await self._kernel.remove("sockets", names=[spec["name"]])
         return await self._kernel.listen(**spec)
 
-    def _spec(self, config: SocketConfig) -> dict[str, Any]:
+    async def _spec(self, config: SocketConfig) -> dict[str, Any]:
         spec: dict[str, Any] = {
             "name": self._names.socket(config.name),
             "family": config.family,
@@ -98,9 +100,21 @@ class SocketSet:
         if config.family == "unix":
             spec.update(path=config.path, umask=config.umask, replace=config.replace)
         else:
-            spec.update(host=config.host, port=config.port)
+            spec.update(host=await _resolve(config), port=config.port)
             if config.so_reuseport:
                 spec["reuseport"] = True
             if config.interface:
                 spec["interface"] = config.interface
         return spec
+
+
+async def _resolve(config: SocketConfig) -> str:
+    """The first address of the host's name; the kernel itself asks no name server."""
+    family = socket.AF_INET6 if config.family == "inet6" else socket.AF_INET
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(config.host, config.port, family=family)
+    except OSError as error:
+        raise CircusError(
+            "operation-failed", f"socket {config.name}: host {config.host!r} has no address: {error.strerror}"
+        ) from None
+    return str(found[0][4][0])
