@@ -17,6 +17,7 @@ from papa import places
 from papa.client import launch
 from papa.client.blocking import Connection
 from papa.errors import PapaError
+from papa.kernel import system
 
 #: Writes lines of 16 bytes, numbered, in bursts; then ends with status 42. Waits for its gate (a file) before the
 #: last line, if it has one.
@@ -274,8 +275,16 @@ def test_a_directory_that_others_may_enter_is_closed_to_them(kernel):
 # --- kill -9 -------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_kernel_loses_no_byte_and_no_status(kernel):
-    kernel.start()
+@pytest.fixture(params=["full", "pidfd"])
+def tier(request, monkeypatch):
+    if request.param == "full" and system.detect_tier() != "full":
+        pytest.skip("needs Linux 6.15")
+    monkeypatch.setenv("PAPA_FORCE_TIER", request.param)
+    return request.param
+
+
+def test_a_killed_kernel_loses_no_byte_and_no_status(kernel, tier):
+    assert kernel.start()["tier"] == tier
     count = 3000
     started = [kernel.writer(f"w{number}", count, 0.002) for number in range(6)]
     pids = {kernel.status()["pid"]}
@@ -294,7 +303,7 @@ def test_a_killed_kernel_loses_no_byte_and_no_status(kernel):
     assert (status["not_covered"], status["dropped_bytes"]) == (0, 0)
 
 
-def test_an_end_while_no_kernel_ran_is_known_to_the_next_one(kernel, tmp_path):
+def test_an_end_while_no_kernel_ran_is_known_to_the_next_one(kernel, tier, tmp_path):
     status = kernel.start()
     row = kernel.writer("w", 500, 0, tmp_path / "gate")
     kernel.stop_holder(status["holder"])
@@ -398,7 +407,7 @@ def test_a_killed_holder_is_replaced_and_its_successor_does_its_work(kernel):
     assert kernel.output(row) == numbered(3000)
 
 
-def test_an_upgraded_kernel_keeps_its_replaced_holder(kernel):
+def test_an_upgraded_kernel_keeps_its_replaced_holder(kernel, tier):
     before = kernel.start()
     os.kill(before["holder"], signal.SIGKILL)
     holder = replaced(kernel, before["holder"])
@@ -454,15 +463,6 @@ def test_term_ends_an_idle_kernel(kernel):
 
 
 # --- tiers ---------------------------------------------------------------------------------------------------
-
-
-def test_the_pidfd_tier_survives_a_kill_too(kernel, monkeypatch):
-    monkeypatch.setenv("PAPA_FORCE_TIER", "pidfd")
-    assert kernel.start()["tier"] == "pidfd"
-    row = kernel.writer("w", 2000, 0.002)
-    kernel.kill()
-    wait_for(lambda: kernel.rows()[row["id"]]["exit"], "its exit")
-    assert kernel.output(row) == numbered(2000)
 
 
 def test_the_portable_tier_serves_and_says_what_it_does_not_cover(kernel, monkeypatch):

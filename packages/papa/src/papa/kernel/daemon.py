@@ -29,7 +29,7 @@ import sys
 
 from papa import __version__, places
 from papa.errors import PapaError
-from papa.kernel import holder, reexec, system
+from papa.kernel import holder, recorder, reexec, system
 from papa.kernel.doors import Doors
 from papa.kernel.guard import Guard
 from papa.kernel.host import Host
@@ -84,6 +84,8 @@ class Daemon:
             nofile=nofile,
             holder_pid=parent,
         )
+        if tier == "pidfd":
+            self._host.foreign_status = self._recorded_status
         self._host.recover()
         self._doors = Doors()
         self._guard = Guard(self._host.loop, kernel, self._on_holder) if tier != "portable" else None
@@ -140,7 +142,8 @@ class Daemon:
     def _clear_directory(self) -> None:
         """Takes away what is not the host's. The lock is held until the holder is gone too."""
         self._doors.remove()
-        for path in (self._instance.served_path, self._instance.log_path):
+        reaped = f"{self._instance.directory}/{recorder.NAME}"
+        for path in (self._instance.served_path, self._instance.log_path, reaped):
             try:
                 os.unlink(path)
             except FileNotFoundError:
@@ -155,8 +158,20 @@ class Daemon:
     def _on_holder(self, pid: int | None) -> None:
         self._host.facts["holder"] = pid
 
+    def _recorded_status(self, pid: int, ticks: int) -> int | None:
+        return recorder.recorded_status(self._instance.directory, pid, ticks)
+
     def _check_upgrade(self, done: Callable[[PapaError | None], None]) -> None:
-        reexec.Preflight(self._host.loop, self._kernel, done)
+        lost = self._host.not_covered
+        if lost:
+            error = PapaError(
+                f"{lost} processes or sockets are not covered by the vault: an upgrade would lose them",
+                code="busy",
+                hint="papa status says why",
+            )
+            self._host.loop.after_turn(lambda: done(error))
+        else:
+            reexec.Preflight(self._host.loop, self._kernel, done)
 
     def _upgrade(self) -> None:
         assert self._guard is not None

@@ -18,6 +18,7 @@ the state directory, and in a replacement 6, the reading end of a pipe whose onl
   ends); where even ``sleep`` cannot be forked, counting keeps the log from growing fast. ``true`` (not ``:``, a
   special built-in) keeps a shell from ending when the state directory is gone.
 - A replacement waits for the end of its pipe, which comes when the kernel is gone, or for the line ``exit``.
+- In the tier ``pidfd`` the loop is papa.kernel.recorder, which knows how those ended whom it reaped.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ import signal
 import sys
 
 from papa import places
-from papa.kernel import vault
+from papa.errors import PapaError
+from papa.kernel import system, vault
 
 RX, TX, LOCK, PIPE = 3, 4, 5, 6
 
@@ -94,10 +96,21 @@ def main() -> None:
     os.umask(0o077)
     os.chdir("/")
     _arrange_descriptors(kernel["directory"], how)
-    argv = [*places.program("papa.kernel.daemon"), json.dumps(kernel)]
-    served = kernel["directory"] + "/served"
     standby = "standby" if "pipe" in how else ""
-    os.execv(SHELL, ["sh", "-c", SCRIPT, NAME, served, standby, *argv])  # noqa: S606
+    if _tier() == "pidfd":
+        argv = [*places.program("papa.kernel.recorder"), json.dumps(kernel), standby]
+    else:
+        argv = [*places.program("papa.kernel.daemon"), json.dumps(kernel)]
+        argv = [SHELL, "-c", SCRIPT, NAME, kernel["directory"] + "/served", standby, *argv]
+    os.execv(argv[0], argv)  # noqa: S606
+
+
+def _tier() -> str:
+    try:
+        return system.detect_tier()
+    except PapaError:
+        # The kernel will say so in its log.
+        return ""
 
 
 def _become_subreaper() -> None:
