@@ -118,6 +118,13 @@ def test_a_symbolic_link_is_no_private_directory(tmp_path):
         assert name in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["/proc/nowhere/deep", "/dev/null/x"])
+def test_a_directory_that_cannot_be_made_is_refused(path):
+    with pytest.raises(PapaError) as caught:
+        places.ensure_private_dir(path)
+    assert caught.value.code == "refused"
+
+
 def test_the_directory_of_another_user_is_refused(tmp_path, monkeypatch):
     (tmp_path / "foreign").mkdir(0o700)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)

@@ -183,7 +183,8 @@ def _make_dirs(path: str) -> None:
         pass
     except FileNotFoundError:
         parent = os.path.dirname(path)
-        if parent in ("", path):
+        if parent in ("", path) or os.path.isdir(parent):
+            # The parent is there, and still refuses: a file system of its own kind, such as /proc.
             raise
         _make_dirs(parent)
         _make_dirs(path)
