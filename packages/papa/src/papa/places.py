@@ -179,15 +179,19 @@ def open_private_dir(path: str) -> int:
 def _make_dirs(path: str) -> None:
     try:
         os.mkdir(path, 0o700)
+        return
     except FileExistsError:
-        pass
+        return
     except FileNotFoundError:
         parent = os.path.dirname(path)
-        if parent in ("", path) or os.path.isdir(parent):
-            # The parent is there, and still refuses: a file system of its own kind, such as /proc.
+        if parent in ("", path):
             raise
-        _make_dirs(parent)
-        _make_dirs(path)
+    _make_dirs(parent)
+    # Once more and no oftener: a file system of its own kind, such as /proc, has the parent and still refuses.
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
 
 
 class unix_address:
