@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papa.core import commit, journal
@@ -59,6 +59,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries(dict.fromkeys(("acks", "exits", "values", "seen"), JSON)))
 def test_any_json_is_a_commit_or_a_bad_request(args):
     try:

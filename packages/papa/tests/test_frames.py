@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papa.errors import PapaError, ProtocolError
@@ -36,7 +36,8 @@ def test_the_bytes_on_the_wire_are_what_they_were():
     assert encode_frame({"op": "é"}, b"\0x") == b"\x0f\0\0\0\x02\0\0\0" + b'{"op":"\\u00e9"}' + b"\0x"
 
 
-@given(st.lists(st.tuples(HEADS, st.binary(max_size=50)), max_size=5), st.data())
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(HEADS, st.binary(max_size=50)), max_size=3), st.data())
 def test_frames_come_out_as_they_went_in_however_the_bytes_are_cut(messages, data):
     wire = b"".join(encode_frame(head, body) for head, body in messages)
     decoder, got = FrameDecoder(), []
@@ -83,6 +84,7 @@ def test_a_head_that_is_no_json_object_ends_the_connection(text):
         decode(frame_of(text))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_is_refused_or_waited_for_but_never_breaks_anything(data):
     decoder = FrameDecoder()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papa.core import index
@@ -72,6 +72,7 @@ def test_bytes_older_than_the_oldest_record_get_its_times():
     assert index.stamps_between(b"", "out", 12, 2, 12) == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 30), max_size=12).map(sorted),
     st.integers(0, 35),

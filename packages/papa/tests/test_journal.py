@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papa import model
@@ -31,6 +31,7 @@ def test_the_format_on_disk_is_what_it_was():
     assert journal.encode({"next": 1001}) == bytes.fromhex("0d00000025c665ad") + b'{"next":1001}'
 
 
+@settings(deadline=None)
 @given(st.lists(RECORDS), st.data())
 def test_a_torn_tail_is_ignored_wherever_it_is_torn(records, data):
     encoded = [journal.encode(record) for record in records]
@@ -44,6 +45,7 @@ def test_a_torn_tail_is_ignored_wherever_it_is_torn(records, data):
         assert cut < length + len(encoded[len(got)])
 
 
+@settings(deadline=None)
 @given(st.lists(RECORDS, min_size=1), st.data())
 def test_a_flipped_byte_ends_the_journal_before_its_record(records, data):
     encoded = [journal.encode(record) for record in records]
@@ -64,6 +66,7 @@ def test_a_length_beyond_all_bounds_is_a_torn_tail():
     assert journal.decode(b"\xff\xff\xff\x7f" + bytes(100)) == ([], 0)
 
 
+@settings(deadline=None)
 @given(st.lists(RECORDS))
 def test_a_snapshot_yields_the_same_state_over_whatever_was_before(records):
     ledger = Ledger(records)
@@ -73,6 +76,7 @@ def test_a_snapshot_yields_the_same_state_over_whatever_was_before(records):
     assert state(other) == state(ledger)
 
 
+@settings(deadline=None)
 @given(st.lists(RECORDS))
 def test_the_size_of_the_values_is_always_the_sum_over_the_values(records):
     ledger = Ledger(records)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papa import model
@@ -173,6 +173,7 @@ def test_a_digest_needs_its_key():
     assert len(spec.digest(b"k")) == 32
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(FULL)), st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=4,

@@ -364,6 +364,16 @@ def test_the_page_of_the_index_header_is_never_punched():
     assert k.it.take_holes() == [("index", 4096, 8192)]
 
 
+def test_there_is_no_hole_before_the_second_page_of_the_index_is_free():
+    k = kernel()
+    for _ in range(130):
+        k.clock_ns += 2 * output.SHARE_NS
+        k.arrive("out", 1)
+    k.ack("out", 130)
+    assert 4096 < k.it.first < 8192
+    assert k.it.take_holes() == []
+
+
 def test_a_new_kernel_goes_on_where_the_files_end():
     k = kernel()
     k.arrive("out", 10_000)
@@ -389,6 +399,34 @@ def test_recovery_trusts_no_mark_beyond_the_file():
     out = it.streams["out"]
     assert (out.head, out.low, out.acked) == (10, 10, 10)
     assert (it.first, it.end) == (96, 96)
+
+
+def test_a_buffer_is_full_when_it_holds_its_bound():
+    k = kernel(100 + index.RECORD_SIZE)
+    k.arrive("out", 99)
+    assert k.it.next_step(0.0).kind == READ
+    k.it.add("out", 1)
+    assert k.it.next_step(0.0).kind == DROP
+
+
+def test_records_of_a_stream_that_nobody_knows_are_passed_over():
+    foreign = (9).to_bytes(8, "little") + bytes(24)
+    data = bytes(64) + foreign + index.pack_record("err", 0, 1, 1) + index.pack_record("out", 0, 1, 1)
+    for forget in (lambda it: it.drop(lambda o, n: data[o : o + n], 40), lambda it: it.ack("out", 5)):
+        it = Output.recover({"out": 10}, len(data), b"", {})
+        forget(it)
+        it.trim(lambda o, n: data[o : o + n])
+        assert it.first == 64 + 2 * 32
+
+
+def test_a_record_that_goes_leaves_the_other_stream_its_own():
+    k = kernel()
+    k.arrive("out", 10)
+    k.arrive("err", 10)
+    k.ack("out", 10)
+    assert k.records() == [("err", 0)]
+    assert not k.write_index("err")
+    assert k.write_index("out")
 
 
 def test_a_reader_that_keeps_up_costs_no_reading_of_the_index():
@@ -527,6 +565,7 @@ TestOutputMachine = OutputMachine.TestCase
 TestOutputMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(model.STREAMS), st.integers(1, 3000)), max_size=80), st.integers(0, 90_000))
 def test_what_is_dropped_is_a_prefix_of_what_arrived(chunks, size):
     k = kernel()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papa.errors import PapaError, ProtocolError
@@ -71,6 +71,7 @@ def test_quit_is_answered_and_ends_the_connection():
     assert shown(server, b"l p\n") == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([b"l p\n", b"\n", b"set \xc3\xa9 1\r\n", b"\xff\xfd\x01", b"\xff\xf1"])), st.data())
 def test_text_means_the_same_however_the_bytes_are_cut(parts, data):
     wire = b"".join(parts)
@@ -215,6 +216,7 @@ def test_frames_are_only_for_the_first_line():
     assert not server.is_framed
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 60)))
 def test_client_and_server_understand_each_other_however_the_bytes_are_cut(cuts):
     client, server = ClientSession(), ServerSession()
@@ -292,6 +294,7 @@ def test_a_frame_that_no_client_sends_ends_the_connection_with_a_fault(data):
     assert items(server, messages.encode_request("ping", {}, id=1)) == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_never_breaks_a_session(data):
     for server in (ServerSession(), framed()):

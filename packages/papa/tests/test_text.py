@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papa.errors import PapaError
@@ -211,6 +211,7 @@ def test_commands_of_people_are_no_http(line):
     assert not text.looks_like_http(line)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_line_is_understood_or_refused(line):
     try:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papa.core.timers import Timers
@@ -86,6 +86,7 @@ def test_cancelled_timers_do_not_pile_up_in_the_heap():
     assert timers.next_deadline() == 1e9
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["arm", "cancel", "due"]), st.integers(0, 20))))
 def test_what_fires_is_exactly_what_was_armed_due_and_not_cancelled(steps):
     timers = Timers()

@@ -253,8 +253,6 @@ class Output:
         before = self.dropped
         goal = max(0, self.held - size)
         for place, record in self._records(read):
-            if self.held <= goal:
-                break
             if record is not None and record.stream in self.streams:
                 stream = self.streams[record.stream]
                 end = self._end_of(read, place, record)
