@@ -96,6 +96,7 @@ class Engine:
     async def close(self) -> None:
         """Write and commit what was taken, give back what nobody needs, let go of the rest."""
         await self.pump.flush(FLUSH_S)
+        await self.executor.settled(FLUSH_S)
         try:
             await startup.tidy(self)
         except PapaError as error:

@@ -41,6 +41,7 @@ class Executor:
         self.hosted = HostedTable()
         self._timers: dict[events.TimerKey, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[None]] = set()
         self._early: dict[int, dict[str, Any]] = {}
         self._spawning = 0
         self._tokens = itertools.count(1)
@@ -72,6 +73,11 @@ class Executor:
             case _:
                 assert_never(action)
 
+    async def settled(self, timeout_s: float) -> None:
+        """What ended is acknowledged, as far as its output is where it belongs; at most ``timeout_s``."""
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=timeout_s)
+
     def close(self) -> None:
         """Let go of everything that only this circusd needs; the processes go on."""
         for handle in self._timers.values():
@@ -82,10 +88,16 @@ class Executor:
         for hosted in self.hosted:
             self.hosted.remove(hosted)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
+        return task
+
+    def _begin_settling(self, hosted: Hosted, *, reap_hooks: bool) -> None:
+        task = self._begin(self._settle(hosted, reap_hooks=reap_hooks))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -209,11 +221,11 @@ class Executor:
         hosted.has_exited, hosted.exit_status = True, status
         self._engine.pump.on_exit(hosted.kernel_id, heads)
         self._engine.post(events.Exited(hosted.slot, hosted.incarnation, status))
-        self._begin(self._settle(hosted, reap_hooks=True))
+        self._begin_settling(hosted, reap_hooks=True)
 
     def settle_ended(self, hosted: Hosted) -> None:
         """As on_exit, for a process that ended without a circusd: no core waits for it."""
-        self._begin(self._settle(hosted, reap_hooks=False))
+        self._begin_settling(hosted, reap_hooks=False)
 
     async def _settle(self, hosted: Hosted, *, reap_hooks: bool) -> None:
         engine, watcher = self._engine, hosted.slot.watcher

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from circus.config import expand
 from circus.engine.policy import policy_of
-from circus.errors import CircusError
 from circus.supervise import adopt, events
 from circus.supervise.fleet import Fleet
 from circus.supervise.states import SlotKey, WatcherPolicy
@@ -171,20 +170,25 @@ async def reattach(engine: Engine) -> None:
 
 
 async def tidy(engine: Engine) -> None:
-    """Give back what nobody needs: our sockets and values when none of our processes is left, then the kernel."""
+    """Give back what nobody needs: our sockets and values when nothing of ours is left, then the kernel itself.
+
+    A process that ended but whose output is not yet where it belongs is kept for the next circusd.
+    """
     rows = await our_rows(engine)
     sockets = engine.sockets
     if any(row["running"] for row in rows):
         await sockets.close([name for name, config in sockets.configs.items() if not config.use_papa])
         return
     await sockets.close(list(sockets.configs))
-    values = await engine.kernel.list("values", engine.names.pattern)
     if rows:
-        await engine.kernel.remove("processes", ids=[row["id"] for row in rows])
+        held = sum(stream["head"] - stream["acked"] for row in rows for stream in row["streams"].values())
+        log.warning("papa keeps %d bytes of output of %d ended processes for the next circusd", held, len(rows))
+        return
+    values = await engine.kernel.list("values", engine.names.pattern)
     if values:
         await engine.kernel.commit(values={row["name"]: None for row in values})
     try:
         await engine.kernel.request("exit")
     except PapaError as error:
         if error.code not in ("busy", "lost"):
-            raise CircusError("failed", f"papa did not leave: {error}") from error
+            raise
