@@ -101,6 +101,19 @@ def test_a_lock_that_never_goes_is_given_up_in_time(runtime_root):
     os.close(lock)
 
 
+def test_a_kernel_that_is_just_leaving_is_followed_by_another(ended, monkeypatch):
+    """It has the lock to its end, and takes its directory along."""
+    real, looks = launch.try_lock, []
+
+    def try_lock(instance, *, make):
+        looks.append(make)
+        return None if len(looks) == 1 else real(instance, make=make)
+
+    monkeypatch.setattr(launch, "try_lock", try_lock)
+    launch.open_connection(ended()).close()
+    assert looks[:2] == [True, True]
+
+
 def test_a_lock_on_a_directory_that_was_removed_is_worth_nothing(runtime_root, monkeypatch):
     instance = places.resolve()
     real = fcntl.flock
@@ -208,6 +221,78 @@ def test_the_kernel_is_named_after_who_started_it(ended, monkeypatch):
 def test_a_program_without_a_name_is_python(monkeypatch, argv, name):
     monkeypatch.setattr(sys, "argv", argv)
     assert launch._program_name() == name
+
+
+# --- inside a service ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "is_service"),
+    [
+        ("0::/system.slice/circus.service\n", True),
+        ("12:pids:/x\n9:name=systemd:/system.slice/circus.service/sub\n0::/\n", True),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/circus.service\n", True),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/vte-spawn-1.scope\n", False),
+        ("0::/user.slice/user-1000.slice/session-2.scope\n", False),
+        ("12:pids:/system.slice/circus.service\n0::/\n", False),
+        ("nonsense\n0:\n", False),
+    ],
+)
+def test_a_service_is_known_by_its_cgroup(tmp_path, monkeypatch, cgroup, is_service):
+    (tmp_path / "cgroup").write_text(cgroup)
+    monkeypatch.setattr(launch, "OWN_CGROUP", str(tmp_path / "cgroup"))
+    monkeypatch.setattr(launch, "SYSTEMD_RUNS", str(tmp_path))
+    assert launch.is_in_service() is is_service
+    monkeypatch.setattr(launch, "SYSTEMD_RUNS", str(tmp_path / "gone"))
+    assert not launch.is_in_service()
+
+
+@pytest.fixture
+def systemd_run(tmp_path, monkeypatch):
+    """A stand-in that notes its words; what it does then is the test's."""
+
+    def install(then):
+        (tmp_path / "bin").mkdir()
+        program = tmp_path / "bin/systemd-run"
+        program.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/words\n{then}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+        monkeypatch.setenv("XDG_RUNTIME_DIR", "/for/the/bus/only")
+        monkeypatch.setattr(launch, "is_in_service", lambda: True)
+        return tmp_path / "words"
+
+    return install
+
+
+EXECUTE = 'echo "$XDG_RUNTIME_DIR" >>"${0%/*}/env"; while [ "$1" != -- ]; do shift; done; shift; exec "$@"'
+
+
+def test_inside_a_service_the_kernel_gets_a_scope_of_its_own(ended, systemd_run, tmp_path):
+    words = systemd_run(EXECUTE)
+    with Connection(ended(), client="test") as connection:
+        pid = connection.hello["pid"]
+    text = words.read_text()
+    assert text.count("--scope") == 1
+    assert "--unit=papa-default-" in text
+    assert (tmp_path / "bin/env").read_text() == "/for/the/bus/only\n"
+    with open(f"/proc/{pid}/environ") as file:
+        assert "XDG_RUNTIME_DIR" not in file.read()
+
+
+@pytest.mark.parametrize("then", ["echo no bus >&2; exit 1", "exit 0"])
+def test_without_a_scope_the_kernel_is_started_all_the_same(ended, systemd_run, then):
+    words = systemd_run(then)
+    Connection(ended(), client="test").close()
+    assert words.read_text().count("--scope") == 1
+
+
+def test_without_systemd_run_the_kernel_is_started_all_the_same(ended, monkeypatch):
+    monkeypatch.setattr(launch, "is_in_service", lambda: True)
+    monkeypatch.setattr(launch, "_scope_of_its_own", lambda instance: ["/does/not/exist"])
+    Connection(ended(), client="test").close()
+
+
+# --- what it is called ---------------------------------------------------------------------------------------
 
 
 def test_a_missing_setproctitle_is_no_matter(monkeypatch):

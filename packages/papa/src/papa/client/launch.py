@@ -8,6 +8,9 @@ the holder has the lock.
 
 A connection counts only if a process of our own uid listens: an environment must never be sent to a squatter.
 Nothing of the caller reaches the kernel but PATH, LANG and PAPA_*.
+
+Inside a service of systemd the kernel is started in a scope of its own, or a restart of that service would end
+the kernel and all that it hosts. Where that fails it is started all the same.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 from papa import places, sockdiag
 from papa.errors import PapaError
@@ -38,6 +42,10 @@ LAUNCHER_PATIENCE_S = 30.0
 
 #: Of the name in the title; `ps` cuts it anyway.
 MAX_TITLE = 64
+
+#: A directory that exists if and only if systemd is the init system (sd_booted(3)).
+SYSTEMD_RUNS = "/run/systemd/system"
+OWN_CGROUP = "/proc/self/cgroup"
 
 _UCRED = struct.Struct("3i")
 
@@ -55,7 +63,7 @@ def open_connection(
     """
     instance = places.resolve(endpoint)
     deadline = time.monotonic() + timeout_s
-    has_started = False
+    ways = _ways_to_start(instance) if autostart else []
     while True:
         connection = _connect_unix(instance.control_path, deadline)
         if connection is not None:
@@ -69,14 +77,12 @@ def open_connection(
                     return connection
                 if not autostart:
                     raise unreachable(instance, "none runs")
-                if has_started:
+                if not ways:
                     raise unreachable(instance, "it was started and gave up")
-                launcher = start_holder(instance, lock, title=title, detach=True)
-                has_started = True
+                _start(instance, lock, title, ways)
             finally:
                 os.close(lock)
-            _await_launcher(launcher, instance)
-        elif not os.path.isdir(instance.directory):
+        elif not autostart and not os.path.isdir(instance.directory):
             connection = _connect_elsewhere(instance, deadline)
             if connection is not None:
                 return connection
@@ -168,10 +174,28 @@ def _connect_elsewhere(instance: places.Instance, deadline: float) -> socket.soc
 # --- starting ----------------------------------------------------------------------------------------------
 
 
-def start_holder(instance: places.Instance, lock: int, *, title: str = "", detach: bool) -> subprocess.Popen[bytes]:
+def _ways_to_start(instance: places.Instance) -> list[list[str]]:
+    """Programs that may execute the launcher, each to be tried once; none is one too."""
+    return [_scope_of_its_own(instance), []] if is_in_service() else [[]]
+
+
+def _start(instance: places.Instance, lock: int, title: str, ways: list[list[str]]) -> None:
+    """Takes the next of ``ways``; only the last one may fail."""
+    way = ways.pop(0)
+    try:
+        _await_launcher(start_holder(instance, lock, title=title, detach=True, prefix=way), instance)
+    except PapaError:
+        if not ways:
+            raise
+
+
+def start_holder(
+    instance: places.Instance, lock: int, *, title: str = "", detach: bool, prefix: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     """Starts the launcher, which becomes the holder, or with ``detach`` leaves it behind as nobody's child.
 
-    The lock is the holder's from now on, too; the caller closes its own descriptor.
+    The lock is the holder's from now on, too; the caller closes its own descriptor. ``prefix`` is a program
+    that executes the launcher.
 
     Raises: PapaError unreachable when no program can be started.
     """
@@ -184,7 +208,7 @@ def start_holder(instance: places.Instance, lock: int, *, title: str = "", detac
         "setproctitle": _find_setproctitle(),
     }
     how = {"lock": lock, "detach": detach}
-    argv = [*places.program("papa.kernel.holder"), json.dumps(kernel), json.dumps(how)]
+    argv = [*prefix, *places.program("papa.kernel.holder"), json.dumps(kernel), json.dumps(how)]
     log = os.open(instance.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         return subprocess.Popen(
@@ -193,7 +217,7 @@ def start_holder(instance: places.Instance, lock: int, *, title: str = "", detac
             stdout=subprocess.DEVNULL,
             stderr=log,
             cwd="/",
-            env=_environment(),
+            env=_environment(for_bus=bool(prefix)),
             pass_fds=[lock],
             start_new_session=True,
         )
@@ -214,10 +238,33 @@ def _await_launcher(launcher: subprocess.Popen[bytes], instance: places.Instance
         raise unreachable(instance, f"its launcher ended with status {status}")
 
 
-def _environment() -> dict[str, str]:
-    chosen = {name: value for name, value in os.environ.items() if name == "LANG" or name.startswith("PAPA_")}
+def _environment(*, for_bus: bool = False) -> dict[str, str]:
+    """What the launcher sees; of it, the kernel does not see what is for the bus of systemd."""
+    names = {"LANG", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"} if for_bus else {"LANG"}
+    chosen = {name: value for name, value in os.environ.items() if name in names or name.startswith("PAPA_")}
     chosen["PATH"] = os.environ.get("PATH") or os.defpath
     return chosen
+
+
+def is_in_service() -> bool:
+    """Whether this process belongs to a service of a running systemd, which ends what it started with it."""
+    if not os.path.isdir(SYSTEMD_RUNS):
+        return False
+    try:
+        with open(OWN_CGROUP) as file:
+            lines = [line.rstrip("\n").split(":", 2) for line in file]
+    except OSError:
+        return False
+    # A user's own programs live below user@UID.service, each in a scope or a service of its own.
+    parts = [part for line in lines if line[1:2] in ([""], ["name=systemd"]) for part in line[-1].split("/")]
+    return any(part.endswith(".service") and not part.startswith("user@") for part in parts)
+
+
+def _scope_of_its_own(instance: places.Instance) -> list[str]:
+    """systemd-run(1) moves itself into a new scope, then executes the launcher, which inherits the lock."""
+    unit = f"--unit=papa-{instance.name}-{os.getpid()}-{time.monotonic_ns()}"
+    manager = "--system" if os.geteuid() == 0 else "--user"
+    return ["systemd-run", manager, "--scope", "--quiet", "--collect", unit, "--property=Delegate=yes", "--"]
 
 
 def _program_name() -> str:

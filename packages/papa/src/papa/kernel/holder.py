@@ -93,6 +93,9 @@ def main() -> None:
     _reset_signals()
     if kernel.get("nofile"):
         resource.setrlimit(resource.RLIMIT_NOFILE, tuple(kernel["nofile"]))
+    for name in set(os.environ) - {"PATH", "LANG"}:
+        if not name.startswith("PAPA_"):
+            del os.environ[name]
     os.umask(0o077)
     os.chdir("/")
     _arrange_descriptors(kernel["directory"], how)
