@@ -116,6 +116,18 @@ def test_lines_of_two_sources_are_written_in_the_order_of_arrival(papa: FakePapa
     assert spans(batch_of(one, two)) == [(a, 0, 2, DATA), (b, 0, 2, DATA), (a, 2, 4, DATA), (b, 2, 4, DATA)]
 
 
+def test_a_line_that_was_begun_in_the_file_is_ended_before_others_come(papa: FakePapa) -> None:
+    one, two = spawn(papa, "one"), spawn(papa, "two")
+    write(papa, one, b"beg")
+    write(papa, two, b"2\n")
+    write(papa, one, b"un\n1\n")
+    place = Place(1, 1, 3, "", False, one.key)
+    a, b = one.key.kernel_id, two.key.kernel_id
+    batch = batch_of(replace(one, start=3), two, place=place)
+    assert spans(batch) == [(a, 3, 6, DATA), (b, 0, 2, DATA), (a, 6, 8, DATA)]
+    assert spans(batch_of(one, two, place=replace(place, last=NOBODY)))[0] == (a, 0, 6, DATA)
+
+
 def test_both_streams_of_a_process_are_merged_too(papa: FakePapa) -> None:
     out = spawn(papa)
     err = replace(out, key=SourceKey(out.key.kernel_id, "err"))

@@ -54,8 +54,9 @@ class Owner(Protocol):
 
 @dataclass(slots=True)
 class _Trip:
-    """What a thread brings back."""
+    """What a thread brings back; ``batch`` is what it wrote."""
 
+    batch: plan.Batch | None = None
     written: Written | None = None
     place: Place | None = None
     survey: plan.Survey | None = None
@@ -193,7 +194,7 @@ class Channel:
             at_ns = int(clock.wall() * 1e9)
             taken, self._hot = self._hot, {}
             trip = await self._travel(batch, taken, at_ns)
-            self._apply(batch, trip)
+            self._apply(trip)
             batch = self._still_wanted(trip.survey.batch if trip.survey is not None else None)
             await self._commit_turn(batch, trip, at_ns)
             if batch is not None or trip.survey is None or not trip.survey.is_quiet:
@@ -210,13 +211,19 @@ class Channel:
     async def _travel(self, batch: plan.Batch | None, taken: dict[SourceKey, None], at_ns: int) -> _Trip:
         views = [self.sources[key].view() for key in taken if key in self.sources]
         self._limited = {view.key for view in views if view.limit is not None}
-        batch = self._still_wanted(batch)  # it may have left during the commit, too
         # One that is to move leaves a begun line to its new file, as a whole.
-        is_alone = len(self.sources) == 1 and all(source.limit is None for source in self.sources.values())
-        limits, doubt = self._limits(), self._doubt_bytes
-        return await self._send(
-            lambda: _travel(self.sink, batch, views, limits, is_alone=is_alone, doubt_bytes=doubt, at_ns=at_ns), views
-        )
+        is_alone = len(self.sources) == 1 and not self._limited
+        sink, intent, limits, doubt_bytes = self.sink, self._intent, self._limits(), self._doubt_bytes
+
+        def survey(views: list[View], place: Place, has_written: bool) -> plan.Survey:
+            doubt = 0 if has_written else doubt_bytes
+            return plan.survey(views, place, limits, is_alone=is_alone, doubt_bytes=doubt, at_ns=at_ns)
+
+        def is_announced(place: Place, batch: plan.Batch) -> bool:
+            return intent is not None and intent.allows(Intent(sink.path, place, batch.segments, batch.rotate, at_ns))
+
+        wanted = self._still_wanted(batch)  # a source may have left during the commit
+        return await self._send(lambda: _travel(sink, wanted, views, survey, is_announced), views)
 
     async def _send(self, call: Callable[[], T], views: Iterable[View]) -> T:
         """Let the worker do it; the files stay open until it has, whatever happens to us meanwhile."""
@@ -239,7 +246,7 @@ class Channel:
             needs_payload=not self.sink.keeps_intents,
         )
 
-    def _apply(self, batch: plan.Batch | None, trip: _Trip) -> None:
+    def _apply(self, trip: _Trip) -> None:
         """Take over what the thread found out about the sources."""
         if trip.place is not None:
             self._place = trip.place
@@ -250,11 +257,11 @@ class Channel:
             for key, head in trip.survey.heads.items():
                 if key in self.sources:
                     self.sources[key].noticed = max(self.sources[key].noticed, head)
-        if trip.written is None or batch is None:
+        if trip.written is None or trip.batch is None:
             return
         if trip.written.done:
             self._doubt_bytes = 0
-        for segment in batch.segments:
+        for segment in trip.batch.segments:
             source, done = self.sources.get(segment.source), trip.written.done.get(segment.source)
             if source is None or done is None:
                 continue
@@ -397,29 +404,31 @@ def _travel(
     sink: Sink,
     batch: plan.Batch | None,
     views: list[View],
-    limits: plan.Limits,
-    *,
-    is_alone: bool,
-    doubt_bytes: int,
-    at_ns: int,
+    survey: Callable[[list[View], Place, bool], plan.Survey],
+    standing: Callable[[Place, plan.Batch], bool],
 ) -> _Trip:
-    """Write the batch, look where the file stands, decide the next batch."""
+    """Write the batch, look where the file stands, decide the next batch.
+
+    One that is covered by what ``standing`` in the kernel already is written at once: a quiet file's new line.
+    """
     trip = _Trip()
-    if batch is not None:
-        trip.written = sink.write(batch, {view.key: view for view in views})
-        trip.place = trip.written.place
-        trip.error = trip.written.error
-        if trip.error is not None:
-            return trip
-        done = trip.written.done
-        views = [replace(view, start=done.get(view.key, view.start)) for view in views]
-        doubt_bytes = 0 if done else doubt_bytes
     try:
-        trip.place = sink.look()
-        trip.survey = plan.survey(views, trip.place, limits, is_alone=is_alone, doubt_bytes=doubt_bytes, at_ns=at_ns)
+        while True:
+            if batch is not None:
+                trip.batch, trip.written = batch, sink.write(batch, {view.key: view for view in views})
+                trip.place, trip.error = trip.written.place, trip.written.error
+                if trip.error is not None:
+                    return trip
+                done = trip.written.done
+                views = [replace(view, start=done.get(view.key, view.start)) for view in views]
+            trip.place = sink.look()
+            trip.survey = survey(views, trip.place, bool(trip.written and trip.written.done))
+            batch = trip.survey.batch
+            if trip.batch is not None or batch is None or not standing(trip.place, batch):
+                return trip
     except OSError as error:
         trip.error = error
-    return trip
+        return trip
 
 
 def _settle(sink: Sink, intent: Intent, views: dict[SourceKey, View]) -> compare.Finding:

@@ -25,7 +25,8 @@ BATCH_BYTES = 8 * 1024 * 1024
 #: A batch that is rendered is held in memory; a prefix makes an empty line thirty times as long.
 RENDER_BYTES = 256 * 1024
 
-#: What is looked at of each source when several are merged, all together at most BATCH_BYTES.
+#: What is looked at of each source when several are merged, all together at most BATCH_BYTES; less where the file
+#: is rotated before.
 MERGE_WINDOW = 256 * 1024
 
 #: Sources in one batch: the others have their turn in the next one.
@@ -73,9 +74,10 @@ class Survey:
 
 @dataclass(slots=True)
 class _Ready:
-    """What one source has to give: a gap up to ``start`` where it has lost bytes, then bytes to ``end``."""
+    """What one source has to give: a gap up to ``gap_end`` where it has lost bytes, then ``start`` to ``end``."""
 
     view: View
+    gap_end: int
     start: int
     end: int
     is_cut: bool
@@ -97,7 +99,8 @@ def survey(
             ready.append(found)
             if len(ready) == MAX_MERGED:
                 break
-    segments = _in_order(ready)
+    window = min(MERGE_WINDOW, limits.max_bytes) if limits.max_bytes else MERGE_WINDOW
+    segments = [*_begun_line(ready, place), *_in_order(ready, window)]
     if doubt_bytes and segments:
         segments.insert(0, Segment(NOBODY, 0, doubt_bytes, DOUBT))
     views_by_key = {view.key: view for view in views}
@@ -129,7 +132,7 @@ def _look(view: View, is_alone: bool, heads: dict[SourceKey, int], scanned: dict
             if end == start:
                 scanned[view.key] = capped
         if end > start or start > view.start:
-            return _Ready(view, start, end, is_cut=capped < stop)
+            return _Ready(view, start, start, end, is_cut=capped < stop)
         return None
     return None
 
@@ -154,15 +157,32 @@ def _line_end(view: View, start: int, stop: int) -> int:
 # Their order ------------------------------------------------------------------------------------------------
 
 
-def _in_order(ready: list[_Ready]) -> list[Segment]:
+def _begun_line(ready: list[_Ready], place: Place) -> list[Segment]:
+    """A line whose begin stands at the end of the file is ended before anybody else's comes."""
+    if place.at_line_start:
+        return []
+    for each in ready:
+        if each.view.key == place.last and each.view.start == each.start < each.end:
+            stop = min(each.end, each.start + lines.LINE_LIMIT)
+            try:
+                data = each.view.tap.files.pread(each.view.key.stream, each.start, stop - each.start)
+            except Overtaken:
+                return []
+            segment = _data(each, each.start, each.start + (lines.first_line_end(data) or len(data)))
+            each.start = segment.end
+            return [segment]
+    return []
+
+
+def _in_order(ready: list[_Ready], window: int) -> list[Segment]:
     segments = [
-        Segment(each.view.key, each.view.start, each.start, GAP) for each in ready if each.start > each.view.start
+        Segment(each.view.key, each.view.start, each.gap_end, GAP) for each in ready if each.gap_end > each.view.start
     ]
     filled = [each for each in ready if each.end > each.start]
     if len(filled) == 1:
         only = filled[0]
         return [*segments, _data(only, only.start, only.end)]
-    window = min(MERGE_WINDOW, max(lines.LINE_LIMIT, BATCH_BYTES // max(1, len(filled))))
+    window = max(lines.LINE_LIMIT, min(window, BATCH_BYTES // max(1, len(filled))))
     runs = []
     for index, each in enumerate(filled):
         run = _run(each, index, window)

@@ -226,8 +226,7 @@ class FileSink:
         os.lseek(self._fd, size, os.SEEK_SET)
 
     def _rotate(self, backup_count: int) -> None:
-        existing = {number for number in range(1, backup_count) if os.path.lexists(f"{self.path}.{number}")}
-        for source, target in rotate.plan_shift(existing, backup_count):
+        for source, target in rotate.plan_shift(_Backups(self.path), backup_count):
             try:
                 os.replace(f"{self.path}.{source}" if source else self.path, f"{self.path}.{target}")
             except FileNotFoundError:
@@ -239,6 +238,16 @@ class FileSink:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class _Backups:
+    """The numbers of the backups that are there, looked up one by one: only those up to the first hole matter."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __contains__(self, number: object) -> bool:
+        return os.path.lexists(f"{self._path}.{number}")
 
 
 class DeviceSink:
