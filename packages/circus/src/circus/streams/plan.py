@@ -32,6 +32,10 @@ MERGE_WINDOW = 256 * 1024
 #: Sources in one batch: the others have their turn in the next one.
 MAX_MERGED = 64
 
+#: Sources that are merged may alternate so often in a batch. A sink that keeps up writes fewer, in exact order; one that
+#: has fallen behind would pay more for each line than it is worth.
+FINE_SEGMENTS = 64
+
 #: Segments of one batch: its intent stays below 64 KiB of the kernel's journal.
 MAX_SEGMENTS = 512
 
@@ -188,7 +192,7 @@ def _in_order(ready: list[_Ready], window: int) -> list[Segment]:
         run = _run(each, index, window)
         if run is not None:
             runs.append(run)
-    for index, start, end in lines.merge(runs):
+    for index, start, end in lines.coarsen(lines.merge(runs), FINE_SEGMENTS):
         if len(segments) == MAX_SEGMENTS:
             break
         segments.append(_data(filled[index], start, end))
