@@ -91,6 +91,17 @@ def test_a_replacement_that_ends_is_replaced(world, monkeypatch):
         os.waitpid(told[0], os.WNOHANG)
 
 
+def test_a_holder_is_renewed_on_demand(world, monkeypatch):
+    watch, loop, told = world
+    watch.renew()
+    monkeypatch.setattr(guard, "STILLBORN_S", 0.0)
+    program(monkeypatch, WAITING)
+    watch.begin(os.getppid() + 1, None)
+    watch.renew()
+    turn_until(loop, lambda: len(told) == 3)
+    assert told[2] == watch.pid != told[0]
+
+
 def test_stillborn_replacements_come_ever_more_slowly(world, monkeypatch):
     watch, loop, _told = world
     program(monkeypatch, "pass")

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -418,6 +419,55 @@ def test_an_upgraded_kernel_keeps_its_replaced_holder(kernel, tier):
     replaced(kernel, holder)
     assert kernel.ask("exit") is not None
     wait_for(kernel.is_gone, "its end")
+
+
+# --- the directory -------------------------------------------------------------------------------------------
+
+
+def test_a_control_socket_that_was_removed_is_open_again(kernel):
+    before = kernel.start()
+    for _ in range(2):
+        os.unlink(kernel.instance.control_path)
+        wait_for(lambda: os.path.exists(kernel.instance.control_path), "the socket")
+        after = kernel.status()
+        assert after["pid"] == before["pid"]
+        assert os.stat(kernel.instance.control_path).st_mode & 0o777 == 0o600
+
+
+def test_an_idle_kernel_leaves_with_its_directory(kernel, runtime_root):
+    status = kernel.start()
+    shutil.rmtree(kernel.instance.directory)
+    for pid in (status["pid"], status["holder"]):
+        wait_for(lambda pid=pid: state_of(pid) in "ZX", "the end of both")
+    assert os.listdir(runtime_root) == []
+
+
+def test_a_directory_that_was_removed_is_made_again_with_all_that_was_in_it(kernel, tmp_path):
+    before = kernel.start()
+    row = kernel.writer("w", 2000, 0.002)
+    ended = kernel.writer("ended", 50, 0)
+    socket_row = kernel.ask("listen", name="s", family="inet", type="stream", host="127.0.0.1", port=0)
+    kernel.ask("set", name="a", value="b")
+    wait_for(lambda: kernel.rows()[ended["id"]]["exit"], "one end")
+    kernel.ask("commit", acks=[[ended["id"], "out", 160]])
+    with Connection(client="an owner") as owner:
+        shutil.rmtree(kernel.instance.directory)
+        with pytest.raises(PapaError):
+            # It has descriptors of files that are gone, and must attach again.
+            while True:
+                owner.wait(5)
+    after = kernel.status()
+    assert (after["pid"], after["processes"], after["sockets"]) == (before["pid"], 2, 1)
+    replaced(kernel, before["holder"])
+    assert not kernel.lock_is_free()
+    assert "it was made again" in kernel.log()
+    kernel.kill()
+    assert kernel.ask("get", name="a") == {"value": "b"}
+    assert kernel.ask("list", what="sockets")["items"][0]["port"] == socket_row["port"]
+    wait_for(lambda: kernel.rows()[row["id"]]["exit"], "the other end")
+    assert kernel.output(row) == numbered(2000)
+    assert kernel.rows()[ended["id"]]["streams"]["out"]["low"] == 160
+    assert kernel.ask("read", id=ended["id"], stream="out", offset=160, limit=16)["offset"] == 160
 
 
 # --- leaving -------------------------------------------------------------------------------------------------

@@ -29,10 +29,11 @@ import sys
 
 from papa import __version__, places
 from papa.errors import PapaError
-from papa.kernel import holder, recorder, reexec, system
+from papa.kernel import holder, rebuild, recorder, reexec, system
 from papa.kernel.doors import Doors
 from papa.kernel.guard import Guard
 from papa.kernel.host import Host
+from papa.kernel.premises import Premises
 from papa.kernel.vault import RESERVE_FDS, NoVault, Vault
 
 TYPE_CHECKING = False
@@ -62,7 +63,16 @@ def main() -> None:
 class Daemon:
     """What surrounds the host: limits, holder, doors, signals, exit and upgrade."""
 
-    __slots__ = ("_doors", "_guard", "_host", "_instance", "_is_leaving", "_kernel", "_parent")
+    __slots__ = (
+        "_doors",
+        "_guard",
+        "_host",
+        "_instance",
+        "_is_leaving",
+        "_kernel",
+        "_parent",
+        "_premises",
+    )
 
     def __init__(self, kernel: dict[str, Any], parent: int) -> None:
         """Recovers; raises PapaError or OSError when that cannot be."""
@@ -88,6 +98,12 @@ class Daemon:
             self._host.foreign_status = self._recorded_status
         self._host.recover()
         self._doors = Doors()
+        self._premises = Premises(
+            self._host.loop,
+            self._instance,
+            on_missing_socket=self._open_control_again,
+            on_missing_directory=self._make_directory_again,
+        )
         self._guard = Guard(self._host.loop, kernel, self._on_holder) if tier != "portable" else None
 
     def run(self) -> int:
@@ -104,12 +120,14 @@ class Daemon:
         for number in POLITE_SIGNALS:
             host.loop.on_signal(number, self._decline(number))
         host.serve(self._doors.listeners)
+        self._premises.watch()
         _write(self._instance.served_path, b"1\n")
         system.log(
             f"kernel {__version__} serves instance={self._instance.name} pid={os.getpid()} holder={self._parent}"
             f" running={host.running}"
         )
         status = host.run()
+        self._premises.close()
         if status == 0 and self._guard is not None:
             self._guard.dismiss()
         if self._is_leaving:
@@ -153,6 +171,40 @@ class Daemon:
         except OSError as error:
             system.log(f"{self._instance.directory} stays: {error.strerror}")
 
+    # --- premises ------------------------------------------------------------------------------------------
+
+    def _open_control_again(self) -> None:
+        self._open_doors_again()
+        system.log(f"{self._instance.control_path} was removed; it was opened again")
+
+    def _open_doors_again(self) -> None:
+        """Whoever is connected is turned out, and comes again."""
+        self._host.server.close()
+        self._doors = Doors()
+        self._doors.open(self._instance)
+        self._host.facts["warnings"] = self._doors.warnings
+        self._host.serve(self._doors.listeners)
+
+    def _make_directory_again(self) -> None:
+        if self._host.is_idle:
+            system.log(f"{self._instance.directory} was removed and nothing is hosted: the kernel leaves")
+            self._host.leave(0)
+            return
+        try:
+            _take_lock(self._instance.directory)
+            rebuild.rebuild(self._host)
+        except (OSError, PapaError) as error:
+            system.log(f"{self._instance.directory} was removed and cannot be made again yet: {error}")
+            self._premises.look_again()
+            return
+        _write(self._instance.served_path, b"1\n")
+        _open_log(self._instance.log_path)
+        if self._guard is not None:
+            self._guard.renew()
+        system.log(f"{self._instance.directory} was removed; it was made again, with all that is hosted")
+        self._premises.watch()
+        self._open_doors_again()
+
     # --- holder and upgrade --------------------------------------------------------------------------------
 
     def _on_holder(self, pid: int | None) -> None:
@@ -165,7 +217,7 @@ class Daemon:
         lost = self._host.not_covered
         if lost:
             error = PapaError(
-                f"{lost} processes or sockets are not covered by the vault: an upgrade would lose them",
+                f"{lost} processes or sockets are not covered: an upgrade would lose them",
                 code="busy",
                 hint="papa status says why",
             )
@@ -258,6 +310,13 @@ def _set_title(kernel: dict[str, Any]) -> None:
         module.setproctitle(f"papa daemon from {kernel['title']}" if kernel["title"] else "papa daemon")
     except (ImportError, OSError) as error:
         system.log(f"the title cannot be set: {path}: {error}")
+
+
+def _open_log(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
 
 
 def _write(path: str, content: bytes) -> None:

@@ -73,6 +73,14 @@ class Guard:
                 # It is gone already.
                 pass
 
+    def renew(self) -> None:
+        """Has the holder replaced, because the lock that it holds is on a directory that is gone.
+
+        Until the replacement is there, for a moment, only the kernel holds the vault.
+        """
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+
     def _watch(self, pid: int) -> None:
         pidfd = system.pidfd_open(pid)
         if pidfd is None:
