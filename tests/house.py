@@ -24,6 +24,10 @@ TICKER = ROOT / "examples" / "ticker.py"
 TICKER_COMMAND = f"{sys.executable} -S -u {TICKER}"
 
 
+#: A shutdown whose output does not get into its files in time leaves it with papa; then another circusd takes it.
+CLOSE_ATTEMPTS = 3
+
+
 def wait_for(fact: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
     """The first true value of ``fact``; AssertionError when there is none in time."""
     deadline = time.monotonic() + timeout_s
@@ -132,7 +136,7 @@ class House:
     def gone(self) -> int:
         """Wait for the end of circusd; its exit status."""
         assert self.manager is not None
-        status = self.manager.wait(20)
+        status = self.manager.wait(40)
         self.manager = None
         return status
 
@@ -149,17 +153,21 @@ class House:
         wait_for(lambda: (now := self.kernel()) and now["pid"] != before["pid"], "a new kernel")
 
     def close(self) -> None:
-        if self.manager is None and self.kernel() is not None:
-            with contextlib.suppress(AssertionError):
-                self.start()
-        self.ctl("shutdown")
-        if self.manager is not None:
-            try:
-                self.gone()
-            except subprocess.TimeoutExpired:
-                self.kill()
-        if self.kernel() is not None:
-            self.run(BIN / "papa", "exit", "--force")
+        """Shut down; what a circusd could not write in its time is written by another one."""
+        for _ in range(CLOSE_ATTEMPTS):
+            if self.manager is None and self.kernel() is not None:
+                with contextlib.suppress(AssertionError):
+                    self.start()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.ctl("shutdown")
+            if self.manager is not None:
+                try:
+                    self.gone()
+                except subprocess.TimeoutExpired:
+                    self.kill()
+            if self.kernel() is None:
+                return
+        self.run(BIN / "papa", "exit", "--force")
 
 
 def ticker(name: str, *, count: int = 1, log: str = "", extra: str = "") -> str:
