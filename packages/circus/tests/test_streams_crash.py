@@ -31,19 +31,33 @@ from circus.config.model import StreamConfig
 from circus.streams.pump import Attached, Pump
 from papa.client.aio import AsyncPapa
 from papa.client.output import StreamFiles
+from papa.errors import PapaError
 
 async def main():
     streams = {name: StreamConfig(class_name="FileStream", **given) for name, given in json.loads(sys.argv[1]).items()}
     papa = await AsyncPapa.connect(client="pumper", autostart=False)
     pump = Pump(papa, prefix="circus.", on_event=lambda kind, fields: print(kind, json.dumps(fields), flush=True))
-    left = asyncio.Event()
+    ids, tasks, left = set(), set(), asyncio.Event()
+
+    def begin(work):
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
     async def settle(kernel_id):
         await pump.drained(kernel_id)
-        await papa.commit(exits=[kernel_id])
+        while True:
+            try:
+                await papa.commit(exits=[kernel_id])
+            except PapaError as error:
+                if error.code == "lost":
+                    await asyncio.sleep(0.02)
+                    continue
+            break
         ids.discard(kernel_id)
         if not ids:
             left.set()
-    tasks = set()
+
     def on_event(kind, fields):
         if kind == "output":
             pump.on_output(fields["items"])
@@ -52,28 +66,33 @@ async def main():
         elif kind == "exit":
             pump.on_exit(fields["id"], fields["heads"])
             if fields["id"] in ids:
-                tasks.add(asyncio.create_task(settle(fields["id"])))
+                begin(settle(fields["id"]))
+
+    async def attach_all(take):
+        for row in await papa.list("processes"):
+            reply = await papa.attach(row["id"], owner="circus", fds=True)
+            pidfd = reply.fds.pop("pid", None)
+            if pidfd is not None:
+                os.close(pidfd)
+            facts = reply.ok["streams"]
+            acked = {stream: facts[stream]["acked"] for stream in facts}
+            ended = frozenset(stream for stream in facts if not facts[stream]["open"])
+            ids.add(row["id"])
+            await take(Attached(row["id"], "web", 1, row["pid"], StreamFiles(reply.fds), acked, ended))
+            if reply.ok["exit"]:
+                on_event("exit", {"id": row["id"], "heads": {stream: facts[stream]["head"] for stream in facts}})
+
     papa.on_event = on_event
+    papa.on_back = lambda: begin(attach_all(pump.reattach))
     pump.configure("web", streams)
-    rows = await papa.list("processes")
-    ids = {row["id"] for row in rows}
-    for row in rows:
-        reply = await papa.attach(row["id"], owner="circus", fds=True)
-        pidfd = reply.fds.pop("pid", None)
-        if pidfd is not None:
-            os.close(pidfd)
-        acked = {stream: facts["acked"] for stream, facts in reply.ok["streams"].items()}
-        heads = {stream: facts["head"] for stream, facts in reply.ok["streams"].items()}
-        ended = frozenset(stream for stream, facts in reply.ok["streams"].items() if not facts["open"])
-        await pump.add(Attached(row["id"], "web", 1, row["pid"], StreamFiles(reply.fds), acked, ended))
-        if reply.ok["exit"]:
-            on_event("exit", {"id": row["id"], "heads": heads})
+    await attach_all(pump.add)
     await pump.start()
     print("started", flush=True)
     if ids:
         await left.wait()
     while await papa.list("processes"):
         await asyncio.sleep(0.01)  # a drain has its bound, the output behind it takes as long as it takes
+    await pump.flush(5)
     await pump.close()
     await papa.close()
 
@@ -208,3 +227,35 @@ def test_lines_with_times_are_neither_cut_nor_doubled(kernel_root: Path, tmp_pat
     for name in pids:
         for stream in ("out", "err"):
             assert b"".join(got[name, stream]) == expected(name, stream, count)
+
+
+def test_a_killed_kernel_costs_no_byte_either(kernel_root: Path, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    dice, count = random.Random(seed), 60 * KILLS
+    for name in ("one", "two"):
+        spawn(name, count, 0.02)
+    shared = {"filename": str(tmp_path / "log"), "max_bytes": 200_000, "backup_count": 100}
+    argv = [sys.executable, "-c", PUMPER, json.dumps({"out": shared, "err": shared})]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as pumper:
+        assert pumper.stdout is not None
+        try:
+            assert pumper.stdout.readline() == b"started\n"
+            for _ in range(KILLS):
+                time.sleep(dice.random() * 0.2)
+                kernel = asyncio.run(ask(_hello))["pid"]
+                os.kill(kernel, signal.SIGKILL)
+            assert pumper.wait(BOUND_S) == 0
+        finally:
+            pumper.kill()
+        assert pumper.stdout.read() == b""
+    lines = b"".join(whole_log(tmp_path / "log")).splitlines(keepends=True)
+    for name in ("one", "two"):
+        for stream in ("out", "err"):
+            mark = f"{name}.{stream} ".encode()
+            assert b"".join(line for line in lines if line.startswith(mark)) == expected(name, stream, count)
+    assert len(lines) == 4 * count
+
+
+async def _hello(papa: AsyncPapa) -> dict[str, Any]:
+    return papa.hello

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import itertools
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,28 +86,3 @@ def test_a_merge_keeps_the_order_of_each_source_and_gives_out_something(sources:
         assert any(reached[run.number] == full[run.number] for run in cut)
     else:
         assert reached == full
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9)), max_size=200),
-    st.integers(4, 40),
-)
-def test_coarse_pieces_have_the_same_bytes_of_each_run_in_the_same_order(
-    steps: list[tuple[int, int]], most: int
-) -> None:
-    at = dict.fromkeys(range(4), 0)
-    pieces = []
-    for number, length in steps:
-        pieces.append((number, at[number], at[number] + length))
-        at[number] += length
-    coarse = lines.coarsen(pieces, most)
-    for number, end in at.items():
-        mine = [(start, stop) for run, start, stop in coarse if run == number]
-        assert all(one[1] == other[0] for one, other in itertools.pairwise(mine))
-        assert (mine[0][0], mine[-1][1]) == (0, end) if mine else end == 0
-    assert len(coarse) <= max(most, len({number for number, _ in steps})) + 4
-
-
-def test_few_pieces_stay_as_fine_as_they_are() -> None:
-    pieces = [(0, 0, 3), (1, 0, 2), (0, 3, 9)]
-    assert lines.coarsen(pieces, 3) == pieces

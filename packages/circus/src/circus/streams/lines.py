@@ -86,25 +86,6 @@ def merge(runs: Sequence[Run]) -> list[tuple[int, int, int]]:
     return ordered
 
 
-def coarsen(pieces: Sequence[tuple[int, int, int]], most: int) -> list[tuple[int, int, int]]:
-    """As `merge` gives them, but at most about ``most``: each costs its writer several system calls.
-
-    Neighbours are taken together, and within such a slice each run's pieces become one. The order within a run stays;
-    between runs it stays from slice to slice.
-    """
-    if len(pieces) <= most:
-        return list(pieces)
-    runs = len({number for number, _, _ in pieces})
-    width = -(-len(pieces) * runs // most)
-    coarse: list[tuple[int, int, int]] = []
-    for first in range(0, len(pieces), width):
-        spans: dict[int, tuple[int, int]] = {}
-        for number, start, end in pieces[first : first + width]:
-            spans[number] = (spans[number][0] if number in spans else start, end)
-        coarse += [(number, start, end) for number, (start, end) in spans.items()]
-    return coarse
-
-
 def _timed(run: Run) -> Iterator[tuple[int, int, Piece]]:
     """The pieces with times that never step back: the order within a source stands above its stamps."""
     latest = 0

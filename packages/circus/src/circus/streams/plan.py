@@ -4,7 +4,8 @@ The idea: a batch is decided as a whole before a byte of it is written, by looki
 it can be said in an intent. Runs in the thread of the file system; holds nothing between two calls.
 
 - One source alone, without a time format: bytes as they come.
-- Several sources, or a time format: whole lines. A tail waits for its newline, the end of its stream, or LINE_LIMIT.
+- Several sources, or a time format: whole lines, in the order of arrival. A tail waits for its newline, the end of
+  its stream, or LINE_LIMIT.
 - Bytes that the kernel dropped become a gap segment, which is rendered as a mark.
 - A file that would reach max_bytes is rotated first; segments end at the last line that still fits.
 """
@@ -25,16 +26,12 @@ BATCH_BYTES = 8 * 1024 * 1024
 #: A batch that is rendered is held in memory; a prefix makes an empty line thirty times as long.
 RENDER_BYTES = 256 * 1024
 
-#: What is looked at of each source when several are merged, all together at most BATCH_BYTES; less where the file
-#: is rotated before.
-MERGE_WINDOW = 256 * 1024
+#: What is read of all sources together when they are merged. It is written from memory: a copy from file to file for
+#: each few lines would cost several system calls each.
+MERGE_BYTES = 1024 * 1024
 
 #: Sources in one batch: the others have their turn in the next one.
 MAX_MERGED = 64
-
-#: Sources that are merged may alternate so often in a batch. A sink that keeps up writes fewer, in exact order; one that
-#: has fallen behind would pay more for each line than it is worth.
-FINE_SEGMENTS = 64
 
 #: Segments of one batch: its intent stays below 64 KiB of the kernel's journal.
 MAX_SEGMENTS = 512
@@ -85,6 +82,7 @@ class _Ready:
     start: int
     end: int
     is_cut: bool
+    data: bytes = b""  # from ``start`` on, as far as it was read
 
 
 def survey(
@@ -103,12 +101,12 @@ def survey(
             ready.append(found)
             if len(ready) == MAX_MERGED:
                 break
-    window = min(MERGE_WINDOW, limits.max_bytes) if limits.max_bytes else MERGE_WINDOW
-    segments = [*_begun_line(ready, place), *_in_order(ready, window)]
+    segments = [*_begun_line(ready, place), *_in_order(ready, limits.max_bytes or MERGE_BYTES)]
     if doubt_bytes and segments:
         segments.insert(0, Segment(NOBODY, 0, doubt_bytes, DOUBT))
-    views_by_key = {view.key: view for view in views}
-    fill = _Fill(views_by_key, place, limits, at_ns)
+    is_merged = sum(segment.kind == DATA for segment in segments) > 1
+    in_memory = is_merged or limits.needs_payload or any(view.time_format is not None for view in views)
+    fill = _Fill({view.key: view for view in views}, ready, place, limits, in_memory=in_memory, at_ns=at_ns)
     for segment in segments:
         if not fill.add(segment):
             break
@@ -178,7 +176,8 @@ def _begun_line(ready: list[_Ready], place: Place) -> list[Segment]:
     return []
 
 
-def _in_order(ready: list[_Ready], window: int) -> list[Segment]:
+def _in_order(ready: list[_Ready], file_bytes: int) -> list[Segment]:
+    """What is ready in the order of arrival; several sources as far as about one batch, and one file, will hold."""
     segments = [
         Segment(each.view.key, each.view.start, each.gap_end, GAP) for each in ready if each.gap_end > each.view.start
     ]
@@ -186,13 +185,14 @@ def _in_order(ready: list[_Ready], window: int) -> list[Segment]:
     if len(filled) == 1:
         only = filled[0]
         return [*segments, _data(only, only.start, only.end)]
-    window = max(lines.LINE_LIMIT, min(window, BATCH_BYTES // max(1, len(filled))))
+    share = max(1, len(filled))
+    window = max(lines.LINE_LIMIT, min(file_bytes, MERGE_BYTES // share))
     runs = []
     for index, each in enumerate(filled):
-        run = _run(each, index, window)
+        run = _run(each, index, window, most=2 * MAX_SEGMENTS // share)
         if run is not None:
             runs.append(run)
-    for index, start, end in lines.coarsen(lines.merge(runs), FINE_SEGMENTS):
+    for index, start, end in lines.merge(runs):
         if len(segments) == MAX_SEGMENTS:
             break
         segments.append(_data(filled[index], start, end))
@@ -203,18 +203,23 @@ def _data(ready: _Ready, start: int, end: int) -> Segment:
     return Segment(ready.view.key, start, end, DATA, ready.view.time_format)
 
 
-def _run(ready: _Ready, index: int, window: int) -> lines.Run | None:
-    stream = ready.view.key.stream
-    stop = min(ready.end, ready.start + window)
+def _run(ready: _Ready, index: int, window: int, most: int) -> lines.Run | None:
+    """The first pieces of one source: of ``window`` bytes, about ``most`` of them."""
+    stream, start = ready.view.key.stream, ready.start
+    stop = min(ready.end, start + window)
     try:
-        data = ready.view.tap.files.pread(stream, ready.start, stop - ready.start)
+        data = ready.view.tap.files.pread(stream, start, stop - start)
         if stop < ready.end:
             data = data[: lines.last_line_end(data) or len(data)]
-        stamps = ready.view.tap.stamps(stream, ready.start, ready.start + len(data))
+        stamps = ready.view.tap.stamps(stream, start, start + len(data))
     except Overtaken:
         return None
-    pieces = lines.cut_pieces(data, ready.start, [(offset, boot_ns) for offset, _, boot_ns in stamps])
-    return lines.Run(index, pieces, ready.is_cut or ready.start + len(data) < ready.end)
+    if len(stamps) > most:
+        newline = data.find(b"\n", stamps[most][0] - start - 1)
+        data = data[: newline + 1] if newline >= 0 else data
+    ready.data = data
+    times = [(offset, boot_ns) for offset, _, boot_ns in stamps if offset < start + len(data)]
+    return lines.Run(index, lines.cut_pieces(data, start, times), ready.is_cut or start + len(data) < ready.end)
 
 
 # What fits --------------------------------------------------------------------------------------------------
@@ -223,8 +228,18 @@ def _run(ready: _Ready, index: int, window: int) -> lines.Run | None:
 class _Fill:
     """Segments of a batch as they are laid into the file, with the file's size and line state after each."""
 
-    def __init__(self, views: Mapping[SourceKey, View], place: Place, limits: Limits, at_ns: int) -> None:
+    def __init__(
+        self,
+        views: Mapping[SourceKey, View],
+        ready: Sequence[_Ready],
+        place: Place,
+        limits: Limits,
+        *,
+        in_memory: bool,
+        at_ns: int,
+    ) -> None:
         self._views = views
+        self._read = {each.view.key: (each.start, each.data) for each in ready}
         self._limits = limits
         self._at_ns = at_ns
         self._size = place.size
@@ -233,9 +248,9 @@ class _Fill:
         self._is_rotated = False
         self._segments: list[Segment] = []
         self._bytes = 0
-        self._payload: list[bytes] | None = (
-            [] if limits.needs_payload or any(view.time_format is not None for view in views.values()) else None
-        )
+        self._payload: list[bytes] | None = [] if in_memory else None
+        is_rendered = any(view.time_format is not None for view in views.values())
+        self._payload_room = RENDER_BYTES if is_rendered else MERGE_BYTES
         self._rotates = rotate.rotates(limits.max_bytes, limits.backup_count)
 
     def batch(self) -> Batch | None:
@@ -343,11 +358,11 @@ class _Fill:
 
     def _add_rendered(self, segment: Segment) -> bool:
         view = self._views[segment.source]
-        end = min(segment.end, segment.start + RENDER_BYTES - self._bytes)
+        end = min(segment.end, segment.start + self._payload_room - self._bytes)
         if end <= segment.start:
             return False
         try:
-            data = view.tap.files.pread(segment.source.stream, segment.start, end - segment.start)
+            data = self._bytes_of(segment.source, segment.start, end)
         except Overtaken:
             return False
         if end < segment.end:
@@ -370,7 +385,13 @@ class _Fill:
                 continue
             self._take_data(segment, segment.start + at, line, rendered)
             at += length
-        return False
+        return segment.start + len(data) == segment.end
+
+    def _bytes_of(self, source: SourceKey, start: int, end: int) -> bytes:
+        read_from, data = self._read[source]
+        if read_from <= start and end <= read_from + len(data):
+            return data[start - read_from : end - read_from]
+        return self._views[source].tap.files.pread(source.stream, start, end - start)
 
     def _take_data(self, segment: Segment, start: int, data: bytes, rendered: bytes) -> None:
         part = Segment(segment.source, start, start + len(data), DATA, segment.time_format)
