@@ -355,9 +355,7 @@ def test_a_killed_kernel_leaves_a_vault_that_loads_whatever_it_was_doing(pair, f
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.tuples(
-            st.sampled_from(["push", "drop", "drop at once", "kill"]), st.integers(0, 12), st.integers(1, 90)
-        ),
+        st.tuples(st.sampled_from(["push", "drop", "drop at once", "kill"]), st.integers(0, 12), st.integers(1, 90)),
         max_size=60,
     )
 )

@@ -181,8 +181,13 @@ class Daemon:
         """Whoever is connected is turned out, and comes again."""
         self._host.server.close()
         self._doors = Doors()
-        self._doors.open(self._instance)
         self._host.facts["warnings"] = self._doors.warnings
+        try:
+            self._doors.open(self._instance)
+        except OSError as error:
+            system.log(f"{self._instance.control_path} cannot be opened again yet: {error.strerror}")
+            self._premises.look_again()
+            return
         self._host.serve(self._doors.listeners)
 
     def _make_directory_again(self) -> None:
@@ -193,12 +198,12 @@ class Daemon:
         try:
             _take_lock(self._instance.directory)
             rebuild.rebuild(self._host)
+            _write(self._instance.served_path, b"1\n")
+            _open_log(self._instance.log_path)
         except (OSError, PapaError) as error:
             system.log(f"{self._instance.directory} was removed and cannot be made again yet: {error}")
             self._premises.look_again()
             return
-        _write(self._instance.served_path, b"1\n")
-        _open_log(self._instance.log_path)
         if self._guard is not None:
             self._guard.renew()
         system.log(f"{self._instance.directory} was removed; it was made again, with all that is hosted")

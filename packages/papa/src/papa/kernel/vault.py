@@ -202,9 +202,7 @@ class Vault:
     def _peek(self) -> list[tuple[str, list[int]]] | None:
         """The next message's keys with new descriptors; None behind the last one."""
         try:
-            data, fds, flags = fdpass.recv_with_fds(
-                self._rx, MAX_MESSAGE_BYTES, fdpass.MAX_FDS, socket.MSG_PEEK
-            )
+            data, fds, flags = fdpass.recv_with_fds(self._rx, MAX_MESSAGE_BYTES, fdpass.MAX_FDS, socket.MSG_PEEK)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -279,9 +277,7 @@ class Vault:
         try:
             while taken < most and (entries := self._peek()) is not None:
                 # Only the last copy of a key counts.
-                alive = {
-                    k: fds for k, fds in entries if k in self._keys and self._copies[k] == seen.get(k, 0) + 1
-                }
+                alive = {k: fds for k, fds in entries if k in self._keys and self._copies[k] == seen.get(k, 0) + 1}
                 for key, fds in entries:
                     if key not in alive:
                         fdpass.close_all(fds)
