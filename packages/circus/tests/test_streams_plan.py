@@ -305,6 +305,7 @@ def test_the_intent_of_a_batch_renders_to_its_payload_again(papa: FakePapa) -> N
     for segment in batch.segments:
         view = views[segment.source]
         data = view.tap.files.pread("out", segment.start, segment.end - segment.start)
-        again += plan.render_data(segment, data, view, at_line_start, last, 0)
+        times = plan.times_of(segment, segment.end, view, 0)
+        again += plan.render_data(segment, data, view, at_line_start, last, times)
         at_line_start, last = data.endswith(b"\n"), segment.source
     assert again == batch.payload

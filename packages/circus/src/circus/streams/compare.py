@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from circus.streams import render
-from circus.streams.plan import fixed_bytes, render_data
+from circus.streams.plan import fixed_bytes, render_data, times_of
 from circus.streams.store import DATA, DOUBT, HASHED_BYTES, NOBODY, OPEN, Intent, Segment, SourceKey, hash_head
 from circus.streams.tap import View
 from papa.client.output import Overtaken
@@ -177,7 +177,8 @@ class _Walk:
             data = view.tap.files.pread(segment.source.stream, segment.start, segment.end - segment.start)
         except Overtaken as error:
             raise _Doubt("the output that was being written has been dropped since") from error
-        self._expect(render_data(segment, data, view, self._at_line_start, self._last, self._intent.at_ns))
+        times = [] if segment.time_format is None else times_of(segment, segment.end, view, self._intent.at_ns)
+        self._expect(render_data(segment, data, view, self._at_line_start, self._last, times))
         self._at_line_start, self._last = data.endswith(b"\n"), segment.source
         self._finding.done[segment.source] = segment.end
 

@@ -12,8 +12,10 @@ it can be said in an intent. Runs in the thread of the file system; holds nothin
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from circus.streams import lines, render, rotate
 from circus.streams.store import DATA, DOUBT, GAP, NOBODY, Place, Segment, SourceKey
@@ -239,6 +241,7 @@ class _Fill:
         at_ns: int,
     ) -> None:
         self._views = views
+        self._times: dict[SourceKey, tuple[int, int, Times]] = {}
         self._read = {each.view.key: (each.start, each.data) for each in ready}
         self._limits = limits
         self._at_ns = at_ns
@@ -369,7 +372,8 @@ class _Fill:
             data = data[: lines.last_line_end(data) or (0 if self._segments else len(data))]
         if not data:
             return False
-        whole = render_data(segment, data, view, self._at_line_start, self._last, self._at_ns)
+        times = self._times_of(segment)
+        whole = render_data(segment, data, view, self._at_line_start, self._last, times)
         if self._fits(len(whole)) and (self._size or not self._rotates or len(whole) < self._limits.max_bytes):
             self._take_data(segment, segment.start, data, whole)
             return segment.start + len(data) == segment.end
@@ -378,7 +382,7 @@ class _Fill:
             length = lines.first_line_end(data[at : at + lines.LINE_LIMIT]) or min(len(data) - at, lines.LINE_LIMIT)
             part = Segment(segment.source, segment.start + at, segment.start + at + length, DATA, segment.time_format)
             line = data[at : at + length]
-            rendered = render_data(part, line, view, self._at_line_start, self._last, self._at_ns)
+            rendered = render_data(part, line, view, self._at_line_start, self._last, times)
             if not self._fits(len(rendered)) and not self._is_mid_line(segment.source):
                 if not self._make_room():
                     return False
@@ -392,6 +396,18 @@ class _Fill:
         if read_from <= start and end <= read_from + len(data):
             return data[start - read_from : end - read_from]
         return self._views[source].tap.files.pread(source.stream, start, end - start)
+
+    def _times_of(self, segment: Segment) -> Times:
+        """Those of all that was read of the source: asked for once, however many pieces it is merged in."""
+        if segment.time_format is None:
+            return []
+        first, end, times = self._times.get(segment.source, (0, 0, ()))
+        if not first <= segment.start <= segment.end <= end:
+            read_from, data = self._read[segment.source]
+            end = max(segment.end, read_from + len(data))
+            times = times_of(segment, end, self._views[segment.source], self._at_ns)
+            self._times[segment.source] = segment.start, end, times
+        return times
 
     def _take_data(self, segment: Segment, start: int, data: bytes, rendered: bytes) -> None:
         part = Segment(segment.source, start, start + len(data), DATA, segment.time_format)
@@ -407,21 +423,37 @@ def fixed_bytes(segment: Segment) -> bytes:
     return render.gap_mark(size) if segment.kind == GAP else render.doubt_mark(size)
 
 
-def render_data(segment: Segment, data: bytes, view: View, at_line_start: bool, last: SourceKey, at_ns: int) -> bytes:
-    """The bytes of a data segment as they stand in the file, after a file that ends as the last arguments say."""
+#: (offset, wall ns) of a stretch of a stream, ascending; each holds up to the next.
+Times = Sequence[tuple[int, int]]
+
+
+def times_of(segment: Segment, end: int, view: View, at_ns: int) -> Times:
+    """When the bytes from the segment's start to ``end`` were written; ``at_ns`` for those that nobody dated."""
+    stamps = view.tap.stamps(segment.source.stream, segment.start, end)
+    return [(offset, wall_ns or at_ns) for offset, wall_ns, _ in stamps] or [(segment.start, at_ns)]
+
+
+def render_data(segment: Segment, data: bytes, view: View, at_line_start: bool, last: SourceKey, times: Times) -> bytes:
+    """The bytes of a data segment as they stand in the file, after a file that ends as the arguments say.
+
+    ``times`` begin at the segment or before it, and may go beyond it.
+    """
     lead = b""
     if not at_line_start and last != segment.source:
         lead, at_line_start = render.SEPARATOR, True
     if segment.time_format is None:
         return lead + data
-    stamps = view.tap.stamps(segment.source.stream, segment.start, segment.start + len(data))
-    times = [(offset, wall_ns or at_ns) for offset, wall_ns, _ in stamps]
     body = render.with_prefixes(
         data,
         segment.start,
-        times or [(segment.start, at_ns)],
+        _within(times, segment.start, segment.start + len(data)),
         pid=view.pid,
         time_format=segment.time_format,
         at_line_start=at_line_start,
     )
     return lead + body
+
+
+def _within(times: Times, start: int, end: int) -> Times:
+    first = bisect.bisect_right(times, start, key=itemgetter(0)) - 1
+    return [(start, times[first][1]), *times[first + 1 : bisect.bisect_left(times, end, key=itemgetter(0))]]
