@@ -113,8 +113,7 @@ async def kill(old: Pump) -> None:
         task.cancel()
     await asyncio.gather(*old._tasks, return_exceptions=True)
     await old._commits.close()
-    for each in list(old._channels.values()):
-        each.close()
+    await asyncio.gather(*(each.close() for each in old._routes))  # a thread would die in the middle, not write on
     for process in old._processes.values():
         process.tap.retire()
 
@@ -435,10 +434,10 @@ def test_a_finished_process_leaves_nothing_behind(world: World) -> None:
             world.papa.end(one)
             await world.pump.drained(one)
             await world.papa.commit(exits=[one])
-        await world.until(lambda: not world.pump._channels and not world.pump._processes)
+        await world.until(lambda: not world.pump._routes._channels and not world.pump._processes)
         assert world.text("log") == b"line\n" * 3
-        assert not world.pump._channel_of
-        assert not world.pump._workers._workers
+        assert not world.pump._routes._channel_of
+        assert not world.pump._routes._workers._workers
         await world.until(lambda: not world.pump._tasks)
 
     run(world, story())
@@ -553,7 +552,7 @@ def test_another_file_gets_what_comes_after_the_change(world: World) -> None:
         world.papa.write(one, "out", b"after\n")
         await world.until(lambda: world.acked(one) == 13)
         assert (world.text("old"), world.text("new")) == (b"before\n", b"after\n")
-        await world.until(lambda: str(world.path("old")) not in world.pump._channels)
+        await world.until(lambda: str(world.path("old")) not in world.pump._routes._channels)
 
     run(world, story())
 
@@ -634,7 +633,7 @@ def test_a_process_that_is_forgotten_keeps_its_output(world: World) -> None:
         await world.until(lambda: world.acked(one) == 5)
         world.pump.forget(one)
         world.papa.write(one, "out", b"theirs\n")
-        await world.until(lambda: not world.pump._channels)
+        await world.until(lambda: not world.pump._routes._channels)
         assert world.text("log") == b"ours\n"
         assert world.acked(one) == 5
         assert await world.papa.list("values") == []

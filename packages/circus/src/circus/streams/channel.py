@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from circus import clock
 from circus.streams import compare, plan, store
 from circus.streams.commits import Commits, Seen, Step
-from circus.streams.sinks import FileSink, Sink, Written
+from circus.streams.sinks import Sink
 from circus.streams.store import DATA, DOUBT, GAP, OPEN, Intent, Place, Segment, SourceKey
 from circus.streams.tap import Source, View
+from circus.streams.trip import Trip, settle, travel
 from circus.streams.workers import Worker
 from papa.errors import PapaError
 
@@ -50,17 +50,6 @@ class Owner(Protocol):
     def on_closed(self, channel: Channel) -> None: ...
     def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None: ...
     async def known_ids(self) -> set[int]: ...
-
-
-@dataclass(slots=True)
-class _Trip:
-    """What a thread brings back; ``batch`` is what it wrote."""
-
-    batch: plan.Batch | None = None
-    written: Written | None = None
-    place: Place | None = None
-    survey: plan.Survey | None = None
-    error: OSError | None = None
 
 
 class Channel:
@@ -108,6 +97,10 @@ class Channel:
         self.is_resting = False
         self._wake.set()
 
+    def heat_all(self) -> None:
+        for source in self.sources.values():
+            self.heat(source)
+
     def yield_now(self) -> None:
         """A failing sink lets go of the sources that are to move."""
         self._poke.set()
@@ -149,6 +142,13 @@ class Channel:
         self.close()
         return True
 
+    def on_done(self, task: asyncio.Task[None]) -> None:
+        """A fault of ours ended its task: its sources are held, so that nothing is written twice; others go on."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failure = OSError(f"{type(error).__name__}: {error}")
+            self._owner.on_trouble(self, "sink_failed", {"reason": str(self.failure), "retry_in_s": None})
+            self._owner.on_rested(self)
+
     def close(self) -> asyncio.Future[None]:
         """The worker closes the file when it has done what it is doing; then the future is done."""
         closing = self._worker.run(self.sink.close)
@@ -160,7 +160,7 @@ class Channel:
         finding = None
         while finding is None:
             try:
-                finding = await self._send(lambda: _settle(self.sink, intent, views), views.values())
+                finding = await self._send(lambda: settle(self.sink, intent, views), views.values())
             except OSError as error:
                 if any(source.limit is not None for source in self.sources.values()):
                     finding = compare.Finding(doubt=error.strerror or str(error))  # they are to leave it anyway
@@ -208,7 +208,7 @@ class Channel:
             if batch is None and not self._hot:
                 return
 
-    async def _travel(self, batch: plan.Batch | None, taken: dict[SourceKey, None], at_ns: int) -> _Trip:
+    async def _travel(self, batch: plan.Batch | None, taken: dict[SourceKey, None], at_ns: int) -> Trip:
         views = [self.sources[key].view() for key in taken if key in self.sources]
         self._limited = {view.key for view in views if view.limit is not None}
         # One that is to move leaves a begun line to its new file, as a whole.
@@ -223,7 +223,7 @@ class Channel:
             return intent is not None and intent.allows(Intent(sink.path, place, batch.segments, batch.rotate, at_ns))
 
         wanted = self._still_wanted(batch)  # a source may have left during the commit
-        return await self._send(lambda: _travel(sink, wanted, views, survey, is_announced), views)
+        return await self._send(lambda: travel(sink, wanted, views, survey, is_announced), views)
 
     async def _send(self, call: Callable[[], T], views: Iterable[View]) -> T:
         """Let the worker do it; the files stay open until it has, whatever happens to us meanwhile."""
@@ -246,7 +246,7 @@ class Channel:
             needs_payload=not self.sink.keeps_intents,
         )
 
-    def _apply(self, trip: _Trip) -> None:
+    def _apply(self, trip: Trip) -> None:
         """Take over what the thread found out about the sources."""
         if trip.place is not None:
             self._place = trip.place
@@ -289,7 +289,7 @@ class Channel:
         order = [*(key for key in taken if key not in served), *fresh, *(key for key in taken if key in served)]
         self._hot.update((key, None) for key in order if key in self.sources)
 
-    def _let_move(self, batch: plan.Batch | None, trip: _Trip) -> None:
+    def _let_move(self, batch: plan.Batch | None, trip: Trip) -> None:
         """Sources that are to go elsewhere go when nothing of theirs is left here, or when this sink fails."""
         busy = set(batch.ends) if batch is not None else set()
         for key, source in list(self.sources.items()):
@@ -300,7 +300,7 @@ class Channel:
 
     # Commits ------------------------------------------------------------------------------------------------
 
-    async def _commit_turn(self, batch: plan.Batch | None, trip: _Trip, at_ns: int) -> None:
+    async def _commit_turn(self, batch: plan.Batch | None, trip: Trip, at_ns: int) -> None:
         looked_at = dict.fromkeys(key.kernel_id for key in (trip.survey.heads if trip.survey is not None else ()))
         # A process whose other stream goes elsewhere must be heard of also while this one is busy.
         heard = [each for each in looked_at if batch is None or self._owner.is_divided(each)]
@@ -395,52 +395,3 @@ class Channel:
                 await self._poke.wait()
         except TimeoutError:
             pass
-
-
-# In the worker's thread -------------------------------------------------------------------------------------
-
-
-def _travel(
-    sink: Sink,
-    batch: plan.Batch | None,
-    views: list[View],
-    survey: Callable[[list[View], Place, bool], plan.Survey],
-    standing: Callable[[Place, plan.Batch], bool],
-) -> _Trip:
-    """Write the batch, look where the file stands, decide the next batch.
-
-    One that is covered by what ``standing`` in the kernel already is written at once: a quiet file's new line.
-    """
-    trip = _Trip()
-    try:
-        while True:
-            if batch is not None:
-                trip.batch, trip.written = batch, sink.write(batch, {view.key: view for view in views})
-                trip.place, trip.error = trip.written.place, trip.written.error
-                if trip.error is not None:
-                    return trip
-                done = trip.written.done
-                views = [replace(view, start=done.get(view.key, view.start)) for view in views]
-            trip.place = sink.look()
-            trip.survey = survey(views, trip.place, bool(trip.written and trip.written.done))
-            batch = trip.survey.batch
-            if trip.batch is not None or batch is None or not standing(trip.place, batch):
-                return trip
-    except OSError as error:
-        trip.error = error
-        return trip
-
-
-def _settle(sink: Sink, intent: Intent, views: dict[SourceKey, View]) -> compare.Finding:
-    """Find out what stands in the file of an earlier circusd, and complete what was cut in the middle."""
-    finding = compare.compare(intent, views)
-    compare.complete(finding)
-    if isinstance(sink, FileSink):
-        try:
-            place = sink.look()
-        except OSError:
-            return finding  # the first turn meets the same, and says it
-        is_same = (place.dev, place.ino) == (intent.place.dev, intent.place.ino)
-        if is_same or finding.found_at == sink.path:
-            sink.last = finding.last
-    return finding

@@ -18,12 +18,11 @@ from typing import Any
 
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
-from circus.streams import sinks, store
+from circus.streams import store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Kernel, Seen, Step
-from circus.streams.store import Intent
+from circus.streams.routes import Routes
 from circus.streams.tap import ENDED, Attached, Process, Source, Tap
-from circus.streams.workers import Workers
 from papa.errors import PapaError
 
 __all__ = ["Attached", "Counter", "Pump"]
@@ -61,17 +60,12 @@ class Pump:
         self._prefix = prefix
         self._on_event = on_event
         self._commits = Commits(kernel)
-        self._workers = Workers()
-        self._configs: dict[str, Mapping[str, StreamConfig | None]] = {}
+        self._routes = Routes(self._commits, self, prefix=prefix, begin=self._begin, on_refused=self._on_refused)
         self._processes: dict[int, Process] = {}
-        self._channels: dict[str, Channel] = {}  # by real path
-        self._channel_of: dict[Source, Channel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._counters: dict[tuple[str, str], Counter] = {}
         self._early: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self._waiters: set[asyncio.Future[None]] = set()
-        self._left: dict[str, Intent] = {}  # by path: what an earlier circusd left, until its channel is opened
-        self._resuming: dict[str, asyncio.Event] = {}
         self._is_started = False
 
     # What the engine says -----------------------------------------------------------------------------------
@@ -81,17 +75,18 @@ class Pump:
 
         Again for a known watcher: what was taken until now still goes to the old place.
         """
-        if self._configs.get(watcher) == streams:
+        if not self._routes.configure(watcher, streams):
             return
-        self._configs[watcher] = dict(streams)
         for process in self._processes.values():
-            if process.watcher == watcher:
-                for source in process.sources.values():
-                    self._reconfigure(source)
+            for source in process.sources.values() if process.watcher == watcher else ():
+                if self._is_started:
+                    self._routes.reconfigure(source)
+                else:
+                    source.config = self._routes.config_of(watcher, source.key.stream)
 
     def forget_watcher(self, watcher: str) -> None:
         """It is not configured any more; processes of it that are still there keep their files."""
-        self._configs.pop(watcher, None)
+        self._routes.forget_watcher(watcher)
 
     async def add(self, process: Attached) -> None:
         """Take this process's output from the offsets that it has acknowledged; before `start` nothing is written."""
@@ -109,7 +104,7 @@ class Pump:
                 process.pid,
                 written=acked,
                 committed=acked,
-                config=self._config_of(process.watcher, stream),
+                config=self._routes.config_of(process.watcher, stream),
             )
             known.sources[stream] = source
         self._processes[process.kernel_id] = known
@@ -117,7 +112,7 @@ class Pump:
         for tell, args in early:
             tell(process.kernel_id, *args)
         if self._is_started:
-            self._bind(known.sources.values())
+            self._routes.bind(known.sources.values())
         self._drop_if_finished(known)
 
     async def start(self) -> None:
@@ -127,19 +122,15 @@ class Pump:
         """
         rows = await self._kernel.list("values", f"{self._prefix}sink.*")
         self._is_started = True
-        reserved: set[Source] = set()
+        intents = []
         for row in rows:
             try:
-                intent = store.decode(row["value"])
+                intents.append(store.decode(row["value"]))
             except ValueError as error:
                 self._on_event("output_doubt", {"path": row["name"], "reason": str(error), "bytes": 0})
                 self._begin(self._commits.commit(Step(values={row["name"]: None})))
-            else:
-                self._left[intent.path] = intent
-                reserved |= self._resume(intent)
         sources = [source for process in self._processes.values() for source in process.sources.values()]
-        self._bind(source for source in sources if source not in reserved)
-        self._begin(self._forget_unused(list(self._tasks)))
+        self._routes.resume(intents, sources)
 
     async def reattach(self, process: Attached) -> None:
         """The kernel was lost and is back: go on with the new descriptors where the old ones stopped."""
@@ -153,7 +144,7 @@ class Pump:
         old.retire()
         self._note_ended(known, process.ended)
         for source in known.sources.values():
-            if channel := self._channel_of.get(source):
+            if channel := self._routes.channel_of(source):
                 channel.kernel_is_back()
                 channel.heat(source)
 
@@ -165,8 +156,7 @@ class Pump:
             return
         for source in process.sources.values():
             source.is_gone = True
-            if channel := self._channel_of.pop(source, None):
-                channel.detach(source)
+            self._routes.leave(source)
         process.tap.retire()
         self._tell_waiters()
 
@@ -184,7 +174,7 @@ class Pump:
                 if source is None or head is None or head <= source.noticed:
                     continue
                 source.noticed = head
-                if channel := self._channel_of.get(source):
+                if channel := self._routes.channel_of(source):
                     channel.heat(source)
                     is_heard = is_heard or channel.failure is None
             if not is_heard and len(process.sources) > 1:
@@ -221,32 +211,30 @@ class Pump:
 
     async def flush(self, timeout_s: float) -> None:
         """Everything taken so far is written and committed, where the sinks work; at most ``timeout_s``."""
-        for source, channel in list(self._channel_of.items()):
-            channel.heat(source)
+        for channel in self._routes:
+            channel.heat_all()
         await self._wait_until(
-            lambda: all(channel.is_resting or channel.failure is not None for channel in self._channels.values()),
-            timeout_s,
+            lambda: all(channel.is_resting or channel.failure is not None for channel in self._routes), timeout_s
         )
 
     async def close(self) -> None:
         """Let go of everything; what is not committed stays with the kernel."""
-        steps = [step for channel in self._channels.values() if (step := channel.closed_intent()) is not None]
-        try:
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                await asyncio.gather(*map(self._commits.commit, steps))
-        except (TimeoutError, PapaError) as error:
-            log.warning("the last commit was not made: %s", error or "no answer")
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # Only now: a channel that still ran could write under the intent that is taken back here.
+        steps = [step for channel in self._routes if (step := channel.closed_intent()) is not None]
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await asyncio.gather(*map(self._commits.commit, steps))
+        except (TimeoutError, PapaError) as error:
+            log.warning("last commit not made reason=%s", error or "no answer")
         await self._commits.close()
-        if closing := [channel.close() for channel in list(self._channels.values())]:
-            await asyncio.wait(closing, timeout=CLOSE_LIMIT_S)  # a hung disk is left to its thread
+        await self._routes.close()
         for process in self._processes.values():
             process.tap.retire()
         self._processes.clear()
-        self._channel_of.clear()
         self._tell_waiters()
 
     def counters(self) -> dict[str, dict[str, dict[str, int]]]:
@@ -261,107 +249,6 @@ class Pump:
             }
         return found
 
-    # Which source runs into which channel -------------------------------------------------------------------
-
-    def _config_of(self, watcher: str, stream: str) -> StreamConfig | None:
-        return self._configs.get(watcher, {}).get(stream)
-
-    def _bind(self, sources: Iterable[Source]) -> None:
-        """Those that name the same file are bound together, so that none of them takes itself for the only one."""
-        groups: dict[tuple[str, str | None] | None, list[Source]] = {}
-        for source in sources:
-            groups.setdefault(_file_of(source.config), []).append(source)
-        for group in groups.values():
-            self._begin(self._bind_later(group, group[0].config))
-
-    async def _bind_later(self, sources: list[Source], config: StreamConfig | None) -> None:
-        """Finding the real path may hang as long as its disk does; only these sources wait for it."""
-        try:
-            if config is None:
-                sink = sinks.open_sink(None)
-            else:
-                sink = await self._workers.run_alone(lambda: sinks.open_sink(config))
-        except CircusError as error:
-            for source in sources:
-                self._counter(source).sink_errors += 1
-            fields = {"path": "", "watchers": sorted({source.watcher for source in sources}), "retry_in_s": None}
-            self._on_event("sink_failed", {**fields, "reason": str(error)})
-            return
-        if sink.path in self._resuming:
-            await self._resuming[sink.path].wait()
-        file = _file_of(config)
-        for source in sources:
-            if not source.is_gone and source not in self._channel_of and _file_of(source.config) == file:
-                self._join(source, self._channels.get(sink.path) or self._open_channel(sink))
-
-    def _join(self, source: Source, channel: Channel) -> None:
-        self._channel_of[source] = channel
-        channel.attach(source)
-
-    def _open_channel(self, sink: sinks.Sink) -> Channel:
-        worker = self._workers.take(sink.worker_key)
-        previous = self._left.pop(sink.path, None)
-        channel = Channel(sink, worker, self._commits, self, prefix=self._prefix, previous=previous)
-        self._channels[sink.path] = channel
-        task = self._begin(channel.run())
-        task.add_done_callback(lambda done: self._on_channel_done(channel, done))
-        return channel
-
-    def _on_channel_done(self, channel: Channel, done: asyncio.Task[None]) -> None:
-        """A fault of ours: its sources are held, so that nothing is written twice; the others go on."""
-        if not done.cancelled() and (error := done.exception()) is not None:
-            channel.failure = OSError(f"{type(error).__name__}: {error}")
-            self.on_trouble(channel, "sink_failed", {"reason": str(channel.failure), "retry_in_s": None})
-            self._tell_waiters()
-
-    def _resume(self, intent: Intent) -> set[Source]:
-        """The sources that an intent names go to its file first, wherever they are to go later."""
-        named = {segment.source for segment in intent.segments}
-        sources = {
-            source for process in self._processes.values() for source in process.sources.values() if source.key in named
-        }
-        if sources:
-            self._resuming[intent.path] = asyncio.Event()
-            self._begin(self._resume_later(intent, list(sources)))
-        return sources
-
-    async def _resume_later(self, intent: Intent, sources: list[Source]) -> None:
-        configs = [source.config for source in sources]
-
-        def find() -> tuple[sinks.Sink, list[str]]:
-            return sinks.open_file(intent.path), [sinks.path_of(config) for config in configs]
-
-        sink, paths = await self._workers.run_alone(find)
-        channel = self._open_channel(sink)
-        for source, path in zip(sources, paths, strict=True):
-            if source.is_gone:
-                continue
-            if path != intent.path:
-                # Not its file any more: it leaves as soon as the intent is settled.
-                source.limit, source.config = source.written, None
-            self._join(source, channel)
-        self._resuming.pop(intent.path).set()
-
-    async def _forget_unused(self, bindings: list[asyncio.Task[None]]) -> None:
-        """Files that nothing is written to any more need no intent."""
-        await asyncio.gather(*(each for each in bindings if each in self._tasks), return_exceptions=True)
-        left, self._left = self._left, {}
-        if left:
-            values = dict.fromkeys((store.value_name(self._prefix, path) for path in left), None)
-            await self._commits.commit(Step(values=dict(values)))
-
-    def _reconfigure(self, source: Source) -> None:
-        config = self._config_of(source.watcher, source.key.stream)
-        channel = self._channel_of.get(source)
-        if channel is None:
-            source.config = config
-            if self._is_started and not source.is_finished:
-                self._bind([source])
-        elif source.limit is None and config != source.config:
-            source.limit = max(source.written, source.tap.files.head(source.key.stream))
-            channel.heat(source)
-            channel.yield_now()
-
     # What the channels say ----------------------------------------------------------------------------------
 
     def seen_of(self, kernel_id: int) -> Seen:
@@ -374,7 +261,7 @@ class Pump:
         process = self._processes.get(kernel_id)
         if process is None or len(process.sources) < 2:
             return False
-        return len({self._channel_of.get(source) for source in process.sources.values()}) > 1
+        return len({self._routes.channel_of(source) for source in process.sources.values()}) > 1
 
     def on_written(self, source: Source, byte_count: int, gap_bytes: int, path: str) -> None:
         counter = self._counter(source)
@@ -400,27 +287,14 @@ class Pump:
         self._tell_waiters()
 
     def on_movable(self, source: Source) -> None:
-        """Nothing of it is left where it is: it goes where it is configured to go."""
-        channel = self._channel_of[source]
-        config = self._config_of(source.watcher, source.key.stream)
-        source.limit = None
-        is_same_file = source.config is not None and _file_of(config) == _file_of(source.config)
-        source.config = config
-        if is_same_file:
-            channel.heat(source)
-            return
-        del self._channel_of[source]
-        channel.detach(source)
-        self._bind([source])
+        self._routes.move(source)
+
+    def on_closed(self, channel: Channel) -> None:
+        self._routes.on_closed(channel)
 
     def on_unknown(self, kernel_ids: Iterable[int]) -> None:
         for kernel_id in kernel_ids:
             self.forget(kernel_id)
-
-    def on_closed(self, channel: Channel) -> None:
-        if self._channels.get(channel.sink.path) is channel:
-            del self._channels[channel.sink.path]
-            self._workers.give_back(channel.sink.worker_key)
 
     def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None:
         sources = list(channel.sources.values())
@@ -430,6 +304,12 @@ class Pump:
         watchers = sorted({source.watcher for source in sources})
         self._on_event(kind, {"path": channel.sink.path, "watchers": watchers, **fields})
 
+    def _on_refused(self, sources: list[Source], error: CircusError) -> None:
+        for source in sources:
+            self._counter(source).sink_errors += 1
+        watchers = sorted({source.watcher for source in sources})
+        self._on_event("sink_failed", {"path": "", "watchers": watchers, "reason": str(error), "retry_in_s": None})
+
     async def known_ids(self) -> set[int]:
         return {row["id"] for row in await self._kernel.list("processes")}
 
@@ -438,7 +318,7 @@ class Pump:
     def _release(self, source: Source, offset: int) -> None:
         """Below ``offset`` nothing waits for the end of its line."""
         source.release_to = max(source.release_to, offset)
-        if channel := self._channel_of.get(source):
+        if channel := self._routes.channel_of(source):
             channel.heat(source)
 
     def _note_ended(self, process: Process, streams: Iterable[str]) -> None:
@@ -450,8 +330,8 @@ class Pump:
     def _drop_if_finished(self, process: Process) -> None:
         """Streams that are written to their end leave their files; with the last one the process is done with."""
         for source in process.sources.values():
-            if source.is_finished and (channel := self._channel_of.pop(source, None)):
-                channel.detach(source)
+            if source.is_finished:
+                self._routes.leave(source)
         if process.is_finished and self._processes.get(process.kernel_id) is process:
             del self._processes[process.kernel_id]
             process.tap.retire()
@@ -473,7 +353,7 @@ class Pump:
         return all(
             source.is_finished
             or source.committed >= process.exit_heads.get(stream, 0)
-            or ((channel := self._channel_of.get(source)) is not None and channel.failure is not None)
+            or ((channel := self._routes.channel_of(source)) is not None and channel.failure is not None)
             for stream, source in process.sources.items()
         )
 
@@ -505,8 +385,3 @@ class Pump:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the streams failed", exc_info=error)
-
-
-def _file_of(config: StreamConfig | None) -> tuple[str, str | None] | None:
-    """What a configuration names, as written: equal names are one sink."""
-    return None if config is None else (config.class_name, config.filename)

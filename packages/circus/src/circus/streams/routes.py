@@ -1,0 +1,208 @@
+"""Which source runs into which channel, now and after a change of the configuration.
+
+The idea: a channel is known by its real path, and to find that path may hang as long as its disk does. So binding is
+a task of its own, and nobody but the sources of that path waits for it. Sources that an earlier circusd's intent
+names go to that intent's file first, wherever they are to go later: only there can be found out how far they got.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import Any
+
+from circus.config.model import StreamConfig
+from circus.errors import CircusError
+from circus.streams import sinks, store
+from circus.streams.channel import Channel, Owner
+from circus.streams.commits import Commits, Step
+from circus.streams.store import Intent
+from circus.streams.tap import Source
+from circus.streams.workers import Workers
+
+#: A hung disk is left to its thread after this.
+CLOSE_LIMIT_S = 1.0
+
+Begin = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+
+class Routes:
+    """``begin`` starts a task and looks after it; ``on_refused`` hears of streams that no sink can be made for."""
+
+    def __init__(
+        self,
+        commits: Commits,
+        owner: Owner,
+        *,
+        prefix: str,
+        begin: Begin,
+        on_refused: Callable[[list[Source], CircusError], None],
+    ) -> None:
+        self._commits = commits
+        self._owner = owner
+        self._prefix = prefix
+        self._begin = begin
+        self._on_refused = on_refused
+        self._workers = Workers()
+        self._configs: dict[str, dict[str, StreamConfig | None]] = {}
+        self._channels: dict[str, Channel] = {}  # by real path
+        self._channel_of: dict[Source, Channel] = {}
+        self._left: dict[str, Intent] = {}  # by path: what an earlier circusd left, until its channel is opened
+        self._resuming: dict[str, asyncio.Event] = {}
+        self._reserved: set[Source] = set()
+        self._bindings: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter(list(self._channels.values()))
+
+    def channel_of(self, source: Source) -> Channel | None:
+        return self._channel_of.get(source)
+
+    # Configuration ------------------------------------------------------------------------------------------
+
+    def configure(self, watcher: str, streams: Mapping[str, StreamConfig | None]) -> bool:
+        """Whether this is news."""
+        if self._configs.get(watcher) == streams:
+            return False
+        self._configs[watcher] = dict(streams)
+        return True
+
+    def forget_watcher(self, watcher: str) -> None:
+        self._configs.pop(watcher, None)
+
+    def config_of(self, watcher: str, stream: str) -> StreamConfig | None:
+        return self._configs.get(watcher, {}).get(stream)
+
+    def reconfigure(self, source: Source) -> None:
+        """What was taken until now still goes to the old place, the rest to where it is configured to go now."""
+        config = self.config_of(source.watcher, source.key.stream)
+        channel = self._channel_of.get(source)
+        if channel is not None:
+            if source.limit is None and config != source.config:
+                source.limit = max(source.written, source.tap.files.head(source.key.stream))
+                channel.heat(source)
+                channel.yield_now()
+        elif source not in self._reserved:
+            source.config = config
+            self.bind([source])
+
+    # Binding ------------------------------------------------------------------------------------------------
+
+    def bind(self, sources: Iterable[Source]) -> None:
+        """Those that name the same file are bound together, so that none of them takes itself for the only one."""
+        groups: dict[tuple[str, str | None] | None, list[Source]] = {}
+        for source in sources:
+            if source not in self._reserved and not source.is_finished:
+                groups.setdefault(_file_of(source.config), []).append(source)
+        for group in groups.values():
+            self._begin_binding(self._bind_later(group, group[0].config))
+
+    def _begin_binding(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._begin(work)
+        self._bindings.add(task)
+        task.add_done_callback(self._bindings.discard)
+
+    async def _bind_later(self, sources: list[Source], config: StreamConfig | None) -> None:
+        try:
+            if config is None:
+                sink = sinks.open_sink(None)
+            else:
+                sink = await self._workers.run_alone(lambda: sinks.open_sink(config))
+        except CircusError as error:
+            self._on_refused(sources, error)
+            return
+        if sink.path in self._resuming:
+            await self._resuming[sink.path].wait()
+        file = _file_of(config)
+        for source in sources:
+            if not source.is_gone and source not in self._channel_of and _file_of(source.config) == file:
+                self._join(source, self._channels.get(sink.path) or self._open(sink))
+
+    def _join(self, source: Source, channel: Channel) -> None:
+        self._channel_of[source] = channel
+        channel.attach(source)
+
+    def _open(self, sink: sinks.Sink) -> Channel:
+        worker = self._workers.take(sink.worker_key)
+        previous = self._left.pop(sink.path, None)
+        channel = Channel(sink, worker, self._commits, self._owner, prefix=self._prefix, previous=previous)
+        self._channels[sink.path] = channel
+        task = self._begin(channel.run())
+        task.add_done_callback(lambda done: channel.on_done(done))
+        return channel
+
+    def leave(self, source: Source) -> None:
+        """The source is finished, gone, or to be bound anew."""
+        if channel := self._channel_of.pop(source, None):
+            channel.detach(source)
+
+    def move(self, source: Source) -> None:
+        """Nothing of it is left where it is: it goes where it is configured to go."""
+        config = self.config_of(source.watcher, source.key.stream)
+        is_same_file = source.config is not None and _file_of(config) == _file_of(source.config)
+        source.limit, source.config = None, config
+        if is_same_file:
+            self._channel_of[source].heat(source)
+        else:
+            self.leave(source)
+            self.bind([source])
+
+    # What an earlier circusd left ---------------------------------------------------------------------------
+
+    def resume(self, intents: Iterable[Intent], sources: Iterable[Source]) -> None:
+        """Bind all sources, those first that the intents name; forget the intents that concern nobody."""
+        sources = list(sources)
+        by_key = {source.key: source for source in sources}
+        for intent in intents:
+            self._left[intent.path] = intent
+            keys = dict.fromkeys(segment.source for segment in intent.segments)
+            named = [by_key[key] for key in keys if key in by_key and by_key[key] not in self._reserved]
+            if named:
+                self._reserved.update(named)
+                self._resuming[intent.path] = asyncio.Event()
+                self._begin_binding(self._resume_later(intent, named))
+        self.bind(sources)
+        self._begin(self._forget_unused(list(self._bindings)))
+
+    async def _resume_later(self, intent: Intent, sources: list[Source]) -> None:
+        configs = [source.config for source in sources]
+
+        def find() -> tuple[sinks.Sink, list[str]]:
+            return sinks.open_file(intent.path), [sinks.path_of(config) for config in configs]
+
+        sink, paths = await self._workers.run_alone(find)
+        channel = self._open(sink)
+        for source, config, path in zip(sources, configs, paths, strict=True):
+            self._reserved.discard(source)
+            if source.is_gone:
+                continue
+            if path != intent.path or config != self.config_of(source.watcher, source.key.stream):
+                # Not its file any more: it leaves as soon as the intent is settled.
+                source.limit, source.config = source.written, None
+            self._join(source, channel)
+        self._resuming.pop(intent.path).set()
+
+    async def _forget_unused(self, bindings: list[asyncio.Task[None]]) -> None:
+        await asyncio.gather(*bindings, return_exceptions=True)
+        left, self._left = self._left, {}
+        if left:
+            values: dict[str, str | None] = {store.value_name(self._prefix, path): None for path in left}
+            await self._commits.commit(Step(values=values))
+
+    # The end ------------------------------------------------------------------------------------------------
+
+    def on_closed(self, channel: Channel) -> None:
+        if self._channels.get(channel.sink.path) is channel:
+            del self._channels[channel.sink.path]
+            self._workers.give_back(channel.sink.worker_key)
+
+    async def close(self) -> None:
+        """Close the files, each by its own thread."""
+        if closing := [channel.close() for channel in self]:
+            await asyncio.wait(closing, timeout=CLOSE_LIMIT_S)
+        self._channel_of.clear()
+
+
+def _file_of(config: StreamConfig | None) -> tuple[str, str | None] | None:
+    """What a configuration names, as written: equal names are one sink."""
+    return None if config is None else (config.class_name, config.filename)

@@ -1,0 +1,75 @@
+"""What a worker's thread is sent off to do for one file: write what was decided, look, decide what is next.
+
+The idea: one trip of the thread for each turn of a channel. Nothing here touches the event loop's things: sources come
+as views, and what was found goes back in a `Trip`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from circus.streams import compare, plan
+from circus.streams.sinks import FileSink, Sink, Written
+from circus.streams.store import Intent, Place, SourceKey
+from circus.streams.tap import View
+
+
+@dataclass(slots=True)
+class Trip:
+    """What a thread brings back; ``batch`` is what it wrote, ``error`` why it could not go on."""
+
+    batch: plan.Batch | None = None
+    written: Written | None = None
+    place: Place | None = None
+    survey: plan.Survey | None = None
+    error: OSError | None = None
+
+
+def travel(
+    sink: Sink,
+    batch: plan.Batch | None,
+    views: list[View],
+    survey: Callable[[list[View], Place, bool], plan.Survey],
+    is_announced: Callable[[Place, plan.Batch], bool],
+) -> Trip:
+    """Write the batch, look where the file stands, decide the next batch.
+
+    One that is covered by what the kernel knows already is written at once: a quiet file's new line.
+    """
+    trip = Trip()
+    try:
+        while True:
+            if batch is not None:
+                trip.batch, trip.written = batch, sink.write(batch, {view.key: view for view in views})
+                trip.place, trip.error = trip.written.place, trip.written.error
+                if trip.error is not None:
+                    return trip
+                done = trip.written.done
+                views = [replace(view, start=done.get(view.key, view.start)) for view in views]
+            trip.place = sink.look()
+            trip.survey = survey(views, trip.place, bool(trip.written and trip.written.done))
+            batch = trip.survey.batch
+            if trip.batch is not None or batch is None or not is_announced(trip.place, batch):
+                return trip
+    except OSError as error:
+        trip.error = error
+        return trip
+
+
+def settle(sink: Sink, intent: Intent, views: Mapping[SourceKey, View]) -> compare.Finding:
+    """Find out what stands in the file of an earlier circusd, and complete what was cut in the middle.
+
+    Raises: OSError.
+    """
+    finding = compare.compare(intent, views)
+    compare.complete(finding)
+    if isinstance(sink, FileSink):
+        try:
+            place = sink.look()
+        except OSError:
+            return finding  # the first trip meets the same, and says it
+        is_same = (place.dev, place.ino) == (intent.place.dev, intent.place.ino)
+        if is_same or finding.found_at == sink.path:
+            sink.last = finding.last
+    return finding
