@@ -158,6 +158,7 @@ def test_before_spawn_that_refuses_leaves_the_slot_empty() -> None:
 def test_before_spawn_that_agrees_is_no_news() -> None:
     assert step(STARTING, HookAnswered("web", "before_spawn", True, KEY, 1), 0.0, PLAIN) == (STARTING, ())
     assert step(RUNNING, HookAnswered("web", "before_spawn", False, KEY, 1), 0.0, PLAIN) == (RUNNING, ())
+    assert step(STARTING, after_spawn(False), 0.0, PLAIN) == (STARTING, ())
 
 
 def test_an_adopted_process_runs_and_is_ready_under_a_number_of_its_own() -> None:

@@ -207,9 +207,7 @@ def test_a_failed_spawn_is_tried_again_and_then_the_start_has_worked() -> None:
 def test_a_program_that_cannot_be_spawned_stops_the_watcher_and_the_reason_is_kept() -> None:
     scene = Scene(numprocesses=2)
     ticket = scene.start()
-    scene.fail(1)
-    assert scene.spawns == [(2, 1), (1, 2)], "a slot that waits does not hold up the next one"
-    scene.fail(1, times=4)
+    scene.fail(1, times=5)
     scene.fail(2, times=5)
     ok, error, _ = outcome(ticket)
     assert (ok, scene.watcher.state, scene.watcher.wants_up) == (False, WatcherState.STOPPED, True)
@@ -217,6 +215,13 @@ def test_a_program_that_cannot_be_spawned_stops_the_watcher_and_the_reason_is_ke
     assert scene.watcher.reason == error
     assert scene.states() == {1: SlotState.FATAL, 2: SlotState.FATAL}
     assert "fatal" in scene.said
+
+
+def test_a_slot_that_waits_for_its_next_attempt_does_not_hold_up_the_next_slot() -> None:
+    scene = Scene(numprocesses=2, warmup_delay_s=9.0)
+    scene.start()
+    scene.fail(1)
+    assert scene.spawns == [(2, 1), (1, 2)]
 
 
 def test_a_slot_that_gave_up_does_not_take_its_siblings_with_it() -> None:
@@ -259,6 +264,35 @@ def test_attempts_without_end_do_not_keep_anybody_waiting_and_go_on() -> None:
     scene.fire()
     scene.spawn()
     assert scene.watcher.state is WatcherState.ACTIVE
+
+
+def test_attempts_without_end_of_one_slot_are_told_and_the_watcher_is_active() -> None:
+    scene = Scene(numprocesses=2, max_retry=-1)
+    ticket = scene.start()
+    scene.spawn()
+    scene.spawns.remove((2, 1))
+    scene.watcher.take(SpawnFailed(SlotKey("web", 2), 1, "no such program"), 0.0)
+    assert outcome(ticket)[:2] == (False, "web.2: no such program; next attempt after 0.1 s")
+    assert scene.watcher.state is WatcherState.ACTIVE
+
+
+def test_a_pause_for_flapping_keeps_no_start_waiting() -> None:
+    scene = Scene(numprocesses=2, warmup_delay_s=1.0, flapping=FlappingPolicy(attempts=1))
+    ticket = scene.start()
+    scene.spawn()
+    scene.exit(1, status=1)
+    scene.fire()
+    scene.spawn()
+    scene.fire(next(key for key in scene.timers if key.purpose == "warmup"))
+    assert outcome(ticket)[:2] == (True, "")
+
+
+def test_a_reload_of_a_watcher_that_tries_without_end_is_told_so() -> None:
+    scene = Scene(max_retry=-1)
+    scene.start()
+    scene.spawns.clear()
+    scene.watcher.take(SpawnFailed(SlotKey("web", 1), 1, "no such program"), 0.0)
+    assert outcome(scene.reload())[:2] == (False, "web.1: no such program; next attempt after 0.1 s")
 
 
 def test_without_respawn_the_watcher_stops_when_none_is_left() -> None:
@@ -523,6 +557,22 @@ def test_fewer_while_starting_ends_the_spawn_under_way_when_it_is_answered() -> 
     assert outcome(ticket)[0]
 
 
+def test_a_slot_that_is_not_wanted_any_more_is_not_waited_for_by_the_next_one() -> None:
+    scene = Scene()
+    scene.start()
+    scene.count(0)
+    scene.count(1)
+    assert scene.spawns == [(1, 1), (2, 1)]
+
+
+def test_a_count_that_waits_for_the_last_to_end_is_not_hurt_by_a_stop() -> None:
+    scene = running(numprocesses=2)
+    count = scene.count(1)
+    scene.stop()
+    scene.exit(1, 2)
+    assert outcome(count) == (True, "", {"numprocesses": 1})
+
+
 def test_the_count_of_a_stopped_or_stopping_watcher_is_set_at_once() -> None:
     scene = Scene()
     assert outcome(scene.count(3)) == (True, "", {"numprocesses": 3})
@@ -560,6 +610,7 @@ def test_a_wid_that_is_used_again_goes_on_above_its_old_numbers() -> None:
 def test_a_change_that_needs_a_restart_replaces_the_processes_under_the_new_policy() -> None:
     scene = running()
     ticket = scene.watcher.change(0.0, WatcherPolicy("web", numprocesses=2), must_restart=True)
+    assert "updated" in scene.said
     scene.exit(1)
     scene.spawn()
     scene.spawn()
@@ -716,6 +767,49 @@ def test_a_reload_during_the_start_follows_it() -> None:
     assert scene.spawns == [(2, 1)] and not ticket.is_done
 
 
+def test_a_reload_that_waits_for_the_start_is_overruled_by_a_stop() -> None:
+    scene = Scene()
+    scene.start()
+    reload = scene.reload()
+    scene.stop()
+    scene.fail(1)
+    assert outcome(reload)[:2] == (False, "stopped by a later order")
+
+
+def test_a_reload_that_waits_for_the_start_is_made_up_for_by_a_restart() -> None:
+    scene = Scene()
+    scene.start()
+    reload = scene.reload()
+    scene.restart()
+    scene.spawn()
+    scene.exit(1)
+    scene.spawn()
+    assert outcome(reload)[2] == {"stopped": [], "started": [102], "kept": []}
+    assert scene.spawns == []
+
+
+def test_reloads_of_different_kinds_follow_each_other() -> None:
+    scene = running()
+    graceful, sequential = scene.reload(), scene.reload(is_sequential=True)
+    scene.spawn()
+    scene.exit(1)
+    assert graceful.is_done and not sequential.is_done
+    assert scene.signals == [(1, 15), (2, 15)]
+    scene.exit(2)
+    scene.spawn()
+    assert outcome(sequential)[2] == {"stopped": [101], "started": [202], "kept": []}
+
+
+def test_reloads_of_different_kinds_that_wait_together_are_done_one_by_one() -> None:
+    scene = Scene()
+    scene.start()
+    graceful, sequential = scene.reload(), scene.reload(is_sequential=True)
+    scene.spawn()
+    scene.spawn()
+    scene.exit(1)
+    assert graceful.is_done and not sequential.is_done
+
+
 def test_a_stop_during_a_reload_ends_both_generations() -> None:
     scene = running()
     reload = scene.reload()
@@ -793,6 +887,7 @@ def test_before_start_that_refuses_leaves_the_watcher_stopped_and_nothing_was_be
     assert outcome(ticket)[:2] == (False, "the hook before_start refused")
     assert (scene.watcher.state, scene.watcher.reason) == (WatcherState.STOPPED, "the hook before_start refused")
     assert scene.spawns == [] and scene.hooks == []
+    assert scene.said == ["fatal"]
 
 
 def test_after_start_that_refuses_stops_the_watcher() -> None:

@@ -31,11 +31,7 @@ class Asking:
             self.running.add(hook)
             self._emit(RunHook(self._watcher, hook, is_awaited=True))
         else:
-            self.agree()
-
-    def agree(self) -> None:
-        """Nobody is asked."""
-        self._awaited, self._must_repeat, self.answer = "", False, True
+            self._awaited, self.answer = "", True
 
     def abandon(self) -> None:
         self._awaited, self._must_repeat, self.answer = "", False, None

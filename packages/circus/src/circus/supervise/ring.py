@@ -203,7 +203,6 @@ class Ring:
 
     def _turn_before_start(self) -> bool:
         if self._must_fall:
-            self._asking.abandon()
             return self._land()
         if self._asking.answer is None:
             return False
@@ -219,11 +218,11 @@ class Ring:
             self.places.lower_extra(now, count)
             return True
         if self._rising_wid is not None:
-            slot = self.slots.get(self._rising_wid)
-            if slot is not None and slot.wants_up and slot.is_coming_up:
+            slot = self.slots[self._rising_wid]
+            if slot.wants_up and slot.is_coming_up:
                 return False
             self._rising_wid = None
-            if slot is not None and slot.is_ready:
+            if slot.is_ready:
                 self.warm_up(self.policy.warmup_delay_s - (now - self._risen_at))
             return True
         if self._warmup is not None:
@@ -244,10 +243,8 @@ class Ring:
         if any(self.is_unsettled(slot) for slot in wanted):
             return False
         if any(slot.is_alive for slot in wanted) or not wanted:
-            self.phase = Phase.AFTER_START
-            if self._has_greeted:
-                self._asking.agree()
-            else:
+            self.phase = Phase.UP if self._has_greeted else Phase.AFTER_START
+            if not self._has_greeted:
                 self._asking.ask("after_start", self.policy.hooks)
             return True
         if self._stop_if_spent(wanted):
@@ -262,9 +259,8 @@ class Ring:
         if not self._asking.answer:
             self._give_up("the hook after_start refused")
             return True
-        if not self._has_greeted:
-            self._has_greeted = True
-            self._publish("start")
+        self._has_greeted = True
+        self._publish("start")
         self.phase = Phase.UP
         return True
 
@@ -320,11 +316,12 @@ class Ring:
         return True
 
     def _turn_reloading(self, now: float) -> bool:
+        assert self._reload is not None
         if self._warmup is not None:
             return False
-        if self._reload is not None and not self._reload.is_over:
+        if not self._reload.is_over:
             return self._reload.turn(self, now)
-        if self._reload is not None and self._reload.has_replaced_any:
+        if self._reload.has_replaced_any:
             self._publish("reload")
         self.phase = Phase.UP
         return True
@@ -347,7 +344,6 @@ class Ring:
         self._must_cycle = False
         self._cancel_warmup()
         self._rising_wid = None
-        self._asking.abandon()
         self._drop_reload()
         self.phase = Phase.BEFORE_STOP
         self.places.lower(now, NOT_SPENT - {SlotState.RUNNING})
@@ -376,9 +372,9 @@ class Ring:
         if not self.reason:
             self.places.clear()
         self._close({Verb.STOP})
-        if self._must_fall or self.is_frozen:
+        if self._must_fall:
             self._close({Verb.COUNT})
-            self._close(UPWARDS, LEAVING if self.is_frozen else self.reason or OVERRULED)
+            self._close(UPWARDS, self.reason or OVERRULED)
         return True
 
     # Timers, events -----------------------------------------------------------------------------------------
