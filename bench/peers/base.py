@@ -25,6 +25,13 @@ class Work:
     log: Path
 
 
+class Unmeasured(Exception):
+    """The peer has no such side: it cannot take part in that measurement."""
+
+    def __init__(self, peer: Peer, what: str) -> None:
+        super().__init__(f"{peer.name} has no {what}: leave it out of this measurement")
+
+
 class Peer:
     """One manager in one run: a folder of its own, and a mark by which all that it started is found."""
 
@@ -37,15 +44,19 @@ class Peer:
         self.environ = {**os.environ, MARKER: str(self.folder)}
 
     def version(self) -> str:
-        raise NotImplementedError
+        raise Unmeasured(self, "version")
 
     def start(self, works: list[Work]) -> None:
         """Manage ``works``; returns when the manager was told, not when they run."""
-        raise NotImplementedError
+        raise Unmeasured(self, "start")
 
     def status_command(self) -> list[str]:
         """The command with which a person asks how things are."""
-        raise NotImplementedError
+        raise Unmeasured(self, "status_command")
+
+    def spawn_one_after_another(self, count: int, program: str) -> float:
+        """Start ``program`` and learn of its end, ``count`` times; the seconds that it took."""
+        raise Unmeasured(self, "spawn_one_after_another")
 
     def works(self, count: int, *words: str) -> list[Work]:
         worker = str(tools.worker())
