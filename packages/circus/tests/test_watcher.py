@@ -134,7 +134,7 @@ def test_processes_start_one_after_another_and_then_the_watcher_is_active() -> N
     ticket = scene.start()
     assert (scene.spawns, scene.watcher.state) == ([(1, 1)], WatcherState.STARTING)
     scene.spawn()
-    assert scene.spawns == [(2, 1)]
+    assert (scene.spawns, scene.watcher.state) == ([(2, 1)], WatcherState.STARTING)
     scene.spawn()
     assert outcome(ticket) == (True, "", {"started": [101, 201], "kept": []})
     assert scene.watcher.state is WatcherState.ACTIVE
@@ -242,6 +242,15 @@ def test_start_gives_a_slot_that_gave_up_another_chance() -> None:
     ticket = scene.start()
     scene.spawn(2)
     assert outcome(ticket) == (True, "", {"started": [206], "kept": [101]})
+
+
+def test_start_does_not_wait_for_the_end_of_a_pause() -> None:
+    scene = running(flapping=FlappingPolicy(attempts=1))
+    scene.exit(1, status=1)
+    ticket = scene.start()
+    assert (scene.spawns, scene.timers) == ([(1, 2)], {})
+    scene.spawn()
+    assert outcome(ticket)[0]
 
 
 def test_start_after_the_watcher_gave_up_begins_from_the_beginning() -> None:
@@ -418,6 +427,33 @@ def test_a_process_that_survives_sigkill_leaves_the_watcher_stopping_but_overdue
     assert (scene.watcher.state, stop.is_done) == (WatcherState.STOPPING, False)
     scene.exit(1, status=-9)
     assert stop.is_done
+
+
+def test_a_watcher_whose_hook_has_not_answered_is_not_overdue() -> None:
+    scene = running(hooks={"before_stop"})
+    scene.stop()
+    assert not scene.watcher.is_overdue
+
+
+def test_slots_that_gave_up_do_not_keep_a_watcher_from_being_overdue() -> None:
+    scene = Scene(numprocesses=2)
+    scene.start()
+    scene.spawn()
+    scene.fail(2, times=5)
+    scene.stop()
+    scene.fire(kill_timer(1, scene))
+    scene.fire(kill_timer(1, scene))
+    assert scene.watcher.is_overdue
+
+
+def test_all_is_dropped_at_once_when_a_watcher_is_abandoned() -> None:
+    scene = Scene(warmup_delay_s=5.0)
+    start, reload = scene.start(), scene.reload()
+    scene.spawn()
+    scene.watcher.abandon()
+    assert (scene.timers, scene.signals) == ({}, [])
+    for ticket in (start, reload):
+        assert outcome(ticket)[:2] == (False, "removed by a later order")
 
 
 # Restart ----------------------------------------------------------------------------------------------------
@@ -919,6 +955,40 @@ def test_after_spawn_that_refuses_stops_the_watcher() -> None:
     assert outcome(ticket)[:2] == (False, "the hook after_spawn refused")
 
 
+def test_a_refusal_about_an_old_life_stops_nothing() -> None:
+    scene = running(hooks={"after_spawn"})
+    scene.watcher.take(HookAnswered("web", "after_spawn", False, SlotKey("web", 1), 0), 0.0)
+    scene.watcher.take(HookAnswered("web", "after_spawn", False, SlotKey("web", 9), 1), 0.0)
+    assert (scene.signals, scene.watcher.state) == ([], WatcherState.ACTIVE)
+
+
+def test_a_refusal_of_what_is_not_wanted_any_more_stops_nothing() -> None:
+    scene = Scene(hooks={"before_spawn"})
+    scene.start()
+    scene.count(0)
+    scene.watcher.take(HookAnswered("web", "before_spawn", False, SlotKey("web", 1), 1), 0.0)
+    assert (scene.watcher.state, scene.watcher.reason) == (WatcherState.ACTIVE, "")
+
+
+def test_a_refusal_during_the_stop_is_no_reason() -> None:
+    scene = Scene(hooks={"before_stop", "after_spawn"})
+    scene.start()
+    scene.spawn()
+    scene.stop()
+    scene.watcher.take(HookAnswered("web", "after_spawn", False, SlotKey("web", 1), 1), 0.0)
+    scene.answer("before_stop")
+    scene.exit(1)
+    assert (scene.watcher.state, scene.watcher.reason) == (WatcherState.STOPPED, "")
+
+
+def test_a_refusal_for_an_old_process_during_a_reload_stops_the_watcher() -> None:
+    scene = running(hooks={"before_spawn"})
+    scene.reload()
+    scene.exit(1, status=1)
+    scene.watcher.take(HookAnswered("web", "before_spawn", False, SlotKey("web", 1), 2), 0.0)
+    assert scene.watcher.reason == "the hook before_spawn refused"
+
+
 def test_the_next_process_waits_for_after_spawn_of_the_one_before() -> None:
     scene = Scene(numprocesses=2, hooks={"after_spawn"})
     scene.start()
@@ -1051,6 +1121,32 @@ def test_a_frozen_watcher_begins_nothing_and_says_so_to_those_who_wait() -> None
     assert scene.spawns == []
 
 
+def test_those_who_wait_for_a_reload_of_a_frozen_watcher_are_told() -> None:
+    scene = running()
+    under_way, waiting = scene.reload(), scene.reload()
+    scene.watcher.freeze(0.0)
+    for ticket in (under_way, waiting):
+        assert outcome(ticket)[:2] == (False, "circusd is leaving")
+
+
+def test_before_spawn_that_refuses_in_a_frozen_watcher_ends_nothing_else() -> None:
+    scene = Scene(numprocesses=2, hooks={"before_spawn"})
+    scene.start()
+    scene.spawn()
+    scene.watcher.freeze(0.0)
+    scene.watcher.take(HookAnswered("web", "before_spawn", False, SlotKey("web", 2), 1), 0.0)
+    assert (scene.states(), scene.signals) == ({1: SlotState.RUNNING}, [])
+    assert not scene.watcher.is_busy
+
+
+def test_after_spawn_that_agrees_in_a_frozen_watcher_is_told_of() -> None:
+    scene = Scene(hooks={"after_spawn"})
+    scene.start()
+    scene.watcher.freeze(0.0)
+    scene.spawn(hook=True)
+    assert scene.said == ["spawn"]
+
+
 def test_a_frozen_watcher_keeps_what_a_spawn_under_way_brings() -> None:
     scene = Scene()
     scene.start()
@@ -1103,6 +1199,7 @@ def test_a_frozen_watcher_does_not_wait_for_a_hook_of_its_start(hook: str) -> No
     assert not scene.watcher.is_busy
     scene.answer(hook)
     assert scene.spawns == []
+    assert (scene.watcher.state is WatcherState.STOPPED) == (hook == "before_start")
 
 
 def test_a_frozen_watcher_leaves_even_a_process_alone_that_after_spawn_refuses() -> None:
@@ -1125,6 +1222,12 @@ def test_a_view_shows_every_slot_in_the_order_of_wids() -> None:
         (1, SlotState.STARTING, None, 3),
         (2, SlotState.RUNNING, 201, None),
     ]
+
+
+def test_a_watcher_whose_only_process_is_replaced_stays_active() -> None:
+    scene = running()
+    scene.exit(1, status=3)
+    assert scene.watcher.state is WatcherState.ACTIVE
 
 
 def test_numbers_go_on_above_the_high_water_mark_of_an_earlier_watcher() -> None:

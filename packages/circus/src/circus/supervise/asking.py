@@ -33,9 +33,6 @@ class Asking:
         else:
             self._awaited, self.answer = "", True
 
-    def abandon(self) -> None:
-        self._awaited, self._must_repeat, self.answer = "", False, None
-
     def hear(self, hook: str, ok: bool, configured: frozenset[str]) -> None:
         if hook not in self.running:
             return

@@ -75,7 +75,6 @@ class Graceful:
         for slot in fresh:
             if slot.is_spent:
                 self.note(slot)
-                ring.places.give(slot.key.wid, now, Down())
         good = frozenset(slot.key.wid for slot in fresh if slot.state is SlotState.RUNNING)
         self.trial_wids = frozenset()
         self.has_replaced_any = bool(good)
@@ -103,7 +102,7 @@ class Sequential:
 
     def turn(self, ring: Ring, now: float) -> bool:
         slot = ring.slots.get(self._current) if self._current is not None else None
-        if slot is not None and slot.wants_up:
+        if slot is not None:
             if slot.state is SlotState.STOPPING or ring.is_unsettled(slot):
                 return False
             self._current = None

@@ -137,8 +137,6 @@ class Watcher(Ring):
         """The manager leaves: begin nothing, and tell those who wait for something new."""
         self.is_frozen = True
         self._cancel_warmup()
-        if self.phase not in FALLING:
-            self._asking.abandon()
         self.places.lower(now, {SlotState.BACKOFF})
         self._drop_reload()
         self._close(ALL_BUT_STOP, LEAVING)
@@ -183,11 +181,10 @@ class Watcher(Ring):
         if self.is_frozen and fact.hook == "after_spawn" and not fact.ok:
             return  # left alone as it is; the next manager adopts it, and asks again
         before = self.slots.get(wid)
-        is_trial = self._is_trial(wid)
         after = self.places.give(wid, now, fact)
-        if after is None or fact.ok or after is before or before is None or not before.wants_up:
+        if fact.ok or before is None or after is None or after is before or not before.wants_up:
             return
-        if is_trial and self._reload is not None:
+        if self._reload is not None and wid in self._reload.trial_wids:
             self._reload.note(after)
         elif self.phase in STANDING and not self.is_frozen:
             self._give_up(f"the hook {fact.hook} refused")
