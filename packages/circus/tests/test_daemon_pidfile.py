@@ -23,8 +23,11 @@ def test_a_pidfile_is_written_and_removed(tmp_path: Path) -> None:
 def test_a_pidfile_of_a_living_process_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "circusd.pid"
     path.write_text(f"{os.getppid()}\n")
+    pidfile = Pidfile(str(path))
     with pytest.raises(CircusError, match="is stale, current pid"):
-        Pidfile(str(path))
+        pidfile.write()
+    pidfile.remove()
+    assert path.read_text() == f"{os.getppid()}\n"
 
 
 @pytest.mark.parametrize("content", ["garbage", "", "999999999"])

@@ -34,13 +34,18 @@ class Bus:
 
     def publish(self, event: Event) -> None:
         self.recent.append(event)
-        for subscriber in self._subscribers:
+        for subscriber in tuple(self._subscribers):
             try:
                 subscriber(event)
             except Exception:
                 log.exception("a subscriber of events failed event=%s", event.name)
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
-        """Returns the function that ends the subscription."""
+        """Returns the function that ends the subscription; called twice it is called once."""
         self._subscribers.append(subscriber)
-        return lambda: self._subscribers.remove(subscriber)
+
+        def end() -> None:
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
+
+        return end

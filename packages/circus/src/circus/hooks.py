@@ -40,8 +40,12 @@ def find(path: str) -> HookFunction:
     module_name, _, attribute = path.replace(":", ".").rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), attribute) if module_name else None
-    except Exception as error:
-        raise CircusError("config-invalid", f"hook {path}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise CircusError(
+            "config-invalid",
+            f"hook {path}: {type(error).__name__}: {error}",
+            "write it as module.function, with the module on the PYTHONPATH of circusd",
+        ) from error
     if not callable(found):
         raise CircusError("config-invalid", f"hook {path} is not a function", "write it as module.function")
     return found  # type: ignore[no-any-return]
@@ -53,7 +57,12 @@ class HookSet:
     def __init__(self, watcher: str, configured: Mapping[str, HookConfig]) -> None:
         self._watcher = watcher
         self._configured = dict(configured)
-        self._functions = {name: find(hook.path) for name, hook in configured.items()}
+        self._functions: dict[str, HookFunction] = {}
+        for name, hook in configured.items():
+            try:
+                self._functions[name] = find(hook.path)
+            except CircusError as error:
+                raise CircusError(error.code, f"{watcher}: {name}: {error.message}", error.hint) from error.__cause__
 
     def has(self, name: str) -> bool:
         return name in self._functions

@@ -7,6 +7,7 @@ since the same process was last asked about.
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import psutil
@@ -17,6 +18,7 @@ MAX_KNOWN = 20_000
 Info = dict[str, object]
 
 _known: dict[tuple[int, float], psutil.Process] = {}
+_lock = threading.Lock()
 
 
 def render_bytes(size: int) -> str:
@@ -40,9 +42,10 @@ def read(pid: int, *, with_children: bool = True) -> Info | str:
     """The facts about ``pid``, or a sentence when there is no such process."""
     try:
         process = psutil.Process(pid)
-        process = _known.setdefault((pid, process.create_time()), process)
-        while len(_known) > MAX_KNOWN:
-            del _known[next(iter(_known))]
+        with _lock:
+            process = _known.setdefault((pid, process.create_time()), process)
+            while len(_known) > MAX_KNOWN:
+                del _known[next(iter(_known))]
         return _read(process, with_children=with_children)
     except psutil.NoSuchProcess:
         return "No such process (stopped?)"

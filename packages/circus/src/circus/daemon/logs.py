@@ -55,7 +55,10 @@ def _syslog(output: str) -> logging.Handler:
     address: str | tuple[str, int] = parts.path
     if parts.hostname:
         address = (parts.hostname, parts.port or SYSLOG_PORT)
-    return logging.handlers.SysLogHandler(address, facility=parts.query or "user")
+    facility = parts.query or "user"
+    if facility not in logging.handlers.SysLogHandler.facility_names:
+        raise ValueError(f"there is no syslog facility {facility!r}")
+    return logging.handlers.SysLogHandler(address, facility=facility)
 
 
 def _from_file(path: str) -> None:
@@ -67,5 +70,6 @@ def _from_file(path: str) -> None:
                 logging.config.dictConfig({"disable_existing_loggers": False, **json.load(file)})
         else:
             logging.config.fileConfig(path, disable_existing_loggers=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CircusError("config-invalid", f"logging configuration {path}: {error}") from error
+    except Exception as error:
+        what = f"logging configuration {path}: {error or type(error).__name__}"
+        raise CircusError("config-invalid", what, "see loggerconfig, --logger-config") from error

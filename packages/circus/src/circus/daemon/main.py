@@ -47,10 +47,12 @@ def main(argv: list[str] | None = None) -> None:
             options.log_output or config.logoutput,
             options.logger_config or config.loggerconfig,
         )
-        if config.umask is not None:
-            os.umask(config.umask)
     except CircusError as error:
         sys.exit(_explain(error))
+    except OSError as error:
+        sys.exit(f"circusd: {error}")
+    if config.umask is not None:
+        os.umask(config.umask)
     readiness = detach.Readiness()
     if options.daemon:
         if logs.goes_to_terminal():
@@ -58,21 +60,32 @@ def main(argv: list[str] | None = None) -> None:
         readiness = detach.detach()
         detach.close_terminal()
     try:
-        mine = claim(endpoints.resolve(config.control or config.name))
-        try:
-            if pidfile:
-                pidfile.write()
-            asyncio.run(_run(config, mine, readiness))
-        finally:
-            mine.release()
-            if pidfile:
-                pidfile.remove()
+        _hold(config, pidfile, readiness)
     except (CircusError, PapaError) as error:
         text = _explain(error)
         if options.daemon or not logs.goes_to_terminal():
             log.error("%s", text.replace("\n", " "))
         readiness.tell(text)
         sys.exit(1 if options.daemon else text)
+    except Exception as error:
+        log.exception("circusd failed")
+        readiness.tell(f"circusd: {type(error).__name__}: {error}; its log has the traceback")
+        sys.exit(1)
+
+
+def _hold(config: CircusConfig, pidfile: Pidfile | None, readiness: detach.Readiness) -> None:
+    """Run with the name claimed and the pid written; both are given back in the end."""
+    mine = claim(endpoints.resolve(config.control or config.name))
+    try:
+        if pidfile:
+            pidfile.write()  # a predecessor that was still leaving has removed its own by now
+        try:
+            asyncio.run(_run(config, mine, readiness))
+        finally:
+            if pidfile:
+                pidfile.remove()
+    finally:
+        mine.release()
 
 
 def _explain(error: CircusError | PapaError) -> str:
@@ -86,11 +99,12 @@ async def _run(config: CircusConfig, mine: Claim, readiness: detach.Readiness) -
     _raise_descriptor_limit()
     engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
     control = ControlServer(make_app(Ops(engine)), mine)
+    ends = _Ends(engine)
+    ends.install()
     try:
         await engine.start()
         await control.start()
-        ends = _Ends(engine)
-        ends.install()
+        ends.listen()
         # What lives now lives long; the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -105,10 +119,16 @@ async def _run(config: CircusConfig, mine: Claim, readiness: detach.Readiness) -
 
 
 class _Ends:
-    """Signals of circusd: TERM, INT and QUIT mean quit (for PID 1, TERM means shutdown), HUP means reload all."""
+    """Signals of circusd: TERM, INT and QUIT mean quit (for PID 1, TERM means shutdown), HUP means reload all.
+
+    One that comes while circusd starts waits until it is up: what it has adopted by then is ended in good order. A
+    second one ends it at once.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._is_up = False
+        self._early: list[signal.Signals] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -118,19 +138,33 @@ class _Ends:
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hup)
         signal.signal(signal.SIGWINCH, signal.SIG_IGN)
 
+    def listen(self) -> None:
+        """circusd is up; what came before is done now."""
+        self._is_up = True
+        for signum in self._early:
+            self._on_end(signum)
+
     def remove(self) -> None:
-        """A second signal while circusd leaves ends it at once."""
+        """A second signal to end while circusd leaves ends it at once."""
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
             self._loop.remove_signal_handler(signum)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _on_end(self, signum: signal.Signals) -> None:
+        if not self._is_up:
+            if self._early:
+                self.remove()
+                os.kill(os.getpid(), signum)
+            self._early.append(signum)
+            return
         is_shutdown = signum == signal.SIGTERM and os.getpid() == 1
         log.info("got signal %s: %s", signum.name, "shutdown" if is_shutdown else "quit")
         self._begin(self._engine.shutdown() if is_shutdown else self._engine.quit())
 
     def _on_hup(self) -> None:
-        log.info("got signal SIGHUP: reload")
-        self._begin(self._engine.reload_all())
+        if self._is_up:
+            log.info("got signal SIGHUP: reload")
+            self._begin(self._engine.reload_all())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -15,23 +15,31 @@ class Pidfile:
     """``PID\\n``, mode 0644. A file with a dead or no pid in it is overwritten.
 
     Raises:
-        CircusError: conflict, when the file names a living process; failed, when it cannot be written.
+        CircusError: failed, when there is no directory for it.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path).absolute()
+        if not self.path.parent.is_dir():
+            raise CircusError(
+                "failed",
+                f"pid file {path}: there is no directory {self.path.parent}",
+                "make it, or correct pidfile or --pidfile",
+            )
+
+    def write(self) -> None:
+        """Write this process's pid; after the last fork, and when no predecessor is leaving any more.
+
+        Raises:
+            CircusError: conflict, when the file names a living process; failed, when it cannot be written.
+        """
         pid = self._read()
         if pid is not None and pid != os.getpid() and _is_alive(pid):
             raise CircusError(
                 "conflict",
-                f"pid file {path!r} is stale, current pid {pid}",
+                f"pid file {str(self.path)!r} is stale, current pid {pid}",
                 "another circusd runs with it, or its pid was reused: remove the file if so",
             )
-        if not self.path.parent.is_dir():
-            raise CircusError("failed", f"pid file {path}: there is no directory {self.path.parent}")
-
-    def write(self) -> None:
-        """Write this process's pid; after the last fork."""
         try:
             with self.path.open("w", encoding="ascii") as file:
                 file.write(f"{os.getpid()}\n")
@@ -39,7 +47,9 @@ class Pidfile:
                 os.fsync(file.fileno())
             self.path.chmod(0o644)
         except OSError as error:
-            raise CircusError("failed", f"pid file {self.path}: {error.strerror}") from error
+            raise CircusError(
+                "failed", f"pid file {self.path}: {error.strerror}", "correct pidfile or --pidfile"
+            ) from error
 
     def remove(self) -> None:
         if self._read() == os.getpid():

@@ -12,33 +12,32 @@ import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from circus import clock, stats
+from circus import clock
 from circus.bus import Bus, Event
 from circus.config import load
 from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, WatcherConfig
-from circus.engine import faces, reconfigure, spawning, startup
-from circus.engine.executor import Executor, send_signal
+from circus.engine import faces, figures, leaving, reconfigure, spawning, startup
+from circus.engine.executor import Executor
+from circus.engine.link import Link
+from circus.engine.lives import Lives, send_signal
 from circus.engine.memory import Memory
 from circus.engine.names import Names
 from circus.engine.sockets import SocketSet
+from circus.engine.tasks import Tasks
 from circus.engine.view import EngineView
 from circus.errors import CircusError
 from circus.hooks import HookSet
 from circus.streams.pump import Pump
 from circus.supervise import actions, events
 from circus.supervise.fleet import Fleet
-from circus.supervise.states import SlotKey, WatcherState
+from circus.supervise.states import SlotKey, WatcherPolicy, WatcherState
 from papa.client.aio import AsyncPapa
-from papa.errors import PapaError
 
 log = logging.getLogger("circus.engine")
-
-#: At the end circusd waits this long for log files to take what was written; the kernel keeps the rest.
-FLUSH_S = 10.0
 
 NO_HOOKS = HookSet("", {})
 
@@ -57,27 +56,27 @@ class Engine:
         self.may_leave = asyncio.Event()
         self.fleet = Fleet([], warmup_delay_s=config.warmup_delay_s)
         self.pump = Pump(kernel, prefix=self.names.prefix, on_event=self._on_stream_event)
-        self.sockets = SocketSet(kernel, self.names)
+        self.sockets = SocketSet(kernel, self.names, config.path)
+        self.lives = Lives(self)
         self.executor = Executor(self)
+        self.link = Link(kernel, lambda: startup.reattach(self))
+        self.is_started = False  # all that runs is held
+        self.configs: dict[str, WatcherConfig] = {}
         self.foreign: list[dict[str, Any]] = []
         self.troubles: dict[str, str] = {}  # what -> sentence, for status
+        self._started_with = config
         self._environ = dict(environ)
-        self._working_dir = os.environ.get("PWD") or os.getcwd()
+        self._working_dir = _working_dir(environ)
         self._umask = os.umask(0o022)
         os.umask(self._umask)
-        self._configs: dict[str, WatcherConfig] = {}
         self._hooks: dict[str, HookSet] = {}
         self._mailbox: deque[events.Event] = deque()
         self._drain_is_scheduled = False
         self._operations = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[actions.Finish]] = {}
-        self._back = asyncio.Event()
-        self._back.set()
+        self._tasks = Tasks()
         self._reloading = asyncio.Lock()
-        self._reattaching: asyncio.Task[None] | None = None
-        kernel.on_event = self.executor.on_kernel_event
-        kernel.on_lost = self._on_kernel_lost
-        kernel.on_back = self._on_kernel_back
+        kernel.on_event = self.lives.on_kernel_event
 
     # Start and end ------------------------------------------------------------------------------------------
 
@@ -87,23 +86,20 @@ class Engine:
 
     async def quit(self) -> None:
         """Leave what outlives circusd running, stop the rest, in reverse order of start."""
-        await self.order(events.Quit)
+        await leaving.end(self, events.Quit)
 
     async def shutdown(self) -> None:
         """Stop everything, in reverse order of start."""
-        await self.order(events.Shutdown)
+        await leaving.end(self, events.Shutdown)
 
     async def close(self) -> None:
         """Write and commit what was taken, give back what nobody needs, let go of the rest."""
-        await self.pump.flush(FLUSH_S)
-        await self.executor.settled(FLUSH_S)
-        try:
-            await startup.tidy(self)
-        except PapaError as error:
-            log.warning("the kernel could not be tidied up: %s", error)
-        self.executor.close()
-        await self.pump.close()
-        await self.kernel.close()
+        self._tasks.cancel()
+        await leaving.close(self)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work that nobody waits for."""
+        self._tasks.begin(work)
 
     # The mailbox --------------------------------------------------------------------------------------------
 
@@ -125,8 +121,11 @@ class Engine:
                 if (op := getattr(event, "op", None)) is not None:
                     self.finish(actions.Finish(op, ok=False, error="internal error; circusd's log has it"))
 
-    async def order(self, make: Callable[[int], events.Order]) -> actions.Finish:
-        """Give the order that ``make`` builds with its operation's number; wait for its end."""
+    async def order(self, make: Callable[[int], events.Order], *, is_by_hand: bool = True) -> actions.Finish:
+        """Give the order that ``make`` builds with its operation's number; wait for its end.
+
+        What was ordered ``by_hand`` is remembered.
+        """
         op = next(self._operations)
         order = make(op)
         future: asyncio.Future[actions.Finish] = asyncio.get_running_loop().create_future()
@@ -136,7 +135,7 @@ class Engine:
             finish = await asyncio.shield(future)
         finally:
             self._waiting.pop(op, None)
-        if finish.ok:
+        if finish.ok and is_by_hand:
             self._remember(order)
         return finish
 
@@ -154,40 +153,47 @@ class Engine:
             case events.SetCount(_, name):
                 watcher = self.fleet.watchers.get(self.find(name) or "")
                 if watcher is not None:
-                    in_file = self._configs[watcher.policy.name].numprocesses
+                    in_file = self.configs[watcher.policy.name].numprocesses
                     self.memory.remember_count(watcher.policy.name, watcher.policy.numprocesses, in_file)
             case events.Stop(_, names):
                 self.memory.remember_stopped(self._named(names), stopped=True)
-            case events.Start(_, names) | events.Restart(_, names):
+            case events.Reload(_, None):
+                pass  # starts nothing; one that is named is started if it was stopped
+            case events.Start(_, names) | events.Restart(_, names) | events.Reload(_, names):
                 self.memory.remember_stopped(self._named(names), stopped=False)
 
     def _named(self, names: tuple[str, ...] | None) -> set[str]:
-        return set(self._configs if names is None else names) & set(self._configs)
+        return set(self.configs if names is None else names) & set(self.configs)
 
     # What the rooms below ask -------------------------------------------------------------------------------
 
-    def add_config(self, config: WatcherConfig) -> None:
-        """Know a watcher: its hooks, its sinks. The fleet learns of it by an event of its own."""
-        self._hooks[config.name] = HookSet(config.name, config.hooks)
-        self._configs[config.name] = config
+    def add_config(self, config: WatcherConfig, hooks: HookSet | None = None) -> None:
+        """Know a watcher: its hooks, its sinks. The fleet learns of it by an event of its own.
+
+        Raises:
+            CircusError: config-invalid, when a hook cannot be found.
+        """
+        self._hooks[config.name] = hooks or HookSet(config.name, config.hooks)
+        self.configs[config.name] = config
         self.pump.configure(config.name, {"out": config.stdout_stream, "err": config.stderr_stream})
 
     def forget_config(self, name: str) -> None:
-        self._configs.pop(name, None)
+        self.configs.pop(name, None)
         self._hooks.pop(name, None)
+        self.pump.forget_watcher(name)
 
     def find(self, name: str) -> str | None:
         """The watcher's name as written, whatever the case of ``name``."""
-        if name in self._configs:
+        if name in self.configs:
             return name
         folded = name.lower()
-        return next((known for known in self._configs if known.lower() == folded), None)
+        return next((known for known in self.configs if known.lower() == folded), None)
 
     def config_of(self, name: str) -> WatcherConfig:
         found = self.find(name)
         if found is None:
             raise CircusError("not-found", f"watcher {name!r} not found")
-        return self._configs[found]
+        return self.configs[found]
 
     def hooks_of(self, watcher: str) -> HookSet:
         return self._hooks.get(watcher, NO_HOOKS)
@@ -205,11 +211,19 @@ class Engine:
             umask=self._umask if self.config.umask is None else self.config.umask,
         )
 
+    def way_to_stop(self, watcher: str) -> tuple[int, float]:
+        """Signal and grace in seconds."""
+        known = self.fleet.watchers.get(watcher)
+        policy = known.policy if known is not None else WatcherPolicy(watcher)
+        return policy.stop_signal, policy.graceful_timeout_s
+
     async def run_hook(self, watcher: str, hook: str, **kwargs: object) -> bool:
-        """Run it and say what became of it; its answer as a truth value."""
-        ok, error = await self.hooks_of(watcher).call(
-            hook, self._face(watcher), faces.ArbiterFace(self.name, self._face), **kwargs
-        )
+        """Run it and say what became of it; its answer as a truth value. One that is not there agrees."""
+        hooks = self.hooks_of(watcher)
+        if not hooks.has(hook) or watcher not in self.fleet.watchers:
+            return True
+        arbiter = faces.ArbiterFace(self.name, self._face)
+        ok, error = await hooks.call(hook, self._face(watcher), arbiter, **kwargs)
         if error is None:
             self.publish(watcher, "hook_success", {"name": hook})
         else:
@@ -221,7 +235,7 @@ class Engine:
         return faces.watcher_face(
             config,
             count=self.fleet.watchers[config.name].policy.numprocesses,
-            hosted=self.executor.hosted.of_watcher(config.name),
+            hosted=self.lives.hosted.of_watcher(config.name),
             sockets=self.sockets.rows,
             arbiter=faces.ArbiterFace(self.name, self._face),
         )
@@ -235,45 +249,16 @@ class Engine:
     def _on_stream_event(self, name: str, fields: dict[str, Any]) -> None:
         self.publish(str(fields.pop("watcher", "")), name, fields)
 
-    # The kernel's connection --------------------------------------------------------------------------------
-
-    async def kernel_is_back(self, timeout_s: float | None) -> None:
-        """Wait until the kernel answers again and all processes are attached.
-
-        Raises:
-            CircusError: unavailable, after ``timeout_s``.
-        """
-        try:
-            await asyncio.wait_for(self._back.wait(), timeout_s)
-        except TimeoutError:
-            raise CircusError("unavailable", f"papa has not answered for {timeout_s:g} s") from None
-
-    def _on_kernel_lost(self) -> None:
-        self._back.clear()
-        self.troubles["kernel"] = "the connection to papa is lost; trying again"
-        log.warning("connection to papa lost")
-
-    def _on_kernel_back(self) -> None:
-        if self._reattaching is not None:
-            self._reattaching.cancel()
-        self._reattaching = asyncio.get_running_loop().create_task(self._reattach())
-
-    async def _reattach(self) -> None:
-        try:
-            await startup.reattach(self)
-        except PapaError as error:
-            log.warning("not all processes are attached again: %s", error)
-            return
-        self.troubles.pop("kernel", None)
-        self._back.set()
-        log.info("connection to papa is back pid=%s", self.kernel.hello.get("pid"))
-
     # What the control plane asks ----------------------------------------------------------------------------
 
     def snapshot(self) -> EngineView:
         warnings = [str(finding) for finding in self.config.warnings]
-        if self.memory.trouble:
-            warnings.append(self.memory.trouble)
+        troubles = (
+            self.link.trouble,
+            self.memory.trouble,
+            reconfigure.needing_restart(self._started_with, self.config),
+        )
+        warnings += [trouble for trouble in (*troubles, *self.troubles.values()) if trouble]
         return EngineView(
             name=self.name,
             pid=os.getpid(),
@@ -284,13 +269,13 @@ class Engine:
             kernel=dict(self.kernel.hello),
             foreign=tuple(self.foreign),
             drift=self._drift(),
-            warnings=(*warnings, *self.troubles.values()),
+            warnings=tuple(warnings),
         )
 
     def _drift(self) -> dict[str, str]:
         old: dict[str, list[int]] = {}
-        for process in self.executor.hosted:
-            config = self._configs.get(process.slot.watcher)
+        for process in self.lives.hosted:
+            config = self.configs.get(process.slot.watcher)
             if config is not None and not process.has_exited and process.digest != config.digest:
                 old.setdefault(config.name, []).append(process.pid)
         return {
@@ -315,7 +300,7 @@ class Engine:
         recursive: bool = False,
     ) -> int:
         """Send ``signum`` to the watcher's processes (or to the one with ``pid``); how many got it."""
-        hosted = self.executor.hosted.of_watcher(self.config_of(name).name)
+        hosted = self.lives.hosted.of_watcher(self.config_of(name).name)
         if pid is not None:
             hosted = [process for process in hosted if process.pid == pid]
             if not hosted:
@@ -329,20 +314,8 @@ class Engine:
         self, name: str | None = None, pid: int | None = None, extended: bool = False
     ) -> dict[str, dict[str, object]]:
         """watcher -> pid -> facts, for one watcher or all of them."""
-        chosen = list(self._configs) if name is None else [self.config_of(name).name]
-        found: dict[str, dict[str, object]] = {}
-        for watcher in chosen:
-            infos: dict[str, object] = {}
-            for process in self.executor.hosted.of_watcher(watcher):
-                if pid is not None and process.pid != pid:
-                    continue
-                info = await asyncio.to_thread(stats.read, process.pid)
-                if isinstance(info, dict):
-                    info.update(started=process.started_at, wid=process.slot.wid)
-                    if extended and self.hooks_of(watcher).has("extended_stats"):
-                        await self.run_hook(watcher, "extended_stats", pid=process.pid, stats=info)
-                infos[str(process.pid)] = info
-            found[watcher] = infos
+        chosen = list(self.configs) if name is None else [self.config_of(name).name]
+        found = {watcher: await figures.of_watcher(self, watcher, pid, extended=extended) for watcher in chosen}
         if pid is not None and not any(found.values()):
             raise CircusError("not-found", f"no watcher has a process {pid}")
         return found
@@ -352,6 +325,7 @@ class Engine:
 
         Raises:
             ConfigInvalid: with every problem of the file.
+            CircusError: see reconfigure.apply.
         """
         async with self._reloading:
             new = await asyncio.to_thread(load.load, self.config.path, self._environ)
@@ -363,3 +337,17 @@ class Engine:
         """What SIGHUP means: every active watcher reloads its processes."""
         active = tuple(view.name for view in self.fleet.snapshot() if view.state is WatcherState.ACTIVE)
         await self.order(lambda op: events.Reload(op, active))
+
+
+def _working_dir(environ: Mapping[str, str]) -> str:
+    """Where circusd was started, by the name that its user knows it by, if that is still true (PWD of the shell)."""
+    shown = environ.get("PWD", "")
+    try:
+        if os.path.isabs(shown) and os.path.samefile(shown, "."):
+            return shown
+    except OSError:
+        pass  # one of the two is not there any more
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"

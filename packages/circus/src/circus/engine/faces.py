@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 from circus.config.model import WatcherConfig
 from circus.engine.hosted import Hosted
+from circus.errors import CircusError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,11 @@ class ArbiterFace:
     _find: Callable[[str], WatcherFace] = field(repr=False)
 
     def get_watcher(self, name: str) -> WatcherFace:
-        return self._find(name)
+        """Raises: KeyError, as the ancestors' did."""
+        try:
+            return self._find(name)
+        except CircusError:
+            raise KeyError(name) from None
 
 
 def watcher_face(

@@ -7,6 +7,7 @@ and start time together stand in for it.
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,11 @@ class Hosted:
     exit_status: int | None = None
 
     def send_signal(self, signum: int) -> bool:
-        """False when the process is gone."""
+        """False when the process is gone.
+
+        Raises:
+            PermissionError: it runs as another user.
+        """
         if self.has_exited:
             return False
         try:
@@ -43,6 +48,14 @@ class Hosted:
         except ProcessLookupError:
             return False
         return True
+
+    def is_alive(self) -> bool:
+        """What the machine says, whether or not anybody was told of an end."""
+        if self.pidfd is None:
+            return _start_ticks(self.pid) == self.start_ticks
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)  # pidfd_open(2): readable when the process has ended
+        return not poll.poll(0)
 
     def close(self) -> None:
         if self.pidfd is not None:
@@ -74,7 +87,7 @@ class HostedTable:
         return hosted if hosted is not None and hosted.incarnation == incarnation else None
 
     def of_watcher(self, watcher: str) -> list[Hosted]:
-        return [hosted for hosted in self._by_id.values() if hosted.slot.watcher == watcher and not hosted.has_exited]
+        return [hosted for hosted in self if hosted.slot.watcher == watcher and not hosted.has_exited]
 
     def remove(self, hosted: Hosted) -> None:
         self._by_id.pop(hosted.kernel_id, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 log = logging.getLogger("circus.memory")
@@ -47,6 +48,14 @@ class Memory:
         """The number of processes to run, where the configuration says ``in_file``."""
         wished, said_then = self._counts.get(watcher, (in_file, in_file))
         return wished if said_then == in_file else in_file
+
+    def reconcile(self, in_file: Mapping[str, int]) -> None:
+        """Drop the wishes that ``in_file``, the counts of the file, overrules: they shall not come back with it."""
+        overruled = [name for name, (_, then) in self._counts.items() if in_file.get(name, then) != then]
+        for name in overruled:
+            del self._counts[name]
+        if overruled:
+            self._save()
 
     def is_stopped(self, watcher: str) -> bool:
         return watcher in self._stopped

@@ -1,22 +1,25 @@
 """Carries out a plan of changes to the configuration: sockets are opened first and closed last.
 
-Watchers that did not change are not touched. What a person ordered by hand stays, unless the file changed the very
-thing.
+Everything that can be refused is tried before the first watcher is touched. Watchers that did not change are not
+touched at all. What a person ordered by hand stays, unless the file changed the very thing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from circus.config.diff import ConfigPlan
+from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, WatcherConfig
+from circus.engine import renewal
 from circus.engine.policy import policy_of
+from circus.errors import CircusError
 from circus.hooks import HookSet
 from circus.supervise import events
+from circus.supervise.actions import Finish
 from circus.supervise.states import WatcherPolicy
 
 if TYPE_CHECKING:
@@ -24,36 +27,89 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("circus.engine")
 
+Makes = Callable[[int], events.Order]
+
 
 async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> None:
     """Bring ``engine`` from its configuration to ``new``.
 
     Raises:
-        CircusError: a hook cannot be found or a socket cannot be opened; nothing was changed.
+        CircusError: a hook cannot be found or a socket cannot be opened: nothing was changed. Or
+            operation-failed, after all was changed: not every watcher has got where it shall be.
     """
     watchers = {config.name: config for config in new.watchers}
     changed = {config.name: restart for config, restart, _ in plan.change}
-    for name in [*plan.add, *changed]:
-        HookSet(name, watchers[name].hooks)
-    sockets = {config.name: config for config in new.sockets}
-    await engine.sockets.open([sockets[name] for name in (*plan.sockets_add, *plan.sockets_change)])
+    hooks = {name: HookSet(name, watchers[name].hooks) for name in (*plan.add, *changed)}
+    stopped = await _open_sockets(engine, new, plan)
 
     log.info("configuration read again %s", str(plan).replace("\n", "; "))
     engine.config = new
-    orders: list[Callable[[int], events.Order]] = [partial(events.RemoveWatcher, name=name) for name in plan.remove]
-    for name, restart in changed.items():
-        policy = _adopt_config(engine, watchers[name])
-        orders.append(partial(events.ChangeWatcher, policy=policy, restart=restart))
-    for name in plan.add:
-        policy = _adopt_config(engine, watchers[name])
-        orders.append(partial(events.AddWatcher, policy=policy, start=policy.autostart))
-    await asyncio.gather(*map(engine.order, orders))
-    for name in plan.remove:
-        engine.forget_config(name)
-        engine.memory.forget(name)
-    await engine.sockets.close(list(plan.sockets_remove))
+    engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
+    finishes = await _give_orders(engine, plan, watchers, hooks)
+    if again := tuple(sorted(stopped & watchers.keys())):
+        finishes += await _settle(engine, [partial(events.Start, names=again)])
+    await engine.sockets.close(plan.sockets_remove)
+    if failed := [finish.error for finish in finishes if not finish.ok]:
+        raise CircusError("operation-failed", f"the new configuration is in force, but: {'; '.join(failed)}")
 
 
-def _adopt_config(engine: Engine, config: WatcherConfig) -> WatcherPolicy:
-    engine.add_config(config)
-    return policy_of(config, engine.memory.count(config.name, config.numprocesses))
+def needing_restart(started: CircusConfig, now: CircusConfig) -> str:
+    """What ``[circus]`` says by now that only another circusd will obey; a sentence, or nothing."""
+    names = [change.name for change in diff(started, now).circus_changes if change.restart]
+    if not names:
+        return ""
+    return f"[circus] {', '.join(names)} changed in the file: in force after a restart of circusd"
+
+
+async def _open_sockets(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> set[str]:
+    """The watchers that had to be stopped for it."""
+    configs = {config.name: config for config in new.sockets}
+    stale = await engine.sockets.open([configs[name] for name in (*plan.sockets_add, *plan.sockets_change)])
+    if not stale:
+        return set()
+    try:
+        return await renewal.renew(engine, stale)
+    except BaseException:
+        await engine.sockets.close(plan.sockets_add)
+        raise
+
+
+async def _give_orders(
+    engine: Engine, plan: ConfigPlan, watchers: dict[str, WatcherConfig], hooks: dict[str, HookSet]
+) -> list[Finish]:
+    def adopt(name: str) -> WatcherPolicy:
+        config = watchers[name]
+        engine.add_config(config, hooks[name])
+        return policy_of(config, engine.memory.count(name, config.numprocesses))
+
+    def add(name: str) -> Makes:
+        policy = adopt(name)
+        start = policy.autostart and not engine.memory.is_stopped(name)
+        return partial(events.AddWatcher, policy=policy, start=start)
+
+    # A watcher that only changes its spelling has the same names in the kernel: the old one must have gone.
+    taken = {engine.names.process(name, 1) for name in plan.add}
+    renamed = [name for name in plan.remove if engine.names.process(name, 1) in taken]
+    finishes = await _remove(engine, renamed)
+    changes: list[Makes] = [
+        partial(events.ChangeWatcher, policy=adopt(config.name), restart=restart) for config, restart, _ in plan.change
+    ]
+    others, removed = await asyncio.gather(
+        _settle(engine, [*changes, *map(add, plan.add)]),
+        _remove(engine, [name for name in plan.remove if name not in renamed]),
+    )
+    return [*finishes, *others, *removed]
+
+
+async def _remove(engine: Engine, names: Iterable[str]) -> list[Finish]:
+    names = list(names)
+    finishes = await _settle(engine, [partial(events.RemoveWatcher, name=name) for name in names])
+    for name, finish in zip(names, finishes, strict=True):
+        if finish.ok:
+            engine.forget_config(name)
+            engine.memory.forget(name)
+    return finishes
+
+
+async def _settle(engine: Engine, orders: Iterable[Makes]) -> list[Finish]:
+    return list(await asyncio.gather(*map(engine.order, orders)))

@@ -1,22 +1,29 @@
-"""How circusd comes up, finds its way back after the kernel was away, and leaves.
+"""How circusd comes up, and finds its way back after the kernel was away.
 
 Coming up: the sockets, then what the kernel hosts for us is compared with the configuration (supervise/adopt), then
 every process is held again, their log files are compared, and only then are orders given. So output flows into the
-right place before anything new starts.
+right place before anything new starts. Until everything is in hand nothing has happened, so that a kernel that goes
+away in between costs nothing: all is asked anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from circus.config import expand
+from circus import clock
+from circus.config.model import SocketConfig
+from circus.engine import renewal
+from circus.engine.lives import heads_of
 from circus.engine.policy import policy_of
+from circus.errors import CircusError
 from circus.supervise import adopt, events
 from circus.supervise.fleet import Fleet
 from circus.supervise.states import SlotKey, WatcherPolicy
+from papa.client.reply import Reply
 from papa.errors import PapaError
 
 if TYPE_CHECKING:
@@ -24,70 +31,146 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("circus.engine")
 
+#: Whoever starts circusd is told after this that there is no kernel; one that was killed is back much earlier.
+PATIENCE_S = 30.0
+
+#: What a circusd writes into the row of each process (spawning.build_spec), and the next one relies on.
+_META = {"watcher": str, "wid": int, "digest": str, "config": str, "use_papa": bool, "stop_signal": int}
+
+
+@dataclass(slots=True)
+class _Found:
+    """All that the kernel was asked for."""
+
+    stale: list[SocketConfig]
+    rows: dict[int, dict[str, Any]]
+    plan: adopt.AdoptionPlan
+    replies: dict[int, Reply] = field(default_factory=dict)
+
 
 async def start(engine: Engine) -> None:
+    """Raises: CircusError, PapaError; nothing was started then."""
+    found = await _look_until_seen(engine)
+    await _take_in(engine, found)
+    while True:
+        try:
+            await engine.pump.start()
+            await engine.sockets.close_forgotten()
+            break
+        except PapaError as error:
+            if error.code != "lost":
+                raise
+            await _kernel_is_back(engine)
+    _give_orders(engine, found)
+
+
+async def _look_until_seen(engine: Engine) -> _Found:
+    while True:
+        try:
+            return await _look(engine)
+        except PapaError as error:
+            if error.code != "lost":
+                raise
+            log.info("papa went away while circusd was starting: begun anew")
+            await _kernel_is_back(engine)
+
+
+async def _kernel_is_back(engine: Engine) -> None:
+    try:
+        await asyncio.wait_for(engine.link.wait(), PATIENCE_S)
+    except TimeoutError:
+        raise CircusError(
+            "unavailable",
+            f"papa went away while circusd was starting, and is not back after {PATIENCE_S:g} s",
+            "`papa status` shows whether a kernel runs; its directory has kernel.log",
+        ) from None
+
+
+async def _look(engine: Engine) -> _Found:
     config = engine.config
-    changed_sockets = await engine.sockets.open(config.sockets)
+    stale = await engine.sockets.open(config.sockets)
     rows = {row["id"]: row for row in await our_rows(engine)}
     survivors = [survivor for row in rows.values() if (survivor := survivor_of(row)) is not None]
-    counts = {each.name: engine.memory.count(each.name, each.numprocesses) for each in config.watchers}
     plan = adopt.plan_adoption(
-        {each.name: (each.digest, counts[each.name]) for each in config.watchers},
+        {each.name: (each.digest, engine.memory.count(each.name, each.numprocesses)) for each in config.watchers},
         survivors,
         config_path=config.path,
     )
+    found = _Found(stale, rows, plan)
+    try:
+        for survivor in (*plan.keep, *plan.drifted, *plan.surplus, *plan.vanished, *plan.ended):
+            reply = await _attach(engine, survivor.kernel_id)
+            if reply is not None:
+                found.replies[survivor.kernel_id] = reply
+    except BaseException:
+        for reply in found.replies.values():
+            reply.close_fds()
+        raise
+    return found
+
+
+async def _take_in(engine: Engine, found: _Found) -> None:
+    config, plan = engine.config, found.plan
     for each in config.watchers:
         engine.add_config(each)
-    policies = [policy_of(each, counts[each.name]) for each in config.watchers]
-    policies += _leftover_policies(plan, rows)
+    engine.memory.reconcile({each.name: each.numprocesses for each in config.watchers})
+    policies = [policy_of(each, engine.memory.count(each.name, each.numprocesses)) for each in config.watchers]
+    policies += _leftover_policies(plan, found.rows)
     engine.fleet = Fleet(policies, warmup_delay_s=config.warmup_delay_s)
-    engine.foreign = [rows[each.kernel_id] for each in plan.foreign]
-
+    engine.foreign = [found.rows[each.kernel_id] for each in plan.foreign]
     for survivor in (*plan.keep, *plan.drifted, *plan.surplus, *plan.vanished):
-        await _adopt(engine, survivor)
+        if survivor.kernel_id in found.replies:
+            await _adopt(engine, survivor, found.replies[survivor.kernel_id])
     for survivor in plan.ended:
-        await _settle_ended(engine, survivor)
-    await engine.pump.start()
-
+        if survivor.kernel_id in found.replies:
+            await _settle_ended(engine, survivor, found.replies[survivor.kernel_id])
+    engine.is_started = True
     if plan.keep or plan.drifted:
         log.info("adopted %d processes", len(plan.keep) + len(plan.drifted))
     for survivor in plan.foreign:
         log.warning("%s pid=%d belongs to %s: left alone", survivor.name, survivor.pid, survivor.config_path)
+
+
+def _give_orders(engine: Engine, found: _Found) -> None:
+    plan = found.plan
     for name in dict.fromkeys(each.watcher for each in plan.vanished):
         engine.give(partial(events.RemoveWatcher, name=name))
-    stopped = {each.name for each in config.watchers if engine.memory.is_stopped(each.name)}
+    watchers = engine.config.watchers
+    stopped = {each.name for each in watchers if engine.memory.is_stopped(each.name)}
     for name in sorted(stopped):
         engine.give(partial(events.Stop, names=(name,)))
-    drifted = {each.watcher for each in plan.drifted} | _users_of(engine, changed_sockets)
-    if restarts := tuple(sorted(drifted - stopped)):
-        log.info("changed in the file while circusd was away: %s", ", ".join(restarts))
-        engine.give(partial(events.Restart, names=restarts))
-    wanted = tuple(
-        each.name
-        for each in config.watchers
-        if each.name not in stopped and each.name not in drifted and each.autostart
-    )
-    engine.give(partial(events.Start, names=wanted))
+    adopted = {each.watcher for each in (*plan.keep, *plan.drifted)}
+    restarted: set[str] = set()
+    if found.stale:
+        restarted = renewal.users_of(engine, found.stale) & adopted - stopped
+        engine.begin(renewal.renew_at_start(engine, found.stale, tuple(sorted(restarted))))
+    drifted = {each.watcher for each in plan.drifted} - stopped - restarted
+    if drifted or restarted:
+        log.info("changed in the file while circusd was away: %s", ", ".join(sorted(drifted | restarted)))
+    if drifted:
+        engine.give(partial(events.Restart, names=tuple(sorted(drifted))))
+    unasked = stopped | drifted | restarted
+    wanted = (each for each in watchers if each.name not in unasked and (each.autostart or each.name in adopted))
+    engine.give(partial(events.Start, names=tuple(each.name for each in wanted)))
 
 
 def survivor_of(row: dict[str, Any]) -> adopt.Survivor | None:
     """What the kernel's row says of an earlier life of ours; None for what no circusd started."""
     meta = row["meta"]
-    try:
-        return adopt.Survivor(
-            kernel_id=row["id"],
-            name=row["name"] or "",
-            watcher=meta["watcher"],
-            wid=meta["wid"],
-            pid=row["pid"],
-            running=row["running"],
-            digest=meta["digest"],
-            config_path=meta["config"],
-            started_at=row["started_at"],
-            use_papa=meta["use_papa"],
-        )
-    except KeyError:
+    if not all(isinstance(meta.get(key), kind) for key, kind in _META.items()):
         return None
+    return adopt.Survivor(
+        kernel_id=row["id"],
+        name=row["name"] or "",
+        watcher=meta["watcher"],
+        wid=meta["wid"],
+        pid=row["pid"],
+        running=row["running"],
+        digest=meta["digest"],
+        config_path=meta["config"],
+        started_at=row["started_at"],
+        use_papa=meta["use_papa"],
+    )
 
 
 def _leftover_policies(plan: adopt.AdoptionPlan, rows: dict[int, dict[str, Any]]) -> list[WatcherPolicy]:
@@ -100,50 +183,43 @@ def _leftover_policies(plan: adopt.AdoptionPlan, rows: dict[int, dict[str, Any]]
             numprocesses=0,
             autostart=False,
             stop_signal=meta["stop_signal"],
-            graceful_timeout_s=meta["graceful_timeout_s"],
+            graceful_timeout_s=float(meta.get("graceful_timeout_s", WatcherPolicy("").graceful_timeout_s)),
         )
     return list(leftovers.values())
 
 
-async def _adopt(engine: Engine, survivor: adopt.Survivor) -> None:
-    reply = await engine.kernel.attach(survivor.kernel_id, owner=engine.names.prefix, fds=True)
+async def _attach(engine: Engine, kernel_id: int) -> Reply | None:
+    """None when the kernel does not know it any more."""
+    try:
+        return await engine.kernel.attach(kernel_id, owner=engine.names.prefix, fds=True)
+    except PapaError as error:
+        if error.code == "not-found":
+            return None
+        raise
+
+
+async def _adopt(engine: Engine, survivor: adopt.Survivor, reply: Reply) -> None:
     slot = SlotKey(survivor.watcher, survivor.wid)
     row = reply.ok
     adopted = events.Adopted(slot, row["id"], row["pid"], row["started_at"])
-    for action in engine.fleet.step(adopted, asyncio.get_running_loop().time()):
+    for action in engine.fleet.step(adopted, clock.monotonic()):
         engine.executor.carry_out(action)
     incarnation = engine.fleet.watchers[slot.watcher].slots[slot.wid].incarnation
-    hosted = await engine.executor.take_over(slot, incarnation, row, reply.fds)
+    hosted = await engine.lives.take_over(slot, incarnation, row, reply.fds)
     if row["exit"] is not None:
-        engine.executor.on_exit(hosted, row["exit"]["status"], heads_of(row))
+        engine.lives.on_exit(hosted, row["exit"]["status"], heads_of(row))
 
 
-async def _settle_ended(engine: Engine, survivor: adopt.Survivor) -> None:
+async def _settle_ended(engine: Engine, survivor: adopt.Survivor, reply: Reply) -> None:
     """It ended while nobody was there: its last output goes where it belongs, then the kernel may forget it."""
-    reply = await engine.kernel.attach(survivor.kernel_id, owner=engine.names.prefix, fds=True)
     slot = SlotKey(survivor.watcher, survivor.wid)
     row = reply.ok
-    hosted = await engine.executor.take_over(slot, 0, row, reply.fds, has_exited=True)
+    hosted = await engine.lives.take_over(slot, 0, row, reply.fds, has_exited=True)
     engine.pump.on_exit(row["id"], heads_of(row))
     if row["exit"] is not None:
         hosted.exit_status = row["exit"]["status"]
     log.info("%s pid=%d ended while circusd was away", slot, row["pid"])
-    engine.executor.settle_ended(hosted)
-
-
-def heads_of(row: dict[str, Any]) -> dict[str, int]:
-    return {name: stream["head"] for name, stream in row["streams"].items()}
-
-
-def _users_of(engine: Engine, sockets: set[str]) -> set[str]:
-    """The watchers whose commands name one of ``sockets``, or that inherit all."""
-    if not sockets:
-        return set()
-    return {
-        config.name
-        for config in engine.config.watchers
-        if sockets.intersection(expand.sockets_used(config, engine.sockets.configs))
-    }
+    engine.lives.settle_ended(hosted)
 
 
 async def our_rows(engine: Engine) -> list[dict[str, Any]]:
@@ -153,42 +229,31 @@ async def our_rows(engine: Engine) -> list[dict[str, Any]]:
 
 
 async def reattach(engine: Engine) -> None:
-    """The kernel answers again: own every process anew; what it does not know any more is gone."""
+    """The kernel answers again: own every process anew; what it does not know any more is gone.
+
+    Raises: PapaError; the call may be made again, from wherever it stopped.
+    """
+    if not engine.is_started:
+        return
+    lives = engine.lives
     await engine.sockets.open_again()
+    held = list(lives.hosted)
     rows = {row["id"]: row for row in await our_rows(engine)}
-    for hosted in engine.executor.hosted:
-        if rows.pop(hosted.kernel_id, None) is None:
-            engine.pump.forget(hosted.kernel_id)
-            engine.executor.on_vanished(hosted)
-            continue
-        reply = await engine.kernel.attach(hosted.kernel_id, owner=engine.names.prefix, fds=True)
-        await engine.executor.resume(hosted, reply.ok, reply.fds)
+    for hosted in held:
+        if lives.hosted.by_id(hosted.kernel_id) is not hosted:
+            continue  # its end was settled meanwhile
+        row = rows.get(hosted.kernel_id)
+        is_known = row is not None and (row["pid"], row["started_at"]) == (hosted.pid, hosted.started_at)
+        reply = await _attach(engine, hosted.kernel_id) if is_known else None
+        if reply is None:
+            lives.on_vanished(hosted)
+        else:
+            await lives.resume(hosted, reply.ok, reply.fds)
     for row in rows.values():
         survivor = survivor_of(row)
-        if survivor is not None and not row["running"]:
-            await _settle_ended(engine, survivor)
-
-
-async def tidy(engine: Engine) -> None:
-    """Give back what nobody needs: our sockets and values when nothing of ours is left, then the kernel itself.
-
-    A process that ended but whose output is not yet where it belongs is kept for the next circusd.
-    """
-    rows = await our_rows(engine)
-    sockets = engine.sockets
-    if any(row["running"] for row in rows):
-        await sockets.close([name for name, config in sockets.configs.items() if not config.use_papa])
-        return
-    await sockets.close(list(sockets.configs))
-    if rows:
-        held = sum(stream["head"] - stream["acked"] for row in rows for stream in row["streams"].values())
-        log.warning("papa keeps %d bytes of output of %d ended processes for the next circusd", held, len(rows))
-        return
-    values = await engine.kernel.list("values", engine.names.pattern)
-    if values:
-        await engine.kernel.commit(values={row["name"]: None for row in values})
-    try:
-        await engine.kernel.request("exit")
-    except PapaError as error:
-        if error.code not in ("busy", "lost"):
-            raise
+        if survivor is None or row["running"] or survivor.config_path != engine.config.path:
+            continue
+        if lives.hosted.by_id(row["id"]) is None and row["meta"].get("token") not in lives.spawner.under_way:
+            reply = await _attach(engine, row["id"])
+            if reply is not None:
+                await _settle_ended(engine, survivor, reply)

@@ -1,0 +1,45 @@
+"""What a watcher's processes use of the machine, with what the hook extended_stats adds.
+
+The machine is asked in a thread; the hook gets a copy, so that one that does not come back changes nothing later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from circus import stats
+
+if TYPE_CHECKING:
+    from circus.engine.engine import Engine
+
+#: Deeper structures of a hook are shown as text.
+MAX_DEPTH = 8
+
+
+async def of_watcher(engine: Engine, watcher: str, pid: int | None, *, extended: bool) -> dict[str, object]:
+    """pid -> facts, or a sentence where the process has gone; for ``pid`` only, if given."""
+    found: dict[str, object] = {}
+    for process in engine.lives.hosted.of_watcher(watcher):
+        if pid is not None and process.pid != pid:
+            continue
+        info = await asyncio.to_thread(stats.read, process.pid)
+        if isinstance(info, dict):
+            info.update(started=process.started_at, wid=process.slot.wid)
+            if extended:
+                given = dict(info)
+                await engine.run_hook(watcher, "extended_stats", pid=process.pid, stats=given)
+                info = {str(key): plain(value) for key, value in given.copy().items()}
+        found[str(process.pid)] = info
+    return found
+
+
+def plain(value: object, depth: int = MAX_DEPTH) -> object:
+    """``value`` in the types that JSON has."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if depth and isinstance(value, dict):
+        return {str(key): plain(each, depth - 1) for key, each in value.copy().items()}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [plain(each, depth - 1) for each in tuple(value)]
+    return str(value)

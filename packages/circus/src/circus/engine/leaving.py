@@ -1,0 +1,87 @@
+"""How circusd leaves: what has to end ends first; then what was taken is written, and what nobody needs is given back.
+
+Every step has a bound. A kernel that is away or stopped reports no ends of processes; when it does not answer for
+``GIVE_UP_S``, circusd leaves without it, and the next circusd takes over what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from circus import clock
+from circus.engine import startup
+from circus.supervise import events
+from papa.errors import PapaError
+
+if TYPE_CHECKING:
+    from circus.engine.engine import Engine
+
+log = logging.getLogger("circus.engine")
+
+#: At the end circusd waits this long for log files to take what was written; the kernel keeps the rest.
+FLUSH_S = 10.0
+
+#: A kernel that was killed is back within a second, on a busy machine within a few.
+GIVE_UP_S = 15.0
+LOOK_S = 1.0
+
+
+async def end(engine: Engine, make: Callable[[int], events.Order]) -> None:
+    """Give the order that ends everything and wait until circusd may leave."""
+    order = asyncio.create_task(engine.order(make))
+    answered_at = clock.monotonic()
+    try:
+        while not (await asyncio.wait({order}, timeout=LOOK_S))[0]:
+            if await engine.link.answers():
+                answered_at = clock.monotonic()
+            elif clock.monotonic() - answered_at > GIVE_UP_S:
+                log.error("papa does not answer: circusd leaves without it; the next one takes over what runs")
+                engine.may_leave.set()
+                return
+        order.result()
+    finally:
+        order.cancel()
+
+
+async def close(engine: Engine) -> None:
+    """Write and commit what was taken, give back what nobody needs, let go of the rest."""
+    if await engine.link.answers():
+        await engine.pump.flush(FLUSH_S)
+        await engine.lives.settled(FLUSH_S)
+        try:
+            await _tidy(engine)
+        except PapaError as error:
+            log.warning("the kernel could not be tidied up: %s", error)
+    engine.executor.close()
+    engine.lives.close()
+    await engine.link.close()
+    await engine.pump.close()
+    await engine.kernel.close()
+
+
+async def _tidy(engine: Engine) -> None:
+    """Give back what nobody needs: our sockets and values when nothing of ours is left, then the kernel itself.
+
+    A process that ended but whose output is not yet where it belongs is kept for the next circusd.
+    """
+    rows = await startup.our_rows(engine)
+    sockets = engine.sockets
+    if any(row["running"] for row in rows):
+        await sockets.close([name for name, config in sockets.configs.items() if not config.use_papa])
+        return
+    await sockets.close(list(sockets.configs))
+    if rows:
+        held = sum(stream["head"] - stream["acked"] for row in rows for stream in row["streams"].values())
+        log.warning("papa keeps %d bytes of output of %d ended processes for the next circusd", held, len(rows))
+        return
+    values = await engine.kernel.list("values", engine.names.pattern)
+    if values:
+        await engine.kernel.commit(values={row["name"]: None for row in values})
+    try:
+        await engine.kernel.request("exit")
+    except PapaError as error:
+        if error.code not in ("busy", "lost"):
+            raise

@@ -1,0 +1,266 @@
+"""The lives of processes: how they come, are held over a loss of the kernel, and go.
+
+A life begins when the kernel's answer is in hand and ends when the kernel has forgotten it, which is after its last
+output is where it belongs. What the kernel reports about a process before its spawn was answered is kept until then.
+Every spawn is answered to the cores, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+from circus import clock, stats
+from circus.engine.hosted import Hosted, HostedTable
+from circus.engine.link import UNANSWERED
+from circus.engine.spawner import Spawner
+from circus.engine.tasks import Tasks
+from circus.errors import CircusError
+from circus.streams.pump import Attached
+from circus.supervise import events
+from circus.supervise.states import SlotKey
+from papa.client.output import StreamFiles
+from papa.errors import PapaError
+
+if TYPE_CHECKING:
+    from circus.engine.engine import Engine
+
+log = logging.getLogger("circus.engine")
+
+#: Exits of processes whose spawn was not answered yet; more than a burst of spawns can cause.
+MAX_EARLY = 10_000
+
+#: A process that the kernel has lost is looked at this often while it is being ended, and this long after SIGKILL.
+LOOK_S = 0.05
+KILLED_S = 5.0
+
+
+class Lives:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.hosted = HostedTable()
+        self.spawner = Spawner(engine)
+        self._tasks = Tasks()
+        self._early: dict[int, dict[str, Any]] = {}
+        self._spawning = 0
+
+    async def settled(self, timeout_s: float) -> None:
+        """What ended is acknowledged, as far as its output is where it belongs; at most ``timeout_s``."""
+        await self._tasks.settled(timeout_s)
+
+    def close(self) -> None:
+        """Let go of everything that only this circusd needs; the processes go on."""
+        self._tasks.cancel()
+        for hosted in self.hosted:
+            self.hosted.remove(hosted)
+
+    # Coming -------------------------------------------------------------------------------------------------
+
+    async def spawn(self, slot: SlotKey, incarnation: int, *, awaits_hook: bool) -> None:
+        self._spawning += 1
+        hosted = None
+        try:
+            hosted = await self._spawn(slot, incarnation)
+        except (CircusError, PapaError) as error:
+            self._engine.post(events.SpawnFailed(slot, incarnation, error.message))
+        except Exception:
+            log.exception("%s could not be started", slot)
+            self._engine.post(events.SpawnFailed(slot, incarnation, "internal error; circusd's log has the traceback"))
+        finally:
+            self._spawning -= 1
+            self._deliver_early()
+        if hosted is not None and awaits_hook:
+            await self.ask_after_spawn(slot, incarnation, hosted.pid)
+
+    async def _spawn(self, slot: SlotKey, incarnation: int) -> Hosted | None:
+        engine = self._engine
+        if not await engine.run_hook(slot.watcher, "before_spawn"):
+            engine.post(events.HookAnswered(slot.watcher, "before_spawn", False, slot, incarnation))
+            return None
+        reply = await self.spawner.spawn(slot)
+        row = reply.ok
+        hosted = await self.take_over(slot, incarnation, row, reply.fds)
+        engine.post(events.Spawned(slot, incarnation, row["id"], row["pid"], row["started_at"]))
+        if row["exit"] is not None:
+            self.on_exit(hosted, row["exit"]["status"], heads_of(row))
+        return hosted
+
+    async def ask_after_spawn(self, slot: SlotKey, incarnation: int, pid: int | None = None) -> None:
+        """The answer is reported in any case, also when there is no such hook any more."""
+        if pid is None and (hosted := self.hosted.in_slot(slot, incarnation)) is not None:
+            pid = hosted.pid
+        ok = await self._engine.run_hook(slot.watcher, "after_spawn", pid=pid)
+        self._engine.post(events.HookAnswered(slot.watcher, "after_spawn", ok, slot, incarnation))
+
+    async def take_over(
+        self, slot: SlotKey, incarnation: int, row: dict[str, Any], fds: dict[str, int], *, has_exited: bool = False
+    ) -> Hosted:
+        """Hold what the kernel gave for the process in ``row``, and let its output flow.
+
+        ``has_exited``: it ended while no circusd was there, and no core knows of it.
+        """
+        hosted = Hosted(
+            slot=slot,
+            incarnation=incarnation,
+            kernel_id=row["id"],
+            pid=row["pid"],
+            pidfd=fds.pop("pid", None),
+            start_ticks=row["start_ticks"],
+            started_at=row["started_at"],
+            digest=row["meta"].get("digest", ""),
+            has_exited=has_exited,
+        )
+        self.hosted.add(hosted)
+        # One that has ended may be known to the pump already: then its output goes on where it was.
+        take = self._engine.pump.reattach if has_exited else self._engine.pump.add
+        await take(attached(slot, row, fds))
+        return hosted
+
+    async def resume(self, hosted: Hosted, row: dict[str, Any], fds: dict[str, int]) -> None:
+        """The kernel was away and is back: the same process, new descriptors, and perhaps its end."""
+        hosted.close()
+        hosted.pidfd = fds.pop("pid", None)
+        await self._engine.pump.reattach(attached(hosted.slot, row, fds))
+        if row["exit"] is None:
+            return
+        if hosted.has_exited:
+            self._engine.pump.on_exit(hosted.kernel_id, heads_of(row))
+        else:
+            self.on_exit(hosted, row["exit"]["status"], heads_of(row))
+
+    # Facts from the kernel ----------------------------------------------------------------------------------
+
+    def on_kernel_event(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "output":
+            self._engine.pump.on_output(data["items"])
+        elif kind == "eof":
+            self._engine.pump.on_eof(data["id"], data["stream"], data["head"])
+        elif kind == "exit":
+            if (hosted := self.hosted.by_id(data["id"])) is not None:
+                self.on_exit(hosted, data["status"], data["heads"])
+            elif self._spawning and len(self._early) < MAX_EARLY:
+                self._early[data["id"]] = data
+
+    def _deliver_early(self) -> None:
+        """Exits of processes whose spawn has been answered since."""
+        for kernel_id in [each for each in self._early if self.hosted.by_id(each) is not None]:
+            self.on_kernel_event("exit", self._early.pop(kernel_id))
+        if not self._spawning:
+            self._early.clear()
+
+    # Going --------------------------------------------------------------------------------------------------
+
+    def on_exit(self, hosted: Hosted, status: int | None, heads: dict[str, int]) -> None:
+        """The process has ended: tell the core at once, and settle with the kernel when its output is safe."""
+        if hosted.has_exited:
+            return
+        hosted.has_exited, hosted.exit_status = True, status
+        self._engine.pump.on_exit(hosted.kernel_id, heads)
+        self._engine.post(events.Exited(hosted.slot, hosted.incarnation, status))
+        self._tasks.begin(self._settle(hosted, reap_hooks=True))
+
+    def settle_ended(self, hosted: Hosted) -> None:
+        """As on_exit, for a process that ended without a circusd: no core waits for it."""
+        self._tasks.begin(self._settle(hosted, reap_hooks=False))
+
+    async def _settle(self, hosted: Hosted, *, reap_hooks: bool) -> None:
+        engine, watcher = self._engine, hosted.slot.watcher
+        at = clock.wall()
+        if reap_hooks:
+            await engine.run_hook(watcher, "before_reap", process_pid=hosted.pid, time=at)
+        await engine.pump.drained(hosted.kernel_id)
+        await self._acknowledge(hosted)
+        self.hosted.remove(hosted)
+        if reap_hooks:
+            status = hosted.exit_status
+            await engine.run_hook(
+                watcher, "after_reap", process_pid=hosted.pid, time=at, exit_code=status, process_status=1
+            )
+
+    async def _acknowledge(self, hosted: Hosted) -> None:
+        while True:
+            try:
+                await self._engine.kernel.commit(exits=[hosted.kernel_id])
+                return
+            except PapaError as error:
+                if error.code in UNANSWERED:
+                    await self._engine.link.wait_to_ask_again(error)
+                    continue
+                if error.code != "not-found":
+                    log.warning("%s pid=%d: exit not acknowledged: %s", hosted.slot, hosted.pid, error)
+                return
+
+    def on_vanished(self, hosted: Hosted) -> None:
+        """The kernel does not know the process any more. If it lives, nobody takes its output or hears of its end."""
+        self._engine.pump.forget(hosted.kernel_id)
+        if hosted.has_exited:
+            self.hosted.remove(hosted)
+        else:
+            self._tasks.begin(self._end_vanished(hosted))
+
+    async def _end_vanished(self, hosted: Hosted) -> None:
+        if hosted.is_alive():
+            await self._end_orphan(hosted)
+        if not hosted.has_exited:
+            hosted.has_exited = True
+            self._engine.post(events.Exited(hosted.slot, hosted.incarnation, None))
+        self.hosted.remove(hosted)
+
+    async def _end_orphan(self, hosted: Hosted) -> None:
+        stop_signal, grace_s = self._engine.way_to_stop(hosted.slot.watcher)
+        log.warning("%s pid=%d runs, but papa has lost it: ended, to be replaced", hosted.slot, hosted.pid)
+        await send_signal(hosted, stop_signal)
+        if not await _has_gone(hosted, grace_s):
+            await send_signal(hosted, signal.SIGKILL, whole_tree=True)
+            await _has_gone(hosted, KILLED_S)
+
+
+async def _has_gone(hosted: Hosted, timeout_s: float) -> bool:
+    deadline = clock.monotonic() + timeout_s
+    while hosted.is_alive():
+        if clock.monotonic() > deadline:
+            return False
+        await asyncio.sleep(LOOK_S)
+    return True
+
+
+async def send_signal(hosted: Hosted, signum: int, *, children: bool = False, whole_tree: bool = False) -> bool:
+    """Signal the process, and those below it where asked; they are looked up before it can leave them behind.
+
+    Raises:
+        CircusError: forbidden, when the process belongs to somebody else by now.
+    """
+    below = []
+    if whole_tree:
+        below = await asyncio.to_thread(stats.descendants, hosted.pid)
+    elif children:
+        below = await asyncio.to_thread(stats.children, hosted.pid)
+    try:
+        return hosted.send_signal(signum)
+    except PermissionError:
+        raise CircusError(
+            "forbidden",
+            f"{hosted.slot}: process {hosted.pid} may not be signalled: it runs as another user",
+            "run circusd as root, or end the process as its own user",
+        ) from None
+    finally:
+        for process in below:
+            stats.signal_process(process, signum)
+
+
+def heads_of(row: dict[str, Any]) -> dict[str, int]:
+    return {name: stream["head"] for name, stream in row["streams"].items()}
+
+
+def attached(slot: SlotKey, row: dict[str, Any], fds: dict[str, int]) -> Attached:
+    return Attached(
+        kernel_id=row["id"],
+        watcher=slot.watcher,
+        wid=slot.wid,
+        pid=row["pid"],
+        files=StreamFiles(fds),
+        acked={name: stream["acked"] for name, stream in row["streams"].items()},
+        ended=frozenset(name for name, stream in row["streams"].items() if not stream["open"]),
+    )
