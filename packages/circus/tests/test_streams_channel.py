@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from circus.config.model import StreamConfig
-from circus.streams import channel, compare, sinks, store
+from circus.streams import channel, compare, plan, sinks, store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Seen
 from circus.streams.store import DOUBT, NOBODY, OPEN, Intent, Segment, SourceKey
@@ -241,6 +242,35 @@ def test_a_source_moves_when_nothing_of_it_is_left(bench: Bench) -> None:
         opened.attach(source)
         bench.run(opened)
         await bench.until(lambda: ("movable", 4) in bench.owner.said)
+        assert bench.log.read_bytes() == b"one\n"
+
+    play(bench, story())
+
+
+def test_a_source_does_not_move_before_a_thread_has_looked_within_its_limit(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, looked, survey = threading.Event(), threading.Event(), plan.survey
+
+    def look_and_wait(*args: Any, **named: Any) -> plan.Survey:
+        found = survey(*args, **named)
+        looked.set()
+        gate.wait(BOUND_S)
+        return found
+
+    monkeypatch.setattr(plan, "survey", look_and_wait)
+
+    async def story() -> None:
+        source = await bench.source()
+        opened = bench.open()
+        opened.attach(source)
+        bench.run(opened)
+        await bench.until(looked.is_set)
+        source.limit = bench.papa.write("a", "out", b"one\n")
+        opened.heat(source)
+        gate.set()
+        await bench.until(lambda: ("movable", 4) in bench.owner.said)
+        assert ("movable", 0) not in bench.owner.said
         assert bench.log.read_bytes() == b"one\n"
 
     play(bench, story())

@@ -124,10 +124,27 @@ def test_other_bytes_than_ours_are_not_cut_and_not_believed(papa: FakePapa, log:
 
 def test_a_file_that_was_cut_shorter_is_in_doubt(papa: FakePapa, log: FileSink) -> None:
     view = spawn(papa, "a", b"one\n")
-    append(log, b"before\n")
+    append(log, b"before\n" * 50)
     intent = intent_for(log, Segment(view.key, 0, 4))
-    os.truncate(log.path, 3)
-    assert "from 7 to 3" in settle(intent, view).doubt or "other bytes" in settle(intent, view).doubt
+    os.truncate(log.path, 300)
+    assert "from 350 to 300" in settle(intent, view).doubt
+
+
+def test_a_line_that_cannot_be_completed_is_left_as_it_was(log: FileSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(log, b"begun")
+    before = Path(log.path).read_bytes()
+    write = os.write
+
+    def fail_behind_the_first_byte(fd: int, data: bytes) -> int:
+        if len(Path(log.path).read_bytes()) > len(before):
+            raise OSError(28, "No space left on device")
+        return write(fd, data[:1])
+
+    monkeypatch.setattr(os, "write", fail_behind_the_first_byte)
+    finding = compare.Finding(rest=b"rest", found_at=log.path)
+    with pytest.raises(OSError, match="No space"):
+        compare.complete(finding)
+    assert Path(log.path).read_bytes() == before
 
 
 def test_a_file_that_begins_otherwise_is_in_doubt(papa: FakePapa, log: FileSink) -> None:

@@ -82,6 +82,8 @@ def test_among_others_a_tail_waits_for_its_newline(papa: FakePapa) -> None:
     rest = plan.survey([replace(view, start=4)], EMPTY, Limits(), is_alone=False)
     assert rest.batch is None
     assert rest.scanned == {view.key: 6}
+    first = plan.survey([view], EMPTY, Limits(), is_alone=False)
+    assert first.scanned == {}, "there is a newline, and the batch may be cut before it"
     write(papa, view, b"o\n")
     assert spans(batch_of(replace(view, start=4, scanned=6), is_alone=False)) == [(view.key.kernel_id, 4, 8, DATA)]
 

@@ -449,8 +449,7 @@ def test_a_finished_process_leaves_nothing_behind(world: World) -> None:
 def test_a_failing_sink_holds_its_own_sources_only_and_comes_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "RETRY_FIRST_S", 0.01)
-    monkeypatch.setattr(channel, "RETRY_LAST_S", 0.02)
+    monkeypatch.setattr(channel, "RETRY_FIRST_S", 0.3)
 
     async def story() -> None:
         world.pump.configure("web", {"out": world.file("no/log"), "err": world.file("err")})
@@ -460,6 +459,10 @@ def test_a_failing_sink_holds_its_own_sources_only_and_comes_back(
         world.papa.write(one, "err", b"flows\n")
         await world.until(lambda: world.text("err") == b"flows\n")
         await world.until(lambda: "sink_failed" in world.kinds())
+        await world.pump.flush(BOUND_S)
+        noticed = world.pump._processes[one].sources["out"]
+        head = world.papa.write(one, "out", b"more\n")
+        await world.until(lambda: noticed.noticed == head)
         world.papa.write(one, "err", b"on\n")
         await world.until(lambda: world.text("err") == b"flows\non\n")
         assert world.kinds().count("sink_failed") == 1
@@ -467,7 +470,7 @@ def test_a_failing_sink_holds_its_own_sources_only_and_comes_back(
         assert world.events[0][1]["watchers"] == ["web"]
         assert world.pump.counters()["web"]["out"]["sink_errors"] == 1
         world.path("no").mkdir()
-        await world.until(lambda: world.text("no/log") == b"held\n")
+        await world.until(lambda: world.text("no/log") == b"held\nmore\n")
         assert world.kinds()[-1] == "sink_recovered"
 
     run(world, story())
@@ -533,6 +536,18 @@ def test_a_fault_of_ours_is_told_and_holds_its_own_file_only(world: World, monke
         await world.until(lambda: world.text("good") == b"flows\n")
         await world.until(lambda: "sink_failed" in world.kinds())
         await world.pump.flush(BOUND_S)
+
+    run(world, story())
+
+
+def test_a_class_that_no_sink_can_be_made_for_is_told(world: World) -> None:
+    async def story() -> None:
+        world.pump.configure("web", {"out": StreamConfig(class_name="my.own.Stream"), "err": world.file("err")})
+        await world.spawn()
+        await world.pump.start()
+        await world.until(lambda: world.kinds() == ["sink_failed"])
+        assert world.events[0][1]["watchers"] == ["web"]
+        assert world.pump.counters()["web"]["out"]["sink_errors"] == 1
 
     run(world, story())
 
@@ -665,6 +680,35 @@ def test_pumping_goes_on_where_it_was_when_the_kernel_is_back(world: World) -> N
                 await world.attach_all("reattach")
         await world.until(lambda: world.acked(one) == len(expected))
         assert world.text("log") == expected
+
+    run(world, story())
+
+
+def test_a_process_that_nobody_knew_is_added_by_reattach(world: World) -> None:
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("log"), "err": None})
+        await world.pump.start()
+        one = await world.spawn(add=False)
+        world.papa.write(one, "out", b"one\n")
+        await world.attach_all("reattach")
+        await world.until(lambda: world.acked(one) == 4)
+
+    run(world, story())
+
+
+def test_closing_while_the_kernel_is_lost_does_not_hang(world: World) -> None:
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("log"), "err": None})
+        one = await world.spawn()
+        await world.pump.start()
+        world.papa.write(one, "out", b"one\n")
+        await world.until(lambda: world.acked(one) == 4)
+        await world.pump.flush(BOUND_S)
+        world.papa.lose()
+        world.papa.write(one, "out", b"two\n")
+        async with asyncio.timeout(BOUND_S):
+            await world.pump.flush(0.01)
+            await world.pump.close()
 
     run(world, story())
 

@@ -206,9 +206,6 @@ class _Walk:
         """Compare the bytes that the kernel still has; those that it dropped count by their number."""
         if view is None:
             return length
-        low = view.tap.files.low(stream)
-        if at < low:
-            return min(length, low - at)
         try:
             data = view.tap.files.pread(stream, at, length)
         except Overtaken as error:
