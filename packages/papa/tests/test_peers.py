@@ -65,6 +65,23 @@ def test_a_peer_that_was_reset_is_nobody():
         assert peers.peer_uid(accepted) is None
 
 
+def test_a_connection_that_nobody_has_accepted_yet_belongs_to_nobody():
+    """It is established, and has no inode and the uid of root."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.connect(server.getsockname())
+        assert sockdiag.uid_of_peer(client) is None
+        with server.accept()[0]:
+            assert sockdiag.uid_of_peer(client) == os.geteuid()
+
+
+def test_a_peer_that_will_say_no_more_is_not_asked_for():
+    accepted, client = connected(socket.AF_INET, "127.0.0.1", "127.0.0.1")
+    with accepted, client:
+        client.shutdown(socket.SHUT_WR)
+        until(lambda: accepted.recv(1) == b"", "the end of what it says")
+        assert peers.peer_uid(accepted) is None
+
+
 def test_the_peer_of_a_unix_connection_is_known():
     one, two = socket.socketpair()
     with one, two:

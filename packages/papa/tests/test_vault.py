@@ -209,6 +209,14 @@ def test_a_message_of_somebody_else_fails_the_load_and_leaves_nothing_open(pair,
     assert open_fds() == before
 
 
+def test_a_message_that_is_too_long_fails_the_load_though_its_start_makes_sense(pair):
+    rx, tx = pair
+    tx.send(b"a1:0 " * (vaults.MAX_MESSAGE_BYTES // 5 + 10))
+    assert vaults._parse((b"a1:0 " * vaults.MAX_MESSAGE_BYTES)[: vaults.MAX_MESSAGE_BYTES], []) is not None
+    with pytest.raises(PapaError):
+        Vault(rx, tx).load()
+
+
 def test_a_load_without_room_for_all_descriptors_fails_and_leaves_nothing_open(pair, files):
     vault = Vault(*pair)
     for number in range(20):
