@@ -20,7 +20,7 @@ import pytest
 from papa.client.aio import AsyncPapa
 
 #: Kills in one story; the long run of the same story sets it higher.
-KILLS = int(os.environ.get("CIRCUS_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("CIRCUS_TEST_KILLS", "3"))
 
 BOUND_S = 60.0
 

@@ -268,6 +268,21 @@ def test_a_shared_file_has_whole_lines_in_the_order_of_arrival(world: World) -> 
     run(world, story())
 
 
+def test_the_rest_of_a_line_that_waits_is_heard_of(world: World) -> None:
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("log"), "err": world.file("log")})
+        one = await world.spawn()
+        await world.pump.start()
+        for part in (b"in ", b"many ", b"parts"):
+            head = world.papa.write(one, "out", part)
+            await world.until(lambda head=head: world.pump._processes[one].sources["out"].noticed == head)
+            await world.pump.flush(BOUND_S)
+        world.papa.write(one, "out", b"\n")
+        await world.until(lambda: world.text("log") == b"in many parts\n")
+
+    run(world, story())
+
+
 def test_a_time_format_says_when_a_line_was_written(world: World) -> None:
     async def story() -> None:
         world.pump.configure("web", {"out": world.file("log", time_format="%s"), "err": None})
