@@ -209,7 +209,7 @@ def test_nothing_of_the_caller_reaches_the_kernel(kernel, monkeypatch, tmp_path)
         # A shell adds what it made itself, and passes that on.
         assert {name for name in names if not name.startswith("PAPA_")} <= {
             "PATH",
-            "LANG",
+            "LC_ALL",
             "PWD",
             "OLDPWD",
             "SHLVL",

@@ -305,10 +305,10 @@ def test_a_missing_setproctitle_is_no_matter(monkeypatch):
 def test_only_a_few_variables_are_passed_on(monkeypatch):
     for name in list(os.environ):
         monkeypatch.delenv(name)
-    assert launch._environment() == {"PATH": os.defpath}
+    assert launch._environment() == {"PATH": os.defpath, "LC_ALL": "C"}
     for name in ("PATH", "LANG", "PAPA_X", "LD_PRELOAD", "SECRET"):
         monkeypatch.setenv(name, "x")
-    assert launch._environment() == {"PATH": "x", "LANG": "x", "PAPA_X": "x"}
+    assert launch._environment() == {"PATH": "x", "LC_ALL": "C", "PAPA_X": "x"}
 
 
 def test_a_title_of_any_length_fits(ended):

@@ -7,7 +7,7 @@ of clients may do that at once, and one that comes while a killed kernel is bein
 the holder has the lock.
 
 A connection counts only if a process of our own uid listens: an environment must never be sent to a squatter.
-Nothing of the caller reaches the kernel but PATH, LANG and PAPA_*.
+Nothing of the caller reaches the kernel but PATH and PAPA_*.
 
 Inside a service of systemd the kernel is started in a scope of its own, or a restart of that service would end
 the kernel and all that it hosts. Where that fails it is started all the same.
@@ -240,9 +240,11 @@ def _await_launcher(launcher: subprocess.Popen[bytes], instance: places.Instance
 
 def _environment(*, for_bus: bool = False) -> dict[str, str]:
     """What the launcher sees; of it, the kernel does not see what is for the bus of systemd."""
-    names = {"LANG", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"} if for_bus else {"LANG"}
+    names = {"XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"} if for_bus else set()
     chosen = {name: value for name, value in os.environ.items() if name in names or name.startswith("PAPA_")}
     chosen["PATH"] = os.environ.get("PATH") or os.defpath
+    # Python then takes file names as UTF-8 all the same (PEP 540), and maps no tables of a locale: 90 KB less.
+    chosen["LC_ALL"] = "C"
     return chosen
 
 

@@ -93,7 +93,7 @@ def main() -> None:
     _reset_signals()
     if kernel.get("nofile"):
         resource.setrlimit(resource.RLIMIT_NOFILE, tuple(kernel["nofile"]))
-    for name in set(os.environ) - {"PATH", "LANG"}:
+    for name in set(os.environ) - {"PATH", "LC_ALL"}:
         if not name.startswith("PAPA_"):
             del os.environ[name]
     os.umask(0o077)
