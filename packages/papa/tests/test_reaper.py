@@ -125,9 +125,8 @@ def test_the_exit_of_another_ones_child_is_told(world, monkeypatch):
         os.waitpid(parent, 0)
 
 
+@pytest.mark.parametrize("world", ["pidfd", "portable"], indirect=True)
 def test_who_reaped_it_is_asked_when_the_zombie_is_gone(world):
-    if world.tier == "full":
-        pytest.skip("the pidfd knows")
     pid, parent, gate = start_grandchild("exit 8")
     ticks = system.start_ticks(pid)
     pidfd = None if world.tier == "portable" else system.pidfd_open(pid)

@@ -66,9 +66,8 @@ def test_a_process_survives_a_kill_of_the_kernel_and_nothing_is_lost(host, tmp_p
     reap(row["pid"])
 
 
+@pytest.mark.parametrize("host", ["full"], indirect=True)
 def test_an_exit_while_no_kernel_lived_is_known(host, tmp_path, reap):
-    if host.tier != "full":
-        pytest.skip("needs the exit status from a pidfd")
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     peer = host.connect()
@@ -300,9 +299,8 @@ def test_an_upgrade_in_place_keeps_pid_processes_and_statuses(host, tmp_path):
     assert peer.read_all(row["id"], "out") == b"before\nafter\n"
 
 
+@pytest.mark.parametrize("host", ["full"], indirect=True)
 def test_output_is_exact_over_many_kills_under_load(host, reap):
-    if host.tier != "full":
-        pytest.skip("once is enough")
     script = "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo line $i; done; exit 42"
     peer = host.connect()
     wanted = b"".join(b"line %d\n" % number for number in range(1, 4001))
@@ -318,10 +316,9 @@ def test_output_is_exact_over_many_kills_under_load(host, reap):
         assert peer.event("exit", lambda fields, n=row["id"]: fields["id"] == n)["status"] == 42
 
 
+@pytest.mark.parametrize("host", ["full"], indirect=True)
 def test_a_kill_at_any_moment_of_starting_loses_no_process(host):
     """Whatever was started is hosted afterwards, and whatever was not leaves nothing behind."""
-    if host.tier != "full":
-        pytest.skip("once is enough")
     random = Random(7)
     for round in range(6):
         peer = host.connect()
