@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -43,7 +44,9 @@ def end_kernel(endpoint: Any = None) -> None:
             for row in connection.request("list", what="processes").ok["items"]:
                 if row["running"]:
                     reply = connection.request("attach", id=row["id"], fds=True)
-                    signal.pidfd_send_signal(reply.fds["pid"], signal.SIGKILL)
+                    # It may have ended since it was listed.
+                    with contextlib.suppress(KeyError, ProcessLookupError):
+                        signal.pidfd_send_signal(reply.fds["pid"], signal.SIGKILL)
                     reply.close_fds()
             connection.request("exit", force=True)
             while connection.wait(5.0):
