@@ -49,7 +49,8 @@ def test_the_newest_stay_when_there_are_too_many_whatever_their_wid() -> None:
 
 
 def test_a_watcher_that_the_file_has_no_more_has_vanished() -> None:
-    assert ids(plan([survivor(1, "old")], web=("same", 1)).vanished) == [1]
+    found = plan([survivor(1, "old")], web=("same", 1))
+    assert found == AdoptionPlan(vanished=(survivor(1, "old"),))
 
 
 def test_processes_of_another_file_are_foreign_even_if_they_ended_or_share_a_name() -> None:
@@ -71,8 +72,9 @@ def test_a_watcher_is_spelled_as_the_file_spells_it_now() -> None:
 
 
 def test_two_in_one_place_get_different_wids_and_the_newer_keeps_its_own() -> None:
-    found = plan([survivor(1, wid=1), survivor(2, wid=1), survivor(3, wid=2)], web=("same", 1))
-    assert [(each.kernel_id, each.wid) for each in (*found.keep, *found.surplus)] == [(3, 2), (2, 1), (1, 3)]
+    found = plan([survivor(each, wid=1) for each in (1, 2, 3)] + [survivor(4, wid=2)], web=("same", 1))
+    adopted = [(each.kernel_id, each.wid) for each in (*found.keep, *found.surplus)]
+    assert adopted == [(4, 2), (3, 1), (2, 3), (1, 4)]
 
 
 def test_a_count_of_0_leaves_only_surplus() -> None:

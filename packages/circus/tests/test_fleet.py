@@ -238,9 +238,12 @@ def test_a_reload_without_names_leaves_stopped_watchers_alone() -> None:
     assert scene.finished[op].detail == {"stopped": [], "started": [], "kept": [101]}
 
 
-def test_reloads_go_one_watcher_after_another() -> None:
-    scene = Scene(watcher("a"), watcher("b"))
-    scene.start_all()
+def test_reloads_go_one_watcher_after_another_without_the_fleets_warmup() -> None:
+    scene = Scene(watcher("a"), watcher("b"), warmup_delay_s=5.0)
+    scene.order(Start)
+    scene.spawn()
+    scene.fire(FLEET_WARMUP)
+    scene.spawn()
     op = scene.order(Reload, None)
     assert scene.spawning() == ["a"]
     scene.spawn()
@@ -332,12 +335,12 @@ def test_an_order_for_one_watcher_does_not_wait_for_an_operation_over_others() -
 
 
 def test_a_stop_takes_the_watcher_out_of_a_start_that_has_not_reached_it() -> None:
-    scene = Scene(watcher("a"), watcher("b"))
+    scene = Scene(watcher("a"), watcher("b"), warmup_delay_s=5.0)
     start = scene.order(Start)
     stop = scene.order(Stop, ("b",))
     assert scene.finished[stop].ok
     scene.spawn()
-    assert scene.spawns == []
+    assert scene.spawns == [] and not scene.timers
     assert scene.finished[start] == Finish(start, False, {"started": [101], "kept": []}, "b: stopped by a later order")
 
 
@@ -453,6 +456,37 @@ def test_a_watcher_added_again_goes_on_above_the_numbers_of_the_old_one() -> Non
     scene.order(AddWatcher, watcher("web"))
     assert scene.spawns[0][1] > 1
     assert scene.tell(Exited(SlotKey("web", 1), 1, 0)) == []
+
+
+def test_a_start_of_all_does_not_bring_back_what_is_being_removed() -> None:
+    scene = Scene(watcher("web"))
+    scene.start_all()
+    scene.order(RemoveWatcher, "web")
+    start = scene.order(Start)
+    assert scene.finished[start].ok
+    scene.exit("web")
+    assert (scene.spawns, scene.states()) == ([], {})
+
+
+def test_quit_does_not_stop_what_a_restart_of_all_has_not_reached() -> None:
+    scene = Scene(watcher("db", priority=5, outlives_quit=True), watcher("web"))
+    scene.start_all()
+    restart = scene.order(Restart)
+    scene.order(Quit)
+    scene.exit("web")
+    assert scene.has_left
+    assert ("db", 15) not in scene.signals
+    assert scene.finished[restart].error == "db: circusd is leaving; web: circusd is leaving"
+
+
+def test_quit_does_not_keep_a_stop_of_all_from_reaching_everything() -> None:
+    scene = Scene(watcher("db", priority=5, outlives_quit=True), watcher("web"))
+    scene.start_all()
+    stop = scene.order(Stop)
+    scene.order(Quit)
+    scene.exit("web")
+    scene.exit("db")
+    assert scene.finished[stop].ok and scene.has_left
 
 
 def test_a_hook_that_a_removed_watcher_left_running_does_not_answer_for_the_new_one() -> None:
@@ -599,6 +633,7 @@ def test_orders_that_come_after_quit_are_told_so() -> None:
     waiting = scene.order(Start, ("web",))
     scene.order(Quit)
     late = scene.order(Start)
+    scene.exit("web")
     for op in (waiting, late):
         assert scene.finished[op] == Finish(op, False, {}, "circusd is leaving")
 

@@ -56,7 +56,7 @@ from circus.supervise.events import (
     TimerKey,
 )
 from circus.supervise.operation import Operation, Stage
-from circus.supervise.ring import DOWNWARDS, LEAVING, OVERRULED, UPWARDS
+from circus.supervise.ring import LEAVING, OVERRULED
 from circus.supervise.states import SlotView, WatcherPolicy, WatcherView
 from circus.supervise.tickets import Ticket, Verb
 from circus.supervise.watcher import REMOVED, Watcher
@@ -73,7 +73,7 @@ class Fleet:
         self._watchers: dict[str, Watcher] = {}
         self._operations: list[Operation] = []
         self._removing: dict[str, list[Order]] = {}  # with the orders that wait until it is gone
-        self._late_hooks: dict[str, set[str]] = {}  # that forgotten watchers have left running
+        self._late_hooks: set[tuple[str, str]] = set()  # that forgotten watchers have left running
         self._base = 0
         self._generation = 0
         self._is_ending = False
@@ -120,8 +120,8 @@ class Fleet:
                 assert_never(fact)
         if (watcher := self._watchers.get(name)) is not None:
             watcher.take(fact, now)
-        elif isinstance(fact, HookAnswered) and fact.slot is None:
-            self._forget_late_hook(name, fact.hook)
+        elif isinstance(fact, HookAnswered):
+            self._late_hooks.discard((name, fact.hook))
 
     # Orders -------------------------------------------------------------------------------------------------
 
@@ -195,10 +195,10 @@ class Fleet:
         operation = Operation(op, verb, deque(stages))
         names = {name for stage in operation.stages for name in stage.names}
         for earlier in self._operations:
-            if verb is Verb.STOP:
-                earlier.overrule(names, UPWARDS, OVERRULED)
-            elif earlier.verb is Verb.STOP:
-                earlier.overrule(names, DOWNWARDS, "started by a later order")
+            if verb is Verb.STOP and earlier.verb is not Verb.STOP:
+                earlier.overrule(names, OVERRULED)
+            elif verb is not Verb.STOP and earlier.verb is Verb.STOP:
+                earlier.overrule(names, "started by a later order")
         self._operations.append(operation)
         return operation
 
@@ -217,7 +217,8 @@ class Fleet:
         self._begin_up(order.op, Verb.START, [watcher] if order.start else [])
 
     def _add(self, policy: WatcherPolicy) -> Watcher:
-        late = self._late_hooks.pop(policy.name, set())
+        late = {hook for name, hook in self._late_hooks if name == policy.name}
+        self._late_hooks -= {(policy.name, hook) for hook in late}
         watcher = Watcher(policy, self._actions.append, base=self._base, running_hooks=late)
         self._watchers[policy.name] = watcher
         return watcher
@@ -228,23 +229,16 @@ class Fleet:
         if order.nostop:
             watcher.abandon()
         for earlier in self._operations:
-            earlier.overrule([order.name], UPWARDS | DOWNWARDS, REMOVED)
+            earlier.overrule([order.name], REMOVED)
         operation = self._begin(order.op, Verb.STOP, [] if order.nostop else [Stage(Verb.STOP, [order.name])])
         operation.removes = order.name
 
     def _forget(self, name: str) -> list[Order]:
         watcher = self._watchers.pop(name)
         self._base = max(self._base, watcher.high_water)
-        if watcher.running_hooks:
-            self._late_hooks[name] = set(watcher.running_hooks)
+        self._late_hooks |= {(name, hook) for hook in watcher.running_hooks}
         self._actions.append(Publish(name, "remove"))
         return self._removing.pop(name)
-
-    def _forget_late_hook(self, name: str, hook: str) -> None:
-        late = self._late_hooks.get(name, set())
-        late.discard(hook)
-        if not late:
-            self._late_hooks.pop(name, None)
 
     # The end ------------------------------------------------------------------------------------------------
 
@@ -255,7 +249,8 @@ class Fleet:
                 self._refuse(each, LEAVING)
             waiting.clear()
         for earlier in self._operations:
-            earlier.overrule(self._watchers, UPWARDS, LEAVING)
+            if earlier.verb is not Verb.STOP:
+                earlier.overrule(self._watchers, LEAVING)
             if earlier.warmup is not None:
                 self._actions.append(CancelTimer(earlier.warmup))
                 earlier.warmup = None
@@ -271,7 +266,7 @@ class Fleet:
 
     def _leave_if_over(self) -> None:
         """All operations of the end are finished together, when no other is left and nothing is about to end."""
-        if not self._operations or not all(each.is_end and each.is_over for each in self._operations):
+        if not self._operations or not all(each.is_end and each.has_arrived for each in self._operations):
             return
         if any(watcher.is_busy for watcher in self._watchers.values()):
             return
@@ -305,7 +300,7 @@ class Fleet:
             return False
         if operation.stages:
             stage = operation.stages[0]
-            if stage.names and not operation.has_warmed_up and self._must_warm_up(operation, stage):
+            if stage.names and not operation.has_warmed_up and self._must_warm_up(operation):
                 self._warm_up(operation)
                 return True
             operation.stages.popleft()
@@ -313,7 +308,7 @@ class Fleet:
                 known = [name for name in stage.names if name in self._watchers]
                 operation.hold([(name, self._give(stage, name, now)) for name in known])
             return True
-        if operation.is_end or not operation.is_over:
+        if operation.is_end or not operation.has_arrived:
             return False
         self._finish(operation, now)
         return True
@@ -342,19 +337,13 @@ class Fleet:
                 assert_never(stage.verb)
 
     def _has_passed(self, name: str, ticket: Ticket) -> bool:
-        watcher = self._watchers.get(name)
-        is_overdue = ticket.verb is Verb.STOP and watcher is not None and watcher.is_overdue
-        return ticket.has_passed or is_overdue
+        return ticket.has_passed or self._watchers[name].is_overdue
 
-    def _must_warm_up(self, operation: Operation, following: Stage) -> bool:
-        return (
-            self._warmup_delay_s > 0
-            and following.verb is Verb.START
-            and any(
-                ticket.verb is Verb.START and ticket.has_started_any(watcher.slots.values())
-                for name, ticket in operation.current
-                if (watcher := self._watchers.get(name)) is not None
-            )
+    def _must_warm_up(self, operation: Operation) -> bool:
+        return self._warmup_delay_s > 0 and any(
+            ticket.verb is Verb.START and ticket.has_started_any(self._watchers[name].slots.values())
+            for name, ticket in operation.current
+            if name in self._watchers
         )
 
     def _warm_up(self, operation: Operation) -> None:

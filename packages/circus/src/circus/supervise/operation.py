@@ -50,23 +50,24 @@ class Operation:
         self.tickets += self.current
         self.has_warmed_up = False
 
-    def overrule(self, names: Iterable[str], verbs: frozenset[Verb], why: str) -> None:
-        """Take ``names`` out of the stages of ``verbs`` that are still to come."""
+    def overrule(self, names: Iterable[str], why: str) -> None:
+        """Take ``names`` out of the stages that are still to come."""
         for name in names:
-            hit = [stage for stage in self.stages if stage.verb in verbs and name in stage.names]
+            hit = [stage for stage in self.stages if name in stage.names]
             for stage in hit:
                 stage.names.remove(name)
             if hit:
                 self.errors.append(f"{name}: {why}")
 
     @property
-    def is_over(self) -> bool:
-        return not self.stages and self.warmup is None and all(ticket.is_done for _, ticket in self.tickets)
+    def has_arrived(self) -> bool:
+        """Everywhere it went."""
+        return all(ticket.is_done for _, ticket in self.tickets)
 
     def finish(self) -> Finish:
         detail: dict[str, object] = {}
         for key in DETAIL[self.verb]:
-            found = [ticket.detail[key] for _, ticket in self.tickets if key in ticket.detail]
+            found = [ticket.detail[key] for _, ticket in self.tickets]
             lists = [pid for pids in found if isinstance(pids, list) for pid in pids]
             detail[key] = lists if key != "numprocesses" else next(iter(found), 0)
         errors = [*self.errors, *(f"{name}: {ticket.error}" for name, ticket in self.tickets if not ticket.ok)]

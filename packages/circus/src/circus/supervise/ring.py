@@ -79,7 +79,6 @@ FALLING = frozenset({Phase.BEFORE_STOP, Phase.LOWERING, Phase.AFTER_STOP})
 NOT_SPENT = frozenset(SlotState) - {SlotState.EXITED, SlotState.FATAL}
 
 UPWARDS = frozenset({Verb.START, Verb.RESTART, Verb.RELOAD})
-DOWNWARDS = frozenset({Verb.STOP})
 ALL_BUT_STOP = frozenset(Verb) - {Verb.STOP}
 
 
