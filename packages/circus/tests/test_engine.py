@@ -2,88 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.workbench import DB, KEPT, TWO, WEB, Bench, opened, story
 
-from circus.config import load
-from circus.engine.engine import Engine
-from circus.engine.hosted import Hosted
-from circus.engine.memory import Memory
 from circus.errors import CircusError
 from circus.supervise import events
 from papa.errors import PapaError
 from papa.testing import FakePapa
 
-WEB = "[watcher:web]\ncmd = /bin/sleep 60\ncopy_env = true\ngraceful_timeout = 5\n"
-DB = "[watcher:db]\ncmd = /bin/sleep 61\ncopy_env = true\ngraceful_timeout = 5\n"
-KEPT = "use_papa = true\n"
-TWO = "numprocesses = 2\n"
-
-BOUND_S = 10.0
-
-
-class Bench:
-    """A folder, a fake kernel, and the engines that come and go on it."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        self.papa = FakePapa()
-        self.signals: list[tuple[int, int]] = []
-        self.obeys = True
-
-        def send_signal(hosted: Hosted, signum: int) -> bool:
-            self.signals.append((hosted.pid, signum))
-            if self.obeys or signum == 9:
-                self.papa.end(hosted.kernel_id, -signum)
-            return True
-
-        monkeypatch.setattr(Hosted, "send_signal", send_signal)
-
-    @asynccontextmanager
-    async def engine(self, text: str, file: str = "circus.ini") -> AsyncIterator[Engine]:
-        path = self.folder / file
-        path.write_text(text)
-        config = load.load(str(path), os.environ)
-        engine = Engine(config, self.papa, Memory(self.folder / "state"), environ=os.environ)  # type: ignore[arg-type]
-        try:
-            await engine.start()
-            yield engine
-        finally:
-            engine.executor.close()
-            await engine.pump.close()
-
-    def crash(self) -> None:
-        """The manager is gone without a word."""
-        self.papa = self.papa.restart_client()
-
-    def running(self) -> set[int]:
-        return {row["pid"] for row in self.papa.rows() if row["running"]}
-
-    async def until(self, fact: Callable[[], object]) -> None:
-        deadline = asyncio.get_running_loop().time() + BOUND_S
-        while not fact():
-            assert asyncio.get_running_loop().time() < deadline, self.papa.rows()
-            await asyncio.sleep(0.002)
-
-    async def until_active(self, engine: Engine) -> None:
-        await self.until(lambda: all(view.state.value == "active" for view in engine.snapshot().watchers))
-
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    bench = Bench(tmp_path, monkeypatch)
-    yield bench
-    bench.papa.kernel.close()
-
-
-def story(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(run(), 30))
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    yield from opened(tmp_path, monkeypatch)
 
 
 def test_every_watcher_is_started(bench: Bench) -> None:
@@ -105,7 +38,7 @@ def test_an_exit_is_followed_at_once_and_acknowledged_after_its_output(bench: Be
             first = bench.papa.row("circus.web.1")
             bench.papa.write(first["id"], "out", b"last words\n")
             bench.papa.end(first["id"], 3)
-            await bench.until(lambda: bench.papa.row("circus.web.1")["id"] != first["id"])
+            await bench.until_replaced(first)
             await bench.until(lambda: first["id"] not in {row["id"] for row in bench.papa.rows()})
             assert (bench.folder / "web.log").read_bytes() == b"last words\n"
 
@@ -181,7 +114,7 @@ def test_one_that_ended_does_not_hide_its_successor(bench: Bench) -> None:
             await bench.until_active(engine)
             first = bench.papa.row("circus.web.1")
             bench.papa.end(first["id"], 1, keep_open=True)
-            await bench.until(lambda: bench.papa.row("circus.web.1")["id"] != first["id"])
+            await bench.until_replaced(first)
             bench.crash()
         async with bench.engine(WEB) as engine:
             await bench.until_active(engine)
@@ -276,7 +209,7 @@ def test_a_lost_connection_is_noticed_by_nobody(bench: Bench) -> None:
             assert "papa" in " ".join(engine.snapshot().warnings)
             bench.papa.end(first["id"], 1)
             bench.papa.come_back()
-            await bench.until(lambda: bench.papa.row("circus.web.1")["id"] != first["id"])
+            await bench.until_replaced(first)
             await bench.until_active(engine)
             assert bench.papa.row("circus.web.2")["pid"] == second["pid"]
             assert engine.snapshot().warnings == ()

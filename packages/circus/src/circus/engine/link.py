@@ -36,7 +36,8 @@ class Link:
         self._kernel = kernel
         self._reattach_all = reattach
         self._is_settled = asyncio.Event()
-        self._is_settled.set()
+        if kernel.is_connected:
+            self._is_settled.set()
         self._reattaching: asyncio.Task[None] | None = None
         kernel.on_lost = self._on_lost
         kernel.on_back = self._on_back

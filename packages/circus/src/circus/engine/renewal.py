@@ -38,10 +38,13 @@ async def renew(engine: Engine, sockets: Sequence[SocketConfig]) -> set[str]:
     """
     await engine.sockets.check(sockets)
     blocked = [each for each in sockets if engine.sockets.must_be_free(each)]
-    users = {view.name for view in engine.fleet.snapshot() if view.wants_up} & users_of(engine, blocked)
-    if users:
-        log.info("stopped, because they listen on sockets that are to be opened anew: %s", ", ".join(sorted(users)))
-        await engine.order(partial(events.Stop, names=tuple(sorted(users))), is_by_hand=False)
+    concerned = users_of(engine, blocked)
+    views = [view for view in engine.fleet.snapshot() if view.name in concerned]
+    users = {view.name for view in views if view.wants_up}
+    listening = users | {view.name for view in views if any(slot.pid is not None for slot in view.slots)}
+    if listening:
+        log.info("stopped, as they listen on sockets that are to be opened anew: %s", ", ".join(sorted(listening)))
+        await engine.order(partial(events.Stop, names=tuple(sorted(listening))), is_by_hand=False)
     try:
         await engine.sockets.renew(sockets)
     except BaseException:
@@ -52,7 +55,7 @@ async def renew(engine: Engine, sockets: Sequence[SocketConfig]) -> set[str]:
 
 
 async def renew_at_start(engine: Engine, sockets: Sequence[SocketConfig], users: tuple[str, ...]) -> None:
-    """As ``renew``, for what was changed while circusd was away; ``users`` run with the old ones."""
+    """As ``renew``, for what was changed while circusd was away; ``users`` run with the old ones, or are to start."""
     try:
         await renew(engine, sockets)
     except (CircusError, PapaError) as error:

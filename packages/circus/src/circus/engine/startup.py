@@ -140,18 +140,16 @@ def _give_orders(engine: Engine, found: _Found) -> None:
     for name in sorted(stopped):
         engine.give(partial(events.Stop, names=(name,)))
     adopted = {each.watcher for each in (*plan.keep, *plan.drifted)}
-    restarted: set[str] = set()
+    wanted = {each.name for each in watchers if each.autostart or each.name in adopted} - stopped
+    drifted = {each.watcher for each in plan.drifted} - stopped
+    users = renewal.users_of(engine, found.stale) & wanted
+    if changed := sorted(drifted | users & adopted):
+        log.info("changed in the file while circusd was away: %s", ", ".join(changed))
     if found.stale:
-        restarted = renewal.users_of(engine, found.stale) & adopted - stopped
-        engine.begin(renewal.renew_at_start(engine, found.stale, tuple(sorted(restarted))))
-    drifted = {each.watcher for each in plan.drifted} - stopped - restarted
-    if drifted or restarted:
-        log.info("changed in the file while circusd was away: %s", ", ".join(sorted(drifted | restarted)))
-    if drifted:
-        engine.give(partial(events.Restart, names=tuple(sorted(drifted))))
-    unasked = stopped | drifted | restarted
-    wanted = (each for each in watchers if each.name not in unasked and (each.autostart or each.name in adopted))
-    engine.give(partial(events.Start, names=tuple(each.name for each in wanted)))
+        engine.begin(renewal.renew_at_start(engine, found.stale, tuple(sorted(users))))
+    if restarts := drifted - users:
+        engine.give(partial(events.Restart, names=tuple(sorted(restarts))))
+    engine.give(partial(events.Start, names=tuple(sorted(wanted - drifted - users))))
 
 
 def survivor_of(row: dict[str, Any]) -> adopt.Survivor | None:

@@ -1,0 +1,217 @@
+"""What an earlier circusd left, compared with the file as it is now."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.workbench import DB, KEPT, TWO, WEB, Bench, opened, story
+
+from circus.engine import startup
+from circus.errors import CircusError
+from circus.supervise import events
+from papa.testing import FakePapa
+
+SOCKET = "[socket:front]\nhost = 127.0.0.1\nport = {port}\nbacklog = {backlog}\n"
+SERVES = "[watcher:web]\ncmd = /bin/sleep $(circus.sockets.front)\ncopy_env = true\ngraceful_timeout = 5\n"
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    yield from opened(tmp_path, monkeypatch)
+
+
+async def left_by(bench: Bench, text: str) -> set[int]:
+    """The processes that a crashed circusd of that file leaves."""
+    async with bench.engine(text) as engine:
+        await bench.until_active(engine)
+        bench.crash()
+    return bench.running()
+
+
+def test_a_watcher_may_change_the_case_of_its_name(bench: Bench) -> None:
+    async def run() -> None:
+        before = await left_by(bench, WEB)
+        async with bench.engine(WEB.replace("watcher:web", "watcher:Web")) as engine:
+            await bench.until_active(engine)
+            assert [view.name for view in engine.snapshot().watchers] == ["Web"]
+            assert engine.snapshot().drift == {}
+            assert bench.running() == before
+
+    story(run)
+
+
+@pytest.mark.parametrize(("was", "is_now"), [(1, 3), (3, 1)])
+def test_a_count_that_changed_in_the_file_is_reached_with_the_processes_there_are(
+    bench: Bench, was: int, is_now: int
+) -> None:
+    async def run() -> None:
+        before = await left_by(bench, WEB + f"numprocesses = {was}\n")
+        async with bench.engine(WEB + f"numprocesses = {is_now}\n"):
+            await bench.until(lambda: len(bench.running()) == is_now)
+            assert len(before & bench.running()) == min(was, is_now)
+
+    story(run)
+
+
+def test_a_count_of_the_file_overrules_an_older_wish_for_good(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await engine.order(lambda op: events.SetCount(op, "web", count=4))
+            bench.crash()
+        for count in (2, 1):
+            async with bench.engine(WEB + f"numprocesses = {count}\n"):
+                await bench.until(lambda count=count: len(bench.running()) == count)
+                bench.crash()
+
+    story(run)
+
+
+def test_what_was_started_by_hand_is_kept_whole(bench: Bench) -> None:
+    """Adopted, although it is not to be started by itself; what is missing of it is started."""
+
+    async def run() -> None:
+        text = WEB + TWO + "autostart = false\n"
+        async with bench.engine(text) as engine:
+            await engine.order(lambda op: events.Start(op, ("web",)))
+            bench.crash()
+        bench.papa.end("circus.web.1", 0)
+        async with bench.engine(text) as engine:
+            await bench.until(lambda: len(bench.running()) == 2)
+            await bench.until_active(engine)
+
+    story(run)
+
+
+def test_a_reload_by_name_starts_a_stopped_watcher_for_good(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB + DB) as engine:
+            await bench.until_active(engine)
+            await engine.order(lambda op: events.Stop(op, ("web", "db")))
+            await engine.order(lambda op: events.Reload(op, ("web",)))
+            await engine.order(lambda op: events.Reload(op, None))
+            bench.crash()
+        async with bench.engine(WEB + DB) as engine:
+            await bench.until(lambda: {view.state.value for view in engine.snapshot().watchers} == {"active", "stopped"})
+            assert engine.memory.is_stopped("db")
+            assert not engine.memory.is_stopped("web")
+
+    story(run)
+
+
+def test_rows_that_no_circusd_wrote_are_left_alone(bench: Bench) -> None:
+    async def run() -> None:
+        stranger = FakePapa(bench.papa.kernel, client="somebody")
+        for number, meta in enumerate([{}, {"circusd": "default"}, {"circusd": "default", "watcher": 7, "wid": "x"}]):
+            await stranger.spawn(name=f"strange.{number}", argv=["/bin/sleep", "1"], env={}, meta=meta)
+        await stranger.close()
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            await engine.shutdown()
+            assert len(bench.running()) == 3
+
+    story(run)
+
+
+def test_ended_processes_of_another_file_stay_for_their_own_circusd(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(DB, "other.ini") as engine:
+            await bench.until_active(engine)
+            bench.crash()
+        other = bench.papa.row("circus.db.1")["id"]
+        bench.papa.end(other, 5)
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            bench.go_away()
+            await bench.until(lambda: not engine.link.trouble)
+            await engine.shutdown()
+            await engine.close()
+            assert bench.ids() == {other}
+
+    story(run)
+
+
+def test_a_kernel_that_does_not_come_back_ends_the_start(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "PATIENCE_S", 0.02)
+
+    async def run() -> None:
+        bench.papa.lose()
+        with pytest.raises(CircusError, match="is not back after 0.02 s"):
+            async with bench.engine(WEB):
+                pass
+
+    story(run)
+
+
+# Sockets ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("port", [0, 28123])
+def test_a_socket_that_changed_is_made_anew_and_its_users_are_replaced(bench: Bench, port: int) -> None:
+    async def run() -> None:
+        before = await left_by(bench, SOCKET.format(port=port, backlog=7) + SERVES + DB)
+        db = bench.papa.row("circus.db.1")["pid"]
+        async with bench.engine(SOCKET.format(port=port, backlog=9) + SERVES + DB) as engine:
+            await bench.until(lambda: len(bench.running() - before) == 1 and len(bench.running()) == 2)
+            await bench.until_active(engine)
+            assert db in bench.running()
+            (row,) = await bench.papa.list("sockets")
+            assert row["backlog"] == 9
+            assert engine.snapshot().sockets[0]["backlog"] == 9
+
+    story(run)
+
+
+def test_users_of_a_changed_socket_that_ended_wait_for_the_new_one(bench: Bench) -> None:
+    async def run() -> None:
+        await left_by(bench, SOCKET.format(port=28127, backlog=7) + SERVES)
+        bench.papa.end("circus.web.1", 0)
+        async with bench.engine(SOCKET.format(port=28127, backlog=9) + SERVES) as engine:
+            await bench.until_active(engine)
+            assert len(bench.papa.spawns) == 2
+
+    story(run)
+
+
+def test_users_of_a_changed_socket_that_did_not_run_are_not_started(bench: Bench) -> None:
+    async def run() -> None:
+        serves = SERVES + "autostart = false\n"
+        async with bench.engine(SOCKET.format(port=0, backlog=7) + serves + DB):
+            bench.crash()
+        async with bench.engine(SOCKET.format(port=0, backlog=9) + serves + DB):
+            await bench.until(lambda: bench.named("circus.db.1"))
+            while [row["backlog"] for row in await bench.papa.list("sockets")] != [9]:
+                pass
+            assert bench.named("circus.web.1") is None
+
+    story(run)
+
+
+def test_a_socket_that_the_file_lost_is_closed(bench: Bench) -> None:
+    async def run() -> None:
+        await left_by(bench, SOCKET.format(port=0, backlog=7) + DB + KEPT)
+        async with bench.engine(DB + KEPT) as engine:
+            await bench.until_active(engine)
+            assert await bench.papa.list("sockets") == []
+
+    story(run)
+
+
+def test_a_start_that_fails_leaves_no_socket_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(host: str, *_: object, **__: object) -> list[object]:
+        if host == "nowhere":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+
+    async def run() -> None:
+        text = "[socket:one]\nport = 0\n[socket:two]\nhost = nowhere\nport = 0\n"
+        with pytest.raises(CircusError, match="socket two: host 'nowhere' has no address: Name or service not known"):
+            async with bench.engine(text + WEB):
+                pass
+        assert await bench.papa.list("sockets") == []
+
+    story(run)
