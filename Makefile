@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
+# As many at once as there are processors; most tests wait for processes.
+PYTEST_ARGS ?= -n auto
 OTHER_PYTHONS ?= $(shell $(PYTHON) tests/pythons.py)
 INSTALL = pip install --quiet --disable-pip-version-check
 PACKAGES = --no-deps --no-build-isolation --editable packages/papa --editable packages/circus
@@ -14,7 +16,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory other PYTHON=$$python || exit 1; done
 
 # The suite under another Python: everything but the tiers that measure or shake the system.
@@ -22,7 +24,7 @@ test: $(VENV)/.dev
 other: OTHER = .venv-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())')
 other:
 	test -f $(OTHER)/.dev || { $(PYTHON) -m venv --clear $(OTHER) && $(OTHER)/bin/$(INSTALL) --require-hashes -r requirements/dev.txt && $(OTHER)/bin/$(INSTALL) $(PACKAGES) && touch $(OTHER)/.dev; }
-	$(OTHER)/bin/pytest $(PYTEST_ARGS) packages
+	$(OTHER)/bin/python -m pytest $(PYTEST_ARGS) packages
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -50,6 +52,7 @@ $(VENV)/bin/python:
 $(VENV)/.runtime: requirements/runtime.txt packages/papa/pyproject.toml packages/circus/pyproject.toml | $(VENV)/bin/python
 	$(BIN)/$(INSTALL) --require-hashes -r requirements/runtime.txt
 	$(BIN)/$(INSTALL) $(PACKAGES)
+	$(BIN)/python -m compileall -q packages/papa/src packages/circus/src
 	touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import fcntl
 import json
@@ -14,6 +15,7 @@ import time
 
 import pytest
 
+import papa
 from papa import places
 from papa.client import launch
 from papa.client.blocking import Connection
@@ -226,6 +228,8 @@ def test_nothing_of_the_caller_reaches_the_kernel(kernel, monkeypatch, tmp_path)
 
 
 def test_an_idle_kernel_is_small_and_sleeps(kernel):
+    # A kernel that has to compile itself is larger by the compiler's left-overs.
+    is_compiled = compileall.compile_dir(os.path.dirname(papa.__file__), quiet=2)
     pid = kernel.start()["pid"]
 
     def facts():
@@ -240,8 +244,8 @@ def test_an_idle_kernel_is_small_and_sleeps(kernel):
     wait_for(lambda: sleeps_for(0.05), "its farewell to the last client")
     assert sleeps_for(0.3)
     if sys.version_info < (3, 12):
-        # A tenth above what is promised: a first start compiles, and who measures is not alone here.
-        assert int(facts()["VmRSS"].split()[0]) <= 13.2 * 1024
+        # A tenth above what is promised, for other builds of Python.
+        assert int(facts()["VmRSS"].split()[0]) <= (13.2 if is_compiled else 15) * 1024
 
 
 def test_a_kernel_that_cannot_start_is_given_up_with_its_reason(kernel, monkeypatch):
