@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
 # As many at once as there are processors; most tests wait for processes.
 PYTEST_ARGS ?= -n auto
+# Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
 OTHER_PYTHONS ?= $(shell $(PYTHON) tests/pythons.py)
 INSTALL = pip install --quiet --disable-pip-version-check
 PACKAGES = --no-deps --no-build-isolation --editable packages/papa --editable packages/circus

@@ -15,7 +15,6 @@ import time
 
 import pytest
 
-import papa
 from papa import places
 from papa.client import launch
 from papa.client.blocking import Connection
@@ -229,7 +228,7 @@ def test_nothing_of_the_caller_reaches_the_kernel(kernel, monkeypatch, tmp_path)
 
 def test_an_idle_kernel_is_small_and_sleeps(kernel):
     # A kernel that has to compile itself is larger by the compiler's left-overs.
-    is_compiled = compileall.compile_dir(os.path.dirname(papa.__file__), quiet=2)
+    is_compiled = compileall.compile_dir(os.path.dirname(places.__file__), quiet=2)
     pid = kernel.start()["pid"]
 
     def facts():
