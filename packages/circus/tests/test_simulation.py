@@ -192,7 +192,7 @@ class World:
                 case SlotState.RUNNING:
                     assert life in self.processes or life in untold
                     assert slot.wants_up
-                    if not slot.is_ready:
+                    if not slot.is_ready and not self.fleet.watchers[slot.key.watcher].is_frozen:
                         assert (life[0].watcher, "after_spawn", *life) in self.hooks
                 case SlotState.STOPPING:
                     assert life in self.processes or life in untold
