@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from circus.bus import RING_LENGTH, Bus, Event
 
 
 def test_every_subscriber_hears_even_when_a_neighbour_fails() -> None:
-    bus, heard = Bus(), []
+    bus = Bus()
+    heard: list[Event] = []
 
     def fails(_event: Event) -> None:
         raise RuntimeError
@@ -17,11 +20,23 @@ def test_every_subscriber_hears_even_when_a_neighbour_fails() -> None:
 
 
 def test_a_subscription_ends() -> None:
-    bus, heard = Bus(), []
+    bus = Bus()
+    heard: list[Event] = []
     leave = bus.subscribe(heard.append)
+    leave()
     leave()
     bus.publish(Event(1.0, "web", "spawn"))
     assert heard == []
+
+
+def test_one_that_leaves_while_it_is_called_costs_its_neighbour_nothing() -> None:
+    bus = Bus()
+    heard: list[Event] = []
+    ends: list[Callable[[], None]] = [bus.subscribe(lambda _event: ends[0]())]
+    bus.subscribe(heard.append)
+    for at in (1.0, 2.0):
+        bus.publish(Event(at, "web", "spawn"))
+    assert [event.at for event in heard] == [1.0, 2.0]
 
 
 def test_the_past_is_bounded() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,8 +66,40 @@ def test_a_logging_configuration_is_read(tmp_path: Path, root_logger: logging.Lo
     assert target.read_text() == "hello\n"
 
 
-def test_a_wrong_logging_configuration_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "logging.json"
-    path.write_text("{")
-    with pytest.raises(CircusError, match="logging configuration"):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("logging.json", "{"),
+        ("logging.json", "[]"),
+        ("logging.ini", ""),
+        ("logging.ini", "no section"),
+        ("logging.ini", "[loggers]\nkeys=root\n[handlers]\nkeys=h\n[formatters]\nkeys=\n[handler_h]\nclass=Nothing\n"),
+    ],
+)
+def test_a_wrong_logging_configuration_is_said(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(CircusError, match=f"logging configuration {path}: .+"):
         logs.configure("info", "-", str(path))
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("syslog://h:port", "port"),
+        ("syslog://127.0.0.1?nosuch", "nosuch"),
+    ],
+)
+def test_a_syslog_that_cannot_be_is_said(output: str, says: str) -> None:
+    with pytest.raises(CircusError, match=says) as raised:
+        logs.configure("info", output)
+    assert "--log-output" in raised.value.hint
+
+
+def test_a_syslog_gets_the_ancestors_line(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "log"))
+        logs.configure("info", f"syslog://{tmp_path}/log?daemon")
+        logging.getLogger("circus").info("hello")
+        line = receiver.recv(1000).decode()
+    assert re.search(r"[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d circus\[\d+\] \[INFO\] hello", line)

@@ -142,9 +142,7 @@ def test_a_spawn_in_flight_is_waited_for_and_ended(bench: Bench, monkeypatch: py
     story(run)
 
 
-def test_a_hook_that_hangs_holds_the_end_no_longer_than_its_time(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hook_that_hangs_holds_the_end_no_longer_than_its_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "TIMEOUT_S", 0.05)
     (bench.folder / "hanging_hooks.py").write_text("import time\ndef hang(**_):\n    time.sleep(1)\n")
     monkeypatch.syspath_prepend(str(bench.folder))

@@ -63,7 +63,11 @@ def test_one_that_begins_without_a_kernel_waits_for_it() -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [PapaError("no answer", code="timeout"), CircusError("operation-failed", "no address"), KeyError("a fault of ours")],
+    [
+        PapaError("no answer", code="timeout"),
+        CircusError("operation-failed", "no address"),
+        KeyError("a fault of ours"),
+    ],
 )
 def test_an_attachment_that_fails_is_tried_again_and_said(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "AGAIN_S", 0.01)

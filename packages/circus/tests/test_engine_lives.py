@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.workbench import DB, WEB, Bench, opened, story
 
-from circus.engine import lives, link
+from circus.engine import link, lives
+from circus.engine.engine import Engine
 from circus.supervise import events
 from papa.client.reply import Reply
-from papa.errors import PapaError
 from papa.testing import FakePapa
 
 
@@ -22,7 +22,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     yield from opened(tmp_path, monkeypatch)
 
 
-def reasons(engine: Any, watcher: str) -> str:
+def reasons(engine: Engine, watcher: str) -> str:
     (view,) = [view for view in engine.snapshot().watchers if view.name == watcher]
     return view.reason + " ".join(slot.reason for slot in view.slots)
 

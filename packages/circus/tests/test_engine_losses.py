@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_a_loss_at_any_request_is_noticed_by_nobody(
         with monkeypatch.context() as patch:
             bench = Bench(folder, patch)
             try:
-                story(lambda bench=bench, trap=trap: life(bench, trap))
+                story(partial(life, bench, trap))
             except BaseException as error:
                 raise AssertionError(f"{how} at request {number}: {reached} of {bench.requests}") from error
             finally:

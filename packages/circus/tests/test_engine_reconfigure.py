@@ -50,9 +50,7 @@ async def state(bench: Bench, engine: Engine) -> object:
 
 
 @pytest.mark.parametrize("hook", ["no_such_module.hook", "os.no_such", "quitting.hook"])
-def test_a_hook_that_cannot_be_found_changes_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, hook: str
-) -> None:
+def test_a_hook_that_cannot_be_found_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch, hook: str) -> None:
     (bench.folder / "quitting.py").write_text("raise SystemExit(3)\n")
     monkeypatch.syspath_prepend(str(bench.folder))
 
@@ -174,7 +172,7 @@ def test_a_watcher_that_cannot_start_is_said_and_the_rest_is_in_force(bench: Ben
         async with bench.engine(WEB) as engine:
             await bench.until_active(engine)
             bench.papa.fail_next_spawn(PapaError("no memory (stage fork)", code="spawn-failed"))
-            with pytest.raises(CircusError, match="is in force, but: .*stage fork") as raised:
+            with pytest.raises(CircusError, match=r"is in force, but: .*stage fork") as raised:
                 await changed(bench, engine, WEB + DB + "max_retry = 0\n")
             assert raised.value.code == "operation-failed"
             assert engine.options("db")["cmd"] == "/bin/sleep 61"

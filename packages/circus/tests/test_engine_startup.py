@@ -31,6 +31,10 @@ async def left_by(bench: Bench, text: str) -> set[int]:
     return bench.running()
 
 
+async def until_running(bench: Bench, count: int) -> None:
+    await bench.until(lambda: len(bench.running()) == count)
+
+
 def test_a_watcher_may_change_the_case_of_its_name(bench: Bench) -> None:
     async def run() -> None:
         before = await left_by(bench, WEB)
@@ -63,7 +67,7 @@ def test_a_count_of_the_file_overrules_an_older_wish_for_good(bench: Bench) -> N
             bench.crash()
         for count in (2, 1):
             async with bench.engine(WEB + f"numprocesses = {count}\n"):
-                await bench.until(lambda count=count: len(bench.running()) == count)
+                await until_running(bench, count)
                 bench.crash()
 
     story(run)
@@ -94,7 +98,9 @@ def test_a_reload_by_name_starts_a_stopped_watcher_for_good(bench: Bench) -> Non
             await engine.order(lambda op: events.Reload(op, None))
             bench.crash()
         async with bench.engine(WEB + DB) as engine:
-            await bench.until(lambda: {view.state.value for view in engine.snapshot().watchers} == {"active", "stopped"})
+            await bench.until(
+                lambda: {view.state.value for view in engine.snapshot().watchers} == {"active", "stopped"}
+            )
             assert engine.memory.is_stopped("db")
             assert not engine.memory.is_stopped("web")
 
@@ -138,7 +144,7 @@ def test_a_kernel_that_does_not_come_back_ends_the_start(bench: Bench, monkeypat
 
     async def run() -> None:
         bench.papa.lose()
-        with pytest.raises(CircusError, match="is not back after 0.02 s"):
+        with pytest.raises(CircusError, match=r"is not back after 0\.02 s"):
             async with bench.engine(WEB):
                 pass
 

@@ -5,6 +5,7 @@ import sys
 import threading
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +99,17 @@ def test_a_wrong_path_is_said(path: str, says: str) -> None:
     with pytest.raises(CircusError, match=says) as raised:
         hooks.find(path)
     assert raised.value.code == "config-invalid"
+
+
+def test_a_module_that_leaves_the_interpreter_does_not_take_circusd_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaving_module.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(CircusError, match="SystemExit"):
+        hooks.find("leaving_module.hook")
+
+
+def test_the_watcher_and_the_kind_of_a_wrong_hook_are_named() -> None:
+    with pytest.raises(CircusError, match=r"web: after_stop: hook os\.no_such: "):
+        hooks.HookSet("web", {"after_stop": HookConfig("os.no_such", False)})

@@ -18,6 +18,16 @@ def test_the_file_wins_once_it_changed_the_count(tmp_path: Path) -> None:
     assert Memory(tmp_path).count("web", 3) == 3
 
 
+def test_a_wish_that_the_file_overruled_does_not_come_back(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    memory.remember_count("web", 5, 2)
+    memory.remember_count("db", 4, 1)
+    memory.reconcile({"web": 3})
+    again = Memory(tmp_path)
+    assert again.count("web", 2) == 2
+    assert again.count("db", 1) == 4
+
+
 def test_a_wish_for_what_the_file_says_is_no_wish(tmp_path: Path) -> None:
     memory = Memory(tmp_path)
     memory.remember_count("web", 5, 2)

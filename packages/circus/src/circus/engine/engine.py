@@ -17,7 +17,7 @@ from typing import Any
 
 from circus import clock
 from circus.bus import Bus, Event
-from circus.config import load
+from circus.config import expand, load
 from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine import faces, figures, leaving, reconfigure, spawning, startup
@@ -234,6 +234,7 @@ class Engine:
         config = self.config_of(watcher)
         return faces.watcher_face(
             config,
+            env=expand.child_environment(config, self._environ),
             count=self.fleet.watchers[config.name].policy.numprocesses,
             hosted=self.lives.hosted.of_watcher(config.name),
             sockets=self.sockets.rows,

@@ -66,6 +66,7 @@ class ArbiterFace:
 def watcher_face(
     config: WatcherConfig,
     *,
+    env: Mapping[str, str],
     count: int,
     hosted: list[Hosted],
     sockets: Mapping[str, Mapping[str, object]],
@@ -81,7 +82,7 @@ def watcher_face(
         numprocesses=count,
         cmd=config.cmd,
         args=config.args,
-        env=config.env,
+        env=env,
         working_dir=config.working_dir,
         processes={
             pid: ProcessFace(pid, process.slot.wid, process.started_at, config.name) for pid, process in by_pid.items()

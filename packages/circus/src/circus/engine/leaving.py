@@ -25,7 +25,7 @@ log = logging.getLogger("circus.engine")
 FLUSH_S = 10.0
 
 #: A kernel that was killed is back within a second, on a busy machine within a few.
-GIVE_UP_S = 15.0
+GIVE_UP_S = 10.0
 LOOK_S = 1.0
 
 

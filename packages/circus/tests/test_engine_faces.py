@@ -1,0 +1,122 @@
+"""What hooks of the ancestors touch of their watcher and arbiter."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.workbench import DB, TWO, WEB, Bench, opened, story
+
+from circus import stats
+from circus.errors import CircusError
+
+SOCKET = "[socket:front]\nhost = 127.0.0.1\nport = 0\n"
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield from opened(tmp_path, monkeypatch)
+
+
+def hooks(bench: Bench, name: str, source: str) -> None:
+    (bench.folder / f"{name}.py").write_text(source)
+
+
+def test_a_hook_sees_what_hooks_of_the_ancestors_rely_on(bench: Bench) -> None:
+    hooks(
+        bench,
+        "looking_hooks",
+        "seen = []\n"
+        "def look(watcher, arbiter, hook_name, pid, **_):\n"
+        "    seen.append((watcher, arbiter, hook_name, pid))\n"
+        "    return True\n",
+    )
+
+    async def run() -> None:
+        options = "hooks.after_spawn = looking_hooks.look\nlossless_reload.url = u\n[env:Web]\nA = b\n"
+        text = SOCKET + WEB.replace("web]", "Web]") + TWO + options + DB
+        async with bench.engine(text) as engine:
+            await bench.until_active(engine)
+            import looking_hooks  # type: ignore[import-not-found]
+
+            watcher, arbiter, hook_name, pid = looking_hooks.seen[-1]
+            assert (watcher.name, watcher.numprocesses, watcher.cmd, hook_name) == (
+                "Web", 2, "/bin/sleep 60", "after_spawn",
+            )  # fmt: skip
+            assert watcher._options["lossless_reload.url"] == "u"
+            assert (watcher.env["A"], watcher.env["PATH"]) == ("b", os.environ["PATH"])
+            assert watcher.arbiter.get_watcher("web").name == "Web"
+            assert arbiter.get_watcher("DB").cmd == "/bin/sleep 61"
+            with pytest.raises(KeyError):
+                arbiter.get_watcher("none")
+            assert set(watcher.processes) == bench.running() - {bench.papa.row("circus.db.1")["pid"]}
+            process = watcher.processes[pid]
+            assert (process.pid, process.wid, process.started) == (pid, 2, bench.papa.row("circus.web.2")["started_at"])
+            assert process.age() == pytest.approx(time.time() - process.started, abs=5)
+            assert watcher.sockets["front"].port == engine.snapshot().sockets[0]["port"]
+            watcher.send_signal(pid, 1)
+            watcher.send_signal(os.getpid(), 9)
+            assert bench.signals == [(pid, 1)]
+
+    story(run)
+
+
+def test_statistics_take_what_a_hook_adds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    hooks(
+        bench,
+        "adding_hooks",
+        "def add(stats, pid, **_):\n"
+        "    stats['more'] = {'pid': pid, 'what': object, 'deep': [1, {2}]}\n"
+        "    del stats['cpu']\n",
+    )
+
+    async def run() -> None:
+        monkeypatch.setattr(stats, "read", lambda pid: {"pid": pid, "cpu": 1.0})
+        async with bench.engine(WEB + "hooks.extended_stats = adding_hooks.add\n" + DB) as engine:
+            await bench.until_active(engine)
+            pid = bench.papa.row("circus.web.1")["pid"]
+            plain = (await engine.stats("web"))["web"][str(pid)]
+            assert isinstance(plain, dict)
+            assert (plain["cpu"], plain["wid"]) == (1.0, 1)
+            found: Any = (await engine.stats(extended=True))["web"][str(pid)]
+            assert found["more"] == {"pid": pid, "what": "<class 'object'>", "deep": [1, [2]]}
+            assert "cpu" not in found
+            with pytest.raises(CircusError, match="no watcher has a process 1"):
+                await engine.stats(pid=1)
+
+    story(run)
+
+
+def test_an_end_of_a_forgotten_watcher_asks_no_hook(bench: Bench) -> None:
+    hooks(bench, "reaping_hooks", "threads = []\ndef reap(**_):\n    return True\n")
+
+    async def run() -> None:
+        text = WEB + "hooks.before_reap = reaping_hooks.reap\nhooks.after_reap = reaping_hooks.reap\n"
+        async with bench.engine(text + DB) as engine:
+            await bench.until_active(engine)
+            (bench.folder / "circus.ini").write_text(DB)
+            await engine.reloadconfig()
+            await engine.lives.settled(5)
+            assert await engine.run_hook("web", "after_reap")
+
+    story(run)
+
+
+def test_a_hook_that_never_ends_does_not_hold_the_process(bench: Bench) -> None:
+    hooks(bench, "endless_hooks", "import threading\nnever = threading.Event()\ndef hang(**_):\n    never.wait(30)\n")
+
+    async def run() -> None:
+        async with bench.engine(WEB + "hooks.before_start = endless_hooks.hang\n"):
+            await bench.until(lambda: any(each.name.startswith("hook-") for each in threading.enumerate()))
+        assert all(each.daemon for each in threading.enumerate() if each.name.startswith("hook-"))
+        import endless_hooks  # type: ignore[import-not-found]
+
+        endless_hooks.never.set()
+
+    story(run)
