@@ -17,9 +17,9 @@ import circus
 from circus.circusctl import main
 from circus.cli import render
 from circus.cli.commands import COMMANDS
-from circus.control.fake import FakeCircusd, FakeEngine, FakePlan, make_slot, make_watcher
 from circus.supervise import events
 from circus.supervise.states import SlotState, WatcherState
+from circus.testing.circusd import FakeCircusd, FakeEngine, FakePlan, make_slot, make_watcher
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ import pytest
 from circus.control import auth
 from circus.control import client as client_module
 from circus.control.client import Client
-from circus.control.fake import FakeCircusd, FakeEngine, make_watcher
 from circus.errors import CircusError
+from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 

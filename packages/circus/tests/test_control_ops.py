@@ -11,11 +11,11 @@ import pytest
 
 from circus.control import ops as ops_module
 from circus.control import schema
-from circus.control.fake import FakeEngine, FakePlan, make_slot, make_watcher
 from circus.control.ops import Ops
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.states import SlotState, WatcherState
+from circus.testing.circusd import FakeEngine, FakePlan, make_slot, make_watcher
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from circus.control import routes
-from circus.control.fake import FakeEngine, make_watcher
 from circus.control.ops import Ops
 from circus.errors import CircusError
 from circus.supervise import events
+from circus.testing.circusd import FakeEngine, make_watcher
 
 JSON = "application/json"
 

@@ -17,10 +17,10 @@ import pytest
 from circus.control import auth
 from circus.control import server as server_module
 from circus.control.claim import claim
-from circus.control.fake import FakeCircusd, FakeEngine, make_watcher
 from circus.control.ops import Ops
 from circus.control.routes import MAX_BODY, make_app
 from circus.control.server import ControlServer
+from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
 
 GET = b"GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -10,15 +10,15 @@ What the bytes mean stands in `papa.client.calls`; how a kernel is found and sta
 from __future__ import annotations
 
 import asyncio
-import builtins
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, Self
 
 from papa import fdpass
 from papa.client import launch
+from papa.client.asking import Asking
 from papa.client.calls import Answer, Calls
-from papa.client.reply import Reply, last_key
+from papa.client.reply import Reply
 from papa.errors import PapaError
 
 __all__ = ["AsyncPapa", "Reply"]
@@ -36,7 +36,7 @@ BACKOFF_LAST_S = 1.0
 Events = Callable[[str, dict[str, Any]], None]
 
 
-class AsyncPapa:
+class AsyncPapa(Asking):
     """A connection to the kernel that comes back by itself.
 
     After a loss ``on_lost`` is called, every request under way and every new one fails with code ``lost``, and the
@@ -118,65 +118,6 @@ class AsyncPapa:
         """Send a one-way request; silently nothing while not connected (its matter died with the connection)."""
         if self._is_greeted:
             self._send(self._calls.post(op, args))
-
-    async def spawn(self, **spec: Any) -> Reply:
-        """Start a process, or find the one of that name and an equal spec; ``ok`` is its row."""
-        return await self.request("spawn", **spec)
-
-    async def attach(self, kernel_id: int, *, owner: str | None = None, fds: bool = False) -> Reply:
-        """The row and, with ``fds``, the descriptors of a process; with ``owner`` its events come here from now on."""
-        args: dict[str, Any] = {"id": kernel_id, "fds": fds}
-        if owner is not None:
-            args["owner"] = owner
-        return await self.request("attach", **args)
-
-    async def list(self, what: str, *patterns: str) -> builtins.list[dict[str, Any]]:
-        """Rows of "processes", "sockets" or "values" whose name matches; all without a pattern."""
-        reply = await self.request("list", what=what, patterns=patterns)
-        rows: builtins.list[dict[str, Any]] = reply.ok["items"]
-        while reply.ok["more"]:
-            reply = await self.request("list", what=what, patterns=patterns, after=last_key(what, rows))
-            rows += reply.ok["items"]
-        return rows
-
-    async def remove(self, what: str, *, names: Iterable[str] = (), ids: Iterable[int] = ()) -> int:
-        """Forget processes, sockets or values by name, pattern or id; how many."""
-        reply = await self.request("remove", what=what, names=builtins.list(names), ids=builtins.list(ids))
-        return int(reply.ok["removed"])
-
-    async def listen(self, **spec: Any) -> dict[str, Any]:
-        """Open a socket that the kernel holds, or find the one of that name and an equal spec; its row."""
-        return (await self.request("listen", **spec)).ok
-
-    async def commit(
-        self,
-        *,
-        acks: Iterable[tuple[int, str, int]] = (),
-        exits: Iterable[int] = (),
-        values: Mapping[str, str | None] | None = None,
-        seen: Iterable[tuple[int, int | None, int | None]] = (),
-    ) -> None:
-        """Acknowledge output (id, stream, offset) and exits and set values in one atomic step; re-arm notices."""
-        await self.request(
-            "commit",
-            acks=builtins.list(acks),
-            exits=builtins.list(exits),
-            values=dict(values or {}),
-            seen=builtins.list(seen),
-        )
-
-    async def set(self, name: str, value: str | None) -> None:
-        """Keep a value in the kernel; None removes it."""
-        await self.request("set", name=name, value=value)
-
-    async def get(self, name: str) -> str | None:
-        """The value of that name, or None."""
-        value: str | None = (await self.request("get", name=name)).ok["value"]
-        return value
-
-    async def status(self) -> dict[str, Any]:
-        """What `papa status` shows."""
-        return (await self.request("status")).ok
 
     async def close(self) -> None:
         """End the connection for good; requests under way fail with code lost, ``on_lost`` is not called."""

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from papa.client.reply import Reply, last_key
+from papa.client.asking import Asking
+from papa.client.reply import Reply
 from papa.errors import PapaError
 from papa.testing.clock import FakeClock
 from papa.testing.kernel import FakeKernel
 from papa.testing.line import Line
 
 
-class FakePapa:
+class FakePapa(Asking):
     """A connection to a `FakeKernel`; alone it makes its own kernel, and ``with FakePapa() as papa`` removes it."""
 
     def __init__(
@@ -80,65 +81,6 @@ class FakePapa:
                 self.kernel.perform(self._line, op, args).close_fds()
             except PapaError:
                 return  # a one-way request is not answered, not even on error
-
-    async def spawn(self, **spec: Any) -> Reply:
-        """See `papa.client.aio.AsyncPapa.spawn`."""
-        return await self.request("spawn", **spec)
-
-    async def attach(self, kernel_id: int, *, owner: str | None = None, fds: bool = False) -> Reply:
-        """See `papa.client.aio.AsyncPapa.attach`."""
-        args: dict[str, Any] = {"id": kernel_id, "fds": fds}
-        if owner is not None:
-            args["owner"] = owner
-        return await self.request("attach", **args)
-
-    async def list(self, what: str, *patterns: str) -> builtins.list[dict[str, Any]]:
-        """See `papa.client.aio.AsyncPapa.list`."""
-        reply = await self.request("list", what=what, patterns=patterns)
-        rows: builtins.list[dict[str, Any]] = reply.ok["items"]
-        while reply.ok["more"]:
-            reply = await self.request("list", what=what, patterns=patterns, after=last_key(what, rows))
-            rows += reply.ok["items"]
-        return rows
-
-    async def remove(self, what: str, *, names: Iterable[str] = (), ids: Iterable[int] = ()) -> int:
-        """See `papa.client.aio.AsyncPapa.remove`."""
-        reply = await self.request("remove", what=what, names=builtins.list(names), ids=builtins.list(ids))
-        return int(reply.ok["removed"])
-
-    async def listen(self, **spec: Any) -> dict[str, Any]:
-        """See `papa.client.aio.AsyncPapa.listen`."""
-        return (await self.request("listen", **spec)).ok
-
-    async def commit(
-        self,
-        *,
-        acks: Iterable[tuple[int, str, int]] = (),
-        exits: Iterable[int] = (),
-        values: Mapping[str, str | None] | None = None,
-        seen: Iterable[tuple[int, int | None, int | None]] = (),
-    ) -> None:
-        """See `papa.client.aio.AsyncPapa.commit`."""
-        await self.request(
-            "commit",
-            acks=builtins.list(acks),
-            exits=builtins.list(exits),
-            values=dict(values or {}),
-            seen=builtins.list(seen),
-        )
-
-    async def set(self, name: str, value: str | None) -> None:
-        """See `papa.client.aio.AsyncPapa.set`."""
-        await self.request("set", name=name, value=value)
-
-    async def get(self, name: str) -> str | None:
-        """See `papa.client.aio.AsyncPapa.get`."""
-        value: str | None = (await self.request("get", name=name)).ok["value"]
-        return value
-
-    async def status(self) -> dict[str, Any]:
-        """See `papa.client.aio.AsyncPapa.status`."""
-        return (await self.request("status")).ok
 
     async def close(self) -> None:
         """End this connection; the kernel and its files stay."""

@@ -1,0 +1,1 @@
+"""Fakes for the tests of users and our own; nothing of circusd imports them."""
