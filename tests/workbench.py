@@ -64,6 +64,9 @@ class Bench:
                     answer = asyncio.ensure_future(request(papa, op, **args))
                     asyncio.get_running_loop().call_soon(self.go_away)
                     return await answer
+                case "ignored":
+                    await asyncio.sleep(0)
+                    raise PapaError(f"the kernel did not answer {op}", code="timeout")
                 case "late":
                     (await request(papa, op, **args)).close_fds()
                     raise PapaError(f"the kernel did not answer {op}", code="timeout")

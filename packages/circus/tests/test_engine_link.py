@@ -61,6 +61,29 @@ def test_one_that_begins_without_a_kernel_waits_for_it() -> None:
     story(run)
 
 
+def test_an_attachment_of_an_earlier_return_settles_nothing() -> None:
+    async def run(papa: FakePapa) -> None:
+        gates = [asyncio.Event(), asyncio.Event()]
+        begun = iter(gates)
+
+        async def attach() -> None:
+            await next(begun).wait()
+
+        one = link.Link(papa, attach)  # type: ignore[arg-type]
+        for _ in gates:
+            papa.lose()
+            papa.come_back()
+            await asyncio.sleep(0.005)
+        waiting = asyncio.create_task(one.wait())
+        gates[0].set()
+        await asyncio.sleep(0.005)
+        assert not waiting.done()
+        gates[1].set()
+        await waiting
+
+    story(run)
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,14 +75,35 @@ def test_a_spawn_that_was_answered_too_late_is_found(bench: Bench, ends: bool) -
     story(run)
 
 
-def test_an_acknowledgement_that_was_answered_too_late_is_made_again(bench: Bench) -> None:
+def test_a_process_that_came_and_went_while_the_kernel_was_away_counts_once(bench: Bench) -> None:
+    def trap(_number: int, op: str) -> str | None:
+        return "unanswered" if op == "spawn" and bench.requests.count("spawn") == 1 else None
+
+    async def run() -> None:
+        bench.trap = trap
+        async with bench.engine(WEB + bench.log_option("web.log")) as engine:
+            await bench.until(lambda: bench.papa.spawns and not bench.papa.is_connected)
+            first = bench.papa.row("circus.web.1")
+            bench.papa.write(first["id"], "out", b"unseen\n")
+            bench.papa.end(first["id"], 6)
+            await bench.until_replaced(first)
+            await bench.until(lambda: first["id"] not in bench.ids())
+            assert (bench.folder / "web.log").read_bytes() == b"unseen\n"
+            reaps = [event for event in engine.bus.recent if event.name == "reap"]
+            assert [event.fields["exit_code"] for event in reaps] == [6]
+
+    story(run)
+
+
+@pytest.mark.parametrize("how", ["late", "ignored"])
+def test_an_acknowledgement_that_was_not_answered_is_made_again(bench: Bench, how: str) -> None:
     late: list[str] = []
 
     def trap(_number: int, op: str) -> str | None:
         if op != "commit" or late:
             return None
         late.append(op)
-        return "late"
+        return how
 
     async def run() -> None:
         async with bench.engine(WEB) as engine:
@@ -172,6 +195,7 @@ def test_a_process_that_only_the_kernel_has_lost_is_ended_and_replaced(bench: Be
             await bench.until_active(engine)
             assert bench.signals == [(pid, 2)]
             assert bench.orphans == set()
+            assert not [path for path in open_files() if path.endswith("(deleted)") and "/out" in path]
 
     story(run)
 
@@ -186,6 +210,39 @@ def test_a_lost_process_that_ignores_its_signal_is_killed(bench: Bench, monkeypa
             pid = await lose_one(bench)
             await bench.until(lambda: bench.named("circus.web.1"))
             assert bench.signals == [(pid, 15), (pid, 9)]
+
+    story(run)
+
+
+def open_files() -> list[str]:
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return found
+
+
+def test_two_watchers_whose_names_are_one_in_the_kernel_do_not_share_a_process(bench: Bench) -> None:
+    async def run() -> None:
+        text = WEB.replace("web]", "a b]") + WEB.replace("web]", "a_b]") + "max_retry = 0\n"
+        async with bench.engine(text) as engine:
+            await bench.until(lambda: "circus.a_b.1 already" in reasons(engine, "a_b"))
+            assert len(engine.lives.hosted.of_watcher("a b")) == 1
+
+    story(run)
+
+
+def test_a_number_that_a_new_kernel_gives_again_is_another_process(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            (hosted,) = engine.lives.hosted
+            hosted.pid += 1  # as if the kernel that comes back had begun to count anew
+            bench.orphans.add(hosted.pid)
+            bench.papa.lose()
+            bench.papa.come_back()
+            await bench.until(lambda: not bench.orphans)
+            assert bench.signals == [(hosted.pid, 15)]
 
     story(run)
 

@@ -22,7 +22,7 @@ async def a_whole_life(bench: Bench, trap: Trap) -> None:
     """Start, a process that writes and ends, and the shutdown."""
     bench.trap = trap
     log = bench.folder / "web.log"
-    async with bench.engine(SOCKET + WEB + TWO + bench.log_option("web.log") + DB) as engine:
+    async with bench.engine(SOCKET + WEB + TWO + "max_retry = 0\n" + bench.log_option("web.log") + DB) as engine:
         await bench.until_active(engine)
         await bench.until(lambda: len(bench.running()) == 3)
         first = bench.papa.row("circus.web.1")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.workbench import DB, KEPT, TWO, WEB, Bench, opened, story
@@ -12,9 +14,13 @@ from tests.workbench import DB, KEPT, TWO, WEB, Bench, opened, story
 from circus.engine import startup
 from circus.errors import CircusError
 from circus.supervise import events
+from papa.client.reply import Reply
 from papa.testing import FakePapa
 
 SOCKET = "[socket:front]\nhost = 127.0.0.1\nport = {port}\nbacklog = {backlog}\n"
+#: out, err and index; the fake kernel has no pidfds.
+STREAM_FILES = 3
+
 SERVES = "[watcher:web]\ncmd = /bin/sleep $(circus.sockets.front)\ncopy_env = true\ngraceful_timeout = 5\n"
 
 
@@ -135,6 +141,84 @@ def test_ended_processes_of_another_file_stay_for_their_own_circusd(bench: Bench
             await engine.shutdown()
             await engine.close()
             assert bench.ids() == {other}
+
+    story(run)
+
+
+def test_a_return_of_the_kernel_before_the_start_touches_nothing(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            engine.is_started = False
+            await bench.until_active(engine)
+            bench.trap = lambda _number, _op: None
+            await startup.reattach(engine)
+            assert bench.requests == []
+
+    story(run)
+
+
+def test_a_process_that_goes_while_all_are_attached_is_no_hindrance(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB + TWO) as engine:
+            await bench.until_active(engine)
+            first = bench.papa.row("circus.web.1")
+            attach = FakePapa.attach
+
+            async def forgetful(papa: FakePapa, kernel_id: int, **args: Any) -> Reply:
+                if kernel_id == first["id"] and first["id"] in bench.ids():
+                    await papa.remove("processes", ids=[kernel_id])
+                    bench.papa.end(kernel_id, 0)
+                return await attach(papa, kernel_id, **args)
+
+            monkeypatch.setattr(FakePapa, "attach", forgetful)
+            bench.go_away()
+            await bench.until(lambda: not engine.link.trouble)
+            await bench.until(lambda: len(bench.running()) == 2)
+
+    story(run)
+
+
+def test_descriptors_of_a_start_that_is_begun_anew_are_closed(bench: Bench) -> None:
+    async def run() -> None:
+        await left_by(bench, WEB + TWO)
+        bench.trap = lambda _number, op: (
+            "unasked" if op == "attach" and bench.requests.count("attach") in (2, 4, 6) else None
+        )
+        before = len(os.listdir("/proc/self/fd"))
+        async with bench.engine(WEB + TWO) as engine:
+            await bench.until_active(engine)
+            assert bench.requests.count("attach") == 8
+            assert len(os.listdir("/proc/self/fd")) == before + 2 * STREAM_FILES
+
+    story(run)
+
+
+def test_sockets_that_the_kernel_lost_are_opened_again(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(SOCKET.format(port=0, backlog=7) + SERVES) as engine:
+            await bench.until_active(engine)
+            bench.papa.lose()
+            other = FakePapa(bench.papa.kernel, client="somebody")
+            await other.remove("sockets", names=["circus.front"])
+            bench.papa.come_back()
+            await bench.until(lambda: not engine.link.trouble)
+            assert [row["name"] for row in await other.list("sockets")] == ["circus.front"]
+            await other.close()
+
+    story(run)
+
+
+def test_one_that_was_being_stopped_by_hand_is_not_restarted_by_a_change_of_the_file(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            engine.memory.remember_stopped({"web"}, stopped=True)
+            bench.crash()
+        async with bench.engine(WEB.replace("60", "99")) as engine:
+            await bench.until(lambda: not bench.running() and not engine.snapshot().watchers[0].wants_up)
+            assert len(bench.papa.spawns) == 1
 
     story(run)
 

@@ -123,11 +123,7 @@ class Lives:
         hosted.close()
         hosted.pidfd = fds.pop("pid", None)
         await self._engine.pump.reattach(attached(hosted.slot, row, fds))
-        if row["exit"] is None:
-            return
-        if hosted.has_exited:
-            self._engine.pump.on_exit(hosted.kernel_id, heads_of(row))
-        else:
+        if row["exit"] is not None:
             self.on_exit(hosted, row["exit"]["status"], heads_of(row))
 
     # Facts from the kernel ----------------------------------------------------------------------------------
