@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def refuse_listen(monkeypatch: pytest.MonkeyPatch, refused: object) -> None:
     listen = FakePapa.listen
 
     async def limited(papa: FakePapa, **spec: Any) -> dict[str, Any]:
-        if refused in (spec.get("backlog"), spec["name"]):
+        held = {row["name"] for row in await papa.list("sockets")}
+        if spec["name"] not in held and refused in (spec.get("backlog"), spec["name"]):
             raise PapaError(f"{spec['host']}:{spec['port']}: Address already in use", code="listen-failed")
         return await listen(papa, **spec)
 
@@ -76,6 +78,7 @@ def test_a_socket_that_cannot_be_opened_changes_nothing(
         async with bench.engine(FRONT.format(port=port, backlog=7) + SERVES + DB) as engine:
             await bench.until_active(engine)
             before: Any = await state(bench, engine)
+            front = (await bench.papa.list("sockets"))[0]["id"]
             refuse_listen(monkeypatch, refused)
             with pytest.raises(CircusError, match=r"socket (front|back): 127\.0\.0\.1:\d+: Address already in use"):
                 new = "[socket:back]\nhost = 127.0.0.1\nport = 0\n" + FRONT.format(port=port, backlog=9)
@@ -85,6 +88,7 @@ def test_a_socket_that_cannot_be_opened_changes_nothing(
             after: Any = await state(bench, engine)
             assert after[1:] == before[1:]
             if port == 0:
+                assert [row["id"] for row in await bench.papa.list("sockets")] == [front], "tried before it is touched"
                 assert after[0] == before[0], "only the users of a port that must be free are stopped meanwhile"
             assert bench.papa.row("circus.db.1")["pid"] in before[0]
             assert not engine.memory.is_stopped("web")
@@ -157,12 +161,29 @@ def test_a_watcher_that_is_removed_is_forgotten_wholly(bench: Bench) -> None:
 
 def test_a_name_may_change_its_spelling(bench: Bench) -> None:
     async def run() -> None:
-        async with bench.engine(WEB + DB) as engine:
+        web = WEB.replace("timeout = 5", "timeout = 0.05") + "max_retry = 0\n"
+        async with bench.engine(web + DB) as engine:
             await bench.until_active(engine)
-            await changed(bench, engine, WEB.replace("watcher:web", "watcher:Web") + DB)
+            bench.obeys = False
+            await changed(bench, engine, web.replace("watcher:web", "watcher:Web") + DB)
             await bench.until_active(engine)
             assert {view.name for view in engine.snapshot().watchers} == {"Web", "db"}
             assert bench.named("circus.web.1")
+
+    story(run)
+
+
+def test_a_change_that_comes_too_late_is_refused_and_nothing_is_forgotten(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB.replace("timeout = 5", "timeout = 0.2") + DB) as engine:
+            await bench.until_active(engine)
+            bench.obeys = False
+            ending = asyncio.create_task(engine.quit())
+            await bench.until(lambda: bench.signals)
+            with pytest.raises(CircusError, match="leav"):
+                await changed(bench, engine, DB)
+            assert engine.options("web")["cmd"] == "/bin/sleep 60"
+            await ending
 
     story(run)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,30 @@ def test_users_of_a_changed_socket_that_did_not_run_are_not_started(bench: Bench
             while [row["backlog"] for row in await bench.papa.list("sockets")] != [9]:
                 pass
             assert bench.named("circus.web.1") is None
+
+    story(run)
+
+
+def test_a_socket_of_another_configuration_is_left_alone(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(SOCKET.format(port=0, backlog=7) + DB, "other.ini"):
+            bench.crash()
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            assert len(await bench.papa.list("sockets")) == 1
+
+    story(run)
+
+
+def test_a_port_that_both_share_need_not_be_free(bench: Bench) -> None:
+    async def run() -> None:
+        shared = SOCKET + "so_reuseport = true\n"
+        async with bench.engine(shared.format(port=28128, backlog=7) + SERVES + DB) as engine:
+            await bench.until_active(engine)
+            (new,) = engine.config.sockets
+            assert not engine.sockets.must_be_free(new)
+            assert engine.sockets.must_be_free(replace(new, so_reuseport=False))
+            assert not engine.sockets.must_be_free(replace(new, so_reuseport=False, port=0))
 
     story(run)
 
