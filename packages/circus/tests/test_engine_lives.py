@@ -75,6 +75,24 @@ def test_a_spawn_that_was_answered_too_late_is_found(bench: Bench, ends: bool) -
     story(run)
 
 
+def test_a_process_is_looked_up_until_the_kernel_stays(bench: Bench) -> None:
+    """Lost: the reply to the spawn, then the question what became of it, then the answer to the attachment."""
+    ways = {("spawn", 1): "unanswered", ("list", 2): "unasked", ("attach", 1): "unanswered"}
+
+    async def run() -> None:
+        async with bench.engine(DB) as engine:
+            await bench.until_active(engine)
+            bench.trap = lambda _number, op: ways.pop((op, bench.requests.count(op)), None)
+            bench.papa.end("circus.db.1", 0)
+            await bench.until(lambda: not ways)
+            await bench.until_active(engine)
+            await bench.until(lambda: len(bench.papa.rows()) == 1 and len(engine.lives.hosted.of_watcher("db")) == 1)
+            assert len(bench.papa.spawns) == 2
+            assert reasons(engine, "db") == ""
+
+    story(run)
+
+
 def test_a_process_that_came_and_went_while_the_kernel_was_away_counts_once(bench: Bench) -> None:
     def trap(_number: int, op: str) -> str | None:
         return "unanswered" if op == "spawn" and bench.requests.count("spawn") == 1 else None
