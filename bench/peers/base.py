@@ -91,11 +91,13 @@ class Peer:
             found = machine.marked(str(self.folder))
             if not found:
                 break
-            for pid in found:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            # Stopped first: what is killed one by one is started again by what is left.
+            for signum in (signal.SIGSTOP, signal.SIGKILL):
+                for pid in found:
+                    try:
+                        os.kill(pid, signum)
+                    except ProcessLookupError:
+                        pass
             time.sleep(0.05)
         shutil.rmtree(self.folder, ignore_errors=True)
 
