@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,11 +44,7 @@ def runtime_root(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     monkeypatch.setenv("PAPA_RUNTIME_DIR", str(root))
     yield root
     left = _wait_until_gone(root)
-    for pid in left:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    machine.end(str(root))
     assert not left, f"processes were left behind: {left}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,6 +87,22 @@ def marked(marker: str) -> dict[int, str]:
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
     return {pid: _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip() for pid in sorted(found)}
+
+
+def end(marker: str) -> None:
+    """End all that belongs to ``marker``, by pid."""
+    for _ in range(50):
+        found = marked(marker)
+        if not found:
+            return
+        # Stopped first: what is killed one by one is started again by what is left.
+        for signum in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in found:
+                try:
+                    os.kill(pid, signum)
+                except ProcessLookupError:
+                    pass
+        time.sleep(0.05)
 
 
 def wait_for(fact: Callable[[], T], timeout_s: float, step_s: float = 0.01) -> T:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,18 +85,7 @@ class Peer:
 
     def close(self) -> None:
         """End all that was started here, by pid, and remove the folder."""
-        for _ in range(50):
-            found = machine.marked(str(self.folder))
-            if not found:
-                break
-            # Stopped first: what is killed one by one is started again by what is left.
-            for signum in (signal.SIGSTOP, signal.SIGKILL):
-                for pid in found:
-                    try:
-                        os.kill(pid, signum)
-                    except ProcessLookupError:
-                        pass
-            time.sleep(0.05)
+        machine.end(str(self.folder))
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
