@@ -65,7 +65,7 @@ def test_endpoints_are_kept_with_a_warning_only_if_they_are_written(tmp_path: Pa
     built = Built(tmp_path, "[circus]\nendpoint = tcp://127.0.0.1:5560\npubsub_endpoint = ipc:///p\n")
     assert (built.config.endpoint, built.config.pubsub_endpoint) == ("tcp://127.0.0.1:5560", "ipc:///p")
     assert [each.line for each in built.draft.findings] == [2, 3]
-    assert all("until the extra zmq is there" in each for each in built.told)
+    assert "it only names this circusd" in built.told[0] and "until the extra zmq is there" in built.told[1]
     assert built.errors == []
 
 
@@ -122,12 +122,16 @@ def test_use_papa_of_circus_is_the_default_of_watchers_and_sockets(tmp_path: Pat
 
 
 def test_sections_that_nothing_knows_are_told_of(tmp_path: Path) -> None:
-    built = Built(tmp_path, "[watchr:web]\ncmd = x\n[program:x]\na = 1\n[watcher:]\ncmd = x\n[watcher:e]\n")
+    built = Built(
+        tmp_path, "[watchr:web]\ncmd = x\n[program:x]\na = 1\n[watcher:]\ncmd = x\n[watcher:e]\n[socket]\n[circsu]\n"
+    )
     assert built.told == [
-        "c.ini:1: unknown section [watchr:web] (did you mean [watcher...]?)",
+        "c.ini:1: unknown section [watchr:web] (did you mean [watcher:web]?)",
         "c.ini:3: unknown section [program:x] (sections are circus, env, and watcher:, socket:, ...)",
         "c.ini:5: [watcher:] has no name (write [watcher:NAME])",
         "c.ini:7: [watcher:e] is empty and is left out (give it options)",
+        "c.ini:8: unknown section [socket] (did you mean [socket:NAME]?)",
+        "c.ini:9: unknown section [circsu] (did you mean [circus]?)",
     ]
     assert [each.line for each in built.errors] == [5]
     assert built.config.watchers == ()

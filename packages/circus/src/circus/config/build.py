@@ -103,8 +103,11 @@ class Builder:
         self.findings.append(Finding(section.file, section.line, what, hint, severity))
 
     def _unknown_section(self, section: Section) -> None:
-        near = options.nearest(section.name.partition(":")[0], [kind.rstrip(":") for kind in _KINDS])
-        hint = f"did you mean [{near}...]?" if near else "sections are circus, env, and watcher:, socket:, ..."
+        kind, _, name = section.name.partition(":")
+        near = options.nearest(kind, [each.rstrip(":") for each in _KINDS])
+        if near and f"{near}:" in _KINDS and (name or near not in _KINDS):
+            near += f":{name.strip() or 'NAME'}"
+        hint = f"did you mean [{near}]?" if near else "sections are circus, env, and watcher:, socket:, ..."
         self._tell(section, f"unknown section [{section.name}]", hint, "warning")
 
     def _sheet(self, section: Section, title: str, names: expand.Names) -> Sheet:

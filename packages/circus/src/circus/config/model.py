@@ -32,7 +32,10 @@ class Finding:
 
 
 class ConfigInvalid(CircusError):
-    """The configuration cannot be used; ``findings`` has every error of it, and the warnings."""
+    """The configuration cannot be used; ``findings`` has every error of it, and the warnings.
+
+    Its message lists both: an unknown option is often the reason why another one is missing.
+    """
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
@@ -40,6 +43,11 @@ class ConfigInvalid(CircusError):
         listed = [str(each) for each in errors[:MAX_LISTED_FINDINGS]]
         if len(errors) > len(listed):
             listed.append(f"... and {len(errors) - len(listed)} more")
+        warnings = [f"warning: {each}" for each in self.findings if each.severity != "error"]
+        room = MAX_LISTED_FINDINGS - min(len(errors), MAX_LISTED_FINDINGS)
+        listed += warnings[:room]
+        if len(warnings) > room:
+            listed.append(f"... and {len(warnings) - room} warnings")
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         super().__init__("config-invalid", "\n".join([f"the configuration has {count}:", *listed]))
 

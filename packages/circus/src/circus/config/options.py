@@ -34,6 +34,7 @@ def _table(*options: Option) -> dict[str, Option]:
 
 
 _ZMQ = "the ancestors' endpoints are closed until the extra zmq is there; circusctl uses the control socket"
+_NAMES = "nothing listens there, it only names this circusd; circusctl uses the control socket"
 _STATS = "statistics are answered by circusctl stats; there is no separate statistics process"
 _WEB = "there is no separate web process"
 _NEVER = "it never had an effect in a file"
@@ -62,7 +63,7 @@ CIRCUS = _table(
            "?FACILITY`, `syslog:///PATH?FACILITY`; else a file.", "restart"),
     Option("loggerconfig", "text", None, "File with a configuration of Python's logging (.ini, .json, "
            ".yaml); `default`: the built-in one.", "restart"),
-    Option("endpoint", "text", None, "The ancestors' command endpoint (ZMQ).", "restart", idle=_ZMQ),
+    Option("endpoint", "text", None, "The ancestors' command endpoint (ZMQ).", "restart", idle=_NAMES),
     Option("pubsub_endpoint", "text", None, "The ancestors' event endpoint (ZMQ).", "restart", idle=_ZMQ),
     Option("stats_endpoint", "text", None, "The ancestors' statistics endpoint (ZMQ).", "restart", idle=_ZMQ),
     Option("endpoint_owner", "account", None, "Owner of an ipc endpoint.", "none", idle=_ZMQ),
