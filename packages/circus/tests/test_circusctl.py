@@ -187,7 +187,13 @@ def test_a_verbose_status_tells_drift_and_what_is_foreign_and_warnings_go_to_sta
     assert "web: active\n  drift: args\n  web.1 running" in out
     assert out.endswith("foreign: circus.x.1 pid 4\n")
     assert err == "warning: careful\n"
-    assert ctl("status")[1] == "db: active\nweb: active\n"
+    assert ctl("status")[1:] == ("db: active\nweb: active\n", "warning: careful\n")
+
+
+def test_only_a_verbose_status_lists_many_warnings(ctl: Ctl) -> None:
+    ctl.circusd.engine.view = {"warnings": ("one", "two", "three")}
+    assert ctl("status")[2] == "warning: one\nwarning: and 2 more; see `circusctl status -v`\n"
+    assert ctl("status", "-v")[2] == "warning: one\nwarning: two\nwarning: three\n"
 
 
 def test_statistics_are_a_line_per_process_and_children_are_indented(ctl: Ctl) -> None:
@@ -268,7 +274,10 @@ def test_nothing_that_a_terminal_obeys_is_printed(ctl: Ctl) -> None:
         ("signal web NOPE", 3, "'NOPE' is no signal", "RTMIN+1"),
         ("signal web 1 TERM", 3, "web: 1 is none of its processes", "13181, 13182"),
         ("get web nope", 3, "web: 'nope' option not found", "circusctl options web"),
-        ("numprocesses web -- -1", 3, "count", "documented"),
+        ("numprocesses web -- -1", 3, "count: expected `int` >= 0", "bounds"),
+        ("numprocesses web 99999999", 3, "count: expected `int` <= 10000", "bounds"),
+        ("kill web", 2, "no command 'kill' any more", "circusctl signal"),
+        ("rm web", 2, "no command 'rm' any more", "circusctl reloadconfig"),
         ("restart --match regex (", 2, "no regular expression", ""),
         ("sttaus", 2, "unknown command 'sttaus'", "did you mean `circusctl status`?"),
         ("qqq", 2, "unknown command 'qqq'", "circusctl --help"),
@@ -279,6 +288,7 @@ def test_nothing_that_a_terminal_obeys_is_printed(ctl: Ctl) -> None:
         ("status --nope", 2, "--nope", "circusctl status --help"),
         ("--nope status", 2, "--nope", "circusctl --help"),
         ("--timeout 0 status", 2, "more than 0", "circusctl --help"),
+        ("--timeout soon status", 2, "'soon' is no number of seconds", "circusctl --help"),
         ("--timeout", 2, "--timeout", "circusctl --help"),
         ("--timeout inf status", 2, "more than 0", "circusctl --help"),
         ("--endpoint a/b status", 2, "'a/b' is no endpoint", "unix:///path"),
@@ -356,22 +366,52 @@ def test_ctrl_c_ends_the_waiting_and_not_the_order(ctl: Ctl, root: str) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (130, "")
-    assert err == "circusctl: stopped waiting; what was ordered goes on\n"
+    assert err == "circusctl: stopped waiting; an order that circusd has taken goes on\n"
     ctl.circusd.call(engine.gate.set)
 
 
-def test_a_reader_that_left_is_no_traceback(ctl: Ctl) -> None:
+@pytest.mark.parametrize(
+    ("words", "status"), [("list", 1), ("--help", 1), ("list --help", 1), ("--version", 1), ("--json nope", 2)]
+)
+def test_a_reader_that_left_is_no_traceback(words: str, status: int, ctl: Ctl) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     result = subprocess.run(
-        [sys.executable, "-m", "circus.circusctl", "list"],
+        [sys.executable, "-m", "circus.circusctl", *words.split()],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
         env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
     )
     os.close(writing)
-    assert (result.returncode, result.stderr) == (1, "")
+    assert (result.returncode, result.stderr) == (status, "")
+
+
+def _in_a_shell(line: str, **environ: str) -> tuple[int, str, str]:
+    line = line.replace("circusctl", f"{sys.executable} -m circus.circusctl")
+    result = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, env={**os.environ, **environ})
+    return result.returncode, result.stdout, result.stderr
+
+
+def test_a_full_disk_is_told_in_one_line(ctl: Ctl) -> None:
+    for command in ("list", "--help", "list --help", "--version"):
+        status, _, err = _in_a_shell(f"circusctl {command} >/dev/full")
+        assert status == 1
+        assert err.startswith("error: standard output cannot be written: No space left on device\n  hint: ")
+        assert len(err.splitlines()) == 2
+    assert _in_a_shell("circusctl nope 2>/dev/full") == (2, "", "")
+
+
+def test_closed_streams_change_neither_what_is_done_nor_the_status(ctl: Ctl) -> None:
+    assert _in_a_shell("circusctl incr web >&-") == (0, "", "")
+    assert ctl.circusd.engine.heard == [events.SetCount(1, "web", delta=1)]
+    assert _in_a_shell("circusctl nope >&- 2>&-") == (2, "", "")
+    assert _in_a_shell("circusctl list --help <&- >&- 2>&-") == (0, "", "")
+
+
+def test_letters_that_standard_output_cannot_show_are_escaped(ctl: Ctl) -> None:
+    ctl.circusd.engine.watchers = {"kö": make_watcher("kö", 1)}
+    assert _in_a_shell("circusctl list", PYTHONIOENCODING="ascii") == (0, "k\\xf6\n", "")
 
 
 def test_the_program_imports_next_to_nothing(ctl: Ctl) -> None:

@@ -11,12 +11,13 @@ Started by scripts in loops, so it imports next to nothing: only the parser of t
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
 
 import circus
-from circus.cli.commands import COMMANDS, Command, Daemon
+from circus.cli.commands import COMMANDS, ELSEWHERE, Command, Daemon
 from circus.control import endpoints
 from circus.control.client import DEFAULT_TIMEOUT_S, Client
 from circus.errors import TABLE, CircusError
@@ -24,7 +25,7 @@ from circus.errors import TABLE, CircusError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
 #: What the shell reports for a program that SIGINT ended.
 INTERRUPTED = 130
@@ -54,21 +55,20 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CircusError("usage", message, f"see `{self.prog} --help`")
 
+    def print_help(self, _file: object = None) -> NoReturn:
+        sys.exit(_say(self.format_help()))
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
-    is_json = "--json" in words
+    _open_streams()
     try:
         return _run(words)
     except CircusError as error:
-        return _report(error, is_json=is_json)
+        return _report(error, is_json="--json" in words)
     except KeyboardInterrupt:
-        print("circusctl: stopped waiting; what was ordered goes on", file=sys.stderr)
+        _write(sys.stderr, "circusctl: stopped waiting; an order that circusd has taken goes on\n")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Who read our output has left; nothing more may be flushed into the pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return TABLE["failed"][1]
 
 
 def _run(words: list[str]) -> int:
@@ -76,42 +76,68 @@ def _run(words: list[str]) -> int:
     parser = _global_parser()
     options = parser.parse_args(words[:at])
     if options.version:
-        print(circus.__version__)
-        return 0
+        return _say(f"{circus.__version__}\n")
     if at == len(words):
-        print(_overview(parser), end="", file=sys.stdout if options.help else sys.stderr)
-        return 0 if options.help else TABLE["usage"][1]
+        if options.help:
+            return _say(_overview(parser))
+        _write(sys.stderr, _overview(parser))
+        return TABLE["usage"][1]
     command = _find_command(words[at])
     command_parser = _command_parser(command)
     if options.help:
-        command_parser.print_help()
-        return 0
-    args = command_parser.parse_intermixed_args(words[at + 1 :], options)
-    _perform(command, args)
-    return 0
+        return _say(command_parser.format_help())
+    return _perform(command, command_parser.parse_intermixed_args(words[at + 1 :], options))
 
 
-def _perform(command: Command, args: argparse.Namespace) -> None:
+def _perform(command: Command, args: argparse.Namespace) -> int:
     path = endpoints.resolve(args.endpoint or os.environ.get("CIRCUSCTL_ENDPOINT"))
     client = Client(path, timeout_s=DEFAULT_TIMEOUT_S if args.timeout is None else args.timeout)
     answer = command.run(Daemon(client, is_bounded=args.timeout is not None), args)
     if args.json:
-        print(json.dumps(answer, indent=4, sort_keys=True) if args.prettify else json.dumps(answer))
-    else:
-        for line in command.lines(answer, args):
-            print(line)
-        for warning in answer.get("warnings", ()):
-            print(f"warning: {warning}", file=sys.stderr)
-    sys.stdout.flush()
+        text = json.dumps(answer, indent=4, sort_keys=True) if args.prettify else json.dumps(answer)
+        return _say(f"{text}\n")
+    status = _say("".join(f"{line}\n" for line in command.lines(answer, args)))
+    _write(sys.stderr, "".join(f"{line}\n" for line in command.warnings(answer, args)))
+    return status
 
 
 def _report(error: CircusError, *, is_json: bool) -> int:
     if is_json:
         body = {"code": error.code, "message": error.message, "hint": error.hint}
-        print(json.dumps({"error": body}))
+        _say(json.dumps({"error": body}) + "\n")
     else:
-        print(f"error: {error}", file=sys.stderr)
+        _write(sys.stderr, f"error: {error}\n")
     return error.exit_status
+
+
+def _open_streams() -> None:
+    """Both streams can be written to from here on, closed ones and those that do not know every letter too."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - to the end of the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _say(text: str) -> int:
+    """What was asked for; returns the exit status."""
+    error = _write(sys.stdout, text)
+    if error is None:
+        return 0
+    if not isinstance(error, BrokenPipeError):  # a reader that has left knows
+        hint = "what was ordered is done; its answer is lost"
+        _write(sys.stderr, f"error: standard output cannot be written: {error.strerror}\n  hint: {hint}\n")
+    return TABLE["failed"][1]
+
+
+def _write(stream: TextIO, text: str) -> OSError | None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        # Nothing of it may be tried once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
 
 
 def _command_index(words: list[str]) -> int:
@@ -124,6 +150,8 @@ def _command_index(words: list[str]) -> int:
 
 def _find_command(word: str) -> Command:
     command = COMMANDS.get(word)
+    if word in ELSEWHERE:
+        raise CircusError("usage", f"there is no command {word!r} any more", ELSEWHERE[word])
     if command is None:
         # Imported for the mistake alone.
         import difflib
@@ -171,9 +199,12 @@ def _add_global_options(parser: argparse.ArgumentParser, *, default: str | None)
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
     if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError("must be more than 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, which is more than 0")
     return seconds
 
 

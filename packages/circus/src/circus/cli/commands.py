@@ -43,6 +43,13 @@ class Daemon:
 class Command:
     __slots__ = ("arguments", "help", "lines", "name", "run")
 
+    def warnings(self, answer: Answer, args: argparse.Namespace) -> list[str]:
+        """For standard error. They stay the same for weeks, so only a verbose status lists them."""
+        told = [f"warning: {warning}" for warning in answer.get("warnings", ())]
+        if len(told) > 1 and not getattr(args, "verbose", False):
+            return [told[0], f"warning: and {len(told) - 1} more; see `circusctl status -v`"]
+        return told
+
     def __init__(
         self,
         name: str,
@@ -331,6 +338,19 @@ _TABLE = (
 )
 
 COMMANDS = {command.name: command for command in _TABLE}
+
+_EDIT = "change the configuration file, then `circusctl reloadconfig`"
+
+#: Commands of the ancestors that are not here, and what to do instead.
+ELSEWHERE = {
+    "add": _EDIT,
+    "rm": _EDIT,
+    "set": _EDIT,
+    "kill": "`circusctl signal NAME [PID] KILL` sends a signal; `circusctl restart NAME` stops in good order",
+    "dstats": "`circusctl version` tells the pid of circusd, for ps and top",
+    "globaloptions": "`circusctl version` tells which circusd it is; its configuration file has the options",
+    "listen": "the log of circusd has every change of state",
+}
 
 
 def _target(path: tuple[str, ...]) -> str:

@@ -171,6 +171,12 @@ async def _read(request: Request, asked: type[_Asked]) -> _Asked:
             raise _BodyRefused("bad-request", f"the body is larger than {MAX_BODY} bytes", "send several requests")
     try:
         return msgspec.json.decode(bytes(body) or b"{}", type=asked)
+    except msgspec.ValidationError as error:
+        what, _, field = str(error).partition(" - at `$.")
+        message = f"{field.rstrip('`')}: {what[0].lower()}{what[1:]}" if field else str(error)
+        raise CircusError(
+            "bad-request", message, "give the fields as they are documented, within their bounds"
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CircusError(
             "bad-request",
