@@ -270,12 +270,20 @@ def test_without_keys_there_is_no_stream(tmp_path: Path) -> None:
     ],
 )
 def test_a_class_may_be_a_path(tmp_path: Path, written: str, class_name: str) -> None:
-    config = _watcher(
-        tmp_path, f"stdout_stream.class = {written}\nstdout_stream.filename = f\nstdout_stream.max_bytes = 1"
-    )
+    options = f"stdout_stream.class = {written}\nstdout_stream.filename = f\nstdout_stream.max_bytes = 1\n"
+    config = Built(tmp_path, f"[watcher:web]\ncmd = x\n{options}")["web"]
     assert config.stdout_stream is not None
     assert config.stdout_stream.class_name == class_name
     assert config.stdout_stream.options == {"filename": "f", "max_bytes": "1"}
+
+
+def test_a_class_that_nothing_calls_yet_is_told_of(tmp_path: Path) -> None:
+    built = Built(tmp_path, "[watcher:w]\ncmd = x\nstderr_stream.class = my.Stream\n")
+    assert built.errors == []
+    assert built.told == [
+        "c.ini:3: w: stderr_stream.class: my.Stream is not called yet "
+        "(the output is not written anywhere; write FileStream or StdoutStream)"
+    ]
 
 
 @pytest.mark.parametrize(

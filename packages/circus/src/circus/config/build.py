@@ -278,6 +278,9 @@ class Builder:
                 near = options.nearest(class_name, (*options.STREAM_CLASSES, *options.STREAM_STAND_INS))
                 hint = f"did you mean {near}?" if near else "write FileStream, StdoutStream or package.module.Class"
                 sheet.error(f"{prefix}class", f"{written!r} is not a class of streams", hint)
+            else:
+                hint = "the output is not written anywhere; write FileStream or StdoutStream"
+                sheet.warn(f"{prefix}class", f"{prefix}class: {class_name} is not called yet", hint)
             return StreamConfig(class_name=class_name, options=texts)
         for key in texts:
             if key not in options.STREAM:

@@ -141,8 +141,8 @@ WATCHER = _table(
 
 #: Keys behind `stdout_stream.` and `stderr_stream.`.
 STREAM = _table(
-    Option("class", "text", "FileStream", "`FileStream`, `StdoutStream`, or the dotted path of a class.",
-           "live", field="class_name"),
+    Option("class", "text", "FileStream", "`FileStream` or `StdoutStream`; the dotted path of a class is not called "
+           "yet.", "live", field="class_name"),
     Option("filename", "text", None, "The file of a FileStream.", "live"),
     Option("max_bytes", "size", 0, "Rotate before the file gets larger; 0: never. k, m, g are units of 1024.",
            "live"),
