@@ -288,6 +288,7 @@ def test_nothing_that_a_terminal_obeys_is_printed(ctl: Ctl) -> None:
         ("status --nope", 2, "--nope", "circusctl status --help"),
         ("--nope status", 2, "--nope", "circusctl --help"),
         ("--timeout 0 status", 2, "more than 0", "circusctl --help"),
+        ("--timeout 1e300 status", 2, "at most 31622400", "circusctl --help"),
         ("--timeout soon status", 2, "'soon' is no number of seconds", "circusctl --help"),
         ("--timeout", 2, "--timeout", "circusctl --help"),
         ("--timeout inf status", 2, "more than 0", "circusctl --help"),

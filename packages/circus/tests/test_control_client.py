@@ -137,6 +137,7 @@ def test_a_hung_circusd_is_noticed_also_by_an_order_without_a_bound(
     error = refusal(lambda: Client(path, timeout_s=0.05).post("/v1/stop", {}, is_bounded=is_bounded))
     assert (error.code, error.exit_status) == ("timeout", 1)
     assert error.message.startswith("Timed out.")
+    assert error.hint.endswith("the order was not taken, and will not be")
     assert time.monotonic() - begun < 2
 
 
@@ -169,7 +170,8 @@ def test_an_order_may_take_longer_than_the_time_out_unless_it_is_bounded(is_boun
         timer.start()
         client = Client(path, timeout_s=0.2)
         if is_bounded:
-            assert refusal(lambda: client.post("/v1/stop", {}, is_bounded=True)).code == "timeout"
+            error = refusal(lambda: client.post("/v1/stop", {}, is_bounded=True))
+            assert (error.code, "has taken the order" in error.hint) == ("timeout", True)
         else:
             assert client.post("/v1/stop", {})["op"] == 1
         timer.join()

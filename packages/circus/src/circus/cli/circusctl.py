@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: What the shell reports for a program that SIGINT ended.
 INTERRUPTED = 130
 
+#: A year, far below what the system's clocks can add up.
+MAX_TIMEOUT_S = 366 * 86400
+
 _GLOBAL_WITH_VALUE = ("--endpoint", "--timeout")
 
 _EPILOG = """\
@@ -203,8 +206,8 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, which is more than 0")
+    if not 0 < seconds <= MAX_TIMEOUT_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, more than 0 and at most {MAX_TIMEOUT_S}")
     return seconds
 
 

@@ -54,6 +54,7 @@ class Client:
 
     def _exchange(self, method: str, target: str, body: bytes | None, *, is_bounded: bool) -> dict[str, Any]:
         deadline = time.monotonic() + self.timeout_s
+        has_ordered = False
         with self._connect(deadline) as sock:
             try:
                 head = f"{method} {target} HTTP/1.1\r\nHost: circusd\r\nConnection: close\r\n"
@@ -64,13 +65,14 @@ class Client:
                 reader.send(head.encode("ascii") + b"\r\n")
                 status, length = reader.read_head()
                 if status == 100 and body is not None:
+                    has_ordered = True
                     reader.send(body)
                     if not is_bounded:
                         reader.deadline = None
                     status, length = reader.read_head()
                 return _understand(status, reader.read_body(length))
             except TimeoutError:
-                raise self._timed_out() from None
+                raise self._timed_out(is_order=body is not None, has_ordered=has_ordered) from None
             except _Garbled as error:
                 raise CircusError(
                     "unreachable",
@@ -116,11 +118,15 @@ class Client:
             raise
         return sock
 
-    def _timed_out(self) -> CircusError:
+    def _timed_out(self, *, is_order: bool = False, has_ordered: bool = False) -> CircusError:
+        """circusd asks for the body of an order when it begins on it, and without a body does nothing."""
+        hint = "it is stopped, hung or overloaded; --timeout S waits longer"
+        if has_ordered:
+            hint = "it has taken the order and goes on with it; `circusctl status -v` tells how far it is"
+        elif is_order:
+            hint = f"{hint}; the order was not taken, and will not be"
         return CircusError(
-            "timeout",
-            f"Timed out. circusd at {self.path} did not answer within {self.timeout_s:g} s",
-            "it is stopped, hung or overloaded; --timeout S waits longer",
+            "timeout", f"Timed out. circusd at {self.path} did not answer within {self.timeout_s:g} s", hint
         )
 
     def _unreachable(self, error: OSError) -> CircusError:
