@@ -74,7 +74,7 @@ def test_the_kernel_is_asked_to_exit_only_when_nothing_is_left(bench: Bench) -> 
 @pytest.mark.parametrize("end", ["quit", "shutdown"])
 def test_a_kernel_that_is_gone_does_not_hold_circusd(bench: Bench, end: str) -> None:
     async def run() -> None:
-        async with bench.engine(WEB) as engine:
+        async with bench.engine(WEB.replace("timeout = 5", "timeout = 60")) as engine:
             await bench.until_active(engine)
             bench.obeys = False
             bench.papa.lose()
@@ -87,7 +87,7 @@ def test_a_kernel_that_is_gone_does_not_hold_circusd(bench: Bench, end: str) -> 
 
 def test_a_kernel_that_hangs_does_not_hold_circusd(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        async with bench.engine(WEB) as engine:
+        async with bench.engine(WEB.replace("timeout = 5", "timeout = 60")) as engine:
             await bench.until_active(engine)
             bench.obeys = False
 
