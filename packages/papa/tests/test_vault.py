@@ -408,3 +408,15 @@ def test_the_vault_of_a_platform_without_one_covers_nothing():
     assert vault.drop("o1", at_once=True)
     assert vault.load() == {}
     assert (vault.live, vault.dead, vault.refused) == (0, 0, 0)
+
+
+def test_many_listeners_go_in_one_turn_of_the_queue(pair, files, monkeypatch):
+    vault = Vault(*pair)
+    one = files(1)
+    for number in range(60):
+        assert vault.push(f"o{number}", one * 20) and vault.push(f"s{number}", one)
+    messages, taken, rotate = vault._messages, [], Vault._rotate
+    monkeypatch.setattr(Vault, "_rotate", lambda self, *most: taken.append(rotate(self, *most)) or taken[-1])
+    assert vault.drop(*(f"s{number}" for number in range(60)))
+    assert messages <= sum(taken) <= 2 * messages
+    assert set(contents(vault)) == {f"o{number}" for number in range(60)}

@@ -75,7 +75,7 @@ class NoVault:
     def push(self, key: str, fds: Sequence[int]) -> bool:  # noqa: ARG002
         return False
 
-    def drop(self, key: str, *, at_once: bool = False) -> bool:  # noqa: ARG002
+    def drop(self, *keys: str, at_once: bool = False) -> bool:  # noqa: ARG002
         return True
 
     def load(self) -> dict[str, list[int]]:
@@ -140,21 +140,22 @@ class Vault:
 
     # --- taking out ----------------------------------------------------------------------------------------
 
-    def drop(self, key: str, *, at_once: bool = False) -> bool:
-        """Forgets ``key``, known or not. Must come *before* its descriptors are closed on purpose.
+    def drop(self, *keys: str, at_once: bool = False) -> bool:
+        """Forgets ``keys``, known or not. Must come *before* their descriptors are closed on purpose.
 
         With ``at_once`` (always for listeners, keys in s) the vault's descriptors are closed before this
-        returns, at a cost that grows with the vault; else some time later. False: they are not closed yet; a
-        later drop goes on with it.
+        returns, at a cost that grows with the vault (12 ms at 2000 processes), but not with the keys; else some
+        time later. False: they are not all closed yet; a later drop goes on with it.
         """
-        self._keys.pop(key, None)
-        if key in self._copies and (at_once or key.startswith("s")):
-            # Once round the queue passes each copy that is in it now.
-            left = self._messages
-            while left > 0 and key in self._copies and (taken := self._rotate()):
-                left -= taken
+        for key in keys:
+            self._keys.pop(key, None)
+        urgent = {key for key in keys if at_once or key.startswith("s")}
+        # Once round the queue passes each copy that is in it now.
+        left = self._messages
+        while left > 0 and not urgent.isdisjoint(self._copies) and (taken := self._rotate()):
+            left -= taken
         self._turn_out_the_dead()
-        return key not in self._copies
+        return not any(key in self._copies for key in keys)
 
     def _turn_out_the_dead(self) -> None:
         """One pass at most, so that the work is spread; each pass then meets a dead one for each living."""
