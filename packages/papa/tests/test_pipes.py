@@ -260,6 +260,47 @@ def test_an_index_record_that_could_not_be_written_is_written_later(world, monke
     os.close(writers["out"])
 
 
+def test_a_disk_that_stays_full_makes_nothing_grow(world, monkeypatch):
+    monkeypatch.setattr(pipes_module, "RETRY_S", 0.005)
+    capture, writers = world.capture(captured=("out", "err"))
+    end, attempts = capture.output.end, []
+    real = os.pwrite
+
+    def pwrite(fd, data, offset):
+        if fd == capture.files[INDEX]:
+            attempts.append(offset)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(pipes_module.os, "pwrite", pwrite)
+    for writer in writers.values():
+        os.write(writer, b"hello")
+    world.turn_until(lambda: len(attempts) > 20)
+    assert capture.output.end <= end + 2 * index.RECORD_SIZE
+    attempts.clear()
+    monkeypatch.setattr(pipes_module.os, "pwrite", lambda *args: attempts.append(args[2]) or real(*args))
+    world.turn_until(lambda: capture.output.heads == {"out": 5, "err": 5})
+    assert len(attempts) <= 8, "what could not be written was kept for each time that it was tried"
+    for writer in writers.values():
+        os.close(writer)
+
+
+def test_a_file_system_that_takes_nothing_back_stops_neither_commits_nor_output(world, monkeypatch, capfd):
+    def refuse(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    capture, writers = world.capture()
+    os.write(writers["out"], b"x" * 20_000)
+    world.turn_until(lambda: capture.output.heads["out"] == 20_000)
+    monkeypatch.setattr(pipes_module.system, "punch", refuse)
+    for offset in (9_000, 18_000):
+        capture.output.ack("out", offset)
+        world.pipes.after_acks(capture)
+    assert not world.pipes.is_punching
+    assert capfd.readouterr().err.count("cannot be given back: Input/output error") == 1
+    os.close(writers["out"])
+
+
 def test_output_that_nobody_wants_is_emptied_into_nothing_until_its_end(world, tmp_path):
     capture, writers = world.capture()
     os.write(writers["out"], b"x" * 1000)

@@ -69,8 +69,8 @@ class Capture:
         #: Reading ends that have not come to their end.
         self.pipes = pipes
         self.movers: dict[str, system.Splicer | system.Copier] = {}
-        #: Index records that have a place but could not be written yet.
-        self.undated: list[tuple[int, bytes]] = []
+        #: An index record that has a place but could not be written yet.
+        self.undated: tuple[int, bytes] | None = None
         self.timer: Timer | None = None
         self.is_paused = False
         self.is_discarding = False
@@ -328,15 +328,20 @@ class Pipes:
         return moved
 
     def _date(self, capture: Capture, stream: str) -> None:
-        """Writes the index record of the bytes that come next, and those that could not be written before."""
-        placed = capture.output.note_arrival(stream, time.time_ns(), system.boot_ns())
-        if placed is not None:
-            capture.undated.append(placed)
-        while capture.undated:
-            place, record = capture.undated[0]
+        """Writes the index record of the bytes that come next, after the one that could not be written before.
+
+        As long as one is owed no other is made: what is tried again and again on a full disk must not add up.
+        """
+        self._write_undated(capture)
+        capture.undated = capture.output.note_arrival(stream, time.time_ns(), system.boot_ns())
+        self._write_undated(capture)
+
+    def _write_undated(self, capture: Capture) -> None:
+        if capture.undated is not None:
+            place, record = capture.undated
             if os.pwrite(capture.files[INDEX], record, place) < len(record):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            del capture.undated[0]
+            capture.undated = None
 
     def _throw_away(self, capture: Capture, stream: str, limit: int) -> int:
         try:
@@ -395,10 +400,20 @@ class Pipes:
         return dropped
 
     def _give_back(self, capture: Capture) -> None:
-        """First the marks, then the holes: who reads NULs must be able to find out why."""
-        os.pwrite(capture.files[INDEX], capture.output.header(), 0)
-        for name, start, end in capture.output.take_holes():
-            self.is_punching = system.punch(capture.files[name], start, end - start) and self.is_punching
+        """First the marks, then the holes: who reads NULs must be able to find out why.
+
+        A file system that refuses keeps the bytes until the process goes; neither the commit that they follow
+        from, which is durable already, nor the reading of what comes next may fail for it.
+        """
+        was_punching = self.is_punching
+        try:
+            os.pwrite(capture.files[INDEX], capture.output.header(), 0)
+            for name, start, end in capture.output.take_holes():
+                self.is_punching = system.punch(capture.files[name], start, end - start) and self.is_punching
+        except OSError as error:
+            self.is_punching = False
+            if was_punching:
+                system.log(f"output of process {capture.number} cannot be given back: {error.strerror}")
         self._count(capture)
 
     def _count(self, capture: Capture) -> None:
