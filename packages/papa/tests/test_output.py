@@ -166,9 +166,23 @@ def test_an_acknowledgement_makes_a_silent_reader_count_again():
     fill(k)
     k.it.next_step(100.0)
     k.it.next_step(101.0)
-    k.ack("out", k.it.streams["out"].low)
+    k.ack("out", 1)
+    fill(k, 102.0)
     assert k.it.next_step(102.0).kind == PAUSE
     assert k.it.next_step(102.0).until == 103.0
+
+
+def test_who_only_repeats_an_acknowledgement_does_not_hold_a_process_up():
+    k = kernel()
+    k.it.reader_is(True)
+    fill(k)
+    k.ack("out", 1)
+    fill(k)
+    assert k.it.next_step(100.0).until == 101.0
+    k.ack("out", 1)
+    assert k.it.next_step(100.9).until == 101.0
+    k.ack("out", 1)
+    assert k.it.next_step(101.0).kind == DROP
 
 
 def test_each_wait_has_the_whole_stall():

@@ -289,10 +289,12 @@ class Output:
         it), the offset counts all the same.
         """
         it = self.streams[stream]
+        if offset > it.acked:
+            # To repeat what is known is no progress: who only does that may not hold a process up for ever.
+            self._stalled = False
+            self._full_since = None
         it.acked = max(offset, it.acked)
         it._give_back(offset)
-        self._stalled = False
-        self._full_since = None
 
     def trim(self, read: ReadIndex) -> None:
         """Move ``first`` over the index records that date nothing any more."""
