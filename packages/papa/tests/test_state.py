@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -93,6 +94,33 @@ def test_a_compacted_journal_takes_the_place_of_the_old_one(state, tmp_path):
     state.append_journal(b"!")
     assert state.read_journal() == b"short!"
     assert (tmp_path / "journal").read_bytes() == b"short!"
+
+
+def test_a_compaction_needs_no_second_look_at_the_name(state, tmp_path, monkeypatch):
+    """When no descriptor is left behind the rename, the journal in use must be the one that has the name."""
+    opened, real = [], os.open
+
+    def open_once(*args, **more):
+        opened.append(args[0])
+        if len(opened) > 1:
+            raise OSError(errno.ENFILE, "Too many open files in system")
+        return real(*args, **more)
+
+    monkeypatch.setattr(state_module.os, "open", open_once)
+    state.replace_journal(b"short")
+    state.append_journal(b"!")
+    assert (tmp_path / "journal").read_bytes() == b"short!"
+
+
+def test_a_record_that_cannot_be_read_now_is_not_taken_for_gone(state, monkeypatch):
+    state.write_record(PROCESSES, 1, {"a": 1})
+
+    def refuse(*args):
+        raise OSError(errno.ENFILE, "Too many open files in system")
+
+    monkeypatch.setattr(State, "_read", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        state.read_records(PROCESSES)
 
 
 def test_a_journal_beyond_all_bounds_is_refused(state, monkeypatch):

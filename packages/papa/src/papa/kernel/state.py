@@ -35,6 +35,9 @@ MAX_RECORD_BYTES = 8 << 20
 #: ledger. Past this the file is not ours.
 MAX_JOURNAL_BYTES = 1 << 30
 
+# No word about the file: to try again may help.
+_NOT_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
+
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -66,7 +69,7 @@ class State:
 
     def write_record(self, kind: str, number: int, record: dict[str, Any]) -> None:
         """Puts ``record`` in the place of the one that was there, if any."""
-        self._replace(f"{kind}/{number}.json", json.dumps(record, separators=(",", ":")).encode("ascii"))
+        os.close(self._replace(f"{kind}/{number}.json", json.dumps(record, separators=(",", ":")).encode("ascii")))
 
     def remove_record(self, kind: str, number: int) -> None:
         """One that is not there is fine."""
@@ -76,7 +79,10 @@ class State:
             pass
 
     def read_records(self, kind: str) -> dict[int, dict[str, Any]]:
-        """Every record of ``kind`` by its number, ascending. What is no record is logged and left alone."""
+        """Every record of ``kind`` by its number, ascending. What is no record is logged and left alone.
+
+        Raises: OSError when the system cannot read now: who is not read here counts as gone, with its output.
+        """
         records: dict[int, dict[str, Any]] = {}
         for name in self._names_in(kind):
             number, _, ending = name.partition(".")
@@ -87,6 +93,8 @@ class State:
             try:
                 record = json.loads(self._read(f"{kind}/{name}", MAX_RECORD_BYTES))
             except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno in _NOT_NOW:
+                    raise
                 system.log(f"record {kind}/{name} cannot be read and is ignored: {error}")
                 continue
             if isinstance(record, dict):
@@ -162,10 +170,12 @@ class State:
         self._journal_bytes += written
 
     def replace_journal(self, content: bytes) -> None:
-        """Puts a compacted journal in the place of the old one."""
-        self._replace(JOURNAL, content)
-        os.close(self._journal)
-        self._journal = os.open(JOURNAL, _CREATE, 0o600, dir_fd=self.fd)
+        """Puts a compacted journal in the place of the old one. On an error the old one is still in use."""
+        new = self._replace(JOURNAL, content)
+        # The very file that was renamed, not its name once more: an open could fail, and whatever was committed
+        # from then on would go into a file that nobody finds again.
+        os.dup2(new, self._journal, inheritable=False)
+        os.close(new)
         self._journal_bytes = len(content)
 
     # --- the whole -----------------------------------------------------------------------------------------
@@ -203,16 +213,17 @@ class State:
         finally:
             os.close(fd)
 
-    def _replace(self, name: str, content: bytes) -> None:
+    def _replace(self, name: str, content: bytes) -> int:
+        """Returns a descriptor of the new file, which is the caller's."""
         new = name + ".new"
         fd = os.open(new, _CREATE | os.O_TRUNC, 0o600, dir_fd=self.fd)
         try:
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
+            os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except OSError:
+            os.close(fd)
             os.unlink(new, dir_fd=self.fd)
             raise
-        finally:
-            os.close(fd)
-        os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        return fd
