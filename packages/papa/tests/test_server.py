@@ -11,8 +11,9 @@ import time
 import pytest
 
 from papa.errors import PapaError
+from papa.kernel import server as server_module
 from papa.kernel.loop import Loop
-from papa.kernel.server import MAX_CONNECTIONS, Server
+from papa.kernel.server import MAX_CONNECTIONS, Outcome, Server
 from papa.wire.session import ClientSession
 from papa.wire.text_reply import GREETING
 
@@ -330,5 +331,37 @@ def test_who_hangs_up_while_its_answer_is_being_made_is_let_go(tmp_path):
     loop.call_at(time.monotonic() + 5, lambda: None)
     loop.turn()
     assert server.count == 0
+    server.close()
+    loop.close()
+
+
+def test_many_requests_of_one_peer_are_carried_out_in_pieces_while_others_are_served(monkeypatch):
+    """However long each takes: a turn is bounded in time, not only in number."""
+    monkeypatch.setattr(server_module, "TURN_S", 0.0)
+    asked = []
+
+    class Performer:
+        def perform(self, connection, request):
+            asked.append(request.args["client"])
+            return Outcome({})
+
+        def on_gone(self, connection):
+            pass
+
+    loop = Loop()
+    server = Server(loop, Performer())
+    ends = []
+    for client in "ab":
+        near, far = socket.socketpair()
+        session = ClientSession()
+        near.sendall(session.opening() + b"".join(session.request("hello", {"client": client})[1] for _ in range(9)))
+        server._admit(far)
+        ends.append(near)
+    while len(asked) < 18:
+        loop.call_at(time.monotonic() + 5, lambda: None)
+        loop.turn()
+    assert set(asked[:4]) == set("ab"), asked
+    for end in ends:
+        end.close()
     server.close()
     loop.close()
