@@ -17,10 +17,16 @@ class World:
         self.tier = tier
         self.loop = Loop(tier)
         self.exits = []
-        self.reaper = Reaper(self.loop, tier, lambda number, status: self.exits.append((number, status)))
+        self.reaper = Reaper(self.loop, tier, self.on_exit)
+        self.pids = {}
         self.fds = []
 
+    def on_exit(self, number, status):
+        self.exits.append((number, status))
+        system.reap(self.pids.get(number, 0))
+
     def add(self, number, pid, *, with_pidfd=True):
+        self.pids[number] = pid
         pidfd = system.pidfd_open(pid) if with_pidfd and self.tier != "portable" else None
         if pidfd is not None:
             self.fds.append(pidfd)
@@ -68,6 +74,19 @@ def start_grandchild(script):
     with os.fdopen(reader) as stream:
         pid = int(stream.readline())
     return pid, parent, gate_in
+
+
+def test_a_child_with_a_pidfd_is_there_until_its_exit_was_taken_note_of(world):
+    """A kernel that is killed meanwhile leaves it to the holder, which can still tell how it ended."""
+    if world.tier == "portable":
+        pytest.skip("nothing outlives a kill of this tier's kernel")
+    pid = start("exit 3")
+    ticks, seen = system.start_ticks(pid), []
+    world.add(1, pid)
+    note = world.reaper._on_exit
+    world.reaper._on_exit = lambda *args: (seen.append(system.zombie_status(pid, ticks)), note(*args))
+    world.turn_until(lambda: world.exits)
+    assert (seen, world.exits) == ([3], [(1, 3)])
 
 
 def test_each_exit_is_told_once_with_its_status(world):

@@ -13,6 +13,7 @@ import pytest
 
 from papa.core import journal
 from papa.errors import PapaError
+from papa.kernel.vault import open_pair
 
 SPEC = {"env": {"PATH": "/usr/bin:/bin"}}
 
@@ -257,6 +258,41 @@ def test_who_was_removed_stays_removed(host, tmp_path):
     wait_until(lambda: peer.request("status")["processes"] == 0)
 
 
+def test_a_kill_in_the_middle_of_a_removal_leaves_no_files_behind(host):
+    peer = host.connect()
+    row = peer.request("spawn", **sh("echo hello; exec sleep 60"))
+    peer.read_all(row["id"], "out", upto=6)
+    host.kill()
+    path = f"{host.directory}/processes/{row['id']}.json"
+    with open(path) as file:
+        record = json.load(file)
+    with open(path, "w") as file:
+        json.dump({**record, "removed": True, "name": None}, file)
+    host.start()
+    assert os.listdir(host.directory + "/output") == []
+
+
+@pytest.mark.parametrize("host", ["full"], indirect=True)
+def test_a_process_without_pipes_that_was_started_but_not_yet_noted_is_found(host):
+    """Its first record is all that there is: no pid, no pipes, no pidfd."""
+    peer = host.connect()
+    more = {"stdout": "null", "stderr": "null"}
+    peer.request("spawn", **sh("exec sleep 60", **more) | {"name": "other"})
+    kept = peer.request("spawn", **sh("exec sleep 60", **more) | {"name": "kept"})
+    host.kill()
+    path = f"{host.directory}/processes/{kept['id']}.json"
+    with open(path) as file:
+        record = json.load(file)
+    with open(path, "w") as file:
+        json.dump({**record, "pid": 0, "ticks": None}, file)
+    for end in host.vault:
+        end.close()
+    host.vault = open_pair()
+    host.start()
+    after = rows(host.connect())[kept["id"]]
+    assert after["pid"] == kept["pid"] and after["running"]
+
+
 def test_who_lost_its_name_does_not_get_it_back(host):
     peer = host.connect()
     old = peer.request("spawn", **sh("sleep 60"))
@@ -317,20 +353,22 @@ def test_output_is_exact_over_many_kills_under_load(host, reap):
 
 
 @pytest.mark.parametrize("host", ["full"], indirect=True)
-def test_a_kill_at_any_moment_of_starting_loses_no_process(host):
+@pytest.mark.parametrize("kept", ["capture", "null"])
+def test_a_kill_at_any_moment_of_starting_loses_no_process(host, kept):
     """Whatever was started is hosted afterwards, and whatever was not leaves nothing behind."""
     random = Random(7)
     for round in range(6):
         peer = host.connect()
         for number in range(8):
-            spec = sh("echo started; exec sleep 60", name=f"web{round}.{number}")
+            spec = sh("echo started; exec sleep 60", name=f"web{round}.{number}", stdout=kept, stderr=kept)
             peer.sock.sendall(peer.session.request("spawn", spec)[1])
         time.sleep(random.random() * 0.03)
         host.restart()
         running = {row["pid"]: row for row in rows(host.connect()).values() if row["running"]}
         assert _sleepers() == set(running), "hosted and running are not the same"
         assert all(row["start_ticks"] for row in running.values())
-        assert set(os.listdir(host.directory + "/output")) == {str(row["id"]) for row in running.values()}
+        files = {str(row["id"]) for row in running.values()} if kept == "capture" else set()
+        assert set(os.listdir(host.directory + "/output")) == files
 
 
 def _sleepers():

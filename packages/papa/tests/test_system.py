@@ -62,7 +62,12 @@ def test_a_pidfd_tells_the_status_only_after_the_reap():
     assert system.pidfd_pid(pidfd) == pid
     wait_until(lambda: system.zombie_status(pid, system.start_ticks(pid)) is not None)
     assert system.exit_status_by_pidfd(pidfd) is None
-    assert system.wait_by_pidfd(pidfd) == -signal.SIGKILL
+    assert system.child_status(pidfd) == -signal.SIGKILL
+    assert system.child_status(pidfd) == -signal.SIGKILL, "it was reaped before anybody wrote it down"
+    assert system.exit_status_by_pidfd(pidfd) is None
+    system.reap(pid)
+    system.reap(pid)
+    system.reap(0)
     assert system.exit_status_by_pidfd(pidfd) == -signal.SIGKILL
     assert system.pidfd_pid(pidfd) is None
     assert system.pidfd_open(pid) is None
@@ -73,14 +78,14 @@ def test_a_running_child_has_no_status_and_a_stranger_is_no_child():
     pid = start("read x")
     pidfd = system.pidfd_open(pid)
     try:
-        assert system.wait_by_pidfd(pidfd) is None
+        assert system.child_status(pidfd) is None
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         os.close(pidfd)
     stranger = system.pidfd_open(os.getppid())
     with pytest.raises(ChildProcessError):
-        system.wait_by_pidfd(stranger)
+        system.child_status(stranger)
     os.close(stranger)
 
 

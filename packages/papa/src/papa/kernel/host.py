@@ -197,6 +197,9 @@ class Host:
             self.table.remove_process(process)
             if process.is_running:
                 self.durable.write_process(process)
+            else:
+                # Before its output goes: a record without its files would come back as a process that wrote nothing.
+                self.state.remove_record(PROCESSES, process.id)
             capture = self.pipes.captures.get(process.id)
             if capture is not None:
                 self.pipes.discard(capture)
@@ -210,6 +213,8 @@ class Host:
         self.table.forget_process(process)
         self.ledger.forget(process.id)
         self.state.remove_record(PROCESSES, process.id)
+        # Else kept for a next incarnation, where the record could not be told of the exit.
+        self.vault.drop(f"p{process.id}")
         capture = self.pipes.captures.get(process.id)
         # One that is emptied into nothing goes when its last writer does: see _on_eof.
         if capture is not None and not capture.pipes:
@@ -221,9 +226,11 @@ class Host:
         process = self.table.processes[number]
         capture = self.pipes.captures.get(number)
         if capture is not None:
-            self.pipes.drain(capture)
+            # It is reaped and nothing will tell of its end again: whatever its output comes to, the exit counts.
+            self.loop.contain(self.pipes.drain, capture)
         self.table.end(process, status, time.time())
         is_recorded = self.durable.write_process(process)
+        system.reap(process.pid)
         pidfd = self.pidfds.pop(number, None)
         if is_recorded:
             self.vault.drop(f"p{number}")
@@ -320,11 +327,14 @@ class Host:
 
     def remove_sockets(self, removed: Iterable[Socket]) -> None:
         """Closes them here; a process that has one goes on serving it."""
+        removed = list(removed)
         for socket in removed:
-            fd, file = self.listening.pop(socket.id)
             self.table.forget_socket(socket)
             self.state.remove_record(SOCKETS, socket.id)
-            self.vault.drop(f"s{socket.id}")
+        # All in one: the vault has to be turned once for it.
+        self.vault.drop(*(f"s{socket.id}" for socket in removed))
+        for socket in removed:
+            fd, file = self.listening.pop(socket.id)
             os.close(fd)
             sockets.remove_file(socket.spec.path, file)
 
@@ -348,7 +358,11 @@ class Host:
     def exit(self) -> None:
         """Removes what is in the directory, and leaves for good."""
         self.remove_sockets(list(self.table.sockets.values()))
-        self.state.clear()
+        try:
+            self.state.clear()
+        except OSError as error:
+            # Something of somebody else's lies there. It has been promised to leave.
+            system.log(f"{self.directory} cannot be emptied: {error.strerror}")
         if self.on_exit_request is not None:
             self.on_exit_request()
         else:

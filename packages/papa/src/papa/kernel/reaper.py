@@ -3,7 +3,8 @@
 The one idea: each process is watched through its own pidfd, so an exit is one event of the loop for one
 process, whoever its parent is:
 
-- A child of ours is readable when it ended; waitid reaps it and has the status.
+- A child of ours is readable when it ended; waitid has the status. Who is told of the exit reaps it, when it is
+  recorded: what a kernel reaps and is killed over nobody can tell any more where pidfds do not know it.
 - A process that an earlier incarnation started is a child of the holder. It is watched for a hang-up only:
   that comes when the holder has reaped it, and from then on the pidfd itself knows the status (tier full).
   To wait for readability would spin, because a zombie that nobody has reaped yet stays readable.
@@ -83,7 +84,7 @@ class Reaper:
     def _on_pidfd(self, number: int, life: _Life) -> None:
         assert life.pidfd is not None
         if life.is_child:
-            status = system.wait_by_pidfd(life.pidfd)
+            status = system.child_status(life.pidfd)
             if status is None:
                 return
         elif self._tier == "full":

@@ -6,7 +6,8 @@ the others by the last instruction of a killed kernel, so each step accepts what
 is there too much is given back.
 
 - A record without a pid: the kernel was killed between spawn and note. The pidfd in the vault knows the pid;
-  without one a process that has the pipes is looked for; without such a process it was never started.
+  without one a process that has the pipes is looked for, or, where nothing is captured, an orphan that was started
+  at that moment; without such a process it was never started.
 - A record of another boot, and everything with it, is void.
 - A key of the vault without a record: its entry was removed. Pipes are emptied into nothing until they end,
   the rest is closed.
@@ -39,10 +40,12 @@ def recover(host: Host) -> None:
     found = host.vault.load()
     for number, record in host.state.read_records(SOCKETS).items():
         _adopt_socket(host, number, record, found)
+    of_processes = host.state.read_records(PROCESSES)
+    pids = {record.get("pid") for record in of_processes.values()}
     adopted = [
         process
-        for number, record in host.state.read_records(PROCESSES).items()
-        if (process := _adopt_process(host, number, record, found)) is not None
+        for number, record in of_processes.items()
+        if (process := _adopt_process(host, number, record, found, pids)) is not None
     ]
     _give_back(host, found)
     for number in host.state.outputs():
@@ -82,7 +85,7 @@ def _adopt_socket(host: Host, number: int, record: dict[str, Any], found: Found)
 # --- processes ---------------------------------------------------------------------------------------------
 
 
-def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found) -> Process | None:
+def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found, pids: set[Any]) -> Process | None:
     try:
         if record.get("boot") != host.boot_id:
             raise ValueError("it is of another boot")
@@ -99,7 +102,7 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
     is_known = process.pid != 0
     if process.exit is None:
         if not is_known:
-            _find_pid(process, pidfd, inodes)
+            _find_pid(process, pidfd, inodes, pids)
         if pidfd is None:
             pidfd = _open_pidfd(host, process)
         if not process.pid and pidfd is None:
@@ -118,11 +121,13 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
     return process
 
 
-def _find_pid(process: Process, pidfd: int | None, inodes: set[int]) -> None:
+def _find_pid(process: Process, pidfd: int | None, inodes: set[int], pids: set[Any]) -> None:
     if pidfd is not None:
         process.pid = system.pidfd_pid(pidfd) or 0
     elif inodes:
         process.pid = system.find_by_pipe(inodes) or 0
+    else:
+        process.pid = system.find_by_start(process.started_at, pids) or 0
     if process.pid:
         process.start_ticks = system.start_ticks(process.pid)
 
@@ -141,6 +146,7 @@ def _open_pidfd(host: Host, process: Process) -> int | None:
 def _adopt_output(host: Host, process: Process, captured: tuple[str, ...], bounds: Bounds, pipes: list[int]) -> None:
     process.is_covered = bool(pipes) or not captured
     if process.is_removed:
+        host.state.remove_output(process.id)
         if pipes:
             host.pipes.start(host.pipes.recover_unwanted(process.id, pipes))
     elif captured:
@@ -152,11 +158,11 @@ def _adopt_output(host: Host, process: Process, captured: tuple[str, ...], bound
 
 
 def _give_back(host: Host, found: Found) -> None:
+    host.vault.drop(*(key for key in found if not key.startswith("o")))
     for key, fds in found.items():
         if key.startswith("o"):
             host.pipes.start(host.pipes.recover_unwanted(int(key[1:]), fds))
         else:
-            host.vault.drop(key)
             _close(fds)
 
 

@@ -45,6 +45,9 @@ CHUNK = 65536
 #: the small file system that the state directory lives on.
 MAX_LOG_BYTES = 1 << 20
 
+#: From the moment that a record names until the process is there: files, pipes and a fork; far more than it takes.
+START_S = 1.0
+
 # linux/falloc.h: _IOW('X', 43, struct space_resv), 48 bytes.
 _FS_IOC_UNRESVSP64 = 0x4030582B
 # linux/pidfd.h: _IOWR(0xFF, 11, struct pidfd_info), 64 bytes; mask bit 3 is PIDFD_INFO_EXIT.
@@ -187,6 +190,31 @@ def find_by_pipe(inodes: set[int]) -> int | None:
     return min(found)[1] if found else None
 
 
+def find_by_start(started_at: float, known: set[int]) -> int | None:
+    """The pid of a process that a killed kernel started and had no time to note, when it has no pipes of ours.
+
+    It is by now a child of our parent, which is the sub-reaper of us all, and leads a session of its own, as every
+    hosted process does; it is the first such that was started from ``started_at`` on, within START_S. Its arguments
+    are no help: a shell may have become the program that it was told to start.
+    """
+    parent, own = os.getppid(), os.getpid()
+    ticks_a_second = os.sysconf("SC_CLK_TCK")
+    asked = (boot_ns() / 1e9 - (time.time() - started_at)) * ticks_a_second
+    try:
+        entries = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+    except OSError:
+        return None
+    found: list[tuple[int, int]] = []
+    for pid in entries - known - {own}:
+        fields = _stat_fields(pid)
+        # proc_pid_stat(5), from the third on: state, ppid, pgrp, session ... starttime, which is cut to whole ticks.
+        if len(fields) > 19 and (int(fields[1]), int(fields[3])) == (parent, pid):
+            ticks = int(fields[19])
+            if asked - 2 <= ticks <= asked + START_S * ticks_a_second:
+                found.append((ticks, pid))
+    return min(found)[1] if found else None
+
+
 # --- pidfds ------------------------------------------------------------------------------------------------
 
 
@@ -227,15 +255,25 @@ def exit_status_by_pidfd(pidfd: int) -> int | None:
     return os.waitstatus_to_exitcode(struct.unpack_from("=i", info, _PIDFD_EXIT_CODE_AT)[0])
 
 
-def wait_by_pidfd(pidfd: int) -> int | None:
-    """Reaps a child of ours that ended; None while it runs.
+def child_status(pidfd: int) -> int | None:
+    """How a child of ours ended, which stays a zombie until reap(); None while it runs.
 
     Raises: ChildProcessError when it is not our child.
     """
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if result is None:
         return None
     return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+
+def reap(pid: int) -> None:
+    """Lets a child that ended go. One that runs, that was reaped already, or that is not ours, is left alone."""
+    try:
+        # 0 is no pid: who ended before anybody knew its pid.
+        if pid:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        pass
 
 
 # --- moving bytes ------------------------------------------------------------------------------------------
