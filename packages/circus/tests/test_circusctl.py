@@ -313,7 +313,8 @@ def test_a_refused_operation_is_told_with_its_reason(ctl: Ctl) -> None:
     ctl.circusd.engine.refusal = "web: cannot start: no such program"
     assert ctl("start", "web")[::2] == (
         3,
-        "error: web: cannot start: no such program\n  hint: `circusctl status -v` shows why\n",
+        "error: web: cannot start: no such program\n"
+        "  hint: `circusctl status -v` shows the state now, the log of circusd how it came to it\n",
     )
 
 

@@ -226,7 +226,9 @@ class Ops:
         finish = await self._engine.order(make)
         if not finish.ok:
             raise CircusError(
-                "operation-failed", finish.error or "the operation failed", "`circusctl status -v` shows why"
+                "operation-failed",
+                finish.error or "the operation failed",
+                "`circusctl status -v` shows the state now, the log of circusd how it came to it",
             )
         return finish
 
