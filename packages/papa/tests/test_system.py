@@ -160,6 +160,20 @@ def test_a_process_is_found_by_its_pipe_and_the_oldest_wins():
         os.close(reader)
 
 
+def test_a_child_that_has_not_come_to_its_program_yet_is_found_by_its_pipe_too():
+    reader, writer = os.pipe()
+    actions = [(os.POSIX_SPAWN_DUP2, writer, 17)]
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "sleep 60"], {}, file_actions=actions, setsid=True)
+    inode = os.fstat(writer).st_ino
+    os.close(writer)
+    try:
+        assert system.find_by_pipe({inode}) == pid
+    finally:
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
+
+
 @pytest.mark.parametrize("tier", system.TIERS)
 def test_a_tier_can_be_forced_down(tier, monkeypatch):
     monkeypatch.delenv("PAPA_FORCE_TIER", raising=False)

@@ -36,6 +36,10 @@ import time
 
 from papa.errors import PapaError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 TIERS = ("full", "pidfd", "portable")
 
 #: Bytes of one splice or read: a whole pipe of the default size, so that one call empties it (pipe(7)).
@@ -164,9 +168,10 @@ def file_system_bytes(fd: int) -> int:
 
 
 def find_by_pipe(inodes: set[int]) -> int | None:
-    """The pid of a process whose standard output or error is one of these pipes.
+    """The pid of a process that has one of these pipes, at whatever number.
 
-    Finds the child of a kernel that was killed between the spawn and the note of its pid.
+    Finds the child of a kernel that was killed between the spawn and the note of its pid, even before it got so far
+    as to make them its standard output and error.
     """
     wanted = {f"pipe:[{inode}]" for inode in inodes}
     own = os.getpid()
@@ -178,16 +183,24 @@ def find_by_pipe(inodes: set[int]) -> int | None:
     for entry in entries:
         if not entry.isdigit() or int(entry) == own:
             continue
-        for fd in (1, 2):
-            try:
-                target = os.readlink(f"/proc/{entry}/fd/{fd}")
-            except OSError:
-                continue
-            if target in wanted:
-                found.append((start_ticks(int(entry)) or 0, int(entry)))
-                break
+        if not wanted.isdisjoint(_descriptors_of(entry)):
+            found.append((start_ticks(int(entry)) or 0, int(entry)))
     # A child of the child was started later and holds the same pipe.
     return min(found)[1] if found else None
+
+
+def _descriptors_of(pid: str) -> Iterator[str]:
+    """What a process has open, as /proc names it; nothing of one that went, or is not ours to look into."""
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return
+    for number in numbers:
+        try:
+            yield os.readlink(f"/proc/{pid}/fd/{number}")
+        except OSError:
+            # Closed since.
+            continue
 
 
 def find_by_start(started_at: float, known: set[int]) -> int | None:
