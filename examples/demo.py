@@ -45,9 +45,7 @@ class Demo:
     def run(self, *argv, show=True):
         if show:
             print(f"$ {' '.join(argv)}", flush=True)
-        done = subprocess.run(
-            argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
-        )
+        done = subprocess.run(argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60)
         if show:
             print(done.stdout, end="", flush=True)
         if done.returncode:

@@ -113,3 +113,18 @@ def test_a_module_that_leaves_the_interpreter_does_not_take_circusd_along(
 def test_the_watcher_and_the_kind_of_a_wrong_hook_are_named() -> None:
     with pytest.raises(CircusError, match=r"web: after_stop: hook os\.no_such: "):
         hooks.HookSet("web", {"after_stop": HookConfig("os.no_such", False)})
+
+
+def test_every_hook_that_is_missing_is_said_at_once() -> None:
+    wrong = {
+        "web": {"before_start": HookConfig("no_such.one"), "after_start": HookConfig("os.getpid")},
+        "db": {"before_stop": HookConfig("no_such.two"), "after_stop": HookConfig("os.sep")},
+    }
+    with pytest.raises(CircusError) as raised:
+        hooks.check(wrong)
+    assert [line.split(": ")[:2] for line in raised.value.message.splitlines()] == [
+        ["web", "before_start"],
+        ["db", "before_stop"],
+        ["db", "after_stop"],
+    ]
+    hooks.check({"web": {"after_start": HookConfig("os.getpid")}})

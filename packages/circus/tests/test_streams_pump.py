@@ -1000,3 +1000,19 @@ def test_a_blocked_standard_output_never_stops_the_others(world: World, monkeypa
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def test_one_that_ends_before_its_file_is_found_stops_no_other(world: World) -> None:
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("log"), "err": world.file("log")})
+        await world.pump.start()
+        brief = await world.spawn()
+        # It is bound in a task that has not run yet.
+        world.papa.end(brief, 1)
+        world.papa.deliver()
+        other = await world.spawn("web.2")
+        world.papa.write(other, "out", b"heard\n")
+        await world.until(lambda: world.text("log") == b"heard\n")
+        await world.until(lambda: world.acked(other) == len(b"heard\n"))
+
+    run(world, story())

@@ -51,6 +51,22 @@ def find(path: str) -> HookFunction:
     return found  # type: ignore[no-any-return]
 
 
+def check(watchers: Mapping[str, Mapping[str, HookConfig]]) -> None:
+    """Find the hooks of all watchers, by name, before anything is started.
+
+    Raises:
+        CircusError: config-invalid, with every hook that there is not.
+    """
+    problems = []
+    for watcher, configured in watchers.items():
+        try:
+            HookSet(watcher, configured)
+        except CircusError as error:
+            problems.append(error.message)
+    if problems:
+        raise CircusError("config-invalid", "\n".join(problems))
+
+
 class HookSet:
     """The hooks of one watcher."""
 
@@ -58,11 +74,15 @@ class HookSet:
         self._watcher = watcher
         self._configured = dict(configured)
         self._functions: dict[str, HookFunction] = {}
+        problems = []
         for name, hook in configured.items():
             try:
                 self._functions[name] = find(hook.path)
             except CircusError as error:
-                raise CircusError(error.code, f"{watcher}: {name}: {error.message}", error.hint) from error.__cause__
+                hint = f" ({error.hint})" if error.hint else ""
+                problems.append(f"{watcher}: {name}: {error.message}{hint}")
+        if problems:
+            raise CircusError("config-invalid", "\n".join(problems))
 
     def has(self, name: str) -> bool:
         return name in self._functions

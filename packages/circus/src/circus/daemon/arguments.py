@@ -14,7 +14,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         prog="circusd", description="Start and watch the programs of a configuration, hosted by papa."
     )
     parser.add_argument("config", nargs="?", help="the configuration file")
-    parser.add_argument("--daemon", action="store_true", help="go to the background once everything is up")
+    parser.add_argument("--daemon", action="store_true", help="go to the background once it takes commands")
     parser.add_argument("--log-level", type=str.lower, choices=LEVELS, help="how much to log")
     parser.add_argument("--log-output", metavar="F", help="where to log: a file, - (standard error), syslog://...")
     parser.add_argument("--logger-config", metavar="F", help="a logging configuration, .ini or .json")

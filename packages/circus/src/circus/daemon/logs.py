@@ -31,7 +31,11 @@ def configure(level: str, output: str, config_file: str | None = None) -> None:
     try:
         handler = _syslog(output) if is_syslog else _stream_or_file(output)
     except (OSError, ValueError) as error:
-        raise CircusError("config-invalid", f"log output {output}: {error}", "see logoutput, --log-output") from None
+        raise CircusError(
+            "config-invalid",
+            f"log output {output}: {getattr(error, 'strerror', None) or error}",
+            "see logoutput, --log-output",
+        ) from None
     handler.setFormatter(logging.Formatter(LINE, SYSLOG_DATE if is_syslog else DATE))
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from circus import __version__
+from circus import __version__, hooks
 from circus.config import load
 from circus.config.model import CircusConfig
 from circus.control import endpoints
@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         config = load.load(os.path.abspath(options.config), os.environ)
         for finding in config.warnings:
             print(f"warning: {finding}", file=sys.stderr)
+        hooks.check({each.name: each.hooks for each in config.watchers})
         pidfile_path = options.pidfile or config.pidfile
         pidfile = Pidfile(pidfile_path) if pidfile_path else None
         logs.configure(

@@ -17,7 +17,7 @@ from typing import Any
 
 from circus import clock
 from circus.bus import Bus, Event
-from circus.config import expand, load
+from circus.config import expand, load, options
 from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine import faces, figures, leaving, reconfigure, spawning, startup
@@ -40,6 +40,9 @@ from papa.client.aio import AsyncPapa
 log = logging.getLogger("circus.engine")
 
 NO_HOOKS = HookSet("", {})
+
+#: Events that somebody should look at.
+SERIOUS = frozenset({"fatal", "flapping", "hook_failure", "sink_failed", "output_dropped", "output_doubt"})
 
 
 class Engine:
@@ -244,7 +247,7 @@ class Engine:
     def publish(self, watcher: str, name: str, fields: Mapping[str, object]) -> None:
         self.bus.publish(Event(clock.wall(), watcher, name, dict(fields)))
         shown = " ".join(f"{key}={value}" for key, value in fields.items() if key != "time")
-        level = logging.WARNING if name in ("fatal", "flapping", "hook_failure") else logging.INFO
+        level = logging.WARNING if name in SERIOUS else logging.INFO
         log.log(level, "%s %s%s", watcher, name, f" {shown}" if shown else "")
 
     def _on_stream_event(self, name: str, fields: dict[str, Any]) -> None:
@@ -285,9 +288,10 @@ class Engine:
         }
 
     def options(self, name: str) -> dict[str, object]:
-        """The watcher's options under the names of the configuration; the count is the present one."""
+        """All options of the watcher under the names of the configuration; the count is the present one."""
         config = self.config_of(name)
-        shown: dict[str, object] = dict(config.written)
+        shown: dict[str, object] = {each.name: each.default for each in options.WATCHER.values() if not each.idle}
+        shown |= config.written
         shown["numprocesses"] = self.fleet.watchers[config.name].policy.numprocesses
         return shown
 

@@ -128,7 +128,13 @@ async def _take_in(engine: Engine, found: _Found) -> None:
     if plan.keep or plan.drifted:
         log.info("adopted %d processes", len(plan.keep) + len(plan.drifted))
     for survivor in plan.foreign:
-        log.warning("%s pid=%d belongs to %s: left alone", survivor.name, survivor.pid, survivor.config_path)
+        log.warning(
+            "%s.%d pid=%d belongs to %s: left alone",
+            survivor.watcher,
+            survivor.wid,
+            survivor.pid,
+            survivor.config_path,
+        )
 
 
 def _give_orders(engine: Engine, found: _Found) -> None:

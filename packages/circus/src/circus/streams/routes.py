@@ -115,7 +115,8 @@ class Routes:
             await self._resuming[sink.path].wait()
         file = _file_of(config)
         for source in sources:
-            if not source.is_gone and source not in self._channel_of and _file_of(source.config) == file:
+            # It may have ended, or gone elsewhere, while the file was looked for.
+            if not source.is_finished and source not in self._channel_of and _file_of(source.config) == file:
                 self._join(source, self._channels.get(sink.path) or self._open(sink))
 
     def _join(self, source: Source, channel: Channel) -> None:
