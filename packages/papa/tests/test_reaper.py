@@ -76,10 +76,9 @@ def start_grandchild(script):
     return pid, parent, gate_in
 
 
+@pytest.mark.parametrize("world", ["full", "pidfd"], indirect=True)
 def test_a_child_with_a_pidfd_is_there_until_its_exit_was_taken_note_of(world):
     """A kernel that is killed meanwhile leaves it to the holder, which can still tell how it ended."""
-    if world.tier == "portable":
-        pytest.skip("nothing outlives a kill of this tier's kernel")
     pid = start("exit 3")
     ticks, seen = system.start_ticks(pid), []
     world.add(1, pid)
