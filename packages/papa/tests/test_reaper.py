@@ -89,7 +89,7 @@ def test_a_child_with_a_pidfd_is_there_until_its_exit_was_taken_note_of(world):
 
 
 def test_each_exit_is_told_once_with_its_status(world):
-    pids = [start("exit 3"), start("kill -9 $$"), start("read x; exit 0")]
+    pids = [start("exit 3"), start("kill -9 $$"), start("exit 0")]
     for number, pid in enumerate(pids):
         world.add(number, pid)
     world.turn_until(lambda: len(world.exits) == 3)
