@@ -31,7 +31,6 @@ import resource
 import signal
 import struct
 import sys
-import termios
 import time
 
 from papa.errors import PapaError
@@ -57,6 +56,12 @@ _FS_IOC_UNRESVSP64 = 0x4030582B
 # linux/pidfd.h: _IOWR(0xFF, 11, struct pidfd_info), 64 bytes; mask bit 3 is PIDFD_INFO_EXIT.
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 1 << 3
+
+# asm-generic/ioctls.h: the same on these; the module that has it for all of them costs the kernel 80 KB.
+if sys.platform == "linux" and os.uname().machine in ("x86_64", "i686", "aarch64", "armv7l", "riscv64", "s390x"):
+    _FIONREAD = 0x541B
+else:
+    from termios import FIONREAD as _FIONREAD
 _PIDFD_INFO_BYTES = 64
 _PIDFD_EXIT_CODE_AT = 60
 
@@ -342,7 +347,7 @@ def readable_bytes(pipe: int) -> int:
     """How many bytes lie in a pipe now (FIONREAD of ioctl_pipe(2))."""
     count = array.array("i", [0])
     try:
-        fcntl.ioctl(pipe, termios.FIONREAD, count)
+        fcntl.ioctl(pipe, _FIONREAD, count)
     except OSError:
         return 0
     return count[0]
