@@ -175,8 +175,8 @@ class Routes:
         channel = self._open(sink)
         for source, config, path in zip(sources, configs, paths, strict=True):
             self._reserved.discard(source)
-            if source.is_gone:
-                continue
+            if source.is_finished:
+                continue  # it ended while the file was looked for: its files are closed, and all of it is written
             if path != intent.path or config != self.config_of(source.watcher, source.key.stream):
                 # Not its file any more: it leaves as soon as the intent is settled.
                 source.limit, source.config = source.written, None
