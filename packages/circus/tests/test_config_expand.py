@@ -126,7 +126,12 @@ def test_copy_path_gives_the_import_path_unless_the_file_has_its_own() -> None:
 
 
 def test_a_virtual_environment_comes_first_and_works_with_copy_env() -> None:
-    inherited = {"PATH": "/circusd/bin:/bin", "VIRTUAL_ENV": "/circusd", "PYTHONHOME": "/elsewhere"}
+    inherited = {
+        "PATH": "/circusd/bin:/venv/bin:/bin",
+        "VIRTUAL_ENV": "/circusd",
+        "PYTHONHOME": "/elsewhere",
+        "PYTHONPATH": "/elsewhere/lib",
+    }
     config = WatcherConfig(name="web", cmd="x", virtualenv="/venv", copy_env=True)
     assert expand.child_environment(config, inherited) == {
         "PATH": "/venv/bin:/circusd/bin:/bin",
@@ -137,6 +142,10 @@ def test_a_virtual_environment_comes_first_and_works_with_copy_env() -> None:
     config = WatcherConfig(name="web", cmd="x", virtualenv="/venv", env={"PATH": "/own", "PYTHONHOME": "/mine"})
     assert expand.child_environment(config, {})["PATH"] == "/venv/bin:/own"
     assert expand.child_environment(config, {})["PYTHONHOME"] == "/mine"
+    config = WatcherConfig(name="web", cmd="x", virtualenv="/venv", copy_env=True, env={"PYTHONPATH": "/mine"})
+    assert expand.child_environment(config, inherited)["PYTHONPATH"] == "/mine"
+    config = WatcherConfig(name="web", cmd="x", copy_env=True)
+    assert expand.child_environment(config, inherited) == inherited
 
 
 def test_the_sockets_of_a_process_are_those_it_names_or_all_if_it_names_none() -> None:

@@ -94,7 +94,7 @@ class AnyHost(Host):
         return True
 
 
-def test_the_sample_stack_loads_without_a_finding(tmp_path: Path) -> None:
+def test_the_sample_stack_loads_with_a_word_about_its_shared_log_files_only(tmp_path: Path) -> None:
     for program in ("nginx/sbin/nginx", "service/env/bin/python", "service/env/bin/uwsgi"):
         path = tmp_path / program
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,10 @@ def test_the_sample_stack_loads_without_a_finding(tmp_path: Path) -> None:
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "circus.ini").write_text(STACK.format(root=tmp_path))
     config = load(str(tmp_path / "circus.ini"), {"PATH": "/bin"})
-    assert config.warnings == ()
+    assert [(each.line, each.what.rpartition("/")[2]) for each in config.warnings] == [
+        (35, "logger.log"),
+        (52, "web_app.log"),
+    ]
     nginx, logger, web_app = config.watchers
     assert (nginx.stop_signal, nginx.send_hup, nginx.singleton, nginx.warmup_delay_s) == (3, True, True, 3.0)
     assert (logger.priority, logger.stop_signal, logger.working_dir) == (50, 2, f"{tmp_path}/service")
@@ -111,6 +114,9 @@ def test_the_sample_stack_loads_without_a_finding(tmp_path: Path) -> None:
     assert web_app.flapping is not None and web_app.flapping.window_s == 10.0
     assert all(each.use_papa for each in config.watchers) and all(each.use_papa for each in config.sockets)
     assert nginx.stdout_stream is not None and nginx.stdout_stream.max_bytes == 10_000_000
+    assert nginx.stderr_stream is not None and nginx.stderr_stream.max_bytes == 1_000_000
+    assert logger.stderr_stream is not None and logger.stderr_stream.max_bytes == 10_000_000
+    assert nginx.extra == {"active": "true"}
     assert config.sockets[0].path == f"{tmp_path}/service/sock/uwsgi"
     words = expand.expand_command(web_app, wid=2, env={}, sockets={"web": "circus.web"})
     assert words[3:] == ["--socket", "fd://$(socket.circus.web.fileno)", "--stats", "127.0.0.1:8092"]

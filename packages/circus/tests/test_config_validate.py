@@ -43,7 +43,7 @@ def _told(tmp_path: Path, text: str, host: Host | None = None, **environ: str) -
 
 
 def test_a_sound_watcher_has_no_findings(tmp_path: Path) -> None:
-    host = FakeHost(directories="/srv /venv /log", programs="/bin/run", users="www", groups="adm")
+    host = FakeHost(directories="/srv /venv /log", programs="/bin/run /venv/bin/python", users="www", groups="adm")
     text = (
         "[watcher:web]\ncmd = run $(circus.wid)\nworking_dir = /srv\nuid = www\ngid = adm\nvirtualenv = /venv\n"
         "rlimit_nofile = 9\nstdout_stream.filename = /log/x\n"
@@ -68,7 +68,7 @@ def test_who_forgets_that_an_environment_is_empty_is_told(tmp_path: Path) -> Non
 
 
 def test_a_virtual_environment_is_looked_into_first(tmp_path: Path) -> None:
-    host = FakeHost(directories="/venv", programs="/venv/bin/run")
+    host = FakeHost(directories="/venv", programs="/venv/bin/run /venv/bin/python")
     assert _told(tmp_path, "[watcher:w]\ncmd = run\nvirtualenv = /venv\n", host) == []
 
 
@@ -214,3 +214,10 @@ def test_this_machine_answers(tmp_path: Path) -> None:
     assert host.has_user(me) and host.has_user("12345") and not host.has_user("no such user")
     assert host.has_group("0") and not host.has_group("no such group") and not host.has_user("4294967295")
     assert host.has_limit("nofile") and not host.has_limit("files")
+
+
+def test_a_directory_without_a_python_is_no_virtual_environment(tmp_path: Path) -> None:
+    host = FakeHost(directories="/venv", programs="/bin/run")
+    assert _told(tmp_path, "[watcher:w]\ncmd = /bin/run\nvirtualenv = /venv\n", host) == [
+        "3 error: w: /venv is no virtual environment: it has no bin/python"
+    ]

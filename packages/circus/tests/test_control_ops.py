@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -170,6 +171,13 @@ def test_a_count_is_set_or_changed(ops: Ops) -> None:
 @pytest.mark.parametrize("request_", [schema.CountRequest(), schema.CountRequest(count=1, delta=1)])
 def test_a_count_needs_exactly_one_of_both(request_: schema.CountRequest, ops: Ops) -> None:
     assert refusal(ops.count("web", request_))[0] == "bad-request"
+
+
+def test_a_singleton_gets_no_second_process_and_that_is_said() -> None:
+    ops = Ops(FakeEngine(replace(make_watcher("web", 1), singleton=True)))
+    for request in (schema.CountRequest(count=2), schema.CountRequest(delta=1)):
+        assert run(ops.count("web", request)).warnings == ["web is a singleton: it has at most one process"]
+    assert run(ops.count("web", schema.CountRequest(delta=-1))).warnings == []
 
 
 def test_a_count_is_bounded_also_in_steps(ops: Ops) -> None:

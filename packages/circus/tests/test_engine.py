@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -339,5 +340,48 @@ def test_at_the_end_nothing_of_ours_stays_in_an_empty_kernel(bench: Bench) -> No
             await engine.shutdown()
             await engine.close()
         assert bench.papa.rows() == []
+
+    story(run)
+
+
+def test_a_wish_is_remembered_before_it_has_come_true(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB + DB) as engine:
+            await bench.until_active(engine)
+            bench.obeys = False
+            stop = asyncio.ensure_future(engine.order(lambda op: events.Stop(op, ("web",))))
+            await bench.until(lambda: engine.memory.is_stopped("web"))
+            assert not stop.done()
+            stop.cancel()
+            bench.crash()
+
+    story(run)
+
+
+def test_a_wish_is_remembered_although_a_process_could_not_be_started(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB + "max_retry = 1\n") as engine:
+            await bench.until_active(engine)
+            bench.papa.fail_next_spawn(PapaError("no memory (stage fork)", code="spawn-failed"))
+            finish = await engine.order(lambda op: events.SetCount(op, "web", delta=1))
+            assert not finish.ok
+            assert engine.memory.count("web", 1) == 2
+            await engine.order(lambda op: events.Stop(op, ("web",)))
+            bench.papa.fail_next_spawn(PapaError("no memory (stage fork)", code="spawn-failed"))
+            finish = await engine.order(lambda op: events.Start(op, ("web",)))
+            assert not finish.ok
+            assert not engine.memory.is_stopped("web")
+
+    story(run)
+
+
+def test_an_order_that_is_refused_is_not_remembered(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            assert not (await engine.order(lambda op: events.Stop(op, ("web", "none")))).ok
+            await engine.quit()
+            assert not (await engine.order(lambda op: events.SetCount(op, "web", delta=1))).ok
+            assert not engine.memory.path.exists()
 
     story(run)

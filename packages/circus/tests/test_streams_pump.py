@@ -347,6 +347,9 @@ def test_a_gap_is_marked_counted_and_told(world: World) -> None:
         assert world.pump.counters()["web"]["out"]["gaps"] == 1
         kind, fields = world.events[-1]
         assert (kind, fields["watcher"], fields["bytes"], fields["wid"]) == ("output_dropped", "web", low, 1)
+        assert world.pump.troubles() == [f"web: {low} bytes of its output were dropped before they could be written"]
+        world.pump.forget_watcher("web")
+        assert world.pump.troubles() == []
 
     run(world, story())
 
@@ -484,9 +487,12 @@ def test_a_failing_sink_holds_its_own_sources_only_and_comes_back(
         assert world.events[0][1]["path"] == str(world.path("no/log"))
         assert world.events[0][1]["watchers"] == ["web"]
         assert world.pump.counters()["web"]["out"]["sink_errors"] == 1
+        (trouble,) = world.pump.troubles()
+        assert trouble.startswith(f"web: {world.path('no/log')} cannot be written: No such file or directory")
         world.path("no").mkdir()
         await world.until(lambda: world.text("no/log") == b"held\nmore\n")
         assert world.kinds()[-1] == "sink_recovered"
+        assert world.pump.troubles() == []
 
     run(world, story())
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from circus.config import expand, options, values
+from circus.config import expand, options, shared_files, values
 from circus.config.model import (
     CircusConfig,
     Finding,
@@ -91,6 +91,8 @@ class Builder:
         sockets = [(self._socket(name, section, circus), section) for name, section in kinds["socket"]]
         watchers = [(self._watcher(name, section, circus), section) for name, section in kinds["watcher"]]
         self._unused_patterns([config.name for config, _ in watchers])
+        watchers, told = shared_files.agree(watchers)
+        self.findings += told
         sockets = self._promoted(watchers, sockets)
         circus = replace(
             circus,

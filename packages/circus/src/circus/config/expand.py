@@ -119,16 +119,19 @@ def sockets_used(config: WatcherConfig, known: Iterable[str]) -> tuple[str, ...]
 def child_environment(config: WatcherConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a process; ``environ`` is circusd's own."""
     child = dict(environ) if config.copy_env else {}
+    if config.virtualenv:
+        # They were meant for circusd's own interpreter, and would go before what the environment has.
+        child.pop("PYTHONHOME", None)
+        child.pop("PYTHONPATH", None)
     if config.copy_path:
         child["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
-    if config.virtualenv:
-        # A PYTHONHOME inherited from circusd's own interpreter would override the environment.
-        child.pop("PYTHONHOME", None)
     child.update(config.env)
     if config.virtualenv:
         root = os.path.abspath(config.virtualenv)
+        first = os.path.join(root, "bin")
+        others = (child.get("PATH") or DEFAULT_PATH).split(os.pathsep)
         child["VIRTUAL_ENV"] = root
-        child["PATH"] = os.pathsep.join((os.path.join(root, "bin"), child.get("PATH") or DEFAULT_PATH))
+        child["PATH"] = os.pathsep.join((first, *(entry for entry in others if entry != first)))
     return child
 
 

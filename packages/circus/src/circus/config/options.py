@@ -104,7 +104,8 @@ WATCHER = _table(
            "sections. Without it they get those sections only.", "restart"),
     Option("copy_path", "flag", False, "Set PYTHONPATH to circusd's own import path.", "restart"),
     Option("virtualenv", "text", None, "Directory of a virtual environment: its `bin` becomes the first "
-           "entry of PATH, and VIRTUAL_ENV is set.", "restart"),
+           "entry of PATH, and VIRTUAL_ENV is set. PYTHONHOME and PYTHONPATH of circusd are not handed on; "
+           "those of `[env]` and of `copy_path` are. `copy_env` is not needed.", "restart"),
     Option("virtualenv_py_ver", "text", None, "Python version of the virtual environment.", "none",
            idle="not needed: the environment's own python finds its packages"),
     Option("numprocesses", "processes", 1, "How many processes to run.", "live"),

@@ -83,15 +83,27 @@ are applied in the order of the file over `[env]`; the later one wins. A process
 
 `circusctl reloadconfig` compares the file with what runs. The column *edit* says what an option needs:
 *at once*, or *new processes*. Whether processes of an earlier circusd still fit is told by the digest of
-those options that need new processes, as they are written (of `[env]` sections before `$NAME` is
-replaced). Neither the environment of circusd nor a default is part of it, so that a start from another
-shell, or of a new version, restarts nothing.
+those options that need new processes, as they are written. Defaults are not part of it, and neither is the
+environment of circusd, with `copy_env` or without, nor what stands for a `$NAME` in an `[env]` section: a
+start from another shell, or of a new version, restarts nothing, and what runs keeps the environment in which
+it was started. A `$(circus.env.NAME)` is part of the value that it stands in: a start with another value of a
+variable that the file names so gives new processes to the watchers that it concerns.
+
+## What was ordered by hand
+
+The number of processes (`incr`, `decr`, `numprocesses`) and the order to stop a watcher are kept over a
+restart of circusd and of the host, from the moment in which they are given; `start`, `restart` and a `reload`
+of the watcher undo the stop. A `numprocesses` that is edited in the file wins over a number that was ordered
+before the edit. A watcher that was stopped stays stopped until it is started, or removed by `reloadconfig`.
 """
 
 _STREAMS = """
 A dotted path names a class of your own; it gets all keys. `WatchedFileStream` and
 `TimedRotatingFileStream` work as `FileStream`, `FancyStdoutStream` as `StdoutStream`; a warning says what
 is missing. Without any key the output goes to the standard output of circusd.
+
+Streams that write the same file share its bounds: the largest `max_bytes` and the largest `backup_count` of
+them count, and a warning tells of the others.
 """
 
 _PLUGINS = """\

@@ -153,9 +153,14 @@ class _Check:
                 yield self._error(key, f"there is no limit {key}", hint)
         if config.shell_args and not config.shell:
             yield self._warning("shell_args", "shell_args has no effect", "write shell = true, or remove it")
-        if config.virtualenv and not host.is_directory(config.virtualenv):
-            what = f"virtual environment {config.virtualenv} does not exist"
-            yield self._error("virtualenv", what, "make it, or correct the path")
+        if config.virtualenv:
+            root = os.path.abspath(config.virtualenv)
+            if not host.is_directory(root):
+                what = f"virtual environment {root} does not exist"
+                yield self._error("virtualenv", what, "make it (python -m venv), or correct the path")
+            elif not host.is_program(os.path.join(root, "bin", "python")):
+                what = f"{root} is no virtual environment: it has no bin/python"
+                yield self._error("virtualenv", what, "make it anew (python -m venv), or correct the path")
         if config.working_dir is not None and not host.is_directory(config.working_dir):
             what = f"working directory {config.working_dir} does not exist"
             yield self._error("working_dir", what, "make it, or correct working_dir")

@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from msgspec import structs
+
 import circus
 from circus.config.values import parse_signal
 from circus.control import names, schema
@@ -168,9 +170,14 @@ class Ops:
             raise CircusError("bad-request", "a change of the count needs either `count` or `delta`", "give one")
         if delta is not None and watcher.numprocesses + delta > schema.MAX_COUNT:
             raise CircusError("limit", f"{watcher.name}: a watcher has at most {schema.MAX_COUNT} processes")
-        return await self._order(
+        answer = await self._order(
             lambda op: events.SetCount(op, watcher.name, count=count, delta=delta or 0), wait=request.wait
         )
+        wished = watcher.numprocesses + (delta or 0) if count is None else count
+        if watcher.singleton and wished > 1:
+            warning = f"{watcher.name} is a singleton: it has at most one process"
+            return structs.replace(answer, warnings=[warning])
+        return answer
 
     async def signal(self, name: str, request: schema.SignalRequest) -> schema.SignalAnswer:
         watcher = self._find(name)

@@ -131,6 +131,7 @@ class DoneAnswer(Struct, frozen=True):
     stopped: list[int] = []
     kept: list[int] = []
     numprocesses: int | None = None
+    warnings: list[str] = []
 
 
 class SignalAnswer(Struct, frozen=True):

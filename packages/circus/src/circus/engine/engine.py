@@ -2,7 +2,7 @@
 
 Everything that happens is posted; one event at a time goes through the fleet, and its actions are carried out in
 order. Output bytes never come this way. Orders get a number and are awaited by it. What people ordered by hand is
-remembered here, where the order ended well.
+remembered here as soon as it is taken: the wish counts, whatever becomes of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from circus import clock
@@ -77,6 +77,7 @@ class Engine:
         self._drain_is_scheduled = False
         self._operations = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[actions.Finish]] = {}
+        self._by_hand: set[int] = set()  # operations that people wait for
         self._tasks = Tasks()
         self._reloading = asyncio.Lock()
         kernel.on_event = self.lives.on_kernel_event
@@ -117,8 +118,10 @@ class Engine:
         while self._mailbox:
             event = self._mailbox.popleft()
             try:
-                for action in self.fleet.step(event, clock.monotonic()):
+                caused = self.fleet.step(event, clock.monotonic())
+                for action in caused:
                     self.executor.carry_out(action)
+                self._remember(event, caused)
             except Exception:
                 log.exception("an event could not be dealt with event=%r", event)
                 if (op := getattr(event, "op", None)) is not None:
@@ -127,20 +130,19 @@ class Engine:
     async def order(self, make: Callable[[int], events.Order], *, is_by_hand: bool = True) -> actions.Finish:
         """Give the order that ``make`` builds with its operation's number; wait for its end.
 
-        What was ordered ``by_hand`` is remembered.
+        What was ordered ``by_hand`` is remembered, unless it is refused.
         """
         op = next(self._operations)
-        order = make(op)
         future: asyncio.Future[actions.Finish] = asyncio.get_running_loop().create_future()
         self._waiting[op] = future
-        self.post(order)
+        if is_by_hand:
+            self._by_hand.add(op)
+        self.post(make(op))
         try:
-            finish = await asyncio.shield(future)
+            return await asyncio.shield(future)
         finally:
             self._waiting.pop(op, None)
-        if finish.ok and is_by_hand:
-            self._remember(order)
-        return finish
+            self._by_hand.discard(op)
 
     def give(self, make: Callable[[int], events.Order]) -> None:
         """As ``order``, without waiting."""
@@ -151,8 +153,14 @@ class Engine:
         if future is not None and not future.done():
             future.set_result(finish)
 
-    def _remember(self, order: events.Order) -> None:
-        match order:
+    def _remember(self, event: events.Event, caused: Iterable[actions.Action]) -> None:
+        op = getattr(event, "op", None)
+        if op not in self._by_hand:
+            return
+        # Only an order that makes no sense fails before anything was tried.
+        if any(isinstance(action, actions.Finish) and action.op == op and not action.ok for action in caused):
+            return
+        match event:
             case events.SetCount(_, name):
                 watcher = self.fleet.watchers.get(self.find(name) or "")
                 if watcher is not None:
@@ -262,7 +270,7 @@ class Engine:
             self.memory.trouble,
             reconfigure.needing_restart(self._started_with, self.config),
         )
-        warnings += [trouble for trouble in (*troubles, *self.troubles.values()) if trouble]
+        warnings += [trouble for trouble in (*troubles, *self.troubles.values(), *self.pump.troubles()) if trouble]
         return EngineView(
             name=self.name,
             pid=os.getpid(),

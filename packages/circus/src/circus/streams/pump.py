@@ -87,6 +87,8 @@ class Pump:
     def forget_watcher(self, watcher: str) -> None:
         """It is not configured any more; processes of it that are still there keep their files."""
         self._routes.forget_watcher(watcher)
+        for stream in ("out", "err"):
+            self._counters.pop((watcher, stream), None)
 
     async def add(self, process: Attached) -> None:
         """Take this process's output from the offsets that it has acknowledged; before `start` nothing is written."""
@@ -248,6 +250,22 @@ class Pump:
                 "sink_errors": counter.sink_errors,
             }
         return found
+
+    def troubles(self) -> list[str]:
+        """What is wrong with the output, for people: a sentence for each file and each watcher concerned."""
+        told = []
+        for channel in self._routes:
+            if channel.failure is not None:
+                watchers = ", ".join(sorted({source.watcher for source in channel.sources.values()}))
+                reason = channel.failure.strerror or str(channel.failure)
+                told.append(f"{watchers}: {channel.sink.path} cannot be written: {reason}; papa keeps the output")
+        dropped: dict[str, int] = {}
+        for (watcher, _), counter in self._counters.items():
+            dropped[watcher] = dropped.get(watcher, 0) + counter.dropped
+        for watcher, count in dropped.items():
+            if count:
+                told.append(f"{watcher}: {count} bytes of its output were dropped before they could be written")
+        return told
 
     # What the channels say ----------------------------------------------------------------------------------
 

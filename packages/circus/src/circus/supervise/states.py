@@ -82,3 +82,4 @@ class WatcherView:
     wants_up: bool
     reason: str
     slots: tuple[SlotView, ...]
+    singleton: bool = False

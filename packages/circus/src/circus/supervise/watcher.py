@@ -68,6 +68,7 @@ class Watcher(Ring):
             wants_up=self.wants_up,
             reason=self.reason,
             slots=self.places.views(),
+            singleton=self.policy.singleton,
         )
 
     # Orders -------------------------------------------------------------------------------------------------

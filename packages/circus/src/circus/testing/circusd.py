@@ -162,7 +162,8 @@ class FakeEngine:
             case events.SetCount(name=name, count=count, delta=delta):
                 old = self.watchers[name]
                 new = max(0, old.numprocesses + delta if count is None else count)
-                self.watchers[name] = make_watcher(name, new)
+                new = min(new, 1) if old.singleton else new
+                self.watchers[name] = make_watcher(name, new, singleton=old.singleton)
                 return {"numprocesses": new}
             case events.Stop(names=names):
                 return {"stopped": self._set(names, is_up=False)}
