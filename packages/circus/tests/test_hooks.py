@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 import types
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from circus import hooks
-from circus.config.model import HookConfig
+from circus.config.model import HookConfig, WatcherConfig
 from circus.errors import CircusError
 
 
@@ -121,10 +122,29 @@ def test_every_hook_that_is_missing_is_said_at_once() -> None:
         "db": {"before_stop": HookConfig("no_such.two"), "after_stop": HookConfig("os.sep")},
     }
     with pytest.raises(CircusError) as raised:
-        hooks.check(wrong)
+        hooks.check(WatcherConfig(name=name, cmd="x", hooks=configured) for name, configured in wrong.items())
     assert [line.split(": ")[:2] for line in raised.value.message.splitlines()] == [
         ["web", "before_start"],
         ["db", "before_stop"],
         ["db", "after_stop"],
     ]
-    hooks.check({"web": {"after_start": HookConfig("os.getpid")}})
+    hooks.check([WatcherConfig(name="web", cmd="x", hooks={"after_start": HookConfig("os.getpid")})])
+
+
+def test_a_hook_is_found_through_the_watchers_own_pythonpath_and_never_in_place_of_a_module_of_circusd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "service_hooks.py").write_text("def ready(**_): return True\n")
+    (tmp_path / "msgspec.py").write_text("raise AssertionError\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "msgspec", raising=False)
+    config = WatcherConfig(
+        name="web",
+        cmd="x",
+        hooks={"after_spawn": HookConfig("service_hooks.ready"), "after_start": HookConfig("msgspec.field")},
+        env={"PYTHONPATH": f"/no/such{os.pathsep}{tmp_path}"},
+    )
+    assert hooks.HookSet.of(config).has("after_spawn")
+    hooks.HookSet.of(config)
+    assert sys.path.count(str(tmp_path)) == 1
+    monkeypatch.delitem(sys.modules, "service_hooks")

@@ -11,10 +11,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Self
 
-from circus.config.model import HookConfig
+from circus.config.model import HookConfig, WatcherConfig
 from circus.errors import CircusError
 
 log = logging.getLogger("circus.hooks")
@@ -44,23 +47,32 @@ def find(path: str) -> HookFunction:
         raise CircusError(
             "config-invalid",
             f"hook {path}: {type(error).__name__}: {error}",
-            "write it as module.function, with the module on the PYTHONPATH of circusd",
+            "write it as module.function, with the module on the PYTHONPATH of circusd or of the watcher's [env]",
         ) from error
     if not callable(found):
         raise CircusError("config-invalid", f"hook {path} is not a function", "write it as module.function")
     return found  # type: ignore[no-any-return]
 
 
-def check(watchers: Mapping[str, Mapping[str, HookConfig]]) -> None:
-    """Find the hooks of all watchers, by name, before anything is started.
+def _make_importable(search_path: str) -> None:
+    """Behind what circusd itself imports from: a service's modules must not stand in for circusd's own."""
+    for directory in filter(None, search_path.split(os.pathsep)):
+        absolute = os.path.abspath(directory)
+        if absolute not in sys.path:
+            sys.path.append(absolute)
+            importlib.invalidate_caches()
+
+
+def check(watchers: Iterable[WatcherConfig]) -> None:
+    """Find the hooks of all watchers before anything is started.
 
     Raises:
         CircusError: config-invalid, with every hook that there is not.
     """
     problems = []
-    for watcher, configured in watchers.items():
+    for watcher in watchers:
         try:
-            HookSet(watcher, configured)
+            HookSet.of(watcher)
         except CircusError as error:
             problems.append(error.message)
     if problems:
@@ -83,6 +95,16 @@ class HookSet:
                 problems.append(f"{watcher}: {name}: {error.message}{hint}")
         if problems:
             raise CircusError("config-invalid", "\n".join(problems))
+
+    @classmethod
+    def of(cls, config: WatcherConfig) -> Self:
+        """The hooks of a configured watcher; the PYTHONPATH in its environment is searched for them, too.
+
+        Raises:
+            CircusError: config-invalid, with every hook that cannot be found.
+        """
+        _make_importable(config.env.get("PYTHONPATH", ""))
+        return cls(config.name, config.hooks)
 
     def has(self, name: str) -> bool:
         return name in self._functions

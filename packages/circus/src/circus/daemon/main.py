@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         config = load.load(os.path.abspath(options.config), os.environ)
         for finding in config.warnings:
             print(f"warning: {finding}", file=sys.stderr)
-        hooks.check({each.name: each.hooks for each in config.watchers})
+        hooks.check(config.watchers)
         pidfile_path = options.pidfile or config.pidfile
         pidfile = Pidfile(pidfile_path) if pidfile_path else None
         logs.configure(

@@ -184,7 +184,7 @@ class Engine:
         Raises:
             CircusError: config-invalid, when a hook cannot be found.
         """
-        self._hooks[config.name] = hooks or HookSet(config.name, config.hooks)
+        self._hooks[config.name] = hooks or HookSet.of(config)
         self.configs[config.name] = config
         self.pump.configure(config.name, {"out": config.stdout_stream, "err": config.stderr_stream})
 

@@ -39,7 +39,7 @@ async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> None:
     """
     watchers = {config.name: config for config in new.watchers}
     changed = {config.name: restart for config, restart, _ in plan.change}
-    hooks = {name: HookSet(name, watchers[name].hooks) for name in (*plan.add, *changed)}
+    hooks = {name: HookSet.of(watchers[name]) for name in (*plan.add, *changed)}
     stopped = await _open_sockets(engine, new, plan)
 
     log.info("configuration read again %s", str(plan).replace("\n", "; "))
