@@ -10,10 +10,14 @@ OTHER_PYTHONS ?= $(shell $(PYTHON) tests/pythons.py)
 INSTALL = pip install --quiet --disable-pip-version-check
 PACKAGES = --no-deps --no-build-isolation --editable packages/papa --editable packages/circus
 
-.PHONY: demo test check format bench chaos clean requirements
+.PHONY: demo stack test check format bench chaos clean requirements
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
+
+# The same with nginx and uWSGI under load; says what to install if they are not here.
+stack: $(VENV)/.runtime
+	$(BIN)/python examples/stack/show.py
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

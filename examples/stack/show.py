@@ -3,11 +3,13 @@
 Everything is copied into a folder of its own that is removed at the end. Needs nginx, uwsgi_python3 and wrk.
 """
 
+import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = ("/usr/sbin/nginx", "/usr/bin/uwsgi_python3", "wrk")
 WATCHERS = ("nginx", "logger", "web_app")
 PORT = 8080
+#: Of two instances of uWSGI, and of two more while they are replaced.
+STATS_PORTS = (8091, 8092, 8093, 8094)
 
 #: Seconds of load around each thing that happens to the stack.
 LOAD_S = 4
@@ -72,10 +76,10 @@ class Stack:
 
     def is_up(self):
         try:
-            states = dict(line.split(": ", 1) for line in self.run("circusctl", "status").splitlines() if ": " in line)
+            lines = self.run("circusctl", "status").splitlines()
         except RuntimeError:
             return False
-        return [states.get(name) for name in WATCHERS] == ["active"] * len(WATCHERS)
+        return all(f"{name}: active" in lines for name in WATCHERS)
 
     def quit(self):
         self.run("circusctl", "quit")
@@ -86,13 +90,31 @@ class Stack:
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not is_running(pid), "circusd gone")
 
+    def kill_papa(self):
+        """Kill the kernel, and wait until its holder has started another one."""
+        pid = self.papa_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: self.papa_pid() not in (None, pid), "another kernel")
+
+    def papa_pid(self):
+        """None while no kernel answers."""
+        try:
+            return json.loads(self.run("papa", "status", "--json"))["pid"]
+        except RuntimeError:
+            return None
+
+    def read(self, name):
+        return (self.folder / name).read_text()
+
     def pids(self, watcher):
         return sorted(int(pid) for pid in self.run("circusctl", "list", watcher).split(",") if pid.strip())
 
-    def load(self, seconds=LOAD_S, *, keep_alive=True):
-        """Begin to ask, eight at a time."""
+    def load(self, seconds=LOAD_S, *, keep_alive=True, work_s=0):
+        """Begin to ask, eight at a time; the application works for ``work_s`` on each request."""
         header = () if keep_alive else ("-H", "Connection: close")
-        return Load(self.popen("wrk", "-t1", "-c8", f"-d{seconds}s", "--timeout", "10s", *header, self.url))
+        return Load(
+            self.popen("wrk", "-t1", "-c8", f"-d{seconds}s", "--timeout", "10s", *header, f"{self.url}?{work_s}")
+        )
 
     def end(self):
         """Leave nothing behind, also after something broke in the middle."""
@@ -159,6 +181,9 @@ def main():
         sys.exit(
             f"missing: {', '.join(missing)}; on Debian: apt-get install nginx-light uwsgi-core uwsgi-plugin-python3 wrk"
         )
+    for port in (PORT, *STATS_PORTS):
+        if socket.socket().connect_ex(("127.0.0.1", port)) == 0:
+            sys.exit(f"port {port} of this machine is in use, and the stack needs it: end what listens there")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="papa-stack-"))
     stack = Stack(folder, pathlib.Path(sys.executable).parent)
     try:
@@ -190,20 +215,26 @@ def play(stack):
     say(f"Eight clients ask without a pause for {LOAD_S} s, again and again; meanwhile:")
     trouble = 0
     print(f"{'':<30} {'requests':>9} {'failed':>7}   nginx and uwsgi")
-    for what, do, keep_alive in (
-        ("circusctl quit; circusd", restart, True),
-        ("kill -9 circusd; circusd", kill, True),
-        ("circusctl reload web_app", lambda: stack.run("circusctl", "reload", "web_app"), True),
-        ("circusctl reload nginx", lambda: stack.run("circusctl", "reload", "nginx"), False),
+    for what, do, how in (
+        ("circusctl quit; circusd", restart, {}),
+        ("kill -9 circusd; circusd", kill, {}),
+        # Requests that take a while: a careless replacement would throw them away.
+        ("circusctl reload web_app", lambda: stack.run("circusctl", "reload", "web_app"), {"work_s": 0.03}),
+        # An idle connection that stays open is cut by nginx itself when it reads its configuration again.
+        ("circusctl reload nginx", lambda: stack.run("circusctl", "reload", "nginx"), {"keep_alive": False}),
+        ("papa upgrade", lambda: stack.run("papa", "upgrade"), {}),
+        ("kill -9 papa", stack.kill_papa, {}),
     ):
         before = {name: stack.pids(name) for name in WATCHERS}
-        load = stack.load(keep_alive=keep_alive)
+        load = stack.load(**how)
         time.sleep(0.5)
         do()
         requests, failed = load.result()
         after = {name: stack.pids(name) for name in WATCHERS}
         moved = [name for name in WATCHERS if before[name] != after[name]]
-        print(f"{what:<30} {requests:>9} {failed:>7}   {'new: ' + ', '.join(moved) if moved else 'the same'}", flush=True)
+        print(
+            f"{what:<30} {requests:>9} {failed:>7}   {'new: ' + ', '.join(moved) if moved else 'the same'}", flush=True
+        )
         trouble += failed
     say("What the log of nginx noticed of it")
     command(stack, "circusctl", "shutdown")

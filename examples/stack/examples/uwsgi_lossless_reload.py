@@ -29,7 +29,7 @@ QUIET_S = 0.1
 ANSWER_LIMIT_S = 3.0
 
 
-def children_started(watcher, arbiter, hook_name, pid, **kwargs):
+def children_started(watcher, pid, **_):
     """True once the instance serves; False when it ended, or does not come to serve in time."""
     address = stats_address(watcher, pid)
     paths = {sock.path for sock in watcher.sockets.values() if getattr(sock, "path", None)}
@@ -44,7 +44,7 @@ def children_started(watcher, arbiter, hook_name, pid, **kwargs):
     return False
 
 
-def clean_stop(watcher, arbiter, hook_name, pid, signum, **kwargs):
+def clean_stop(watcher, pid, signum, **_):
     """Before the stop signal: pause the instance and wait until it has answered what it took. Never refuses."""
     if signum != watcher.stop_signal:
         return True
@@ -68,7 +68,7 @@ def clean_stop(watcher, arbiter, hook_name, pid, signum, **kwargs):
     return True
 
 
-def extended_stats(watcher, arbiter, hook_name, pid, stats, **kwargs):
+def extended_stats(watcher, pid, stats, **_):
     """Adds ``uwsgi``: what waits in the queue of the socket, and what each worker has done."""
     found = read_stats(stats_address(watcher, pid))
     if found is not None and found["pid"] == pid:

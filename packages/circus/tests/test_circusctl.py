@@ -208,8 +208,9 @@ def test_statistics_are_a_line_per_process_and_children_are_indented(ctl: Ctl) -
         "ctime": "0:00.00",
     }
     child = {**facts, "pid": 8}
+    told = {"wid": 1, "age": 2.0, "started": 1.0, "create_time": 1.0, "uwsgi": {"queue": 0, "\x1b[2J": "idle\n"}}
     ctl.circusd.engine.infos = {
-        "web": {7: {**facts, "pid": 7, "children": [child]}, 9: "No such process (stopped?)"},
+        "web": {7: {**facts, "pid": 7, "children": [child], **told}, 9: "No such process (stopped?)"},
         "db": {},
     }
     text = "sleep root 0 1.52M 5.00M 0.0 0.01 0:00.00"
@@ -217,6 +218,7 @@ def test_statistics_are_a_line_per_process_and_children_are_indented(ctl: Ctl) -
         "web:",
         f"7: 7  {text}",
         f"   8  {text}",
+        r'   uwsgi: {"queue": 0, "\u001b[2J": "idle\n"}',
         "9: No such process (stopped?)",
         "db:",
     ]

@@ -6,6 +6,8 @@ new is indented, so that it never looks like one of theirs.
 
 from __future__ import annotations
 
+import json
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 _QUIET = ("running", "starting", "stopping")
 
 _INFO_FIELDS = ("cmdline", "username", "nice", "mem_info1", "mem_info2", "cpu", "mem", "ctime")
+#: What statistics have besides; all else was added by the hook extended_stats.
+_OTHER_FIELDS = ("pid", "create_time", "age", "children", "started", "wid")
 
 
 def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Iterable[str]:
@@ -79,7 +83,7 @@ def duration(seconds: float) -> str:
 
 
 def stats_lines(answer: Answer) -> Iterable[str]:
-    """Per watcher its name; per process its pid and the facts; children indented by 3."""
+    """Per watcher its name; per process its pid and the facts; children and what a hook added indented by 3."""
     for watcher, infos in answer["infos"].items():
         yield f"{watcher}:"
         for pid, info in infos.items():
@@ -93,6 +97,9 @@ def process_lines(pid: str, info: Any) -> Iterable[str]:
     yield f"{pid}: {_info_text(info)}"
     for child in info.get("children", ()):
         yield f"   {_info_text(child) if isinstance(child, dict) else _one_line(child)}"
+    for key, value in info.items():
+        if key not in _INFO_FIELDS and key not in _OTHER_FIELDS:
+            yield f"   {_one_line(key)}: {_one_line(json.dumps(value))}"
 
 
 def _info_text(info: Answer) -> str:
