@@ -57,6 +57,19 @@ def test_asking_for_a_live_process_again_finds_it():
     assert table.admit_process("other", "d") is None
 
 
+def test_who_knows_processes_by_name_finds_a_dead_one_until_its_end_is_acknowledged():
+    it = process(1, streams=())
+    table = table_of(it)
+    table.end(it, 3, 9.0)
+    assert table.admit_process("web", "d", finds_dead=True) is it
+    assert code_of(table.admit_process, "web", "other", finds_dead=True) == "exists"
+    assert table.admit_process("web", "other", finds_dead=True, supersede=True) is None
+    commit(table, exits=[1])
+    assert it.is_over
+    table.forget_process(it)
+    assert table.admit_process("web", "d", finds_dead=True) is None
+
+
 def test_another_specification_under_the_name_of_a_live_process_is_refused():
     table = table_of(process(1))
     with pytest.raises(PapaError) as caught:

@@ -151,7 +151,17 @@ def test_standard_error_can_be_joined_with_standard_output():
 
 def test_a_shell_gets_the_words():
     assert parse("m p x shell=1 echo\\ $HOME")[1]["argv"] == ["/bin/sh", "-c", "echo $HOME"]
+    assert parse("m p x shell=1 true")[1]["meta"] == {"shell": True}
     assert parse("m p x shell= prog")[1]["argv"] == ["prog"]
+    assert "meta" not in parse("m p x shell= prog")[1]
+
+
+def test_a_name_is_taken_until_its_last_words_are_read():
+    assert parse("m p x prog")[1]["finds_dead"] is True
+
+
+def test_a_socket_blocks_as_programs_of_text_expect():
+    assert parse("m s x")[1]["blocking"] is True
 
 
 @pytest.mark.parametrize(("option", "watch"), [("watch=1", True), ("watch=0", False), ("watch=", False)])

@@ -17,6 +17,13 @@ def test_a_list_is_sorted_lines_and_the_prompt():
     )
 
 
+def test_of_a_shell_the_command_is_shown():
+    row = {**PROCESS, "meta": {"shell": True}, "uid": 5}
+    assert text_reply.render_reply("spawn", row) == (
+        b"web pid=12 running=True started=1.5 uid=5 shell=True args=a b\n> "
+    )
+
+
 def test_an_empty_list_is_an_empty_line():
     assert text_reply.render_reply("list", {"items": []}) == b"\n> "
 

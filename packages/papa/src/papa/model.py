@@ -268,7 +268,7 @@ def _optional(data: Mapping[str, Any], key: str, check: Callable[[Any, str], Any
 
 
 #: Fields of a spawn request that are no part of what the process is.
-_REQUEST_FIELDS = frozenset(("owner", "supersede", "fds"))
+_REQUEST_FIELDS = frozenset(("owner", "supersede", "fds", "finds_dead"))
 
 
 class ProcessSpec:
@@ -342,7 +342,7 @@ class ProcessSpec:
         self.meta = check_meta(data.get("meta"))
         if data.get("owner") is not None:
             check_name(data["owner"], "owner")
-        for key in ("supersede", "fds"):
+        for key in ("supersede", "fds", "finds_dead"):
             _flag(_given(data, key, False), key)
         return self
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from bench import machine
+from tests.house import wait_for
 
 import papa
 from papa.client import debug
@@ -172,7 +174,7 @@ def test_debug_mode_uses_a_private_kernel_that_vanishes(monkeypatch: pytest.Monk
         papa.set_debug_mode(False)
     assert not os.path.exists(directory)
     assert "PAPA_RUNTIME_DIR" not in os.environ
-    assert debug.enter(None) is False
+    assert debug.enter() is False
 
 
 def test_debug_mode_without_quit_ends_with_the_program() -> None:
@@ -184,3 +186,47 @@ def test_debug_mode_without_quit_ends_with_the_program() -> None:
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert not os.path.exists(done.stdout.strip())
+
+
+def test_a_private_kernel_ends_with_a_program_that_is_killed() -> None:
+    program = (
+        "import papa, os, time; papa.set_debug_mode(); p = papa.Papa();"
+        "made = p.make_process('x', '/bin/sleep', '1000'); q = papa.Papa('/tmp/papa-test-%d.sock' % os.getpid());"
+        "print(os.environ['PAPA_RUNTIME_DIR'], made['pid'], p._connected().hello['pid'], flush=True); time.sleep(1000)"
+    )
+    environ = {key: value for key, value in os.environ.items() if key != "PAPA_RUNTIME_DIR"}
+    with subprocess.Popen([sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        root, *pids = killed.stdout.readline().split()
+        assert os.path.isdir(root)
+        assert all(machine.is_alive(int(pid)) for pid in pids)
+        killed.kill()
+    wait_for(lambda: not os.path.exists(root), "the end of the root")
+    wait_for(lambda: not any(machine.is_alive(int(pid)) for pid in pids), "the end of kernel and process")
+    wait_for(lambda: not machine.marked(root), "the end of holder and guard")
+
+
+def test_a_forked_child_does_not_end_the_kernel_of_its_parent() -> None:
+    program = (
+        "import papa, os, sys; papa.set_debug_mode(); p = papa.Papa(); p.set('a', '1'); pid = os.fork()\n"
+        "if not pid: papa.set_debug_mode(False); sys.exit(0)\n"
+        "os.waitpid(pid, 0); assert p.get('a') == '1'; print(os.environ['PAPA_RUNTIME_DIR'])"
+    )
+    environ = {key: value for key, value in os.environ.items() if key != "PAPA_RUNTIME_DIR"}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert not os.path.exists(done.stdout.strip())
+
+
+def test_processes_of_debug_mode_end_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PAPA_RUNTIME_DIR", raising=False)
+    papa.Papa.set_debug_mode(quit_when_connection_closed=True)
+    try:
+        with papa.Papa() as client:
+            kept = client.make_process("kept", "/bin/sleep", "1000")
+            client.make_process("forgotten", "/bin/cat", "/dev/null")
+            client.remove_processes("forgotten")
+        assert isinstance(kept, dict)
+        wait_for(lambda: not machine.is_alive(kept["pid"]), "the end of the process")
+    finally:
+        papa.set_debug_mode(False)

@@ -550,3 +550,50 @@ def test_defaults_are_what_was_set_last(world: World, monkeypatch: pytest.Monkey
         Papa().close()
     Papa(7, 3).close()
     assert asked == [(None, 10.0), (30303, 10.0), ("/tmp/p.sock", 10.0), ("/tmp/p.sock", 5), (7, 3)]
+
+
+def test_a_kernel_that_cannot_be_reached_is_said_in_the_published_words_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def open_connection(endpoint: Any = None, **options: Any) -> socket.socket:
+        raise PapaError("nobody is there", code="unreachable", hint="look into the log")
+
+    monkeypatch.setattr(blocking.launch, "open_connection", open_connection)
+    with pytest.raises(Error, match=r"Could not connect to Papa in \S+ seconds: nobody is there") as caught:
+        Papa()
+    assert (caught.value.code, caught.value.hint) == ("unreachable", "look into the log")
+    assert [(record.name, record.levelname) for record in caplog.records] == [("papa.client", "ERROR")]
+
+
+def test_the_name_of_a_module_that_is_overwritten_by_mistake_breaks_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Papa, "_default_endpoint", None)
+    monkeypatch.setattr(published, "set_default_port", "20202", raising=False)
+    published.Papa().close()
+    published.set_default_path("/tmp/p.sock")
+    assert Papa._default_endpoint == "/tmp/p.sock"
+
+
+def test_a_shells_command_is_shown_without_its_shell(papa: Papa) -> None:
+    with blocking.Connection(client="text") as other:
+        row = other.request("spawn", name="s", argv=["/bin/sh", "-c", "echo $HOME"], meta={"shell": True}).ok
+    info = papa.list_processes()["s"]
+    assert info == {
+        "pid": row["pid"], "running": True, "started": row["started_at"], "args": "echo $HOME", "shell": True,
+    }  # fmt: skip
+
+
+def test_a_dead_process_whose_end_nobody_read_is_found_again_and_keeps_its_name(papa: Papa, world: World) -> None:
+    first = make(papa)
+    world.write("web", "out", b"last words")
+    world.end("web", 3)
+    again = make(papa)
+    assert (again["pid"], again["running"]) == (first["pid"], False)
+    with pytest.raises(Error, match="already been created"):
+        make(papa, args=["other"])
+    with papa.watch_processes("web") as watcher:
+        out, _, closed = watcher.read()
+        assert ([o.data for o in out], [c.data for c in closed]) == ([b"last words"], [3])
+    assert make(papa)["running"] is True
+    assert len(world.kernel.spawns) == 2

@@ -10,16 +10,17 @@ everything must be asked for with ``"*"``. Watching itself is `papa.client.watch
 
 from __future__ import annotations
 
+import logging
 import os
-import socket
-import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from papa.client import accounts, debug
+from papa.client import debug, shapes
 from papa.client.blocking import Connection
 from papa.client.reply import last_key
+from papa.client.shapes import DEVNULL, PIPE, STDOUT
 from papa.client.watching import ProcessOutput, Watcher
 from papa.errors import Error, PapaError
 
@@ -37,17 +38,11 @@ __all__ = [
     "set_default_port",
 ]
 
-PIPE = subprocess.PIPE
-STDOUT = subprocess.STDOUT
-DEVNULL = subprocess.DEVNULL
-
 #: The address and patience of papa 1.x.
 DEFAULT_PORT = 20202
 DEFAULT_TIMEOUT_S = 10.0
 
-_FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6", socket.AF_UNIX: "unix"}
-_TYPES = {socket.SOCK_STREAM: "stream", socket.SOCK_DGRAM: "dgram", socket.SOCK_SEQPACKET: "seqpacket"}
-_SIZE_UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
+_log = logging.getLogger("papa.client")
 
 
 class Papa:
@@ -87,6 +82,15 @@ class Papa:
         """How many seconds ``Papa()`` tries to connect, from now on."""
         cls._default_timeout_s = connection_timeout
 
+    @classmethod
+    def set_debug_mode(cls, mode: bool = True, quit_when_connection_closed: bool = False) -> None:
+        """Use a private kernel in a temporary directory from the next `Papa` on; with ``mode=False`` no longer.
+
+        It ends, and the processes in it, when debug mode is left or the program ends, in whatever way; with
+        ``quit_when_connection_closed`` as soon as the last `Papa` is closed.
+        """
+        debug.set_mode(mode, quit_when_connection_closed)
+
     def __enter__(self) -> Self:
         return self
 
@@ -108,7 +112,7 @@ class Papa:
 
     def list_sockets(self, *patterns: str) -> dict[str, dict[str, Any]]:
         """The sockets that the kernel holds, by name."""
-        return {row["name"]: _socket_dict(row) for row in self._list("sockets", patterns)}
+        return {row["name"]: shapes.socket_dict(row) for row in self._list("sockets", patterns)}
 
     def make_socket(
         self,
@@ -124,24 +128,19 @@ class Papa:
         reuseport: bool | None = None,
     ) -> dict[str, Any]:
         """Open a listening socket, or find the one of that name that was asked for in the same way."""
-        if not name:
-            raise Error("Socket requires a name")
-        spec: dict[str, Any] = {"name": name, "backlog": 5 if backlog is None else int(backlog)}
-        spec["type"] = _number_to_word(_TYPES, socket_type or socket.SOCK_STREAM, "type")
-        if path:
-            if not path.startswith("/") or path.endswith(("/", "\\")):
-                raise Error(f"Socket {name}: path must be absolute and must name a file: {path!r}")
-            if family not in (None, 0, socket.AF_UNIX):
-                raise Error(f"Socket {name}: a path needs the family AF_UNIX")
-            spec.update(family="unix", path=path, replace=True)
-            if umask is not None:
-                spec["umask"] = int(umask)
-        else:
-            spec["family"] = _number_to_word(_FAMILIES, family or socket.AF_INET, "family")
-            spec.update(_given(host=host, port=int(port) if port else None, interface=interface))
-            if reuseport:
-                spec["reuseport"] = True
-        return _socket_dict(self._request("listen", **spec))
+        spec = shapes.socket_spec(
+            name,
+            host=host,
+            port=port,
+            family=family,
+            socket_type=socket_type,
+            backlog=backlog,
+            path=path,
+            umask=umask,
+            interface=interface,
+            reuseport=reuseport,
+        )
+        return shapes.socket_dict(self._request("listen", **spec))
 
     def remove_sockets(self, *patterns: str) -> bool:
         """Close the kernel's copies of these sockets; ``"*"`` means all."""
@@ -174,7 +173,7 @@ class Papa:
 
     def list_processes(self, *patterns: str) -> dict[str, dict[str, Any]]:
         """The processes of the kernel, by name; ended ones until their end was acknowledged by a watcher."""
-        return {row["name"]: _process_dict(row) for row in self._list("processes", patterns)}
+        return {row["name"]: shapes.process_dict(row) for row in self._list("processes", patterns)}
 
     def make_process(
         self,
@@ -196,21 +195,23 @@ class Papa:
         ``args`` is one argument (a str) or several. ``env`` is the whole environment: nothing is inherited.
         Both outputs are captured unless told otherwise; ``bufsize`` bounds what is kept unread, 0 keeps nothing.
         """
-        if not name:
-            raise Error("Process requires a name")
-        argv = [*([executable] if executable else []), *_arguments(args)]
-        if not argv:
-            raise Error("No command")
-        spec: dict[str, Any] = {"name": name, "argv": argv, "env": {k: str(v) for k, v in (env or {}).items()}}
-        spec.update(_given(cwd=working_dir))
-        spec.update(accounts.identity(uid, gid))
-        if rlimits:
-            spec["rlimits"] = accounts.limits(rlimits)
-        spec.update(_outputs(stdout, stderr, _parse_size(bufsize)))
+        spec = shapes.process_spec(
+            name,
+            executable=executable,
+            args=args,
+            env=env,
+            working_dir=working_dir,
+            uid=uid,
+            gid=gid,
+            rlimits=rlimits,
+            stdout=stdout,
+            stderr=stderr,
+            bufsize=bufsize,
+        )
         row = self._request("spawn", **spec)
         if watch_immediately:
             return self._watch([row])
-        return _process_dict(row)
+        return shapes.process_dict(row)
 
     def remove_processes(self, *patterns: str) -> bool:
         """Forget processes; a running one is left alone and drops out when it ends. ``"*"`` means all."""
@@ -243,9 +244,24 @@ class Papa:
     def _connected(self) -> Connection:
         if self._connection is None:
             if not self._is_debugging:
-                self._is_debugging = debug.enter(self.port_or_path)
-            self._connection = Connection(self.port_or_path, client="papa.Papa", timeout_s=self.timeout)
+                self._is_debugging = debug.enter()
+            self._connection = self._connect()
         return self._connection
+
+    def _connect(self) -> Connection:
+        started = time.monotonic()
+        try:
+            connection = Connection(self.port_or_path, client="papa.Papa", timeout_s=self.timeout)
+        except PapaError as error:
+            if error.code not in ("unreachable", "lost", "timeout"):
+                raise
+            # The words are those that programs written for papa 1.x look for, in the exception and in the log.
+            seconds = f"{time.monotonic() - started:.3g}"
+            message = f"Could not connect to Papa in {seconds} seconds: {error.message}"
+            _log.error("%s", message)
+            raise PapaError(message, code=error.code, hint=error.hint, details=error.details) from error
+        _log.info("connected to the kernel pid=%s instance=%s", connection.hello["pid"], connection.hello["instance"])
+        return connection
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -296,79 +312,5 @@ def set_default_connection_timeout(connection_timeout: float) -> None:
 
 
 def set_debug_mode(mode: bool = True, quit_when_connection_closed: bool = False) -> None:
-    """Use a private kernel in a temporary directory from the next `Papa` on; with ``mode=False`` no longer.
-
-    It ends, and everything in it, when debug mode is left or the program ends; with
-    ``quit_when_connection_closed`` as soon as the last `Papa` is closed.
-    """
-    debug.set_mode(mode, quit_when_connection_closed)
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _number_to_word(words: Mapping[Any, str], number: int, what: str) -> str:
-    try:
-        return words[number]
-    except KeyError:
-        raise Error(f"Invalid socket {what}: {number!r}") from None
-
-
-def _arguments(args: Any) -> list[str]:
-    if args is None:
-        return []
-    if isinstance(args, str):
-        return [args]
-    if isinstance(args, bytes) or not isinstance(args, Iterable):
-        return [os.fsdecode(args) if isinstance(args, bytes) else str(args)]
-    return [str(arg) for arg in args]
-
-
-def _parse_size(size: int | str | None) -> int | None:
-    if size is None or isinstance(size, int):
-        return size
-    unit = _SIZE_UNITS.get(size[-1:].lower())
-    try:
-        return int(size[:-1]) * unit if unit else int(size)
-    except ValueError:
-        raise Error(f"bufsize {size!r}: must be a number, with k, m or g at will") from None
-
-
-def _outputs(stdout: int | None, stderr: int | None, bufsize: int | None) -> dict[str, Any]:
-    if bufsize == 0:
-        return {"stdout": "null", "stderr": "null"}
-    words = {None: "capture", PIPE: "capture", DEVNULL: "null"}
-    if stdout not in words:
-        raise Error("stdout must be PIPE or DEVNULL")
-    if stderr not in words and stderr != STDOUT:
-        raise Error("stderr must be PIPE, DEVNULL or STDOUT")
-    spec: dict[str, Any] = {"stdout": words[stdout], "stderr": "stdout" if stderr == STDOUT else words[stderr]}
-    if bufsize is not None:
-        spec["bound"] = bufsize
-    return spec
-
-
-def _socket_dict(row: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = ("family", "type", "backlog", "host", "port", "interface", "path")
-    info = {key: row[key] for key in wanted if row.get(key) is not None}
-    if row.get("umask") is not None:
-        info["umask"] = str(row["umask"])
-    if row.get("reuseport"):
-        info["reuseport"] = "1"
-    elif row.get("fileno") is not None:
-        info["fileno"] = row["fileno"]
-    return info
-
-
-def _process_dict(row: Mapping[str, Any]) -> dict[str, Any]:
-    info = {
-        "pid": row["pid"],
-        "running": row["running"],
-        "started": row["started_at"],
-        "args": " ".join(row["argv"]),
-    }
-    for key in ("uid", "gid"):
-        if row.get(key) is not None:
-            info[key] = str(row[key])
-    return info
+    """See `Papa.set_debug_mode`."""
+    Papa.set_debug_mode(mode, quit_when_connection_closed)

@@ -5,7 +5,9 @@ at most one socket); it is what people use, the id is what stays:
 
 - A process *takes* its name from a dead one, or with ``supersede`` from a live one; who loses its name keeps its
   id, output and exit.
-- Asking for a live process again with an equal specification is no error and starts nothing.
+- Asking for a live process again with an equal specification is no error and starts nothing. With ``finds_dead``
+  the same holds for a dead one as long as its exit or output is owed: programs written for papa 1.x know
+  processes by their names only, so what it left could not be read any more once another one had its name.
 - An entry *is over*, and goes, when the process ended and either its exit was acknowledged and all its streams
   are at their end and acknowledged to the head, or it was removed. Until then its exit is owed.
 - A *removed* process that lives has no name, keeps no output and cannot be asked for any more; the entry stays
@@ -59,20 +61,24 @@ class Table:
 
     # Coming
 
-    def admit_process(self, name: str, digest: str, *, supersede: bool = False) -> Process | None:
+    def admit_process(
+        self, name: str, digest: str, *, supersede: bool = False, finds_dead: bool = False
+    ) -> Process | None:
         """The process that a spawn request means already, or None: go and start it.
 
-        Raises PapaError ``exists`` when a live process of another specification has the name, ``limit``.
+        Raises PapaError ``exists`` when a process of another specification has the name and lives (with
+        ``finds_dead``: or is owed something), ``limit``.
         """
         id = self._process_names.get(name)
-        if id is not None and self.processes[id].is_running and not supersede:
+        if id is not None and (self.processes[id].is_running or finds_dead) and not supersede:
             process = self.processes[id]
             if process.digest == digest:
                 return process
+            state = f"pid {process.pid}" if process.is_running else "it has ended, and nobody has read how"
             raise PapaError(
-                f"process {name} has already been created with another specification: pid {process.pid}",
+                f"process {name} has already been created with another specification: {state}",
                 code="exists",
-                hint="remove it, or ask with supersede",
+                hint="remove it, or ask with supersede" if process.is_running else "watch it to its end, or remove it",
                 details={"id": process.id, "pid": process.pid},
             )
         if len(self.processes) >= model.MAX_PROCESSES:

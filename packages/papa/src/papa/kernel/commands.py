@@ -109,7 +109,9 @@ class Commands:
     def _spawn(self, connection: Connection, request: Request) -> Outcome:
         args = request.args
         spec = model.ProcessSpec.parse(args)
-        process, is_new = self._host.spawn(spec, supersede=bool(args.get("supersede")))
+        process, is_new = self._host.spawn(
+            spec, supersede=bool(args.get("supersede")), finds_dead=bool(args.get("finds_dead"))
+        )
         if args.get("owner") is not None:
             self._host.own(process, args["owner"], connection)
         row = process.row()

@@ -155,14 +155,16 @@ class Host:
 
     # --- processes -----------------------------------------------------------------------------------------
 
-    def spawn(self, spec: model.ProcessSpec, *, supersede: bool = False) -> tuple[Process, bool]:
-        """Starts a process; False: an equal one runs already, and is meant.
+    def spawn(
+        self, spec: model.ProcessSpec, *, supersede: bool = False, finds_dead: bool = False
+    ) -> tuple[Process, bool]:
+        """Starts a process; False: an equal one is there already, and is meant.
 
         Raises: PapaError exists, limit, not-found (a socket), spawn-failed; nothing is left behind.
         """
         self._refuse_if_leaving()
         digest = spec.digest(bytes.fromhex(self.ledger.secret))
-        existing = self.table.admit_process(spec.name, digest, supersede=supersede)
+        existing = self.table.admit_process(spec.name, digest, supersede=supersede, finds_dead=finds_dead)
         if existing is not None:
             return existing, False
         return self._starter.start(spec, digest), True

@@ -237,7 +237,8 @@ class FakeKernel:
     def _spawn(self, line: Line, args: dict[str, Any]) -> Reply:
         spec = model.ProcessSpec.parse(args)
         digest = spec.digest(bytes.fromhex(self._ledger.secret))
-        process = self._table.admit_process(spec.name, digest, supersede=args.get("supersede", False))
+        told = {key: args.get(key, False) for key in ("supersede", "finds_dead")}
+        process = self._table.admit_process(spec.name, digest, **told)
         is_new = process is None
         if process is None:
             process = self._start(spec, digest)

@@ -146,7 +146,7 @@ def _subject_command(command: str, subject: str, rest: list[str]) -> Request:
 
 
 def _make_socket(rest: list[str]) -> Request:
-    args: dict[str, Any] = {"name": rest[0], "backlog": TEXT_BACKLOG}
+    args: dict[str, Any] = {"name": rest[0], "backlog": TEXT_BACKLOG, "blocking": True}
     options, words = _split_options(rest[1:])
     if words:
         raise PapaError(f'Bad option "{words[0]}"', hint="options of a socket are key=value")
@@ -168,7 +168,8 @@ def _make_socket(rest: list[str]) -> Request:
 
 def _make_process(rest: list[str]) -> Request:
     options, words = _split_options(rest[1:])
-    args: dict[str, Any] = {"name": rest[0], "env": {}, "rlimits": {}}
+    # A name whose last words nobody has read is still taken, as papa 1.x clients expect.
+    args: dict[str, Any] = {"name": rest[0], "env": {}, "rlimits": {}, "finds_dead": True}
     is_watched = is_shell = False
     for key, value in options:
         if key.startswith("env."):
@@ -187,7 +188,11 @@ def _make_process(rest: list[str]) -> Request:
             raise PapaError(f'Unknown option "{key}"', hint='"help make process" names them')
     if not words:
         raise PapaError("No command", hint="the program and its arguments follow the options")
-    args["argv"] = ["/bin/sh", "-c", *words] if is_shell else words
+    args["argv"] = words
+    if is_shell:
+        args["argv"] = ["/bin/sh", "-c", *words]
+        # For the lists, which show the command alone.
+        args["meta"] = {"shell": True}
     if args.get("bound") == 0:
         # A buffer of no bytes is how papa 1.x says that nothing is to be kept.
         del args["bound"]

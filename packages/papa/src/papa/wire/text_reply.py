@@ -92,7 +92,11 @@ def _process_pairs(row: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
     for key in ("uid", "gid"):
         if row.get(key) is not None:
             yield key, row[key]
-    yield "args", " ".join(row["argv"])
+    argv = row["argv"]
+    if row.get("meta", {}).get("shell"):
+        yield "shell", True
+        argv = argv[2:]
+    yield "args", " ".join(argv)
 
 
 def _socket_pairs(row: Mapping[str, Any]) -> Iterable[tuple[str, object]]:

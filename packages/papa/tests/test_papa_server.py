@@ -1,0 +1,94 @@
+"""The daemon's entry points under their names of papa 1.x, each with a real kernel under a private root."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.house import wait_for
+
+import papa
+import papa.server
+from papa import cli
+from papa.client import launch
+from papa.client.blocking import Connection
+from papa.errors import PapaError
+from papa.server import papa_socket
+
+
+@pytest.fixture
+def path(runtime_root: Path) -> Iterator[str]:
+    """An address for a kernel, which is ended afterwards."""
+    address = str(runtime_root / "p.sock")
+    yield address
+    try:
+        with Connection(address, client="test", autostart=False) as connection:
+            connection.request("exit", force=True)
+    except PapaError:
+        pass
+    wait_for(lambda: not [entry for entry in os.listdir(runtime_root) if entry.startswith("kernel-")], "its end")
+
+
+def serves(path: str) -> bool:
+    try:
+        launch.open_connection(path, autostart=False, timeout_s=1.0).close()
+    except PapaError:
+        return False
+    return True
+
+
+def test_a_daemon_is_started_and_serves(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "papa.server")
+    papa.server.daemonize_server(path, fix_title=True)
+    assert serves(path)
+    with papa.Papa(path) as client:
+        client.set("a", "1")
+    with pytest.raises(papa.Error, match="lives in"):
+        papa.server.daemonize_server(path)
+    assert [record.name for record in caplog.records] == ["papa.server"]
+
+
+def test_a_server_of_the_single_socket_mode_leaves_with_its_last_client(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(papa.server, "LOOK_S", 0.001)
+    monkeypatch.setattr(papa.server, "FIRST_CLIENT_S", 3.0)
+    thread = threading.Thread(target=papa.server.socket_server, args=(path,), kwargs={"single_socket_mode": True})
+    thread.start()
+    wait_for(lambda: serves(path), "a kernel")
+    with papa.Papa(path) as client:
+        client.set("a", "1")
+    thread.join(20)
+    assert not thread.is_alive()
+    assert not serves(path)
+
+
+def test_a_server_stays_until_its_kernel_leaves(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    thread = threading.Thread(target=papa.server.socket_server, args=(path,))
+    thread.start()
+    wait_for(lambda: serves(path), "a kernel")
+    thread.join(0.05)
+    assert thread.is_alive()
+    with papa.Papa(path) as client:
+        assert client.exit_if_idle()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert "papa serves" in capsys.readouterr().out
+
+
+def test_the_module_is_the_command(path: str) -> None:
+    assert papa.server.main is cli.main
+    done = subprocess.run([sys.executable, "-m", "papa.server", "-u", path, "--daemonize"], timeout=30)
+    assert done.returncode == 0
+    assert serves(path)
+
+
+def test_the_name_that_programs_import_is_the_family() -> None:
+    assert papa_socket.unix_socket == socket.AF_UNIX
