@@ -60,6 +60,10 @@ class Stack:
 
     def run(self, *argv, timeout=60):
         """What it prints; RuntimeError when it fails."""
+        return self.outputs(*argv, timeout=timeout)[0]
+
+    def outputs(self, *argv, timeout=60):
+        """What it prints, and what it has to say besides; RuntimeError when it fails."""
         process = self.popen(*argv)
         try:
             out, err = process.communicate(timeout=timeout)
@@ -68,7 +72,7 @@ class Stack:
             raise
         if process.returncode:
             raise RuntimeError(f"{' '.join(map(str, argv))} ended with {process.returncode}: {out}{err}")
-        return out
+        return out, err
 
     def start(self):
         self.run("circusd", "--daemon", "--pidfile", str(self.pidfile), "--log-output", "circusd.log", "circus.ini")
@@ -246,7 +250,8 @@ def play(stack):
 
 def command(stack, *argv):
     print(f"$ {' '.join(argv)}", flush=True)
-    print(stack.run(*argv), end="", flush=True)
+    out, err = stack.outputs(*argv)
+    print(err.replace(f"{stack.folder}/", ""), out, sep="", end="", flush=True)
 
 
 def say(text):

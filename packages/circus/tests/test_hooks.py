@@ -148,3 +148,9 @@ def test_a_hook_is_found_through_the_watchers_own_pythonpath_and_never_in_place_
     hooks.HookSet.of(config)
     assert sys.path.count(str(tmp_path)) == 1
     monkeypatch.delitem(sys.modules, "service_hooks")
+
+
+def test_a_hook_logs_to_the_log_of_circusd() -> None:
+    from circus import logger
+
+    assert logger is hooks.log.parent
