@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Programs of the ancestors, which must go on working with our papa: tests/ancestors.
+ANCESTORS := .venv-ancestors
 # As many at once as there are processors; most tests wait for processes.
 PYTEST_ARGS ?= -n auto
 # Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
@@ -19,7 +21,7 @@ demo: $(VENV)/.runtime
 stack: $(VENV)/.runtime
 	$(BIN)/python examples/stack/show.py
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(ANCESTORS)/.ready
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory other PYTHON=$$python || exit 1; done
 
@@ -40,6 +42,10 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.PHONY: ancestors
+ancestors: $(VENV)/.dev $(ANCESTORS)/.ready
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/ancestors
+
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
@@ -48,7 +54,7 @@ chaos: $(VENV)/.dev
 
 # The files of pinned versions and hashes, made anew from the *.in beside them; needs `uv`.
 requirements:
-	for name in runtime dev; do uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet requirements/$$name.in --output-file requirements/$$name.txt; done
+	for name in runtime dev ancestors ancestors-papa; do uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet requirements/$$name.in --output-file requirements/$$name.txt; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +67,12 @@ $(VENV)/.runtime: requirements/runtime.txt packages/papa/pyproject.toml packages
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(BIN)/$(INSTALL) --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(ANCESTORS)/.ready: requirements/ancestors.txt requirements/ancestors-papa.txt
+	$(PYTHON) -m venv --clear $(ANCESTORS)
+	$(ANCESTORS)/bin/$(INSTALL) --no-deps --require-hashes -r requirements/ancestors.txt
+	$(ANCESTORS)/bin/$(INSTALL) --no-deps --no-build-isolation --require-hashes -r requirements/ancestors-papa.txt
 	touch $@
 
 clean:

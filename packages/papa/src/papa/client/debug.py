@@ -66,7 +66,21 @@ def leave() -> None:
     with _lock:
         _users -= 1
         if _users == 0 and _quits_when_unused and _root is not None:
-            _end_kernels(_root)
+            end_kernels(_root)
+
+
+def end_kernels(root: str) -> None:
+    """End every kernel below a runtime root, and the processes in it."""
+    for path in glob.glob(glob.escape(root) + "/kernel-*/control.sock"):
+        try:
+            with Connection(path, client="papa debug mode", autostart=False, timeout_s=1.0) as connection:
+                for row in connection.request("list", what="processes").ok["items"]:
+                    _kill(connection, row)
+                connection.request("exit", force=True)
+                while connection.wait(LEAVE_S):
+                    pass
+        except PapaError:
+            continue  # it has ended
 
 
 def main() -> None:
@@ -75,7 +89,7 @@ def main() -> None:
     sys.stdin.buffer.read()
     deadline = time.monotonic() + LEAVE_S
     while glob.glob(glob.escape(root) + "/kernel-*") and time.monotonic() < deadline:
-        _end_kernels(root)
+        end_kernels(root)
         time.sleep(LOOK_S)
     shutil.rmtree(root, ignore_errors=True)
 
@@ -101,7 +115,7 @@ def _begin(quit_when_connection_closed: bool) -> None:
 
 def _end(root: str) -> None:
     global _root, _guard
-    _end_kernels(root)
+    end_kernels(root)
     shutil.rmtree(root, ignore_errors=True)
     guard, _guard = _guard, None
     if guard is not None:
@@ -112,19 +126,6 @@ def _end(root: str) -> None:
         os.environ.pop(_VARIABLE, None)
     else:
         os.environ[_VARIABLE] = _previous
-
-
-def _end_kernels(root: str) -> None:
-    for path in glob.glob(glob.escape(root) + "/kernel-*/control.sock"):
-        try:
-            with Connection(path, client="papa debug mode", autostart=False, timeout_s=1.0) as connection:
-                for row in connection.request("list", what="processes").ok["items"]:
-                    _kill(connection, row)
-                connection.request("exit", force=True)
-                while connection.wait(LEAVE_S):
-                    pass
-        except PapaError:
-            continue  # it has ended
 
 
 def _kill(connection: Connection, row: dict[str, object]) -> None:

@@ -260,7 +260,7 @@ class Papa:
             message = f"Could not connect to Papa in {seconds} seconds: {error.message}"
             _log.error("%s", message)
             raise PapaError(message, code=error.code, hint=error.hint, details=error.details) from error
-        _log.info("connected to the kernel pid=%s instance=%s", connection.hello["pid"], connection.hello["instance"])
+        _log.debug("connected to the kernel pid=%s instance=%s", connection.hello["pid"], connection.hello["instance"])
         return connection
 
     def _drop(self) -> None:

@@ -47,7 +47,7 @@ class Starter:
         process = Process(
             number,
             spec.name,
-            argv=argv,
+            argv=spec.argv,
             digest=digest,
             pid=0,
             start_ticks=None,
