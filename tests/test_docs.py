@@ -18,6 +18,7 @@ from tests.house import BIN, ROOT
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "bench/README.md"]
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+MOVING = (ROOT / "docs/migrating.md").read_text(encoding="utf-8")
 
 #: From here on the tutorial needs packages of the system.
 STACK = "\n## 12."
@@ -129,6 +130,20 @@ def test_a_pattern_lets_pids_and_times_vary_and_nothing_else() -> None:
     assert not pattern.fullmatch(shown.replace(HOME, "/tmp/x") + "warning: more\n")
 
 
+def test_a_file_can_be_tried_beside_what_runs(runtime_root: Path, tmp_path: Path) -> None:
+    (tried,) = re.findall(r"^```\n(\[circus\]\ninclude = .*?)^```$", MOVING, re.MULTILINE | re.DOTALL)
+    old = tmp_path / "circus.ini"
+    old.write_text(f"[watcher:old]\ncmd = touch {tmp_path}/started\ncopy_env = true\nnumproceses = 2\n")
+    check = tmp_path / "check.ini"
+    check.write_text(re.sub(r"(?<=include = ).*", str(old), tried))
+    done = subprocess.run([BIN / "circusd", check], capture_output=True, text=True, timeout=BLOCK_S)
+    assert done.returncode == 1
+    assert "the configuration has 1 error:" in done.stderr
+    assert "cmd is missing (write cmd = PROGRAM ARGUMENTS)" in done.stderr
+    assert f"warning: {old}:4: old: unknown option numproceses (did you mean numprocesses?)" in done.stderr
+    assert not (tmp_path / "started").exists()
+
+
 # What is referred to ----------------------------------------------------------------------------------------
 
 
@@ -179,7 +194,7 @@ def test_every_emphasised_word_is_in_the_glossary() -> None:
 
 
 def test_the_page_about_moving_over_has_all_that_is_not_there() -> None:
-    _, _, page = (ROOT / "docs/migrating.md").read_text(encoding="utf-8").partition("\n## Not there yet")
+    _, _, page = MOVING.partition("\n## Not there yet")
     named = set(re.findall(r"`(\w+)`", page))
     tables = (options.CIRCUS, options.WATCHER, options.STREAM, options.SOCKET)
     idle = {option.name for table in tables for option in table.values() if option.idle}
