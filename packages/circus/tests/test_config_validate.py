@@ -217,7 +217,7 @@ def test_this_machine_answers(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_a_python_is_no_virtual_environment(tmp_path: Path) -> None:
-    host = FakeHost(directories="/venv", programs="/bin/run")
-    assert _told(tmp_path, "[watcher:w]\ncmd = /bin/run\nvirtualenv = /venv\n", host) == [
+    host = FakeHost(directories="/venv")
+    assert _told(tmp_path, "[watcher:w]\ncmd = run\nvirtualenv = /venv\n", host) == [
         "3 error: w: /venv is no virtual environment: it has no bin/python"
     ]

@@ -153,12 +153,14 @@ class _Check:
                 yield self._error(key, f"there is no limit {key}", hint)
         if config.shell_args and not config.shell:
             yield self._warning("shell_args", "shell_args has no effect", "write shell = true, or remove it")
+        is_sound = True
         if config.virtualenv:
             root = os.path.abspath(config.virtualenv)
+            is_sound = host.is_program(os.path.join(root, "bin", "python"))
             if not host.is_directory(root):
                 what = f"virtual environment {root} does not exist"
                 yield self._error("virtualenv", what, "make it (python -m venv), or correct the path")
-            elif not host.is_program(os.path.join(root, "bin", "python")):
+            elif not is_sound:
                 what = f"{root} is no virtual environment: it has no bin/python"
                 yield self._error("virtualenv", what, "make it anew (python -m venv), or correct the path")
         if config.working_dir is not None and not host.is_directory(config.working_dir):
@@ -171,7 +173,7 @@ class _Check:
         ):
             if stream is not None:
                 yield from self._check_stream(name, stream)
-        yield from self._check_command()
+        yield from self._check_command(has_path=is_sound)
 
     def _check_sockets(self) -> Iterator[Finding]:
         for name in expand.socket_references(self.config):
@@ -191,8 +193,8 @@ class _Check:
             what = f"the directory {directory} of {name}.filename does not exist"
             yield self._warning(f"{name}.filename", what, "make it; output waits until then")
 
-    def _check_command(self) -> Iterator[Finding]:
-        """Whether the program can be found, the way that a process would find it."""
+    def _check_command(self, *, has_path: bool) -> Iterator[Finding]:
+        """Whether the program can be found, the way that a process would find it; ``has_path``: on a sound PATH."""
         config = self.config
         if not config.cmd.strip():
             yield self._error("cmd", "cmd is missing", "write cmd = PROGRAM ARGUMENTS")
@@ -215,6 +217,8 @@ class _Check:
         if "/" in program:
             if not self.host.is_program(os.path.join(config.working_dir or "", program)):
                 yield self._error(key, f"program {program} does not exist or is not executable", "correct the path")
+            return
+        if not has_path:
             return
         path = self.env.get("PATH") or expand.DEFAULT_PATH
         if not any(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,9 @@ async def end(engine: Engine, make: Callable[[int], events.Order]) -> None:
         order.result()
     finally:
         order.cancel()
+    left = Counter(process.slot.watcher for process in engine.lives.hosted if not process.has_exited)
+    for watcher, count in sorted(left.items()):
+        log.info("%s left running in papa processes=%d", watcher, count)
 
 
 async def close(engine: Engine) -> None:

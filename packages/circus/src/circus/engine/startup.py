@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -125,8 +126,8 @@ async def _take_in(engine: Engine, found: _Found) -> None:
         if survivor.kernel_id in found.replies:
             await _settle_ended(engine, survivor, found.replies[survivor.kernel_id])
     engine.is_started = True
-    if plan.keep or plan.drifted:
-        log.info("adopted %d processes", len(plan.keep) + len(plan.drifted))
+    for watcher, count in sorted(Counter(each.watcher for each in (*plan.keep, *plan.drifted)).items()):
+        log.info("%s already running processes=%d", watcher, count)
     for survivor in plan.foreign:
         log.warning(
             "%s.%d pid=%d belongs to %s: left alone",
