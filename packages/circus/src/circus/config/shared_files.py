@@ -34,8 +34,6 @@ def agree(watchers: Watchers) -> tuple[Watchers, list[Finding]]:
                 users.setdefault(path, []).append(_User(index, key, stream))
     agreed, findings = list(watchers), []
     for path, sharing in users.items():
-        if len(sharing) < 2:
-            continue
         differing = [bound for bound in _BOUNDS if len({getattr(user.stream, bound) for user in sharing}) > 1]
         if not differing:
             continue
