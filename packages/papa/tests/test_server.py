@@ -146,9 +146,10 @@ def test_a_person_sees_what_a_manager_owns_and_takes_nothing_of_it(host, termina
     assert owner.request("attach", id=number)["streams"]["out"]["acked"] == 0
 
 
-def test_a_web_page_is_shown_nothing(terminal):
+def test_a_web_page_does_nothing_and_is_told_one_line(host, terminal):
     terminal.send("POST / HTTP/1.1\r\nHost: localhost\r\n\r\nset a 1\r\n")
-    assert terminal.rest() == b""
+    assert terminal.rest() == b"Error: this is no web server\n"
+    assert host.connect().request("list", what="values")["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -168,14 +169,15 @@ def test_bytes_that_no_client_sends_end_that_connection_only(host, garbage):
     assert host.connect().request("status")["faults"] == 0
 
 
-def test_an_endless_line_ends_the_connection(host):
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
-        sock.connect(host.path)
-        with pytest.raises(OSError):
-            for _ in range(200):
-                sock.sendall(b"x" * 65536)
-    assert host.connect().request("ping") == {}
+def test_a_line_of_ten_megabytes_costs_nothing_and_is_answered_with_one_error(host, terminal):
+    peer = host.connect()
+    before = peer.request("status")["rss_bytes"]
+    for _ in range(160):
+        terminal.sock.sendall(b"x" * 65536)
+    terminal.send("\n")
+    assert terminal.until(b"> ") == "Error: a line is longer than 65536 bytes (it was not read)\n> "
+    assert terminal.say("get a") == "\n"
+    assert peer.request("status")["rss_bytes"] < before + 2_000_000
 
 
 def test_a_request_that_nobody_reads_the_answer_to_does_not_grow_the_kernel(host):

@@ -55,7 +55,7 @@ def test_lines_become_requests_and_answers_in_their_order():
     assert shown(ServerSession(), b"l p\r\n\nbogus\nset a b\n") == [
         ("list", {"what": "processes", "patterns": []}),
         b"> ",
-        b'Error: Unknown command "bogus" (type "help" for the commands)\n> ',
+        b'Error: Unknown command "bogus"\n> ',
         ("set", {"name": "a", "value": "b"}),
     ]
 
@@ -84,11 +84,22 @@ def test_text_means_the_same_however_the_bytes_are_cut(parts, data):
     assert got == whole
 
 
-def test_a_line_that_is_too_long_ends_the_connection():
+def test_of_a_line_that_is_too_long_nothing_is_kept_and_nothing_done():
     server = ServerSession()
     assert shown(server, b"x" * session.MAX_LINE) == []
-    assert shown(server, b"x") == [("a line is longer than 65536 bytes", b"Error: a line is longer than 65536 bytes\n")]
-    assert shown(server, b"\nl p\n") == []
+    refused = [b"Error: a line is longer than 65536 bytes (it was not read)\n> "]
+    assert shown(server, b"x") == refused
+    for _ in range(100):
+        assert shown(server, b"x" * session.MAX_LINE) == []
+    assert len(server._line) + len(server._buffer) <= 2 * session.MAX_LINE
+    assert shown(server, b"frames 1\nset a b\n") == [("set", {"name": "a", "value": "b"})]
+    assert shown(server, b"x" * (session.MAX_LINE + 1) + b"\n") == refused
+
+
+def test_a_line_that_is_too_long_acknowledges_like_any_other():
+    server = watching()
+    found = shown(server, b"x" * (session.MAX_LINE + 1) + b"\n")
+    assert found == [("watch-next", {"stop": False})]
 
 
 def test_a_line_as_long_as_the_bound_is_understood():
@@ -98,18 +109,51 @@ def test_a_line_as_long_as_the_bound_is_understood():
 
 
 @pytest.mark.parametrize("first", [b"", b"l p\n"])
-def test_http_ends_the_connection_without_a_word(first):
+def test_http_is_told_that_it_is_wrong_here(first):
     server = ServerSession()
-    assert shown(server, first + b"POST /x HTTP/1.1\r\nHost: x\r\n\r\nset a b\n")[-1] == ("the peer speaks HTTP", b"")
+    assert shown(server, first + b"POST /x HTTP/1.1\r\nHost: x\r\n\r\nset a b\n")[-1] == (
+        "the peer speaks HTTP",
+        b"Error: this is no web server\n",
+    )
 
 
 @pytest.mark.parametrize(
-    "negotiation",
-    [b"\xff\xfd\x03", b"\xff\xfb\x18\xff\xfc\x01", b"\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0", b"\xff\xf4", b"\xff\xff"],
+    ("negotiation", "answer"),
+    [
+        (b"\xff\xfd\x03", b"\xff\xfc\x03"),
+        (b"\xff\xfb\x18", b"\xff\xfe\x18"),
+        (b"\xff\xfc\x01", None),
+        (b"\xff\xfe\x01", None),
+        (b"\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0", None),
+        (b"\xff\xf1", None),
+        (b"\xff\xf6", b"\nPapa is here.\n> "),
+        (b"\xff\xfd\x06", b"\xff\xfc\x06\n> "),
+    ],
 )
-def test_telnet_options_are_swallowed(negotiation):
+def test_telnet_options_are_declined_and_stand_in_no_line(negotiation, answer):
     data = negotiation + b"get " + negotiation + b"a\r\0\n"
-    assert shown(ServerSession(), data) == [("get", {"name": "a"})]
+    answers = [] if answer is None else [answer, answer]
+    server, found = ServerSession(), []
+    for at in range(len(data)):
+        found += shown(server, data[at : at + 1])
+    assert found == [*answers, ("get", {"name": "a"})]
+    assert shown(ServerSession(), data) == found
+
+
+def test_telnet_writes_a_byte_of_its_own_twice():
+    assert shown(ServerSession(), b"get \xff\xff\n") == [("get", {"name": "\udcff"})]
+
+
+@pytest.mark.parametrize("key", [b"\xff\xf4", b"\xff\xf3"])
+def test_an_interrupt_takes_the_line_back_and_ends_a_watch(key):
+    assert shown(ServerSession(), b"exit-if-idle" + key + b"get a\n") == [b"\n> ", ("get", {"name": "a"})]
+    assert shown(watching(), b"xyz" + key) == [("watch-next", {"stop": True})]
+    too_long = b"x" * (session.MAX_LINE + 1)
+    assert shown(ServerSession(), too_long + key + b"get a\n")[1:] == [b"\n> ", ("get", {"name": "a"})]
+
+
+def test_a_nul_belongs_to_no_name_and_is_not_passed_over():
+    assert shown(ServerSession(), b"get a\0b\n") == [("get", {"name": "a\0b"})]
 
 
 def test_an_endless_telnet_negotiation_ends_the_connection():
@@ -133,15 +177,39 @@ def test_events_are_not_told_in_text():
 # Watching
 
 
-def watching() -> ServerSession:
+def watching(line: bytes = b"w p x\n") -> ServerSession:
     server = ServerSession()
-    server.feed(b"w p x\n")
+    server.feed(line)
     request = server.next()
     assert isinstance(request, Request)
-    assert not server.is_watching
-    assert server.reply(request, {"count": 1}) == b"Watching 1\n"
-    assert server.is_watching
+    assert server.reply(request, {"count": 1}).startswith(b"Watching 1")
     return server
+
+
+def is_watching(server: ServerSession) -> bool:
+    return shown(server, b"get a\n") != [("get", {"name": "a"})]
+
+
+@pytest.mark.parametrize("line", [b"\n", b"l p\n", b"q\n"])
+def test_any_line_ends_a_watch_of_lines(line):
+    server = watching(b"w l x\n")
+    (request,) = items(server, line)
+    assert request.args == {"stop": True}
+    assert server.reply(request, {"is_over": True}) == b"Stopped watching\n> "
+    assert not is_watching(server)
+
+
+def test_a_watch_may_end_by_itself():
+    server = watching(b"w l x\n")
+    assert is_watching(server)
+    assert server.end_watch() == b"Nothing left to watch\n> "
+    assert not is_watching(server)
+
+
+def test_after_its_exit_is_answered_a_connection_hears_nothing():
+    server = ServerSession()
+    assert shown(server, b"exit-if-idle\nset a b\n") == [("exit", {})]
+    assert shown(server, b"set a b\n") == []
 
 
 def test_a_watch_shows_frames_and_takes_lines_as_acknowledgements():
@@ -158,7 +226,6 @@ def test_a_watch_shows_frames_and_takes_lines_as_acknowledgements():
     assert isinstance(request, Request)
     assert (request.op, request.args) == ("watch-next", {"stop": True})
     assert server.reply(request, {"is_over": True}) == b"Stopped watching\n> "
-    assert not server.is_watching
     request = server.next()
     assert isinstance(request, Request)
     assert request.op == "list"
@@ -168,7 +235,7 @@ def test_a_watch_ends_when_nothing_is_left():
     server = watching()
     (request,) = items(server, b"\n")
     assert server.reply(request, {"is_over": True}) == b"Nothing left to watch\n> "
-    assert not server.is_watching
+    assert not is_watching(server)
 
 
 def test_a_watch_that_is_refused_does_not_begin():
@@ -187,7 +254,7 @@ def test_a_new_process_is_watched_when_it_was_asked_for():
     (request,) = items(server, b"m p x watch=1 prog\n")
     assert request.watch
     assert server.reply(request, ROW) == b"x pid=3 running=True started=1.5 args=prog\n"
-    assert server.is_watching
+    assert is_watching(server)
 
 
 # Frames

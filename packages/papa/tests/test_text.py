@@ -38,7 +38,9 @@ def test_commands_and_second_words_can_be_shortened(line):
         ("r p a b*", "remove", {"what": "processes", "names": ["a", "b*"]}),
         ("r s *", "remove", {"what": "sockets", "names": ["*"]}),
         ("r v a*", "remove", {"what": "values", "names": ["a*"]}),
-        ("w p a", "watch", {"names": ["a"]}),
+        ("w p a", "watch", {"names": ["a"], "lines": False}),
+        ("w l a b*", "watch", {"names": ["a", "b*"], "lines": True}),
+        ("watch line a", "watch", {"names": ["a"], "lines": True}),
         ("set name a value", "set", {"name": "name", "value": "a value"}),
         ("set name", "set", {"name": "name", "value": None}),
         ("s x y\\ z", "set", {"name": "x", "value": "y z"}),
@@ -64,7 +66,11 @@ def test_a_command_becomes_the_request_that_frames_know(line, op, args):
         ("l x", 'Bad "list" command. The following word must be one of: processes, sockets, values'),
         ("m", '"make" must be followed by one of: process, socket'),
         ("m values", 'Bad "make" command. The following word must be one of: process, socket'),
-        ("watch sockets", 'Bad "watch" command. The following word must be one of: processes'),
+        ("watch sockets", 'Bad "watch" command. The following word must be one of: lines, processes'),
+        ("\\", 'Unknown command ""'),
+        ("list \\", 'Bad "list" command. The following word must be one of: processes, sockets, values'),
+        ("x" * 100, f'Unknown command "{"x" * 64}..."'),
+        ("m p x rlimit.colour=1 prog", 'Unknown rlimit "colour"'),
         ("set", "Value requires a name"),
         ("get", "Value requires a name"),
         ("make socket", "Socket requires a name"),
@@ -199,7 +205,11 @@ def test_help_is_found_by_shortened_words():
     assert help_for("h make p").startswith("make process")
     assert help_for("h m sockets").startswith("make socket")
     assert help_for("help l").startswith("list")
-    assert help_for("help nonsense").startswith("Papa hosts")
+    assert help_for("help help") == help_for("help h") == help_for("help \\") == help_for("help")
+    assert "watch lines" in help_for("help w") and "watch processes" in help_for("help w")
+    assert "make process" in help_for("help make") and "make socket" in help_for("help make")
+    for nonsense in ("nonsense", "make values", "l\tp"):
+        assert help_for(f"help {nonsense}").startswith("There is no help for it; this is all:\nPapa hosts")
     for command in text.COMMANDS:
         if command != "help":
             assert command.split()[0] in help_for(f"help {command}").split("\n")[0]

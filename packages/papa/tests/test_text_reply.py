@@ -36,7 +36,7 @@ def test_a_socket_shows_what_applies_in_its_order():
     row = {"id": 1, "name": "s", "fileno": 7, "port": 80, "host": "::1", "family": "inet6", "type": "stream",
            "backlog": 5, "reuseport": True, "meta": {}, "covered": True}  # fmt: skip
     assert text_reply.render_reply("listen", row) == (
-        b"s family=inet6 type=stream backlog=5 host=::1 port=80 reuseport=1 fileno=7\n> "
+        b"s family=inet6 type=stream backlog=5 host=::1 port=80 reuseport=1\n> "
     )
     row = {"id": 1, "name": "s", "fileno": 7, "path": "/x", "umask": 18, "family": "unix", "type": "dgram",
            "backlog": 5, "interface": None, "reuseport": False}  # fmt: skip
@@ -65,7 +65,22 @@ def test_a_process_that_is_watched_at_once_comes_without_a_prompt():
     line = b"web pid=12 running=True started=1.5 args=/bin/sh -c a b\n"
     assert text_reply.render_reply("spawn", PROCESS, is_watched=True) == line
     assert text_reply.render_reply("spawn", PROCESS) == line + b"> "
-    assert text_reply.render_reply("watch", {"count": 3}) == b"Watching 3\n"
+    assert text_reply.render_watch_begin(3, is_for_eyes=False) == b"Watching 3\n"
+    assert text_reply.render_watch_begin(3, is_for_eyes=True) == b"Watching 3. Press Enter to stop.\n"
+
+
+def test_a_program_that_cannot_be_started_is_said_as_papa_1_said_it():
+    def said(stage: str) -> bytes:
+        error = PapaError("x: cannot start", code="spawn-failed", details={"stage": stage})
+        return text_reply.render_error("spawn", error)
+
+    assert said("exec") == b"Error: Bad command - x: cannot start\n> "
+    assert said("chdir") == b"Error: Bad working_dir - x: cannot start\n> "
+    assert said("fork") == b"Error: x: cannot start\n> "
+
+
+def test_an_error_does_nothing_to_a_terminal():
+    assert text_reply.render_error("", PapaError("a\x1b[2Jb\udcff")) == b"Error: a\\x1b[2Jb\\udcff\n> "
 
 
 def test_an_error_is_one_line_of_bounded_length():

@@ -18,8 +18,8 @@ from papa.core.commit import Commit, parse_seen
 from papa.errors import PapaError
 from papa.kernel import status
 from papa.kernel.server import Outcome
-from papa.kernel.watch import Watch
-from papa.wire import frames
+from papa.kernel.watch import Conversation, Viewer
+from papa.wire import frames, text_reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from papa.core.entries import Process
     from papa.kernel.host import Host
     from papa.kernel.server import Connection
+    from papa.kernel.watch import Watch
     from papa.wire.messages import Request
 
     Args = Mapping[str, Any]
@@ -50,8 +51,9 @@ class Commands:
     def perform(self, connection: Connection, request: Request) -> Outcome | None:
         """Carries a request out; None: it is answered later, through ``connection.finish``."""
         operation = _OPERATIONS.get(request.op)
-        if operation is None:
-            raise PapaError(f"there is no operation {request.op!r}", hint="there are " + ", ".join(sorted(_OPERATIONS)))
+        if operation is None or (request.op in _OF_TEXT and connection.session.is_framed):
+            known = ", ".join(sorted(_OPERATIONS.keys() - _OF_TEXT))
+            raise PapaError(f"there is no operation {request.op!r}", hint=f"there are {known}")
         return operation(self, connection, request)
 
     def on_gone(self, connection: Connection) -> None:
@@ -85,6 +87,10 @@ class Commands:
 
     def _exit(self, connection: Connection, request: Request) -> Outcome:
         running = self._host.running
+        if not connection.session.is_framed:
+            self._host.exit_when_alone()
+            connection.after_sent(connection.close)
+            return Outcome({})
         self._host.prepare_exit(is_forced=_flag(request.args, "force"))
         # After this turn, in which the reply is queued; then once it is sent.
         self._host.loop.after_turn(lambda: connection.after_sent(self._host.exit))
@@ -109,16 +115,19 @@ class Commands:
     def _spawn(self, connection: Connection, request: Request) -> Outcome:
         args = request.args
         spec = model.ProcessSpec.parse(args)
-        process, is_new = self._host.spawn(
-            spec, supersede=bool(args.get("supersede")), finds_dead=bool(args.get("finds_dead"))
-        )
+        try:
+            process, is_new = self._host.spawn(
+                spec, supersede=bool(args.get("supersede")), finds_dead=bool(args.get("finds_dead"))
+            )
+        except PapaError as error:
+            raise self._taken(connection, "Process", spec.name, error) from None
         if args.get("owner") is not None:
             self._host.own(process, args["owner"], connection)
         row = process.row()
         if not is_new:
             row["existing"] = True
         if request.watch:
-            self._start_watch(connection, [process])
+            self._start_watch(connection, Conversation(self._host, connection, [process]))
         return Outcome(row, fds=self._descriptors(connection, args, process))
 
     def _attach(self, connection: Connection, request: Request) -> Outcome:
@@ -160,12 +169,13 @@ class Commands:
         processes = self._host.table.find_processes(request.args.get("names"))
         if not processes:
             raise PapaError("Nothing to watch")
-        self._start_watch(connection, processes)
+        kind = Viewer if request.args.get("lines") else Conversation
+        self._start_watch(connection, kind(self._host, connection, processes))
         return Outcome({"count": len(processes)})
 
-    def _start_watch(self, connection: Connection, processes: list[Process]) -> None:
-        connection.watch = Watch(self._host, connection, processes)
-        self._host.news.watches.add(connection.watch)
+    def _start_watch(self, connection: Connection, watch: Watch) -> None:
+        connection.watch = watch
+        self._host.news.watches.add(watch)
 
     def _watch_next(self, connection: Connection, request: Request) -> Outcome:
         assert connection.watch is not None
@@ -232,12 +242,26 @@ class Commands:
         self._host.commit(commit, connection)
         return Outcome({"removed": len(found)})
 
-    def _listen(self, _connection: Connection, request: Request) -> Outcome:
-        socket, is_new = self._host.listen(model.SocketSpec.parse(request.args))
+    def _listen(self, connection: Connection, request: Request) -> Outcome:
+        spec = model.SocketSpec.parse(request.args)
+        try:
+            socket, is_new = self._host.listen(spec)
+        except PapaError as error:
+            raise self._taken(connection, "Socket", spec.name, error) from None
         row = socket.row()
         if not is_new:
             row["existing"] = True
         return Outcome(row)
+
+    def _taken(self, connection: Connection, kind: str, name: str, error: PapaError) -> PapaError:
+        """A name that is taken, said in text as papa 1.x says it; any other error as it is."""
+        if error.code != "exists" or connection.session.is_framed:
+            return error
+        table, number = self._host.table, error.details["id"]
+        row = (table.process(number) if kind == "Process" else table.find_sockets((), [number])[0]).row()
+        # A unix socket's path may be taken by a socket of another name.
+        taken = name if row["name"] == name else row["path"]
+        return PapaError(f"{kind} for {taken} has already been created - {text_reply.render_row(row)}")
 
 
 def _flag(args: Args, key: str) -> bool:
@@ -246,6 +270,9 @@ def _flag(args: Args, key: str) -> bool:
         raise model.bad(key, "must be true or false")
     return value
 
+
+#: What frames have no use for.
+_OF_TEXT = frozenset(("watch", "watch-next"))
 
 _OPERATIONS = {
     "attach": Commands._attach,

@@ -48,8 +48,8 @@ class Host:
     """See the module. ``nofile`` is what processes get: the limits that the kernel was started with."""
 
     __slots__ = (
-        "_is_leaving", "_nofile", "_starter", "boot_id", "directory", "durable", "facts", "holder_pid",
-        "instance", "listening", "loop", "news", "on_exit_request", "on_upgrade_check", "on_upgrade_go",
+        "_admitted_at_exit", "_is_leaving", "_nofile", "_starter", "boot_id", "directory", "durable", "facts",
+        "holder_pid", "instance", "listening", "loop", "news", "on_exit_request", "on_upgrade_check", "on_upgrade_go",
         "pidfds", "pipes", "reaper", "server", "started_at", "started_monotonic", "state", "table", "tier",
         "vault",
     )  # fmt: skip
@@ -86,6 +86,8 @@ class Host:
         self.pidfds: dict[int, int] = {}
         self.listening: dict[int, tuple[int, tuple[int, int] | None]] = {}
         self._is_leaving = False
+        #: Somebody asked for an exit once nobody is connected; how many had come in until then.
+        self._admitted_at_exit = -1
         #: What others know about this kernel; part of the status.
         self.facts: dict[str, object] = {}
         self.on_exit_request: Callable[[], None] | None = None
@@ -274,6 +276,8 @@ class Host:
             capture = self.pipes.captures.get(process.id)
             if capture is not None:
                 self.pipes.reader_is(capture, is_live=False)
+        if self._admitted_at_exit >= 0:
+            self.loop.after_turn(self._exit_if_alone)
 
     def commit(self, commit: Commit, connection: Connection) -> None:
         """Acknowledgements, exits and values in one step; then everything that derives from them.
@@ -346,16 +350,31 @@ class Host:
         if self._is_leaving:
             raise PapaError("this kernel is about to exit", code="busy", hint="ask again: a new one starts")
 
+    def exit_when_alone(self) -> None:
+        """Leaves once nobody is connected, unless somebody comes until then. Raises: PapaError busy unless idle."""
+        self._check_idle()
+        self._admitted_at_exit = self.server.admitted
+
+    def _exit_if_alone(self) -> None:
+        if self._admitted_at_exit != self.server.admitted or not self.is_idle:
+            self._admitted_at_exit = -1
+        elif not self.server.count:
+            self.exit()
+
     def prepare_exit(self, *, is_forced: bool) -> None:
         """From here on nothing new is hosted. Raises: PapaError busy unless idle or forced."""
-        if not is_forced and not self.is_idle:
+        if not is_forced:
+            self._check_idle()
+        self._is_leaving = True
+
+    def _check_idle(self) -> None:
+        if not self.is_idle:
             raise PapaError(
                 f"the kernel hosts {len(self.table.processes)} processes, {len(self.table.sockets)} sockets"
                 f" and {len(self.ledger.values)} values",
                 code="busy",
                 hint="remove them first, or force it: processes then run on with nobody to read their output",
             )
-        self._is_leaving = True
 
     def exit(self) -> None:
         """Removes what is in the directory, and leaves for good."""

@@ -53,8 +53,7 @@ class News:
     def watched(self, number: int) -> None:
         """Something happened to a process that people may watch."""
         for watch in self.watches:
-            if watch.concerns(number):
-                watch.look_later()
+            watch.on_news(number)
 
     def _tell_of_output(self) -> None:
         items: dict[Connection, list[list[int | None]]] = {}

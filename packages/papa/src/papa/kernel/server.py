@@ -299,13 +299,15 @@ class Connection:
 class Server:
     """The listeners of a kernel and everybody who came in through them."""
 
-    __slots__ = ("_connections", "_listeners", "_reserve", "_uids", "loop", "performer")
+    __slots__ = ("_connections", "_listeners", "_reserve", "_uids", "admitted", "loop", "performer")
 
     def __init__(self, loop: Loop, performer: Performer) -> None:
         self.loop = loop
         self.performer = performer
         self._listeners: list[socket.socket] = []
         self._connections: set[Connection] = set()
+        #: How many came in so far.
+        self.admitted = 0
         self._uids = {0, os.geteuid()}
         # Closed to accept one connection, and close it, when no other descriptor is left: else the listener
         # would stay readable and the loop would spin.
@@ -356,8 +358,11 @@ class Server:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Telnet sends part of what Ctrl-C means as urgent; out of its place the next line would be garbled.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         connection = Connection(self, sock)
         self._connections.add(connection)
+        self.admitted += 1
         connection.start()
 
     def _turn_one_away(self, listener: socket.socket) -> None:

@@ -28,12 +28,21 @@ MAX_LINE = 64 * 1024
 #: A telnet sub-negotiation is a few dozen bytes.
 MAX_TELNET = 512
 
+#: What a watch shows: nothing; frames, which the peer acknowledges; lines, for people.
+NOTHING, FRAMES, LINES = "", "frames", "lines"
+
 FRAMES_LINE = "frames 1"
 _OPENING = b"frames 1\n"
 
-#: The telnet bytes of RFC 854: interpret-as-command, sub-negotiation and its end, the four option commands.
+#: The telnet bytes of RFC 854: interpret-as-command, sub-negotiation and its end, the four option commands,
+#: break and interrupt (what Ctrl-C sends), "are you there".
 _IAC, _SB, _SE = 255, 250, 240
-_OPTIONS = (251, 252, 253, 254)
+_WILL, _WONT, _DO, _DONT = 251, 252, 253, 254
+_BREAK, _INTERRUPT, _THERE = 243, 244, 246
+_TIMING_MARK = 6
+#: Whatever option a peer asks for or offers is declined, once each time: telnet shows nothing while it waits for
+#: the answer to a timing mark (RFC 860), which it asks for after Ctrl-C.
+_DECLINED = {_DO: _WONT, _WILL: _DONT}
 
 
 class Answer:
@@ -58,25 +67,23 @@ class Close:
 class ServerSession:
     """The kernel's end of a connection."""
 
-    __slots__ = ("_at", "_buffer", "_decoder", "_is_closed", "_is_first", "_line", "_watching")
+    __slots__ = ("_at", "_buffer", "_decoder", "_is_closed", "_is_cut", "_is_first", "_line", "_watching")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._at = 0
         self._line = bytearray()
+        #: The line is too long: the rest of it is passed over.
+        self._is_cut = False
         self._is_first = True
         self._decoder: frames.FrameDecoder | None = None
-        self._watching = False
+        #: What this text connection watches as: NOTHING, FRAMES or LINES.
+        self._watching = NOTHING
         self._is_closed = False
 
     @property
     def is_framed(self) -> bool:
         return self._decoder is not None
-
-    @property
-    def is_watching(self) -> bool:
-        """A text connection that follows processes; ``show`` may be sent."""
-        return self._watching
 
     def greeting(self) -> bytes:
         """What to send when the connection is accepted."""
@@ -142,13 +149,21 @@ class ServerSession:
                 parts.append(text_reply.render_closed(name, wall_ns / 1e9, what))
         return b"".join(parts) + text_reply.FRAME_END
 
+    def end_watch(self, *, is_stopped: bool = False) -> bytes:
+        """What to send when a watch is over; from here on lines are commands again."""
+        self._watching = NOTHING
+        return text_reply.render_watch_end(is_stopped)
+
     def _text_reply(self, request: Request, ok: Mapping[str, Any]) -> bytes:
         if request.op == "watch-next":
-            if not ok["is_over"]:
-                return b""
-            self._watching = False
-            return text_reply.render_watch_end(request.args["stop"])
-        self._watching = request.op == "watch" or request.watch
+            return self.end_watch(is_stopped=request.args["stop"]) if ok["is_over"] else b""
+        if request.op == "watch":
+            self._watching = LINES if request.args["lines"] else FRAMES
+            return text_reply.render_watch_begin(ok["count"], is_for_eyes=self._watching == LINES)
+        if request.watch:
+            self._watching = FRAMES
+        if request.op == "exit":
+            self._is_closed = True
         return text_reply.render_reply(request.op, ok, is_watched=request.watch)
 
     # Reading
@@ -166,15 +181,17 @@ class ServerSession:
             raw = self._take_line()
         except ProtocolError as error:
             return Close(error.message, text_reply.encode(f"Error: {error.message}\n"))
-        if raw is None:
-            return None
-        line = raw.replace(b"\0", b"").decode("utf-8", "surrogateescape").strip()
+        if raw is None or isinstance(raw, Answer):
+            return raw
+        # Telnet sends a carriage return alone with a NUL behind it.
+        line = raw.replace(b"\r\0", b"\r").decode("utf-8", "surrogateescape").strip()
         is_first, self._is_first = self._is_first, False
         if text.looks_like_http(line):
-            # Nothing is said: a web page must not even learn who listens here.
-            return Close("the peer speaks HTTP")
+            # One line and no more: a web page must not reach the kernel.
+            return Close("the peer speaks HTTP", b"Error: this is no web server\n")
         if self._watching:
-            return Request("watch-next", {"stop": line.lower() == "q"}, line=line)
+            is_stopped = self._watching == LINES or line.lower() == "q"
+            return Request("watch-next", {"stop": is_stopped}, line=line)
         if is_first and line == FRAMES_LINE:
             return self._turn_to_frames()
         try:
@@ -196,10 +213,10 @@ class ServerSession:
         self._at = 0
         return Answer(_OPENING)
 
-    def _take_line(self) -> bytes | None:
-        """The next whole line without its end and without telnet's own bytes.
+    def _take_line(self) -> bytes | Answer | None:
+        """The next whole line without its end and without telnet's own bytes, or what must be said at once.
 
-        Raises ProtocolError if too long.
+        Raises ProtocolError when a telnet negotiation is too long.
         """
         buffer = self._buffer
         while self._at < len(buffer):
@@ -208,19 +225,58 @@ class ServerSession:
             command = buffer.find(_IAC, self._at, end)
             if command >= 0:
                 end = command
-            self._line += buffer[self._at : end]
+            piece = buffer[self._at : end]
             self._at = end
-            if len(self._line) > MAX_LINE:
-                raise ProtocolError(f"a line is longer than {MAX_LINE} bytes")
+            if answer := self._add(piece):
+                return answer
             if command >= 0:
                 size = _telnet_size(buffer, command)
                 if size is None:
                     return None
                 self._at += size
+                said = self._obey(buffer[command + 1 : command + size])
+                if said is not None:
+                    return said
             elif newline >= 0:
                 self._at += 1
                 line, self._line = bytes(self._line), bytearray()
-                return line
+                was_cut, self._is_cut = self._is_cut, False
+                if not was_cut or self._watching:
+                    return line
+        return None
+
+    def _add(self, piece: bytes | bytearray) -> Answer | None:
+        """Adds to the line; one that is too long is answered at once, and what else comes of it is forgotten."""
+        if self._is_cut:
+            return None
+        self._line += piece
+        if len(self._line) <= MAX_LINE:
+            return None
+        self._line.clear()
+        self._is_cut = True
+        self._is_first = False
+        if self._watching:
+            # Any line acknowledges.
+            return None
+        error = PapaError(f"a line is longer than {MAX_LINE} bytes", hint="it was not read")
+        return Answer(text_reply.render_error("", error))
+
+    def _obey(self, command: bytes | bytearray) -> bytes | Answer | None:
+        """What follows from a telnet command: an answer, a line that was typed with one key, or nothing."""
+        code = command[0]
+        if code == _IAC:
+            return self._add(b"\xff")
+        if code in _DECLINED:
+            declined = bytes((_IAC, _DECLINED[code], command[1]))
+            # What telnet was sent before this answer it has thrown away, the prompt after Ctrl-C too.
+            is_awaited = command[1] == _TIMING_MARK and not self._watching
+            return Answer(declined + (b"\n" + text_reply.PROMPT if is_awaited else b""))
+        if code in (_BREAK, _INTERRUPT):
+            self._line.clear()
+            self._is_cut = False
+            return b"q" if self._watching else Answer(b"\n" + text_reply.PROMPT)
+        if code == _THERE:
+            return Answer(b"\nPapa is here.\n" + (b"" if self._watching else text_reply.PROMPT))
         return None
 
 
@@ -229,7 +285,7 @@ def _telnet_size(buffer: bytearray, at: int) -> int | None:
     if at + 1 >= len(buffer):
         return None
     code = buffer[at + 1]
-    if code in _OPTIONS:
+    if _WILL <= code <= _DONT:
         return 3 if at + 2 < len(buffer) else None
     if code != _SB:
         return 2

@@ -9,6 +9,7 @@ Written answers are in ``text_reply``, help in ``text_help``, the state of a con
 
 from __future__ import annotations
 
+from papa import model
 from papa.errors import PapaError
 from papa.wire import text_help
 from papa.wire.messages import Request
@@ -20,16 +21,19 @@ if TYPE_CHECKING:
 
 #: In alphabetical order: of several commands that begin with the typed word, the first is meant.
 COMMANDS = ("exit-if-idle", "frames", "get", "help", "list", "make", "quit", "remove", "set", "watch")
-#: What may follow; the singular is understood wherever the plural is, and the other way round.
+#: What may follow, in alphabetical order; the singular is understood wherever the plural is, and the other way round.
 SUBJECTS = {
     "list": ("processes", "sockets", "values"),
     "make": ("process", "socket"),
     "remove": ("processes", "sockets", "values"),
-    "watch": ("processes",),
+    "watch": ("lines", "processes"),
 }
+_PLURALS = {"process": "processes", "socket": "sockets"}
 _SUFFIXES = {"k": 1024, "m": 1024**2, "g": 1024**3}
 #: Methods that a browser or a careless tool sends; others are known by the version at the line's end.
 _HTTP_METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
+#: Of a word that nobody knows, in the error that repeats it: enough to recognise it.
+MAX_SHOWN_WORD = 64
 #: What a socket that was asked for in text gets when no backlog is named: the value that papa 1.x documents.
 TEXT_BACKLOG = 5
 
@@ -100,11 +104,12 @@ def looks_like_http(line: str) -> bool:
 def _match_command(word: str) -> str:
     typed = word.lower()
     for command in COMMANDS:
-        if command.startswith(typed):
+        if typed and command.startswith(typed):
             if command == "exit-if-idle" and typed != command:
                 raise PapaError('You cannot abbreviate "exit-if-idle"')
             return command
-    raise PapaError(f'Unknown command "{word}"', hint='type "help" for the commands')
+    shown = word if len(word) <= MAX_SHOWN_WORD else word[:MAX_SHOWN_WORD] + "..."
+    raise PapaError(f'Unknown command "{shown}"')
 
 
 def _match_subject(command: str, rest: list[str]) -> str:
@@ -112,10 +117,10 @@ def _match_subject(command: str, rest: list[str]) -> str:
     if not rest:
         raise PapaError(f'"{command}" must be followed by one of: {", ".join(subjects)}')
     typed = rest[0].lower()
-    for subject in ("processes", "sockets", "values"):
-        singular = "process" if subject == "processes" else subject[:-1]
-        if (subject in subjects or singular in subjects) and subject.startswith(typed):
-            return subject
+    for subject in subjects:
+        plural = _PLURALS.get(subject, subject)
+        if typed and plural.startswith(typed):
+            return plural
     raise PapaError(f'Bad "{command}" command. The following word must be one of: {", ".join(subjects)}')
 
 
@@ -132,8 +137,8 @@ def _subject_command(command: str, subject: str, rest: list[str]) -> Request:
         return Request("list", {"what": subject, "patterns": rest})
     if command == "watch":
         if not rest:
-            raise PapaError("Process requires a name", hint='"watch processes *" watches all')
-        return Request("watch", {"names": rest})
+            raise PapaError("Process requires a name")
+        return Request("watch", {"names": rest, "lines": subject == "lines"})
     if command == "remove":
         if subject == "values" and (not rest or "*" in rest):
             raise PapaError("You cannot remove all variables")
@@ -159,7 +164,7 @@ def _make_socket(rest: list[str]) -> Request:
             args[key] = _number(key, value)
         elif key == "umask":
             args[key] = _mode(key, value)
-        elif key == "reuseport":
+        elif key in ("reuseport", "replace"):
             args[key] = _truth(value)
         else:
             raise PapaError(f'Unknown option "{key}"', hint='"help make socket" names them')
@@ -175,8 +180,11 @@ def _make_process(rest: list[str]) -> Request:
         if key.startswith("env."):
             args["env"][key[4:]] = value
         elif key.startswith("rlimit."):
+            name = key[7:].lower()
+            if name not in model.RLIMITS:
+                raise PapaError(f'Unknown rlimit "{name}"')
             limit = _number(key, value)
-            args["rlimits"][key[7:].lower()] = [limit, limit]
+            args["rlimits"][name] = [limit, limit]
         elif key == "shell":
             is_shell = bool(value)
         elif key == "watch":
@@ -187,7 +195,7 @@ def _make_process(rest: list[str]) -> Request:
         else:
             raise PapaError(f'Unknown option "{key}"', hint='"help make process" names them')
     if not words:
-        raise PapaError("No command", hint="the program and its arguments follow the options")
+        raise PapaError("No command")
     args["argv"] = words
     if is_shell:
         args["argv"] = ["/bin/sh", "-c", *words]

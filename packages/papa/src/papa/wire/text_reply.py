@@ -7,6 +7,7 @@ line breaks inside become spaces there, because a line is all that the reader ha
 from __future__ import annotations
 
 from papa.wire import messages
+from papa.wire.text_lines import harmless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ GREETING = b'Papa is home. Type "help" for commands.\n> '
 PROMPT = b"> "
 #: After it papa waits for a line that acknowledges what was shown.
 FRAME_END = b"] "
+
+#: How papa 1.x began its errors about these stages of a start.
+_STAGES = {"exec": "Bad command - ", "chdir": "Bad working_dir - "}
 
 _SOCKET_KEYS = (
     "family",
@@ -37,13 +41,11 @@ _SOCKET_KEYS = (
 def render_reply(op: str, ok: Mapping[str, Any], *, is_watched: bool = False) -> bytes:
     """The answer to a request that succeeded."""
     if op == "list":
-        return answer("\n".join(sorted(_line(item) for item in ok["items"] if item.get("name") is not None)))
+        return answer("\n".join(sorted(render_row(item) for item in ok["items"] if item.get("name") is not None)))
     if op in ("spawn", "listen"):
-        return encode(_line(ok) + "\n") if is_watched else answer(_line(ok))
+        return encode(render_row(ok) + "\n") if is_watched else answer(render_row(ok))
     if op == "get":
         return answer(ok.get("value") or "")
-    if op == "watch":
-        return encode(f"Watching {ok['count']}\n")
     if op == "exit":
         return answer("Exiting papa!")
     return answer("")
@@ -52,12 +54,14 @@ def render_reply(op: str, ok: Mapping[str, Any], *, is_watched: bool = False) ->
 def render_error(op: str, error: PapaError) -> bytes:
     if op == "exit" and error.code == "busy":
         return answer("not idle")
-    return answer("Error: " + " ".join(str(error)[: messages.MAX_ERROR_TEXT].split()))
+    begin = _STAGES.get(str(error.details.get("stage")), "") if op == "spawn" else ""
+    words = (begin + str(error))[: messages.MAX_ERROR_TEXT].split()
+    return answer("Error: " + harmless(" ".join(words)))
 
 
-def answer(text: str) -> bytes:
-    """*text*, a line break unless it ends in one, and the prompt."""
-    return encode(text if text.endswith("\n") else text + "\n") + PROMPT
+def answer(said: str) -> bytes:
+    """*said*, a line break unless it ends in one, and the prompt."""
+    return encode(said if said.endswith("\n") else said + "\n") + PROMPT
 
 
 def render_output(stream: str, name: str, wall_ns: int, data: bytes) -> bytes:
@@ -70,15 +74,20 @@ def render_closed(name: str, at: float, status: int | None) -> bytes:
     return encode(f"closed:{name}:{float(at)!r}:{255 if status is None else status}\n")
 
 
+def render_watch_begin(count: int, *, is_for_eyes: bool) -> bytes:
+    return encode(f"Watching {count}" + (". Press Enter to stop.\n" if is_for_eyes else "\n"))
+
+
 def render_watch_end(is_stopped: bool) -> bytes:
     return answer("Stopped watching" if is_stopped else "Nothing left to watch")
 
 
-def encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+def encode(said: str) -> bytes:
+    return said.encode("utf-8", "surrogateescape")
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def render_row(row: Mapping[str, Any]) -> str:
+    """The list line of a process, a socket or a value."""
     if "value" in row:
         return _one_line(f"{row['name']} {row['value']}")
     pairs = _process_pairs(row) if "pid" in row else _socket_pairs(row)
@@ -105,9 +114,11 @@ def _socket_pairs(row: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
         if key == "reuseport":
             if value:
                 yield key, 1
+                # papa 1.x has no number for such a socket.
+                return
         elif value is not None:
             yield key, value
 
 
-def _one_line(text: str) -> str:
-    return text.replace("\r", " ").replace("\n", " ")
+def _one_line(line: str) -> str:
+    return line.replace("\r", " ").replace("\n", " ")
