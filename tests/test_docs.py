@@ -16,7 +16,7 @@ from circus.cli.commands import COMMANDS, ELSEWHERE
 from circus.config import options
 from tests.house import BIN, ROOT
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "bench/README.md"]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "bench/README.md", ROOT / "examples/stack/README.md"]
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 MOVING = (ROOT / "docs/migrating.md").read_text(encoding="utf-8")
 
