@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -93,6 +94,22 @@ def test_when_circusd_is_back_the_processes_are_recovered_as_they_were(tmp_path:
         assert not os.path.exists(f"/proc/{pids[1]}")
 
 
+def test_orders_mean_the_same_with_papa_and_without(tmp_path: Path) -> None:
+    orders = "incr stop numprocesses start restart decr reload reload--sequential reload--terminate signal stats list"
+    config = ticker("a", extra=KEPT) + ticker("b", extra="use_papa = false\n")
+    with opened(tmp_path / "house", config) as house:
+        house.start()
+        for order in orders.split():
+            verb, dashes, option = order.partition("--")
+            words = [*([dashes + option] if option else []), "NAME", *(["CONT"] if verb == "signal" else [])]
+            answers = [house.ctl(verb, *(word.replace("NAME", name) for word in words)) for name in ("a", "b")]
+            assert [(done.returncode, done.stderr) for done in answers] == [(0, ""), (0, "")], order
+            with_papa, without = (re.sub(r"\d+", "N", done.stdout).count("N") for done in answers)
+            assert with_papa == without, order
+            states = [(each["state"], each["numprocesses"], len(each["slots"])) for each in status(house)["watchers"]]
+            assert states[0] == states[1], order
+
+
 def test_sockets_are_served_while_circusd_is_away_whoever_uses_papa(tmp_path: Path) -> None:
     """One of the two is enough: a socket of a papa watcher lives as long as it, and a papa socket waits for its own."""
     config = f"""
@@ -169,7 +186,7 @@ def test_papa_restarts_nothing_and_keeps_an_exit_until_circusd_is_back(tmp_path:
         wait_for(lambda: counts() == (1, 1), "the exit acknowledged")
 
 
-def test_a_newer_client_is_told_what_an_older_kernel_does_not_know_and_goes_on(tmp_path: Path) -> None:
+def test_papa_cannot_stop_or_restart_a_process_and_tells_a_newer_client_what_it_does_not_know(tmp_path: Path) -> None:
     program = """
 import asyncio
 from papa.client.aio import AsyncPapa
@@ -177,24 +194,26 @@ from papa.errors import PapaError
 
 async def main():
     papa = await AsyncPapa.connect(client="newer")
-    for op, args in (("levitate", {"height_m": 3}), ("list", {"what": "processes", "colour": "red"})):
+    for op in ("stop", "kill", "signal", "restart", "levitate"):
         try:
-            print((await papa.request(op, **args)).ok)
+            await papa.request(op, id=1, name="circus.kept.1")
         except PapaError as error:
             print(error)
-    print(len(await papa.list("processes")))
+    print((await papa.request("list", what="processes", colour="red")).ok)
     await papa.close()
 
 asyncio.run(main())
 """
     with opened(tmp_path / "house", ticker("kept", extra=KEPT)) as house:
         house.start()
+        before = house.pids("kept")
         done = house.run(sys.executable, "-c", program)
-        unknown, tolerated, count = done.stdout.splitlines()
-        assert unknown.startswith("there is no operation 'levitate' (there are ")
-        assert tolerated.startswith("{") and "'kept'" in tolerated
-        assert count == "1"
-        assert house.is_up()
+        *unknown, tolerated = done.stdout.splitlines()
+        assert [line.partition(" (there are ")[0] for line in unknown] == [
+            f"there is no operation {op!r}" for op in ("stop", "kill", "signal", "restart", "levitate")
+        ]
+        assert "'circus.kept.1'" in tolerated
+        assert house.pids("kept") == before
 
 
 # Setup ----------------------------------------------------------------------------------------------------
@@ -299,6 +318,8 @@ cmd = python app.py copied
 copy_env = true
 virtualenv = env
 use_papa = true
+[env:copied]
+PATH = /page/first:$PATH:$page:${{PAGE_NAME}}
 [watcher:apart]
 cmd = page-app apart
 virtualenv = {folder}/env
@@ -335,6 +356,10 @@ use_papa = true
             assert env["PATH"].startswith(f"{folder}/env/bin:")
             assert not {"PYTHONHOME", "PYTHONPATH"} & env.keys()
             assert ("HOME" in env) is (name == "copied")
+        # $NAME is replaced in capitals only, from circusd's environment.
+        others = theirs["PATH"].replace(f"{folder}/env/bin:", "")
+        assert facts("copied")["env"]["PATH"] == f"{folder}/env/bin:/page/first:{others}:$page:${{PAGE_NAME}}"
+        assert facts("apart")["env"]["PATH"] == f"{folder}/env/bin:/bin:/usr/bin"
         assert facts("named")["args"] == ["1"]
         assert facts("named")["module"] == str(folder / "lib" / "page_dependency.py")
 

@@ -83,11 +83,17 @@ def log_of(house: House, line_count: int) -> bytes:
 
     def read() -> bytes:
         paths = sorted(house.folder.glob("logger.log*"), reverse=True)
-        log = b"".join(path.read_bytes() for path in paths)
-        return log if all(each in log for each in last) else b""
+        return b"".join(path.read_bytes() for path in paths)
 
-    log: bytes = wait_for(read, "the last lines")
-    return log
+    def is_complete() -> bool:
+        try:
+            log = read()
+        except FileNotFoundError:
+            return False  # rotated while we looked
+        return all(each in log for each in last)
+
+    wait_for(is_complete, "the last lines")
+    return read()
 
 
 def numbers(log: bytes) -> list[list[int]]:

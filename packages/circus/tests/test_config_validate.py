@@ -221,3 +221,11 @@ def test_a_directory_without_a_python_is_no_virtual_environment(tmp_path: Path) 
     assert _told(tmp_path, "[watcher:w]\ncmd = run\nvirtualenv = /venv\n", host) == [
         "3 error: w: /venv is no virtual environment: it has no bin/python"
     ]
+
+
+def test_an_import_path_before_that_of_a_virtual_environment_is_a_warning(tmp_path: Path) -> None:
+    host = FakeHost(directories="/venv", programs="/venv/bin/python")
+    text = "[watcher:w]\ncmd = python\nvirtualenv = /venv\ncopy_path = true\n"
+    assert _told(tmp_path, text, host) == [
+        "4 warning: w: circusd's own import path goes before the packages of the virtual environment"
+    ]

@@ -163,6 +163,9 @@ class _Check:
             elif not is_sound:
                 what = f"{root} is no virtual environment: it has no bin/python"
                 yield self._error("virtualenv", what, "make it anew (python -m venv), or correct the path")
+            if config.copy_path:
+                what = "circusd's own import path goes before the packages of the virtual environment"
+                yield self._warning("copy_path", what, "remove copy_path")
         if config.working_dir is not None and not host.is_directory(config.working_dir):
             what = f"working directory {config.working_dir} does not exist"
             yield self._error("working_dir", what, "make it, or correct working_dir")
