@@ -330,3 +330,19 @@ def test_a_start_that_fails_leaves_no_socket_behind(bench: Bench, monkeypatch: p
         assert await bench.papa.list("sockets") == []
 
     story(run)
+
+
+def test_a_watcher_that_became_a_singleton_has_one_process_whatever_was_ordered_before(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB + KEPT) as engine:
+            await bench.until_active(engine)
+            await engine.order(lambda op: events.SetCount(op, "web", count=3))
+            await bench.until(lambda: len(bench.running()) == 3)
+            await engine.quit()
+            bench.crash()
+        async with bench.engine(WEB + KEPT + "singleton = true\n") as engine:
+            await bench.until(lambda: len(bench.running()) == 1)
+            assert [view.numprocesses for view in engine.snapshot().watchers] == [1]
+            assert engine.options("web")["numprocesses"] == 1
+
+    story(run)

@@ -264,13 +264,16 @@ class Engine:
     # What the control plane asks ----------------------------------------------------------------------------
 
     def snapshot(self) -> EngineView:
-        warnings = [str(finding) for finding in self.config.warnings]
         troubles = (
             self.link.trouble,
             self.memory.trouble,
+            *self.troubles.values(),
+            *self.pump.troubles(),
             reconfigure.needing_restart(self._started_with, self.config),
         )
-        warnings += [trouble for trouble in (*troubles, *self.troubles.values(), *self.pump.troubles()) if trouble]
+        # What goes wrong now comes before what was known at the start: the first one is seen by everybody.
+        warnings = [trouble for trouble in troubles if trouble]
+        warnings += [str(finding) for finding in self.config.warnings]
         return EngineView(
             name=self.name,
             pid=os.getpid(),
