@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -268,37 +269,135 @@ def test_a_watch_is_shown_frame_by_frame(kernel):
     assert "closed:w:" in done.stdout
 
 
-def test_the_shell_edits_lines_on_a_terminal(kernel):
-    """Typed with a slip that is rubbed out, and a word that is completed."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ["TERM"] = "dumb"
-        os.execv(sys.executable, [*PAPA, "shell"])
-    shown = b""
+class Terminal:
+    """`papa shell` on a terminal of its own."""
 
-    def read_until(text):
-        nonlocal shown
-        while text not in shown:
-            shown += os.read(terminal, 4096)
+    def __init__(self):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="dumb", INPUTRC="/dev/null")
+            os.execv(sys.executable, [*PAPA, "shell"])
+        self.shown = b""
 
-    try:
-        read_until(b"> ")
-        os.write(terminal, b"set b twx\x7fo\n")
-        shown = b""
-        read_until(b"> ")
-        os.write(terminal, b"get b\n")
-        read_until(b"two\r\n")
-        shown = b""
-        read_until(b"> ")
-        os.write(terminal, b"li\tvalues\n")
-        read_until(b"list values")
-        read_until(b"b two")
-        os.write(terminal, b"quit\n")
-        read_until(b"ok\r\n")
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(terminal)
+    def types(self, keys):
+        os.write(self.fd, keys)
+
+    def shows(self, text):
+        """Waits until this comes, behind what was shown before."""
+        deadline = time.monotonic() + 10
+        while text not in self.shown:
+            left = deadline - time.monotonic()
+            assert left > 0 and select.select([self.fd], [], [], left)[0], (text, self.shown)
+            try:
+                self.shown += os.read(self.fd, 4096)
+            except OSError:
+                # The shell has ended, and the terminal with it.
+                assert text == END, (text, self.shown)
+                break
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def close(self):
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+#: What no terminal shows: its end.
+END = b"\0end\0"
+
+
+@pytest.fixture
+def terminal(kernel):
+    terminal = Terminal()
+    yield terminal
+    terminal.close()
+
+
+def spawn(name, script):
+    with Connection(client="test") as connection:
+        return connection.request("spawn", name=name, argv=["/bin/sh", "-c", script], env={}).ok["pid"]
+
+
+def test_the_shell_edits_lines_on_a_terminal(terminal):
+    """Typed with a slip that is rubbed out, a word that is completed, and a line that is called back."""
+    terminal.shows(b"> ")
+    terminal.types(b"set b twx\x7fo\n")
+    terminal.shows(b"> ")
+    terminal.types(b"get b\n")
+    terminal.shows(b"two\r\n> ")
+    terminal.types(b"li\tv\t\n")
+    terminal.shows(b"list values")
+    terminal.shows(b"b two\r\n> ")
+    terminal.types(b"\x10\x10\n")
+    terminal.shows(b"get b")
+    terminal.shows(b"two\r\n> ")
+    terminal.types(b"quit\n")
+    terminal.shows(b"ok\r\n")
+
+
+def test_tab_completes_options_and_names_that_the_kernel_has(terminal):
+    terminal.shows(b"> ")
+    terminal.types(b"set greeting hello\n")
+    terminal.shows(b"> ")
+    terminal.types(b"g\tgr\t\n")
+    terminal.shows(b"get greeting")
+    terminal.shows(b"hello\r\n> ")
+    terminal.types(b"m\tp\tx rlimit.nof\t400 work\t/ /bin/echo\n")
+    terminal.shows(b"make process x rlimit.nofile=400 working_dir=/ /bin/echo")
+    terminal.shows(b"x pid=")
+
+
+def test_names_are_not_completed_when_the_kernel_does_not_answer(runtime_root):
+    assert shell._ask_names(None, "processes", "") == []
+    assert os.listdir(runtime_root) == []
+
+
+@pytest.mark.parametrize("key", [b"\x03", b"\n", b"list processes\n"])
+def test_a_watch_of_lines_goes_on_by_itself_until_a_key_ends_it(terminal, tmp_path, key):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    pid = spawn("talker", f"while read x <{gate}; do echo $x; done")
+    terminal.shows(b"> ")
+    terminal.types(b"w l talker\n")
+    terminal.shows(b"Press Enter to stop.\r\n")
+    for word in ("one", "two"):
+        gate.write_text(word + "\n")
+        terminal.shows(f" talker out| {word}\r\n".encode())
+    terminal.types(key)
+    terminal.shows(b"Stopped watching\r\n> ")
+    terminal.types(b"get a\n")
+    terminal.shows(b"\r\n> ")
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_ctrl_c_at_a_prompt_gives_a_new_one_and_in_a_watch_ends_it(terminal):
+    pid = spawn("talker", "echo hi; exec sleep 1000")
+    terminal.shows(b"> ")
+    terminal.types(b"exit-if-idle\x03")
+    terminal.shows(b"\r\n> ")
+    terminal.types(b"w p talker\n")
+    terminal.shows(b"hi\r\n\r\n] ")
+    terminal.types(b"\x03")
+    terminal.shows(b"Stopped watching\r\n> ")
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_ctrl_d_leaves_at_a_prompt_and_in_a_watch(kernel):
+    pid = spawn("talker", "exec sleep 1000")
+    for line in (b"", b"w l talker\n"):
+        terminal = Terminal()
+        terminal.shows(b"> ")
+        terminal.types(line)
+        if line:
+            terminal.shows(b"Press Enter to stop.\r\n")
+        terminal.types(b"\x04")
+        terminal.shows(END)
+        terminal.close()
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_ctrl_c_ends_a_watch_and_not_the_shell(kernel):
@@ -332,7 +431,7 @@ def test_a_kernel_that_went_away_is_said(monkeypatch):
             raise BrokenPipeError(32, "Broken pipe")
 
     with pytest.raises(PapaError) as caught:
-        shell._send(Gone(), "x")
+        shell._send(Gone(), b"x")
     assert caught.value.code == "lost"
 
 

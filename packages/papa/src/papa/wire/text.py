@@ -56,7 +56,7 @@ def parse_line(line: str) -> Request | Help | None:
     words = split_words(line)
     if not words:
         return None
-    command = _match_command(words[0])
+    command = find_command(words[0])
     rest = words[1:]
     if command == "help":
         return Help(text_help.find(rest))
@@ -69,7 +69,7 @@ def parse_line(line: str) -> Request | Help | None:
     if command in ("get", "set"):
         request = _value_command(command, rest)
     else:
-        subject = _match_subject(command, rest)
+        subject = find_subject(command, rest)
         request = _subject_command(command, subject, rest[1:])
     request.line = line
     return request
@@ -101,7 +101,8 @@ def looks_like_http(line: str) -> bool:
     return words[-1].startswith("HTTP/") or (words[0] in _HTTP_METHODS and target)
 
 
-def _match_command(word: str) -> str:
+def find_command(word: str) -> str:
+    """The command that a word means. Raises PapaError."""
     typed = word.lower()
     for command in COMMANDS:
         if typed and command.startswith(typed):
@@ -112,7 +113,8 @@ def _match_command(word: str) -> str:
     raise PapaError(f'Unknown command "{shown}"')
 
 
-def _match_subject(command: str, rest: list[str]) -> str:
+def find_subject(command: str, rest: list[str]) -> str:
+    """The second word, in the plural, of a command that has one. Raises PapaError."""
     subjects = SUBJECTS[command]
     if not rest:
         raise PapaError(f'"{command}" must be followed by one of: {", ".join(subjects)}')
@@ -156,18 +158,9 @@ def _make_socket(rest: list[str]) -> Request:
     if words:
         raise PapaError(f'Bad option "{words[0]}"', hint="options of a socket are key=value")
     for key, value in options:
-        if key in ("family", "type"):
-            args[key] = value.lower()
-        elif key in ("path", "host", "interface"):
-            args[key] = value
-        elif key in ("backlog", "port"):
-            args[key] = _number(key, value)
-        elif key == "umask":
-            args[key] = _mode(key, value)
-        elif key in ("reuseport", "replace"):
-            args[key] = _truth(value)
-        else:
+        if key not in _SOCKET_OPTIONS:
             raise PapaError(f'Unknown option "{key}"', hint='"help make socket" names them')
+        args[key] = _SOCKET_OPTIONS[key](key, value)
     return Request("listen", args)
 
 
@@ -188,7 +181,7 @@ def _make_process(rest: list[str]) -> Request:
         elif key == "shell":
             is_shell = bool(value)
         elif key == "watch":
-            is_watched = _truth(value)
+            is_watched = _truth(key, value)
         elif key in _PROCESS_OPTIONS:
             name, convert = _PROCESS_OPTIONS[key]
             args[name] = convert(key, value)
@@ -251,7 +244,7 @@ def _size(key: str, value: str) -> int:
     return _number(key, value if factor == 1 else value[:-1]) * factor
 
 
-def _truth(value: str) -> bool:
+def _truth(_key: str, value: str) -> bool:
     return value.lower() not in ("", "0", "false", "no")
 
 
@@ -269,6 +262,10 @@ def _as_it_is(_key: str, value: str) -> str:
     return value
 
 
+def _word(_key: str, value: str) -> str:
+    return value.lower()
+
+
 _PROCESS_OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "uid": ("uid", _owner),
     "gid": ("gid", _owner),
@@ -276,4 +273,32 @@ _PROCESS_OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "bufsize": ("bound", _size),
     "stdout": ("stdout", _stdout),
     "stderr": ("stderr", _stderr),
+}
+_SOCKET_OPTIONS: dict[str, Callable[[str, str], Any]] = {
+    "family": _word,
+    "type": _word,
+    "backlog": _number,
+    "path": _as_it_is,
+    "umask": _mode,
+    "replace": _truth,
+    "host": _as_it_is,
+    "port": _number,
+    "interface": _as_it_is,
+    "reuseport": _truth,
+}
+#: What may be given to ``make``; a name that ends in a dot is the beginning of many.
+OPTIONS = {
+    "processes": (*_PROCESS_OPTIONS, "env.", "rlimit.", "shell", "watch"),
+    "sockets": tuple(_SOCKET_OPTIONS),
+}
+#: Options with few values, and these.
+CHOICES = {
+    "family": model.FAMILIES,
+    "type": model.TYPES,
+    "stdout": ("0", "1"),
+    "stderr": ("0", "1", "stdout"),
+    "shell": ("1",),
+    "watch": ("1",),
+    "replace": ("1",),
+    "reuseport": ("1",),
 }
