@@ -358,19 +358,20 @@ def test_names_are_not_completed_when_the_kernel_does_not_answer(runtime_root):
 
 @pytest.mark.parametrize("key", [b"\x03", b"\n", b"list processes\n"])
 def test_a_watch_of_lines_goes_on_by_itself_until_a_key_ends_it(terminal, tmp_path, key):
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
-    pid = spawn("talker", f"while read x <{gate}; do echo $x; done")
+    os.mkfifo(tmp_path / "gate")
+    gate = os.open(tmp_path / "gate", os.O_RDWR)
+    pid = spawn("talker", f"while read x; do echo $x; done <{tmp_path}/gate")
     terminal.shows(b"> ")
     terminal.types(b"w l talker\n")
     terminal.shows(b"Press Enter to stop.\r\n")
     for word in ("one", "two"):
-        gate.write_text(word + "\n")
+        os.write(gate, word.encode() + b"\n")
         terminal.shows(f" talker out| {word}\r\n".encode())
     terminal.types(key)
     terminal.shows(b"Stopped watching\r\n> ")
     terminal.types(b"get a\n")
     terminal.shows(b"\r\n> ")
+    os.close(gate)
     os.kill(pid, signal.SIGKILL)
 
 
