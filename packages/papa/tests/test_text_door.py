@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import pty
 import random
+import select
+import signal
 import socket
 import time
 
 import pytest
 
+from papa.client.blocking import Connection
 from papa.kernel import watch
 from papa.wire.text_reply import GREETING
 
@@ -283,6 +287,77 @@ def test_a_watch_that_its_person_left_leaves_nothing_behind(host):
     wait_for(lambda: peer.request("status")["connections"] == 1, "the connections stay")
     assert peer.request("status")["faults"] == 0
     os.kill(pid, 9)
+
+
+# --- telnet --------------------------------------------------------------------------------------------------
+
+
+class Telnet:
+    """The real program on a terminal, at a port that leads to the kernel."""
+
+    def __init__(self, port: int) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ["TERM"] = "dumb"
+            os.execvp("telnet", ["telnet", "127.0.0.1", str(port)])
+
+    def types(self, keys: bytes) -> None:
+        os.write(self.fd, keys)
+
+    def shows(self, text: bytes) -> bytes:
+        shown = b""
+        deadline = time.monotonic() + 10
+        while not shown.endswith(text):
+            assert time.monotonic() < deadline, shown
+            if select.select([self.fd], [], [], 0.1)[0]:
+                shown += os.read(self.fd, 1)
+        return shown
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+@pytest.fixture
+def telnet(runtime_root):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Connection(port, client="test") as kernel:
+        telnet = Telnet(port)
+        yield telnet
+        telnet.close()
+        for row in kernel.request("list", what="processes").ok["items"]:
+            if row["running"]:
+                os.kill(row["pid"], signal.SIGKILL)
+        kernel.request("exit", force=True)
+    wait_for(lambda: not os.listdir(runtime_root), "the kernel does not end")
+
+
+@pytest.mark.needs("telnet")
+def test_a_session_of_telnet(telnet):
+    telnet.shows(b'Papa is home. Type "help" for commands.\r\n> ')
+    telnet.types(b"help\n")
+    assert b"watch lines NAME..." in telnet.shows(b"> ")
+    telnet.types(b"help nonsense\n")
+    assert b"There is no help for it; this is all:" in telnet.shows(b"> ")
+    telnet.types(b"m p job /bin/sh -c echo\\ hi;exec\\ sleep\\ 1000\n")
+    telnet.shows(b"sleep 1000\r\n> ")
+    telnet.types(b"w l job\n")
+    telnet.shows(b" job out| hi\r\n")
+    telnet.types(b"\n")
+    telnet.shows(b"Stopped watching\r\n> ")
+    # Telnet throws away what comes until its timing mark is answered.
+    telnet.types(b"w l job\n")
+    telnet.shows(b" job out| hi\r\n")
+    telnet.types(b"\x03")
+    telnet.shows(b"\n> ")
+    telnet.types(b"exit-if-idle\x03")
+    telnet.shows(b"\n> ")
+    telnet.types(b"l v\n")
+    telnet.shows(b"\r\n\r\n> ")
+    telnet.types(b"quit\n")
+    telnet.shows(b"ok\r\n")
 
 
 # --- at random -----------------------------------------------------------------------------------------------
