@@ -213,3 +213,19 @@ def _switches(pid: int) -> int:
         assert found
         total += int(found[1])
     return total
+
+
+def test_a_shutdown_does_not_wait_for_ever_for_what_a_process_has_left_behind(tmp_path: Path) -> None:
+    config = (
+        "[watcher:shell]\ncmd = sh -c 'sleep 60 & echo $! > left; exec cat /dev/zero > /dev/null'\ncopy_env = true\n"
+    )
+    with opened(tmp_path / "house", config) as house:
+        house.start()
+        left = int(wait_for(lambda: house.log("left").strip(), "the process that is left behind"))
+        try:
+            house.asked("shutdown")
+            assert house.gone() == 0
+            assert is_alive(left), "it proves nothing: circus ended the child as well"
+            wait_for(lambda: house.kernel() is None, "papa gone")
+        finally:
+            os.kill(left, signal.SIGKILL)

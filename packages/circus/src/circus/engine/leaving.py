@@ -77,9 +77,14 @@ async def _tidy(engine: Engine) -> None:
         await sockets.close([name for name, config in sockets.configs.items() if not config.use_papa])
         return
     await sockets.close(list(sockets.configs))
-    if rows:
-        held = sum(stream["head"] - stream["acked"] for row in rows for stream in row["streams"].values())
-        log.warning("papa keeps %d bytes of output of %d ended processes for the next circusd", held, len(rows))
+    held = {row["id"]: sum(each["head"] - each["acked"] for each in row["streams"].values()) for row in rows}
+    if silent := [number for number, size in held.items() if not size]:
+        # What they had started lives on and has their pipes; it is none of ours, and nobody is left to hear it.
+        await engine.kernel.request("remove", what="processes", ids=silent)
+    if kept := len(rows) - len(silent):
+        log.warning(
+            "papa keeps %d bytes of output of %d ended processes for the next circusd", sum(held.values()), kept
+        )
         return
     values = await engine.kernel.list("values", engine.names.pattern)
     if values:
