@@ -165,7 +165,7 @@ class Papa:
 
     def remove_values(self, *patterns: str) -> bool:
         """Clear values. All of them at once is refused."""
-        if not patterns or patterns == ("*",):
+        if not patterns or "*" in patterns:
             raise Error("You cannot remove all variables")
         return self._remove("values", patterns)
 
