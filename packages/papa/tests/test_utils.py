@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 from papa import utils
 
@@ -25,3 +26,22 @@ def test_sending_and_receiving() -> None:
     with one, two:
         utils.send_with_retry(one, b"hello")
         assert utils.recv_with_retry(two) == b"hello"
+
+
+def test_sending_and_receiving_wait_on_sockets_that_do_not_block() -> None:
+    one, two = socket.socketpair()
+    much = bytes(4 * 1024 * 1024)
+    got = bytearray()
+
+    def receive() -> None:
+        while len(got) < len(much):
+            got.extend(utils.recv_with_retry(two, 65536))
+
+    with one, two:
+        one.setblocking(False)
+        two.setblocking(False)
+        thread = threading.Thread(target=receive)
+        thread.start()
+        utils.send_with_retry(one, much)
+        thread.join(20)
+    assert bytes(got) == much

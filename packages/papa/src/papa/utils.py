@@ -5,6 +5,7 @@ Only that: nothing of papa uses this room, and nothing new belongs here.
 
 from __future__ import annotations
 
+import select
 import socket
 
 from papa.errors import Error
@@ -57,10 +58,25 @@ def cast_string(s: str | bytes, encoding: str = "utf8") -> str:
 
 
 def recv_with_retry(sock: socket.socket, size: int = 1024) -> bytes:
-    """One receive; Python itself goes on after a signal (PEP 475)."""
-    return sock.recv(size)
+    """One receive, waited for also on a socket that does not block."""
+    while True:
+        try:
+            return sock.recv(size)
+        except BlockingIOError:
+            _wait(sock, select.POLLIN)
 
 
 def send_with_retry(sock: socket.socket, data: bytes) -> None:
-    """Send everything."""
-    sock.sendall(data)
+    """Send everything, also on a socket that does not block."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[sock.send(rest) :]
+        except BlockingIOError:
+            _wait(sock, select.POLLOUT)
+
+
+def _wait(sock: socket.socket, event: int) -> None:
+    poll = select.poll()
+    poll.register(sock, event)
+    poll.poll()

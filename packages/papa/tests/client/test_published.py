@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -134,6 +135,14 @@ def test_a_kernel_leaves_when_asked_and_idle_and_its_holder_with_it(client: papa
         wait_for(client.exit_if_idle, "idleness")
     wait_for(lambda: not machine.is_alive(facts["pid"]) and not machine.is_alive(facts["holder"]), "both ends")
     assert not os.path.exists(places.resolve().directory)
+
+
+def test_the_list_of_processes_says_whose_kernel_it_is(real_root: Path) -> None:
+    program = real_root / "circusd"
+    program.write_text("import papa; print(papa.Papa()._connected().hello['pid'])")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=30)
+    pid = int(done.stdout)
+    assert Path(f"/proc/{pid}/cmdline").read_bytes().strip(b"\0") == b"papa daemon from circusd"
 
 
 # Values, names, patterns
@@ -289,14 +298,14 @@ def test_another_socket_of_that_name_is_refused_and_an_equal_one_is_found(client
 def test_a_socket_serves_by_its_number_and_blocks(client: papa.Papa) -> None:
     info = client.make_socket("s")
     words = "$(socket.s.port)/$(socket.s.fileno)/$(socket.s.port)"
-    server = "import socket, sys; c, _ = socket.socket(fileno=int(sys.argv[1].split('/')[1])).accept();\
-c.sendall(sys.argv[1].encode())"
+    server = "import os, socket, sys; word = sys.argv[1]; s = socket.socket(fileno=int(word.split('/')[1]));\
+c, _ = s.accept(); c.sendall(f'{word} {os.get_blocking(s.fileno())}'.encode())"
     process = made(client, "p", sys.executable, "-S", "-c", server, words)
     assert process["args"].endswith(words), "arguments are shown as they were asked for"
     with socket.create_connection(("127.0.0.1", info["port"])) as connection:
         connection.settimeout(10)
         answer = connection.makefile().read()
-    assert answer == f"{info['port']}/200/{info['port']}"
+    assert answer == f"{info['port']}/200/{info['port']} True"
 
 
 @pytest.mark.parametrize(

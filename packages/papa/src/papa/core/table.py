@@ -6,7 +6,7 @@ at most one socket); it is what people use, the id is what stays:
 - A process *takes* its name from a dead one, or with ``supersede`` from a live one; who loses its name keeps its
   id, output and exit.
 - Asking for a live process again with an equal specification is no error and starts nothing. With ``finds_dead``
-  the same holds for a dead one as long as its exit or output is owed: programs written for papa 1.x know
+  the same holds for a dead one as long as its exit is not acknowledged: programs written for papa 1.x know
   processes by their names only, so what it left could not be read any more once another one had its name.
 - An entry *is over*, and goes, when the process ended and either its exit was acknowledged and all its streams
   are at their end and acknowledged to the head, or it was removed. Until then its exit is owed.
@@ -67,11 +67,10 @@ class Table:
         """The process that a spawn request means already, or None: go and start it.
 
         Raises PapaError ``exists`` when a process of another specification has the name and lives (with
-        ``finds_dead``: or is owed something), ``limit``.
+        ``finds_dead``: or nobody has acknowledged its exit), ``limit``.
         """
-        id = self._process_names.get(name)
-        if id is not None and (self.processes[id].is_running or finds_dead) and not supersede:
-            process = self.processes[id]
+        process = self.named(name)
+        if process is not None and not supersede and (process.is_running or (finds_dead and not process.is_exit_acked)):
             if process.digest == digest:
                 return process
             state = f"pid {process.pid}" if process.is_running else "it has ended, and nobody has read how"
@@ -132,6 +131,11 @@ class Table:
         if process is None or process.is_removed:
             raise PapaError(f"process {id} not found", code="not-found")
         return process
+
+    def named(self, name: str) -> Process | None:
+        """Who has that name, dead or alive."""
+        id = self._process_names.get(name)
+        return None if id is None else self.processes[id]
 
     def socket(self, name: str) -> Socket:
         """Raises PapaError ``not-found``."""

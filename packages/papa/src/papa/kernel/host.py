@@ -169,7 +169,12 @@ class Host:
         existing = self.table.admit_process(spec.name, digest, supersede=supersede, finds_dead=finds_dead)
         if existing is not None:
             return existing, False
-        return self._starter.start(spec, digest), True
+        predecessor = self.table.named(spec.name) if finds_dead else None
+        process = self._starter.start(spec, digest)
+        if predecessor is not None and predecessor.is_exit_acked:
+            # Who knows it by its name only can never read what a child that it left may write yet.
+            self.remove_processes([predecessor])
+        return process, True
 
     def adopt(self, process: Process, pidfd: int | None, *, is_in_vault: bool) -> None:
         """Watches a process that runs, or ran until a moment ago."""

@@ -237,16 +237,20 @@ class FakeKernel:
     def _spawn(self, line: Line, args: dict[str, Any]) -> Reply:
         spec = model.ProcessSpec.parse(args)
         digest = spec.digest(bytes.fromhex(self._ledger.secret))
-        told = {key: args.get(key, False) for key in ("supersede", "finds_dead")}
-        process = self._table.admit_process(spec.name, digest, **told)
+        how = {key: args.get(key, False) for key in ("supersede", "finds_dead")}
+        process = self._table.admit_process(spec.name, digest, **how)
         is_new = process is None
         if process is None:
+            predecessor = self._table.named(spec.name) if how["finds_dead"] else None
             process = self._start(spec, digest)
             self.spawns.append(args)
+            if predecessor is not None and predecessor.is_exit_acked:
+                self._remove({"what": PROCESSES, "ids": [predecessor.id]})
         if args.get("owner") is not None:
             self._table.own(process, args["owner"], line)
-        row = process.row() if is_new else {**process.row(), "existing": True}
-        return Reply(row, fds=self._open_fds(process, args))
+        return Reply(
+            process.row() if is_new else {**process.row(), "existing": True}, fds=self._open_fds(process, args)
+        )
 
     def _start(self, spec: model.ProcessSpec, digest: str) -> Process:
         named = [name for word in spec.argv for name in _SOCKET_REFERENCE.findall(word)]
