@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from circus.config.model import StreamConfig
@@ -22,10 +21,11 @@ from circus.streams import store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Kernel, Seen, Step
 from circus.streams.routes import Routes
+from circus.streams.tally import Tally
 from circus.streams.tap import ENDED, Attached, Process, Source, Tap
 from papa.errors import PapaError
 
-__all__ = ["Attached", "Counter", "Pump"]
+__all__ = ["Attached", "Pump"]
 
 log = logging.getLogger("circus.streams")
 
@@ -37,16 +37,6 @@ CLOSE_LIMIT_S = 1.0
 
 #: News of processes that were not added yet (a program that ends before its spawn was answered).
 MAX_EARLY = 4096
-
-
-@dataclass(slots=True)
-class Counter:
-    """Of one stream of one watcher, since circusd started."""
-
-    bytes: int = 0
-    gaps: int = 0
-    dropped: int = 0  # bytes: lost in gaps, or not taken by standard output
-    sink_errors: int = 0
 
 
 class Pump:
@@ -63,7 +53,7 @@ class Pump:
         self._routes = Routes(self._commits, self, prefix=prefix, begin=self._begin, on_refused=self._on_refused)
         self._processes: dict[int, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._counters: dict[tuple[str, str], Counter] = {}
+        self._tally = Tally()
         self._early: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self._waiters: set[asyncio.Future[None]] = set()
         self._is_started = False
@@ -87,8 +77,7 @@ class Pump:
     def forget_watcher(self, watcher: str) -> None:
         """It is not configured any more; processes of it that are still there keep their files."""
         self._routes.forget_watcher(watcher)
-        for stream in ("out", "err"):
-            self._counters.pop((watcher, stream), None)
+        self._tally.forget(watcher)
 
     async def add(self, process: Attached) -> None:
         """Take this process's output from the offsets that it has acknowledged; before `start` nothing is written."""
@@ -241,15 +230,7 @@ class Pump:
 
     def counters(self) -> dict[str, dict[str, dict[str, int]]]:
         """``{watcher: {stream: {"bytes", "gaps", "dropped", "sink_errors"}}}``."""
-        found: dict[str, dict[str, dict[str, int]]] = {}
-        for (watcher, stream), counter in self._counters.items():
-            found.setdefault(watcher, {})[stream] = {
-                "bytes": counter.bytes,
-                "gaps": counter.gaps,
-                "dropped": counter.dropped,
-                "sink_errors": counter.sink_errors,
-            }
-        return found
+        return self._tally.by_watcher()
 
     def troubles(self) -> list[str]:
         """What is wrong with the output, for people: a sentence for each file and each watcher concerned."""
@@ -259,12 +240,7 @@ class Pump:
                 watchers = ", ".join(sorted({source.watcher for source in channel.sources.values()}))
                 reason = channel.failure.strerror or str(channel.failure)
                 told.append(f"{watchers}: {channel.sink.path} cannot be written: {reason}; papa keeps the output")
-        dropped: dict[str, int] = {}
-        for (watcher, _), counter in self._counters.items():
-            dropped[watcher] = dropped.get(watcher, 0) + counter.dropped
-        for watcher, count in dropped.items():
-            if count:
-                told.append(f"{watcher}: {count} bytes of its output were dropped before they could be written")
+        told += self._tally.losses()
         return told
 
     # What the channels say ----------------------------------------------------------------------------------
@@ -282,7 +258,7 @@ class Pump:
         return len({self._routes.channel_of(source) for source in process.sources.values()}) > 1
 
     def on_written(self, source: Source, byte_count: int, gap_bytes: int, path: str) -> None:
-        counter = self._counter(source)
+        counter = self._tally.of(source)
         counter.bytes += byte_count
         if gap_bytes:
             counter.gaps += 1
@@ -291,7 +267,7 @@ class Pump:
             self._on_event("output_dropped", {"watcher": source.watcher, "path": path, **fields})
 
     def on_dropped(self, channel: Channel, source: Source, byte_count: int) -> None:
-        self._counter(source).dropped += byte_count
+        self._tally.of(source).dropped += byte_count
         self.on_trouble(channel, "output_dropped", {"stream": source.key.stream, "bytes": byte_count})
 
     def on_committed(self, sources: Iterable[Source]) -> None:
@@ -318,13 +294,13 @@ class Pump:
         sources = list(channel.sources.values())
         if kind == "sink_failed":
             for source in sources:
-                self._counter(source).sink_errors += 1
+                self._tally.of(source).sink_errors += 1
         watchers = sorted({source.watcher for source in sources})
         self._on_event(kind, {"path": channel.sink.path, "watchers": watchers, **fields})
 
     def _on_refused(self, sources: list[Source], error: CircusError) -> None:
         for source in sources:
-            self._counter(source).sink_errors += 1
+            self._tally.of(source).sink_errors += 1
         watchers = sorted({source.watcher for source in sources})
         self._on_event("sink_failed", {"path": "", "watchers": watchers, "reason": str(error), "retry_in_s": None})
 
@@ -358,9 +334,6 @@ class Pump:
         if kernel_id not in self._early and len(self._early) >= MAX_EARLY:
             del self._early[next(iter(self._early))]
         self._early.setdefault(kernel_id, []).append((tell, args))
-
-    def _counter(self, source: Source) -> Counter:
-        return self._counters.setdefault((source.watcher, source.key.stream), Counter())
 
     def _is_drained(self, kernel_id: int) -> bool:
         process = self._processes.get(kernel_id)
