@@ -78,7 +78,8 @@ async def _tidy(engine: Engine) -> None:
         return
     await sockets.close(list(sockets.configs))
     held = {row["id"]: sum(each["head"] - each["acked"] for each in row["streams"].values()) for row in rows}
-    if silent := [number for number, size in held.items() if not size]:
+    own = {row["id"] for row in rows if row["meta"].get("config") == engine.config.path}
+    if silent := [number for number, size in held.items() if number in own and not size]:
         # What they had started lives on and has their pipes; it is none of ours, and nobody is left to hear it.
         await engine.kernel.request("remove", what="processes", ids=silent)
     if kept := len(rows) - len(silent):
