@@ -34,13 +34,13 @@ def connect(host) -> socket.socket:
 
 
 def read_until(sock: socket.socket, end: bytes) -> bytes:
-    data = b""
+    data = bytearray()
     while not data.endswith(end):
         more = sock.recv(65536)
         if not more:
             break
         data += more
-    return data
+    return bytes(data)
 
 
 def wait_for(fact, what):
@@ -266,7 +266,7 @@ def test_a_person_who_reads_slowly_slows_nobody_and_learns_what_went_by(host, by
         # It comes to its end though the person reads nothing.
         wait_for(lambda: not peer.request("attach", id=number)["streams"]["out"]["open"], "the flood does not end")
         bystander()
-        assert peer.request("status")["rss_bytes"] < before + 12 * watch.PAGE_BYTES
+        assert peer.request("status")["rss_bytes"] < before + 20 * watch.PAGE_BYTES
         shown = shown_lines(read_until(sock, b"left to watch\n> "))
     gaps = [int(line.split()[1]) for line in shown if line.startswith("out- ")]
     lines = [line for line in shown if line.startswith(("out| ", "out+ "))]
@@ -275,6 +275,23 @@ def test_a_person_who_reads_slowly_slows_nobody_and_learns_what_went_by(host, by
     head = peer.request("attach", id=number)["streams"]["out"]["head"]
     # A line that a gap cuts has no line break at its end, and was shown as if it had one.
     assert head - len(gaps) <= sum(gaps) + read <= head + len(gaps)
+
+
+def test_short_lines_by_the_megabyte_cost_a_page_at_a_time(host):
+    peer = host.connect()
+    size = 300_000
+    script = f"head -c {size} /dev/zero | tr '\\0' '\\n'"
+    number = peer.request("spawn", **sh(script, bound=4_000_000))["id"]
+    peer.read_all(number, "out")
+    before = peer.request("status")["rss_bytes"]
+    with connect(host) as sock:
+        sock.sendall(b"w l job\n")
+        # Somebody who reads nothing yet; the page is under way when others are answered again.
+        read_until(sock, b"stop.\n")
+        for _ in range(3):
+            assert peer.request("status")["rss_bytes"] < before + 20 * watch.PAGE_BYTES
+        shown = read_until(sock, b"left to watch\n> ")
+    assert shown.count(b" out| \n") == size
 
 
 def test_a_watch_that_its_person_left_leaves_nothing_behind(host):

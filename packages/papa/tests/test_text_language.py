@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 import time
 
@@ -281,6 +282,11 @@ def has_ended(watcher: Connection, name: str) -> bool:
     return not row["running"] and not any(stream["open"] for stream in row["streams"].values())
 
 
+def head(watcher: Connection, name: str) -> int:
+    (row,) = watcher.request("list", what="processes", patterns=[name]).ok["items"]
+    return int(row["streams"]["out"]["head"])
+
+
 def end_all(watcher: Connection) -> None:
     """What a conversation removed while it ran; then the kernel is as it was."""
     for row in watcher.request("list", what="processes").ok["items"]:
@@ -339,19 +345,42 @@ def test_a_process_can_be_watched_from_its_start(kernel):
         person.hears("<out:job>hi\n<closed:job:3>Nothing left to watch\n> ")
 
 
-def test_lines_that_come_before_a_frame_acknowledge_it(kernel, tmp_path):
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
+def test_a_line_that_comes_before_a_frame_acknowledges_that_one_only(kernel, tmp_path):
+    os.mkfifo(tmp_path / "gate")
+    gate = os.open(tmp_path / "gate", os.O_RDWR)
     with Person(kernel[0]) as first, Person(kernel[1]) as second:
-        first.says(rf"m p job /bin/sh -c read\ x\ <{gate};\ echo\ $x" + "\n")
-        first.hears(f"job pid=<pid> running=True started=<time> args=/bin/sh -c read x <{gate}; echo $x\n> ")
-        first.says("w p job\n\n\n")
+        first.says(rf"m p job shell=1 while\ read\ x;\ do\ echo\ $x;\ done\ <{tmp_path}/gate" + "\n")
+        made = f"args=while read x; do echo $x; done <{tmp_path}/gate\n> "
+        first.hears("job pid=<pid> running=True started=<time> shell=True " + made)
+        first.says("w p job\n\n")
         first.hears("Watching 1\n")
-        # The lines have been taken before the process is let go.
+        # The line has been taken before the process is let go.
         second.says("get nosuch\n")
         second.hears("\n> ")
-        gate.write_text("go\n")
-        first.hears("<out:job>go\n<closed:job:0>Nothing left to watch\n> ")
+        os.write(gate, b"one\n")
+        first.hears("out:job:<time>:4\none\n\n] ")
+        os.write(gate, b"two\n")
+        first.hears("out:job:<time>:4\ntwo\n\n] ")
+        os.write(gate, b"six\n")
+        # Nothing comes before the second is acknowledged.
+        with Connection(kernel[0], client="test") as watcher:
+            wait_for(lambda: head(watcher, "job") == 12, "the last word does not arrive")
+        second.says("get nosuch\n")
+        second.hears("\n> ")
+        assert not select.select([first.sock], [], [], 0)[0]
+        first.says("\n")
+        first.hears("out:job:<time>:4\nsix\n\n] ")
+        first.says("q\n")
+        first.hears("Stopped watching\n> ")
+    os.close(gate)
+
+
+def test_telnets_urgent_bytes_stay_in_their_place(kernel):
+    with Person(kernel[0]) as person:
+        # IAC DM, of which the last byte is urgent (RFC 854, "the Telnet Synch signal").
+        person.sock.send(b"\xff\xf2", socket.MSG_OOB)
+        person.says("get a\n")
+        person.hears("\n> ")
 
 
 def test_exit_if_idle_closes_and_ends_the_kernel(kernel, runtime_root):
@@ -366,10 +395,11 @@ def test_exit_if_idle_waits_for_the_others_and_whoever_comes_keeps_the_kernel(ke
         with Person(kernel[0]) as second:
             second.says("exit-if-idle\n")
             second.hears("Exiting papa!\n> <close>")
-        first.says("get a\n")
-        first.hears("\n> ")
-        with Person(kernel[1]):
-            pass
+        with Person(kernel[1]) as another:
+            another.says("quit\n")
+            another.hears("ok\n<close>")
+        first.says("quit\n")
+        first.hears("ok\n<close>")
     with Person(kernel[0]) as third:
         third.says("exit-if-idle\n")
         third.hears("Exiting papa!\n> <close>")

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 #: Output in one frame: a person reads no more, and a program acknowledges and gets the next.
 FRAME_BYTES = 256 * 1024
 
-#: Rendered output that a viewer is sent at a time: what a person who reads slowly costs.
-PAGE_BYTES = 128 * 1024
+#: Rendered output that a viewer is sent at a time: what a person who reads slowly costs, and about 10 ms of work.
+PAGE_BYTES = 64 * 1024
 
-#: Of a stream that are rendered at a time: each byte may become a line, or an escape of ten letters.
-PIECE_BYTES = 8 * 1024
+#: Of a stream that are rendered at a time: each byte may become a line, with its time and name in front.
+PIECE_BYTES = 2 * 1024
 
 #: How long a line without an end may stay unseen: a question, or dots that show progress.
 LINE_WAIT_S = 1.0
