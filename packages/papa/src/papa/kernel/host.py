@@ -361,9 +361,7 @@ class Host:
         self._admitted_at_exit = self.server.admitted
 
     def _exit_if_alone(self) -> None:
-        if self._admitted_at_exit != self.server.admitted or not self.is_idle:
-            self._admitted_at_exit = -1
-        elif not self.server.count:
+        if self._admitted_at_exit == self.server.admitted and not self.server.count and self.is_idle:
             self.exit()
 
     def prepare_exit(self, *, is_forced: bool) -> None:

@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection: its uid, asked of the system and never of the peer.
+"""The other end of a connection: its uid, asked of the system and never of the peer; and what the way to it needs.
 
 Whom the kernel lets in (its own uid and root) is the server's rule.
 """
@@ -26,3 +26,11 @@ def peer_uid(connection: socket.socket) -> int | None:
         return int(_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, option, _UCRED.size))[1])
     except OSError:
         return None
+
+
+def prepare(connection: socket.socket) -> None:
+    """Sets what TCP needs besides."""
+    if connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Telnet sends part of what Ctrl-C means as urgent; out of its place the next line would be garbled.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)

@@ -356,10 +356,7 @@ class Server:
             sock.close()
             return
         sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Telnet sends part of what Ctrl-C means as urgent; out of its place the next line would be garbled.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        peers.prepare(sock)
         connection = Connection(self, sock)
         self._connections.add(connection)
         self.admitted += 1
