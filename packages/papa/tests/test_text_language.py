@@ -99,7 +99,7 @@ CONVERSATIONS = {
          r'/bin/sh -c echo\ "$X,$Y,$Z";ulimit\ -n;pwd\ >&2' + "\n",
          'a pid=<pid> running=True started=<time> args=/bin/sh -c echo "$X,$Y,$Z";ulimit -n;pwd >&2\n> '),
         "a",
-        ("w p a\n\n", "Watching 1\n<out:a>two words,,\"\n500\n/usr\n<closed:a:0>Nothing left to watch\n> "),
+        ("w p a\n\n", "Watching 1\n<out:a>two words,,\"\n<and:a>500\n<and:a>/usr\n<closed:a:0>Nothing left to watch\n> "),
         ("m p a stdout=0 stderr=0 /bin/echo x\n", f"a {ECHO} x\n> "),
         "a",
         ("w p a\n\n", "Watching 1\nclosed:a:<time>:0\n] Nothing left to watch\n> "),
@@ -193,7 +193,7 @@ CONVERSATIONS = {
         "job",
         ("w l job\n", "Watching 1. Press Enter to stop.\n<date><clock> job out| hi\n<clock> job out| end\n"
          "<clock> job was killed by SIGKILL (9)\nNothing left to watch\n> "),
-        ("w p job\nq\n", "Watching 1\n<out:job>hi\nend<closed:job:-9>Stopped watching\n> "),
+        ("w p job\nq\n", "Watching 1\n<out:job>hi\n<and:job>end<closed:job:-9>Stopped watching\n> "),
     ],
     "the web": [("GET / HTTP/1.1\nset a 1\n", "Error: this is no web server\n<close>")],
     "telnet": [("\udcff\udcfd\3get\udcff\udcf1 a\n", "\udcff\udcfc\3\n> ")],
@@ -239,6 +239,7 @@ class Person:
             pattern = pattern.replace(re.escape(hole), fitting)
         # What a process wrote may come in one frame or in several.
         pattern = re.sub(r"<(out|err):(\S+?)>", r"(?:\\] )?\1:\2:[\\d.]+:\\d+\\n", pattern)
+        pattern = re.sub(r"<and:(\S+?)>", r"(?:\\nout:\1:[\\d.]+:\\d+\\n)?", pattern)
         pattern = re.sub(r"<closed:(\S+?):(-?\d+|\\-\d+)>", r"\\n(?:\\] )?closed:\1:[\\d.]+:\2\\n(?:\\] )?", pattern)
         while not re.fullmatch(pattern, self.heard):
             try:
