@@ -99,7 +99,8 @@ CONVERSATIONS = {
          r'/bin/sh -c echo\ "$X,$Y,$Z";ulimit\ -n;pwd\ >&2' + "\n",
          'a pid=<pid> running=True started=<time> args=/bin/sh -c echo "$X,$Y,$Z";ulimit -n;pwd >&2\n> '),
         "a",
-        ("w p a\n\n", "Watching 1\n<out:a>two words,,\"\n<and:a>500\n<and:a>/usr\n<closed:a:0>Nothing left to watch\n> "),
+        ("w p a\n\n", "Watching 1\n<out:a>two words,,\"\n<and:a>500\n<and:a>/usr\n<closed:a:0>"
+         "Nothing left to watch\n> "),
         ("m p a stdout=0 stderr=0 /bin/echo x\n", f"a {ECHO} x\n> "),
         "a",
         ("w p a\n\n", "Watching 1\nclosed:a:<time>:0\n] Nothing left to watch\n> "),
