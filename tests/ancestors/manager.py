@@ -102,9 +102,9 @@ class Manager:
         return sorted(int(pid) for pid in re.findall(r"\d+", self.ctl("list", watcher)))
 
     def quit(self) -> None:
-        """Ask it to go; it must, although what it hosts is quiet."""
-        assert self.ctl("quit").strip() == "ok"
+        """Ask it to go, as soon as it is not busy with another order; it must, although what it hosts is quiet."""
         assert self.process is not None
+        wait_for(lambda: self.ctl("quit").strip() == "ok", "the order taken")
         self.process.wait(PATIENCE_S)
         self.process = None
 

@@ -34,3 +34,9 @@ def test_star_import_works() -> None:
     names: dict[str, object] = {}
     exec("from papa import *", names)
     assert set(papa.__all__) <= set(names)
+
+
+def test_the_module_of_small_names_is_there_without_being_imported() -> None:
+    program = f"import sys; sys.path[:0] = {sys.path!r}; import papa; print(papa.utils.cast_string(b'x'))"
+    done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "x\n"

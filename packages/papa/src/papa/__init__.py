@@ -9,6 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from papa import utils as utils
     from papa.client.sync import (
         DEVNULL,
         PIPE,
@@ -41,6 +42,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "utils":
+        import papa.utils as module
+
+        return module
     if name not in __all__:
         raise AttributeError(f"module 'papa' has no attribute {name!r}")
     if name == "Error":

@@ -471,6 +471,25 @@ def test_a_watch_that_broke_off_leaves_all_to_the_next(client: papa.Papa) -> Non
         watcher.read()
 
 
+def test_a_kernel_of_another_root_is_used_over_its_port(real_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with papa.Papa(port) as near:
+        near.make_process("p", "/bin/sh", ["-c", "echo out; echo err >&2; exit 3"])
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("PAPA_RUNTIME_DIR", str(real_root / "elsewhere"))
+            with papa.Papa(port) as far, far.watch_processes("p") as watcher:
+                with socket.socket(fileno=os.dup(watcher.fileno())) as same:
+                    assert same.family == socket.AF_INET
+                assert select.select([watcher], [], [], 10)[0]
+                assert watcher.ready
+                far.set("a", "1")
+            with papa.Papa(port) as far:
+                assert told(far, "p") == (b"out\n", b"err\n", 3)
+        assert near.get("a") == "1"
+        assert near.list_processes() == {}
+
+
 def test_a_kernel_is_at_the_port_for_whoever_speaks_text(real_root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
