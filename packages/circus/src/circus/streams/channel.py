@@ -92,8 +92,11 @@ class Channel:
             self._poke.set()
 
     def heat(self, source: Source) -> None:
-        """There may be something new of this source."""
+        """There may be something new of this source. Its process is not heard of while it is busy: nor is its twin."""
         self._hot[source.key] = None
+        twin = SourceKey(source.key.kernel_id, "err" if source.key.stream == "out" else "out")
+        if twin in self.sources:
+            self._hot[twin] = None
         self.is_resting = False
         self._wake.set()
 
