@@ -290,7 +290,7 @@ def test_fault_13_delivery_does_not_wait_for_the_next_look(
     """Output lay until the next look at the queue, up to a second; here nothing is looked at."""
     monkeypatch.setattr("papa.client.watching.LOOK_AGAIN_S", 1000.0)
     os.mkfifo(real_root / "gate")
-    shell(client, "p", f"read x <{real_root}/gate; echo news; sleep 1000")
+    shell(client, "p", f"read x <{real_root}/gate; echo news; exec sleep 1000")
     with client.watch_processes("p") as watcher:
         before = machine.cost([status()["pid"]]).switches
         assert not select.select([watcher], [], [], 0.3)[0]
@@ -334,7 +334,7 @@ def test_fault_17_a_daemon_that_does_not_answer_is_an_error_and_a_reader_that_st
 ) -> None:
     """Nothing had a time limit: a daemon or a reader that stopped held everybody else."""
     facts = status()
-    shell(client, "p", "yes | head -c 1000000; sleep 1000")
+    shell(client, "p", "yes | head -c 1000000; exec sleep 1000")
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.connect(places.resolve().control_path)
         stuck.sendall(b"watch processes p\n" + b"\n" * 100)

@@ -129,7 +129,7 @@ def test_fault_21_arguments_never_become_keys(client: papa.Papa) -> None:
 
 def test_fault_22_times_are_kept_on_clocks_that_never_step_too(client: papa.Papa) -> None:
     """When a process started and when output came was known by the wall clock only."""
-    info = made(client, "p", "/bin/sh", "-c", "echo x; sleep 1000")
+    info = made(client, "p", "/bin/sh", "-c", "echo x; exec sleep 1000")
     with open(f"/proc/{info['pid']}/stat") as file:
         ticks = int(file.read().rpartition(")")[2].split()[19])
     with Connection(client="test") as connection:

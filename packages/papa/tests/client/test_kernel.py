@@ -218,15 +218,32 @@ def test_a_forked_child_does_not_end_the_kernel_of_its_parent() -> None:
     assert not os.path.exists(done.stdout.strip())
 
 
+def group_of(leader: int) -> set[int]:
+    """Who lives in the process group of that process."""
+    return {
+        int(pid)
+        for pid in filter(str.isdigit, os.listdir("/proc"))
+        if machine.is_alive(int(pid)) and int(pid) != os.getpid() and pgid_of(int(pid)) == leader
+    }
+
+
+def pgid_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
 def test_processes_of_debug_mode_end_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PAPA_RUNTIME_DIR", raising=False)
     papa.Papa.set_debug_mode(quit_when_connection_closed=True)
     try:
         with papa.Papa() as client:
-            kept = client.make_process("kept", "/bin/sleep", "1000")
+            kept = client.make_process("kept", "/bin/sh", ["-c", "sleep 1000; true"])
+            assert isinstance(kept, dict)
+            wait_for(lambda: len(group_of(kept["pid"])) == 2, "its child")
             client.make_process("forgotten", "/bin/cat", "/dev/null")
             client.remove_processes("forgotten")
-        assert isinstance(kept, dict)
-        wait_for(lambda: not machine.is_alive(kept["pid"]), "the end of the process")
+        wait_for(lambda: not group_of(kept["pid"]), "the end of the process and its child")
     finally:
         papa.set_debug_mode(False)

@@ -395,7 +395,7 @@ def test_what_cannot_be_started_says_why_and_leaves_nothing(
 
 
 def test_a_removed_process_lives_and_is_forgotten_when_it_ends(client: papa.Papa) -> None:
-    process = made(client, "p", "/bin/sh", "-c", "while read x; do echo $x; done; sleep 1000")
+    process = made(client, "p", "/bin/sh", "-c", "while read x; do echo $x; done; exec sleep 1000")
     assert client.remove_processes("p") is True
     assert client.list_processes() == {}
     assert machine.is_alive(process["pid"])

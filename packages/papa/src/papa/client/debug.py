@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from typing import Any
 
 from papa import places
 from papa.client.blocking import Connection
@@ -128,15 +129,17 @@ def _end(root: str) -> None:
         os.environ[_VARIABLE] = _previous
 
 
-def _kill(connection: Connection, row: dict[str, object]) -> None:
-    """Papa signals nothing; but what a test started shall not outlive it."""
+def _kill(connection: Connection, row: dict[str, Any]) -> None:
+    """Papa signals nothing; but what a test started shall not outlive it, nor shall its children."""
     try:
         reply = connection.request("attach", id=row["id"], fds=True)
     except PapaError:
         return  # it was removed, or is over: nobody may ask for it any more
     try:
         if reply.ok["running"] and "pid" in reply.fds:
-            signal.pidfd_send_signal(reply.fds["pid"], signal.SIGKILL)
+            # Who is stopped cannot end meanwhile, so that its number, which is its group's, stays its own.
+            signal.pidfd_send_signal(reply.fds["pid"], signal.SIGSTOP)
+            os.killpg(row["pid"], signal.SIGKILL)
     except ProcessLookupError:
         pass  # it has just ended
     finally:
