@@ -98,7 +98,7 @@ reexec.replace([sys.executable, "-I", "-S", "-c",
 
 @pytest.fixture
 def state(tmp_path):
-    for name in ("processes", "sockets"):
+    for name in ("processes", "sockets", "output"):
         (tmp_path / name).mkdir()
     (tmp_path / "journal").write_bytes(journal.encode({"next": 1000}))
     return tmp_path
@@ -111,11 +111,38 @@ def test_a_state_that_can_be_read_passes_the_rehearsal_unchanged(state):
     assert sorted(os.listdir(state / "processes")) == before
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", json.dumps({"version": 1})])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", *map(json.dumps, ({"version": 1}, {"version": 2}))])
 @pytest.mark.parametrize("kind", ["processes", "sockets"])
 def test_a_record_that_cannot_be_understood_fails_the_rehearsal(state, kind, content):
     (state / kind / "3.json").write_text(content)
     with pytest.raises(PapaError, match=f"{kind}/3.json"):
+        reexec.rehearse(str(state))
+
+
+@pytest.mark.parametrize(
+    ("journal_bytes", "reason"),
+    [
+        (journal.encode({"next": 1}) + journal.encode({"version": 2, "values": "other"}), "journal: its format 2 is"),
+        (journal.encode({"next": 1}) + bytes(16), "journal: it is damaged from byte 18 on"),
+    ],
+)
+def test_a_journal_that_cannot_be_understood_fails_the_rehearsal(state, journal_bytes, reason):
+    (state / "journal").write_bytes(journal_bytes)
+    with pytest.raises(PapaError, match=reason):
+        reexec.rehearse(str(state))
+
+
+def test_a_journal_that_is_just_being_written_passes_the_rehearsal(state):
+    (state / "journal").write_bytes(journal.encode({"next": 1}) + journal.encode({"next": 2})[:-1])
+    reexec.rehearse(str(state))
+
+
+def test_an_index_of_another_format_fails_the_rehearsal(state):
+    (state / "output/7").mkdir()
+    (state / "output/7/index").write_bytes(b"papaidx1" + bytes(56))
+    reexec.rehearse(str(state))
+    (state / "output/7/index").write_bytes(b"papaidx2" + bytes(56))
+    with pytest.raises(PapaError, match="output/7/index"):
         reexec.rehearse(str(state))
 
 

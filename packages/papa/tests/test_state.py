@@ -43,7 +43,8 @@ def test_what_is_no_record_is_logged_and_left(state, tmp_path, capfd):
     (tmp_path / "processes/2.json").write_text("{garbage")
     (tmp_path / "processes/README").write_text("hands off")
     assert state.read_records(PROCESSES) == {}
-    assert "processes/2.json cannot be read" in capfd.readouterr().err
+    assert "processes/2.json is left aside" in capfd.readouterr().err
+    assert list(state.aside) == ["processes/2.json"]
     assert (tmp_path / "processes/README").exists()
 
 
@@ -126,7 +127,7 @@ def test_a_record_that_cannot_be_read_now_is_not_taken_for_gone(state, monkeypat
 def test_a_journal_beyond_all_bounds_is_refused(state, monkeypatch):
     monkeypatch.setattr(state_module, "MAX_JOURNAL_BYTES", 4)
     state.append_journal(b"too long")
-    with pytest.raises(PapaError, match="too large"):
+    with pytest.raises(PapaError, match="too many"):
         state.read_journal()
 
 

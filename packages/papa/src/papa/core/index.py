@@ -5,7 +5,8 @@ taken. A record is written *before* the bytes that it dates, so after a crash a 
 never came: one whose offset is not below the stream's head is void, and of several with the same offset the
 last counts. The header's ``low`` marks are advanced before the bytes below them are given back.
 
-This is a format on disk and between programs: it never changes; a new one gets a new magic.
+This is a format on disk and between programs: it never changes; a new one gets a new magic. What begins with
+another magic is left alone.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ def unpack_header(data: bytes) -> Header | None:
     if magic != MAGIC or first < HEADER_SIZE or (first - HEADER_SIZE) % RECORD_SIZE:
         return None
     return Header({"out": low_out, "err": low_err}, {"out": dropped_out, "err": dropped_err}, first)
+
+
+def is_foreign(data: bytes) -> bool:
+    """Whether a file that begins with these bytes is an index of another format, or none at all."""
+    return data[: len(MAGIC)] not in (b"", MAGIC)
 
 
 def pack_record(stream: str, offset: int, wall_ns: int, boot_ns: int) -> bytes:

@@ -8,7 +8,8 @@ that begins with a snapshot (write new, rename).
 Records, whose fields may be combined:
 ``{"next": n}`` ids below n may be given out; ``{"acks": [[id, stream, offset]...]}``; ``{"exits": [id...]}``;
 ``{"values": {name: text or null}}``; ``{"secret": hex}``; ``{"snapshot": true, ...}`` forgets all before.
-Fields that this version does not know are ignored, so that an older kernel can read a newer one's journal.
+Fields that this version does not know are ignored, so that an older kernel can read a newer one's journal. Only
+when that would be a mistake the ``version`` rises, which a snapshot says; a record without one is of version 1.
 
 Not here: files, and whether a commit is allowed (``table``).
 """
@@ -26,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
+
+VERSION = 1
 
 _HEADER = Struct("<II")
 
@@ -67,6 +70,23 @@ def decode(data: bytes) -> tuple[list[dict[str, Any]], int]:
         records.append(record)
         end += _HEADER.size + size
     return records, end
+
+
+def check(records: Iterable[Mapping[str, Any]]) -> None:
+    """Raises: PapaError internal when these say that they are of a format that came after this one."""
+    newest = max((record.get("version", 1) for record in records), default=1)
+    if newest > VERSION:
+        raise PapaError(
+            f"its format {newest} is newer than {VERSION}, the newest that this papa knows", code="internal"
+        )
+
+
+def is_torn(rest: bytes) -> bool:
+    """Whether what follows the whole records is a record whose writer was killed, and nothing else."""
+    if len(rest) < _HEADER.size:
+        return True
+    size, _ = _HEADER.unpack_from(rest)
+    return int(size) <= MAX_RECORD and len(rest) < _HEADER.size + int(size)
 
 
 class Ledger:
@@ -142,6 +162,7 @@ class Ledger:
     def snapshot(self) -> dict[str, Any]:
         """One record that yields this state, for the first place in a new journal."""
         return {
+            "version": VERSION,
             "snapshot": True,
             "next": self.limit,
             "secret": self.secret,

@@ -255,7 +255,7 @@ class Commands:
 
     def _taken(self, connection: Connection, kind: str, name: str, error: PapaError) -> PapaError:
         """A name that is taken, said in text as papa 1.x says it; any other error as it is."""
-        if error.code != "exists" or connection.session.is_framed:
+        if "id" not in error.details or connection.session.is_framed:
             return error
         table, number = self._host.table, error.details["id"]
         row = (table.process(number) if kind == "Process" else table.find_sockets((), [number])[0]).row()

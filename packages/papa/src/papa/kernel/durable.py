@@ -13,7 +13,7 @@ import errno
 from papa.core import journal
 from papa.errors import PapaError
 from papa.kernel import records, system
-from papa.kernel.state import PROCESSES, SOCKETS
+from papa.kernel.state import JOURNAL, PROCESSES, SOCKETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from papa.core.entries import Process, Socket
     from papa.kernel.state import State
+
+
+_MISSHAPEN = (KeyError, TypeError, ValueError, AttributeError, PapaError)
 
 
 class Durable:
@@ -36,16 +39,30 @@ class Durable:
 
     # --- the journal ---------------------------------------------------------------------------------------
 
-    def recover(self) -> None:
-        """Takes in the journal of an earlier incarnation. Raises: PapaError, OSError."""
-        contents, valid = journal.decode(self._state.read_journal())
+    def recover(self, highest: int = 0) -> None:
+        """Takes in the journal of an earlier incarnation; ``highest`` is a number that is surely taken.
+
+        What of it cannot be read is left aside. Raises: OSError.
+        """
+        try:
+            data = self._state.read_journal()
+            contents, valid = journal.decode(data)
+            journal.check(contents)
+            self.ledger = journal.Ledger(contents)
+        except _MISSHAPEN as error:
+            self._state.make_place(JOURNAL, str(error))
+            contents, valid, data = [], 0, b""
         boots = [record["boot"] for record in contents if "boot" in record]
-        self.ledger = journal.Ledger(contents)
-        if boots and boots[-1] == self._boot_id:
+        is_ours = bool(boots) and boots[-1] == self._boot_id
+        if is_ours and journal.is_torn(data[valid:]):
             self._state.cut_journal(valid)
             return
+        if not journal.is_torn(data[valid:]):
+            self._state.make_place(JOURNAL, f"it is damaged from byte {valid} on")
         # Another boot's acknowledgements and values went with its processes; only the numbers go on.
-        self.ledger = journal.Ledger([{"next": self.ledger.limit, "secret": system.random_hex()}])
+        kept = contents if is_ours else [{"secret": system.random_hex()}]
+        limit = max(self.ledger.limit, highest + 1, self._state.highest_number() + 1)
+        self.ledger = journal.Ledger([*kept, {"next": limit}])
         self._state.replace_journal(self._snapshot())
 
     def commit(self, record: Mapping[str, object]) -> None:

@@ -49,9 +49,9 @@ class Host:
 
     __slots__ = (
         "_admitted_at_exit", "_is_leaving", "_nofile", "_starter", "boot_id", "directory", "durable", "facts",
-        "holder_pid", "instance", "listening", "loop", "news", "on_exit_request", "on_upgrade_check", "on_upgrade_go",
-        "pidfds", "pipes", "reaper", "server", "started_at", "started_monotonic", "state", "table", "tier",
-        "vault",
+        "holder_pid", "instance", "listening", "loop", "names_aside", "news", "on_exit_request", "on_upgrade_check",
+        "on_upgrade_go", "pidfds", "pipes", "reaper", "server", "started_at", "started_monotonic", "state", "table",
+        "tier", "vault",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +85,8 @@ class Host:
         #: Descriptors of what lives: pidfds of processes; of sockets, with device and inode of unix files.
         self.pidfds: dict[int, int] = {}
         self.listening: dict[int, tuple[int, tuple[int, int] | None]] = {}
+        #: Names in records that could not be read: who has them may be running.
+        self.names_aside: set[str] = set()
         self._is_leaving = False
         #: Somebody asked for an exit once nobody is connected; how many had come in until then.
         self._admitted_at_exit = -1
@@ -143,7 +145,7 @@ class Host:
 
     @property
     def is_idle(self) -> bool:
-        return not (self.table.processes or self.table.sockets or self.ledger.values)
+        return not (self.table.processes or self.table.sockets or self.ledger.values or self.state.aside)
 
     @property
     def running(self) -> int:
@@ -165,6 +167,13 @@ class Host:
         Raises: PapaError exists, limit, not-found (a socket), spawn-failed; nothing is left behind.
         """
         self._refuse_if_leaving()
+        if spec.name in self.names_aside:
+            raise PapaError(
+                f"a process {spec.name} is here, but its record cannot be read",
+                code="exists",
+                hint="papa status says why; a papa that can read it takes it over",
+                details={"name": spec.name},
+            )
         digest = spec.digest(bytes.fromhex(self.ledger.secret))
         existing = self.table.admit_process(spec.name, digest, supersede=supersede, finds_dead=finds_dead)
         if existing is not None:
@@ -374,7 +383,7 @@ class Host:
         if not self.is_idle:
             raise PapaError(
                 f"the kernel hosts {len(self.table.processes)} processes, {len(self.table.sockets)} sockets"
-                f" and {len(self.ledger.values)} values",
+                f" and {len(self.ledger.values)} values; {len(self.state.aside)} files could not be read",
                 code="busy",
                 hint="remove them first, or force it: processes then run on with nobody to read their output",
             )

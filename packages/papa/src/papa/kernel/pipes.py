@@ -23,6 +23,7 @@ from papa.core import index
 from papa.core import output as core
 from papa.kernel import system
 from papa.kernel.loop import READ
+from papa.kernel.state import OUTPUT, first_data
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,15 +162,24 @@ class Pipes:
         files = {name: self._state.open_output(number, name) for name in (*captured, INDEX)}
         for fd in pipes.values():
             os.set_blocking(fd, False)
+        header = os.pread(files[INDEX], index.HEADER_SIZE, 0)
+        if index.is_foreign(header):
+            self._state.make_place(f"{OUTPUT}/{number}/{INDEX}", "it is an index that this papa cannot read")
+            os.close(files[INDEX])
+            files[INDEX] = self._state.open_output_anew(number, INDEX)
+            header = b""
         output = core.Output.recover(
             {name: os.fstat(files[name]).st_size for name in captured},
             os.fstat(files[INDEX]).st_size,
-            os.pread(files[INDEX], index.HEADER_SIZE, 0),
+            header,
             dict(acked),
             bounds,
             page=self._page,
         )
         for name in captured:
+            if not header:
+                # What was given back has left a hole, and nothing else says so.
+                output.streams[name].low = max(output.streams[name].low, first_data(files[name]))
             if name not in pipes:
                 output.close(name)
         capture = self._keep(Capture(number, output, files, pipes))

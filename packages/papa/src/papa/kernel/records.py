@@ -4,6 +4,9 @@ The one idea: a record is written with everything that adoption needs and nothin
 need, so the environment, which may hold secrets, is in none; its keyed digest says whether two are equal.
 
 A record of another boot is void: its processes are gone, and its numbers may mean others by now.
+
+The fields ``version``, ``boot`` and ``name`` are in every format there will be. Fields that a reader does not know
+are passed over; the version rises only when that would be a mistake, and then older readers leave the record alone.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 from papa import model
 from papa.core.entries import Process, Socket
 from papa.core.output import Bounds
+from papa.errors import PapaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +22,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 1
+
+
+_NUMBERS = (int, float)
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "argv": list, "digest": str, "pid": int, "started_at": _NUMBERS, "meta": dict, "captured": list, "inodes": list,
+}  # fmt: skip
+
+
+def check(record: dict[str, Any]) -> None:
+    """Raises: KeyError, TypeError; PapaError internal for a record of a format that came after this one."""
+    if record["version"] > VERSION:
+        raise PapaError(
+            f"its format {record['version']} is newer than {VERSION}, the newest that this papa knows", code="internal"
+        )
 
 
 def of_process(process: Process, boot_id: str, *, inodes: Sequence[int] = ()) -> dict[str, Any]:
@@ -44,7 +62,11 @@ def of_process(process: Process, boot_id: str, *, inodes: Sequence[int] = ()) ->
 
 
 def to_process(number: int, record: dict[str, Any]) -> Process:
-    """Without its output, which its files know better. Raises: KeyError, TypeError, ValueError."""
+    """Without its output, which its files know better. Raises: KeyError, TypeError, ValueError, PapaError."""
+    check(record)
+    for key, kind in _TYPES.items():
+        if not isinstance(record[key], kind):
+            raise TypeError(f"its {key} is {record[key]!r}")
     process = Process(
         number,
         record["name"],
@@ -83,6 +105,7 @@ def of_socket(socket: Socket, boot_id: str, file: tuple[int, int] | None) -> dic
 
 def to_socket(number: int, record: dict[str, Any]) -> tuple[Socket, tuple[int, int] | None]:
     """Raises: KeyError, TypeError, ValueError, PapaError."""
+    check(record)
     spec = model.SocketSpec.parse(record["spec"])
     socket = Socket(number, spec, port=record["port"], fileno=record["fileno"])
     file = record["file"]

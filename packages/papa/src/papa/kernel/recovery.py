@@ -9,6 +9,8 @@ is there too much is given back.
   without one a process that has the pipes is looked for, or, where nothing is captured, an orphan that was started
   at that moment; without such a process it was never started.
 - A record of another boot, and everything with it, is void.
+- A record that cannot be read, because it is damaged or a newer papa wrote it, stays with all that has its number:
+  in the vault, among the files, in the journal. Its pipes are not read meanwhile.
 - A key of the vault without a record: its entry was removed. Pipes are emptied into nothing until they end,
   the rest is closed.
 """
@@ -31,13 +33,18 @@ if TYPE_CHECKING:
 
     Found = dict[str, list[int]]
 
-_MISSHAPEN = (KeyError, TypeError, ValueError, PapaError)
+_MISSHAPEN = (KeyError, TypeError, ValueError, AttributeError, PapaError)
+
+#: What the keys of the vault begin with: output, process, socket.
+_KINDS = ("o", "p", "s")
 
 
 def recover(host: Host) -> None:
     """Fills the empty host. Raises: PapaError when the vault cannot be read as a whole, OSError."""
-    host.durable.recover()
     found = host.vault.load()
+    host.durable.recover(max((int(key[1:]) for key in found if key[1:].isdecimal()), default=0))
+    if host.vault.foreign:
+        host.state.leave_aside("vault", f"{host.vault.foreign} messages in it are of a format that this papa knows not")
     for number, record in host.state.read_records(SOCKETS).items():
         _adopt_socket(host, number, record, found)
     of_processes = host.state.read_records(PROCESSES)
@@ -49,35 +56,54 @@ def recover(host: Host) -> None:
     ]
     _give_back(host, found)
     for number in host.state.outputs():
-        if number not in host.table.processes:
+        if number not in host.table.processes and not host.state.is_aside(number):
             host.state.remove_output(number)
-    host.ledger.keep_only(host.table.processes)
+    aside = [number for number in host.ledger.acks.keys() | host.ledger.exits if host.state.is_aside(number)]
+    host.ledger.keep_only([*host.table.processes, *aside])
     for process in adopted:
         host.settle(process)
+
+
+def _is_void(host: Host, kind: str, number: int, record: dict[str, Any]) -> bool:
+    """Whether it is of another boot; then it goes."""
+    if record.get("boot", host.boot_id) == host.boot_id:
+        return False
+    system.log(f"{kind}/{number}.json is not taken over: it is of another boot")
+    host.state.remove_record(kind, number)
+    return True
+
+
+def _leave_aside(host: Host, kind: str, number: int, record: dict[str, Any], error: Exception) -> None:
+    reason = error.message if isinstance(error, PapaError) else f"it cannot be understood: {error!r}"
+    host.state.leave_aside(f"{kind}/{number}.json", reason)
+    if isinstance(record.get("name"), str):
+        host.names_aside.add(record["name"])
 
 
 # --- sockets -----------------------------------------------------------------------------------------------
 
 
 def _adopt_socket(host: Host, number: int, record: dict[str, Any], found: Found) -> None:
-    fds = found.pop(f"s{number}", [])
-    try:
-        if record.get("boot") != host.boot_id:
-            raise ValueError("it is of another boot")
-        socket, file = records.to_socket(number, record)
-        socket.is_covered = bool(fds)
-        if not fds:
-            # It was not covered, or there is no vault. Whoever still serves it keeps the port from us.
-            opened = sockets.open_socket(socket.spec)
-            fds, file, socket.port = [opened.fd], opened.file, opened.port
-            socket.is_covered = host.vault.push(f"s{number}", fds)
-            host.durable.write_socket(socket, file)
-    except _MISSHAPEN as error:
-        system.log(f"socket {number} is not taken over: {error}")
-        host.state.remove_record(SOCKETS, number)
-        host.vault.drop(f"s{number}")
-        _close(fds)
+    if _is_void(host, SOCKETS, number, record):
         return
+    try:
+        socket, file = records.to_socket(number, record)
+    except _MISSHAPEN as error:
+        _leave_aside(host, SOCKETS, number, record, error)
+        return
+    fds = found.pop(f"s{number}", [])
+    socket.is_covered = bool(fds)
+    if not fds:
+        # It was not covered, or there is no vault. Whoever still serves it keeps the port from us.
+        try:
+            opened = sockets.open_socket(socket.spec)
+        except PapaError as error:
+            system.log(f"socket {number} is not taken over: {error}")
+            host.state.remove_record(SOCKETS, number)
+            return
+        fds, file, socket.port = [opened.fd], opened.file, opened.port
+        socket.is_covered = host.vault.push(f"s{number}", fds)
+        host.durable.write_socket(socket, file)
     host.listening[number] = fds[0], file
     host.table.add_socket(socket)
 
@@ -86,16 +112,15 @@ def _adopt_socket(host: Host, number: int, record: dict[str, Any], found: Found)
 
 
 def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found, pids: set[Any]) -> Process | None:
+    if _is_void(host, PROCESSES, number, record):
+        return None
     try:
-        if record.get("boot") != host.boot_id:
-            raise ValueError("it is of another boot")
         process = records.to_process(number, record)
         bounds = records.bounds_of(record)
         captured = tuple(record["captured"])
         inodes = set(record["inodes"])
     except _MISSHAPEN as error:
-        system.log(f"process {number} is not taken over: {error}")
-        host.state.remove_record(PROCESSES, number)
+        _leave_aside(host, PROCESSES, number, record, error)
         return None
     vaulted = [] if process.exit is not None else found.pop(f"p{number}", [])
     pidfd = vaulted[0] if vaulted else None
@@ -158,8 +183,18 @@ def _adopt_output(host: Host, process: Process, captured: tuple[str, ...], bound
 
 
 def _give_back(host: Host, found: Found) -> None:
-    host.vault.drop(*(key for key in found if not key.startswith("o")))
+    unknown = sorted({key[:1] for key in found} - set(_KINDS))
+    if unknown:
+        host.state.leave_aside("vault", f"it holds entries of a newer papa: {' '.join(unknown)}")
+    unwanted = {}
     for key, fds in found.items():
+        if key[:1] in _KINDS and not host.state.is_aside(int(key[1:])):
+            unwanted[key] = fds
+        else:
+            # The vault keeps its own.
+            _close(fds)
+    host.vault.drop(*(key for key in unwanted if not key.startswith("o")))
+    for key, fds in unwanted.items():
         if key.startswith("o"):
             host.pipes.start(host.pipes.recover_unwanted(int(key[1:]), fds))
         else:

@@ -17,11 +17,11 @@ import sys
 import time
 
 from papa import places
-from papa.core import journal
+from papa.core import index, journal
 from papa.errors import PapaError
 from papa.kernel import records, system
 from papa.kernel.loop import READ
-from papa.kernel.state import JOURNAL, PROCESSES, SOCKETS
+from papa.kernel.state import JOURNAL, OUTPUT, PROCESSES, SOCKETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def rehearse(directory: str) -> None:
     Raises: whatever a recovery would stumble over.
     """
     with open(f"{directory}/{JOURNAL}", "rb") as file:
-        journal.Ledger(journal.decode(file.read())[0])
+        _rehearse_journal(file.read())
     for kind, parse in ((PROCESSES, records.to_process), (SOCKETS, records.to_socket)):
         for name in os.listdir(f"{directory}/{kind}"):
             number, _, ending = name.partition(".")
@@ -64,8 +64,28 @@ def rehearse(directory: str) -> None:
             except FileNotFoundError:
                 # It went meanwhile, as records do.
                 continue
-            except (KeyError, TypeError, ValueError) as error:
-                raise PapaError(f"record {kind}/{name} cannot be understood: {error!r}", code="internal") from error
+            except (KeyError, TypeError, ValueError, AttributeError, PapaError) as error:
+                reason = error.message if isinstance(error, PapaError) else f"it cannot be understood: {error!r}"
+                raise PapaError(f"{kind}/{name}: {reason}", code="internal") from error
+    for name in os.listdir(f"{directory}/{OUTPUT}"):
+        try:
+            with open(f"{directory}/{OUTPUT}/{name}/index", "rb") as file:
+                if index.is_foreign(file.read(index.HEADER_SIZE)):
+                    raise PapaError(f"{OUTPUT}/{name}/index: it is of another format", code="internal")
+        except FileNotFoundError:
+            continue
+
+
+def _rehearse_journal(data: bytes) -> None:
+    contents, valid = journal.decode(data)
+    try:
+        journal.check(contents)
+    except PapaError as error:
+        raise PapaError(f"{JOURNAL}: {error.message}", code="internal") from error
+    journal.Ledger(contents)
+    # A record that is just being written looks torn.
+    if not journal.is_torn(data[valid:]):
+        raise PapaError(f"{JOURNAL}: it is damaged from byte {valid} on", code="internal")
 
 
 class Preflight:

@@ -5,6 +5,9 @@ its own proof of what is valid (the journal by its check sums, a stream by its s
 at any instruction leaves a directory that the next one can read. Everything is opened below a descriptor of
 the directory, never through a path that somebody could exchange.
 
+What cannot be read, because it is damaged or a newer papa wrote it, is left aside and never removed but with all
+the rest: a papa that can read it takes it over.
+
 Nothing is synced to disk: the promise holds over the death of processes, not over loss of power, and records
 of another boot are void anyway.
 """
@@ -27,6 +30,9 @@ SOCKETS = "sockets"
 OUTPUT = "output"
 JOURNAL = "journal"
 
+#: Ends the name of what could not be read and had to make place; a number follows.
+ASIDE = ".aside-"
+
 #: A record holds an argv, which may be as long as a frame's head (4 MiB), and a little more. A longer file is
 #: not ours.
 MAX_RECORD_BYTES = 8 << 20
@@ -48,10 +54,12 @@ class State:
     Raises: OSError from every method where the file system refuses; ENOSPC is the one to expect.
     """
 
-    __slots__ = ("_journal", "_journal_bytes", "directory", "fd")
+    __slots__ = ("_journal", "_journal_bytes", "aside", "directory", "fd")
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
+        #: What could not be read, by its name below the directory, with the reason.
+        self.aside: dict[str, str] = {}
         self.fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         for name in (PROCESSES, SOCKETS, OUTPUT):
             try:
@@ -60,6 +68,9 @@ class State:
                 pass
         self._journal = os.open(JOURNAL, _CREATE, 0o600, dir_fd=self.fd)
         self._journal_bytes = os.fstat(self._journal).st_size
+        for name in self._names_in("."):
+            if ASIDE in name:
+                self.aside[name] = "an earlier start could not read it"
 
     def close(self) -> None:
         os.close(self._journal)
@@ -79,9 +90,9 @@ class State:
             pass
 
     def read_records(self, kind: str) -> dict[int, dict[str, Any]]:
-        """Every record of ``kind`` by its number, ascending. What is no record is logged and left alone.
+        """Every record of ``kind`` by its number, ascending. What cannot be read is left aside.
 
-        Raises: OSError when the system cannot read now: who is not read here counts as gone, with its output.
+        Raises: OSError when the system cannot read now: it would be left aside for nothing.
         """
         records: dict[int, dict[str, Any]] = {}
         for name in self._names_in(kind):
@@ -95,11 +106,40 @@ class State:
             except (OSError, ValueError) as error:
                 if isinstance(error, OSError) and error.errno in _NOT_NOW:
                     raise
-                system.log(f"record {kind}/{name} cannot be read and is ignored: {error}")
+                self.leave_aside(f"{kind}/{name}", f"it cannot be read: {error}")
                 continue
             if isinstance(record, dict):
                 records[int(number)] = record
+            else:
+                self.leave_aside(f"{kind}/{name}", "it is no record")
         return dict(sorted(records.items()))
+
+    # --- what cannot be read -------------------------------------------------------------------------------
+
+    def leave_aside(self, name: str, reason: str) -> None:
+        """Notes that ``name`` stays as it is."""
+        self.aside[name] = reason
+        system.log(f"{name} is left aside: {reason}")
+
+    def make_place(self, name: str, reason: str) -> None:
+        """Leaves a file aside under another name. Its own still is there, to be replaced."""
+        number = 1
+        while True:
+            try:
+                os.link(name, f"{name}{ASIDE}{number}", src_dir_fd=self.fd, dst_dir_fd=self.fd)
+                break
+            except FileExistsError:
+                number += 1
+        self.leave_aside(f"{name}{ASIDE}{number}", reason)
+
+    def is_aside(self, number: int) -> bool:
+        """Whether the record of this number is there and could not be read."""
+        return f"{PROCESSES}/{number}.json" in self.aside or f"{SOCKETS}/{number}.json" in self.aside
+
+    def highest_number(self) -> int:
+        """The highest that anything here has, read or not; 0 when there is nothing."""
+        names = [name.partition(".")[0] for kind in (PROCESSES, SOCKETS, OUTPUT) for name in self._names_in(kind)]
+        return max((int(name) for name in names if name.isdigit()), default=0)
 
     # --- output --------------------------------------------------------------------------------------------
 
@@ -107,6 +147,11 @@ class State:
         """A descriptor for reading and writing of one of a process's files, which is made if need be."""
         self._make_output_dir(number)
         return os.open(f"{OUTPUT}/{number}/{name}", _CREATE, 0o600, dir_fd=self.fd)
+
+    def open_output_anew(self, number: int, name: str) -> int:
+        """The same, of an empty file that takes the place of the one that was there."""
+        os.unlink(f"{OUTPUT}/{number}/{name}", dir_fd=self.fd)
+        return self.open_output(number, name)
 
     def open_output_for_reading(self, number: int, name: str) -> int:
         """A descriptor that can be handed to a client: it cannot write."""
@@ -141,7 +186,7 @@ class State:
     def read_journal(self) -> bytes:
         """All of it. Raises: PapaError internal when it is too large to be ours."""
         if self._journal_bytes > MAX_JOURNAL_BYTES:
-            raise PapaError(f"{self.directory}/{JOURNAL}: too large to be a journal", code="internal")
+            raise PapaError(f"its {self._journal_bytes} bytes are too many for a journal", code="internal")
         parts = []
         offset = 0
         while offset < self._journal_bytes:
@@ -189,7 +234,9 @@ class State:
                 os.unlink(f"{kind}/{name}", dir_fd=self.fd)
         for name in (PROCESSES, SOCKETS, OUTPUT):
             os.rmdir(name, dir_fd=self.fd)
-        os.unlink(JOURNAL, dir_fd=self.fd)
+        for name in self._names_in("."):
+            if name == JOURNAL or name.startswith(JOURNAL + ASIDE):
+                os.unlink(name, dir_fd=self.fd)
 
     # --- files ---------------------------------------------------------------------------------------------
 
@@ -227,3 +274,11 @@ class State:
             os.unlink(new, dir_fd=self.fd)
             raise
         return fd
+
+
+def first_data(fd: int) -> int:
+    """Where a stream file begins to hold something: its size when it holds nothing."""
+    try:
+        return os.lseek(fd, 0, os.SEEK_DATA)
+    except OSError:
+        return os.fstat(fd).st_size

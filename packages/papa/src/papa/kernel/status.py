@@ -39,6 +39,7 @@ def describe(host: Host) -> dict[str, object]:
         "faults": host.loop.faults,
         "not_covered": host.not_covered,
         "not_covered_reasons": _reasons(host),
+        "left_aside": [f"{name}: {reason}" for name, reason in host.state.aside.items()],
         **host.facts,
     }
 

@@ -22,6 +22,9 @@ pipe at its end, or of a process that is gone, can wait until the dead outnumber
 Rotation needs room for one more message while the queue is full, so pushes are kept from the last of the send
 buffer and of RLIMIT_NOFILE (which bounds the descriptors in flight of a user without privileges).
 
+A message of another grammar is a newer papa's (its first word shall have no colon). It stays where it is with what
+it carries; as it cannot be sent again, the queue is not turned any more, and the dead stay in it.
+
 Only the kernel may peek: the peek offset belongs to the socket, and a second reader would move it.
 """
 
@@ -70,7 +73,7 @@ def open_pair() -> tuple[socket.socket, socket.socket]:
 class NoVault:
     """The vault of a platform that has none: nothing is covered, and a kill loses what the kernel hosts."""
 
-    live = dead = refused = 0
+    live = dead = refused = foreign = 0
 
     def push(self, key: str, fds: Sequence[int]) -> bool:  # noqa: ARG002
         return False
@@ -83,9 +86,12 @@ class NoVault:
 
 
 class Vault:
-    """See the module. `live` keys, `dead` copies still in the queue, `refused` pushes since the start."""
+    """See the module. `live` keys, `dead` copies still in the queue, `refused` pushes since the start.
 
-    __slots__ = ("_copies", "_keys", "_messages", "_option", "_room", "_rx", "_total", "_tx", "refused")
+    `foreign` messages cannot be understood.
+    """
+
+    __slots__ = ("_copies", "_keys", "_messages", "_option", "_room", "_rx", "_total", "_tx", "foreign", "refused")
 
     def __init__(self, rx: socket.socket, tx: socket.socket) -> None:
         """Takes both ends over, as open_pair made them; load() must come before the first push."""
@@ -100,6 +106,7 @@ class Vault:
         self._total = 0  # of all copies
         self._messages = 0
         self.refused = 0
+        self.foreign = 0
 
     @property
     def live(self) -> int:
@@ -172,7 +179,7 @@ class Vault:
         found: dict[str, list[int]] = {}
         self._keys.clear()
         self._copies.clear()
-        self._total = self._messages = 0
+        self._total = self._messages = self.foreign = 0
         self._peek_from_start()
         try:
             while (entries := self._peek()) is not None:
@@ -201,7 +208,7 @@ class Vault:
         self._rx.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
 
     def _peek(self) -> list[tuple[str, list[int]]] | None:
-        """The next message's keys with new descriptors; None behind the last one."""
+        """The next message's keys with new descriptors, none of a foreign one; None behind the last one."""
         try:
             data, fds, flags = fdpass.recv_with_fds(self._rx, MAX_MESSAGE_BYTES, fdpass.MAX_FDS, socket.MSG_PEEK)
         except BlockingIOError:
@@ -211,10 +218,8 @@ class Vault:
         entries = None if flags & socket.MSG_TRUNC else _parse(data, fds)
         if entries is None:
             fdpass.close_all(fds)
-            raise PapaError(
-                f"the vault holds a message that no papa wrote: {data[:80]!r} with {len(fds)} descriptors",
-                code="internal",
-            )
+            self.foreign += 1
+            return []
         return entries
 
     # --- rotation ------------------------------------------------------------------------------------------
@@ -226,7 +231,7 @@ class Vault:
         """
         fewest = -(-sum(self._keys.values()) // fdpass.MAX_FDS)
         # Greedy packing fills messages to one half at least.
-        if not self.dead and self._messages <= 2 * fewest + 1:
+        if self.foreign or (not self.dead and self._messages <= 2 * fewest + 1):
             return False
         left = self._messages
         while left > 0 and (taken := self._rotate(left)):
@@ -238,6 +243,8 @@ class Vault:
 
         Returns how many messages were taken away; 0 if there was no room for it, or nothing to take.
         """
+        if self.foreign:
+            return 0
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._limit_room(self._room)
