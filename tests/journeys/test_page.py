@@ -57,8 +57,8 @@ def test_quit_leaves_the_papa_processes_running_and_ends_the_others(tmp_path: Pa
         house.quit()
         assert all(os.path.exists(f"/proc/{pid}") for pid in kept)
         assert not any(os.path.exists(f"/proc/{pid}") for pid in own)
-        assert "kept left running in papa" in house.said()
-        assert "own left" not in house.said()
+        assert "kept left running in papa" in house.log("circusd.out")
+        assert "own left" not in house.log("circusd.out")
 
 
 def test_when_circusd_is_back_the_processes_are_recovered_as_they_were(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ graceful_timeout = 5
 """
     with opened(tmp_path / "house", config) as house:
         house.start()
-        assert "circus.ini:2: socket lent: use_papa is taken as true" in house.said()
+        assert "circus.ini:2: socket lent: use_papa is taken as true" in house.log("circusd.out")
         rows = json.loads(house.asked("--json", "listsockets"))["sockets"]
         ports = {row["name"]: row["port"] for row in rows}
         (kept,), (own,) = house.pids("kept"), house.pids("own")
@@ -182,7 +182,7 @@ def test_papa_restarts_nothing_and_keeps_an_exit_until_circusd_is_back(tmp_path:
         house.start()
         (successor,) = house.pids("kept")
         assert successor != pid
-        assert f"kept.1 pid={pid} ended while circusd was away" in house.said()
+        assert f"kept.1 pid={pid} ended while circusd was away" in house.log("circusd.out")
         wait_for(lambda: counts() == (1, 1), "the exit acknowledged")
 
 

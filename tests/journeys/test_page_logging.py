@@ -150,7 +150,7 @@ def test_what_is_written_while_circusd_is_away_is_stored_up_to_2_mib_and_deliver
         assert numbers(log) == each_once(count)
         assert log.count(b"\n") == count
         wait_for(lambda: held_bytes(house) == 0, "all acknowledged")
-        assert "dropped" not in house.ctl("status", "-v").stderr + house.said()
+        assert "dropped" not in house.ctl("status", "-v").stderr + house.log("circusd.out")
 
 
 def test_of_more_than_that_the_oldest_is_dropped_and_said_in_the_log_in_circusds_log_and_in_the_status(
@@ -176,7 +176,7 @@ def test_of_more_than_that_the_oldest_is_dropped_and_said_in_the_log_in_circusds
             newest = kept[first if stream == 0 else 0 :]
             assert newest == list(range(newest[0], count, 2))
         assert numbers(log)[0][:first] == list(range(first))
-        said = re.findall(r"logger output_dropped .* stream=(?:out|err) bytes=(\d+)", house.said())
+        said = re.findall(r"logger output_dropped .* stream=(?:out|err) bytes=(\d+)", house.log("circusd.out"))
         assert sorted(map(int, said)) == sorted(marks)
         warnings = house.ctl("status").stderr
         assert warnings.startswith(f"warning: logger: {sum(marks)} bytes of its output were dropped"), warnings
@@ -225,7 +225,7 @@ def test_streams_of_one_file_share_the_larger_bounds_and_a_warning_says_so_once(
         assert all(100_000 - 2 * LINE_BYTES < size < 100_000 for size in sizes[:3]), sizes
         for kept in numbers(log):
             assert kept == list(range(kept[0], count, 2))
-        warnings = [line for line in house.said().splitlines() if line.startswith("warning: ")]
+        warnings = [line for line in house.log("circusd.out").splitlines() if line.startswith("warning: ")]
         place, told = f"warning: {house.config}", f"counts for {os.path.realpath(house.folder)}/logger.log"
         assert [line.partition(" (")[0] for line in warnings] == [
             f"{place}:11: logger: stderr_stream.max_bytes is 20000, but 100000 {told}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,11 @@ def test_the_options_of_the_page_do_what_they_say(tmp_path: Path) -> None:
     with opened(tmp_path / "house", config) as house:
         (house.folder / "noter.py").write_text(NOTER)
         house.start()
-        assert "warning" not in house.said().lower()
+        assert "warning" not in house.log("circusd.out").lower()
         wait_for(lambda: all((house.folder / f"{name}.ready").exists() for name in ("nginx", "logger")), "all ready")
 
         # priority: the higher starts first; a flapping plugin is no process, whatever its own.
-        said = house.said()
+        said = house.log("circusd.out")
         assert re.findall(r"(\w+) start$", said, re.MULTILINE) == ["logger", "web_app", "nginx"]
         # warmup_delay: seconds between two processes, and before the next watcher.
         first, second = (slot["started_at"] for slot in watcher(house, "web_app")["slots"])
@@ -87,42 +88,42 @@ def test_the_options_of_the_page_do_what_they_say(tmp_path: Path) -> None:
         assert signals(house, "logger") == ["SIGINT"]
         house.asked("stop", "nginx")
         assert signals(house, "nginx") == ["SIGHUP", "SIGQUIT"]
-        assert "killed" not in house.said()
+        assert "killed" not in house.log("circusd.out")
 
 
 def test_a_flapping_watcher_is_stopped_tried_again_and_given_up_also_with_papa(tmp_path: Path) -> None:
-    limits = "attempts = 2\nretry_in = 1\nmax_retry = 1\n"
-    config = PLUGIN + limits + "[watcher:sound]\ncmd = /bin/sleep 1000\n"
+    config = PLUGIN + "attempts = 2\nretry_in = 0.3\nmax_retry = 1\n[watcher:sound]\ncmd = /bin/sleep 1000\n"
     for name, kept in (("kept", "true"), ("own", "false")):
         config += f"[watcher:{name}]\ncmd = /bin/false\nuse_papa = {kept}\n"
+        config += f"[watcher:{name}-paused]\ncmd = /bin/false\nuse_papa = {kept}\nflapping.retry_in = 600\n"
+    flapping = "flapping: 2 deaths within 10 s"
     with opened(tmp_path / "house", config) as house:
         house.launch()
         wait_for(lambda: house.ctl("status").returncode == 0, "circusd answers")
-        seen = reasons_until_stopped(house, "kept", "own")
         for name in ("kept", "own"):
-            flapping = "flapping: 2 deaths within 10 s"
-            assert f"{name}: {flapping}; last: ended with status 1; next attempt after 1 s" in seen
-            assert f"{name}: {flapping}, after 1 pauses; last: ended with status 1" in seen
+            paused = f"{flapping}; last: ended with status 1; next attempt after 600 s"
+            wait_for(partial(says, house, f"{name}-paused", paused), "paused")
+            assert house.pids(f"{name}-paused") == set()
+            given_up = f"{flapping}, after 1 pauses; last: ended with status 1"
+            wait_for(partial(says, house, name, given_up), "given up")
+            wait_for(partial(is_stopped, house, name), "stopped")
             # Two lives and a pause, twice; the second pause is the last.
-            events = re.findall(rf"\] {name} (\w+)", house.said())
+            events = re.findall(rf"\] {name} (\w+)", house.log("circusd.out"))
             assert (events.count("spawn"), events.count("reap"), events.count("flapping")) == (4, 4, 2)
-            assert house.said().count(f"[WARNING] {name} flapping reason={flapping}") == 2
-            assert f"[WARNING] {name} fatal" in house.said()
-        assert house.status() == {"kept": "stopped", "own": "stopped", "sound": "active"}
+            assert house.log("circusd.out").count(f"[WARNING] {name} flapping reason={flapping}") == 2
+            assert house.log("circusd.out").count(f"] {name} backoff reason={flapping}") == 1
+            assert f"[WARNING] {name} fatal" in house.log("circusd.out")
+        assert house.status()["sound"] == "active"
         # A person may try again.
         house.ctl("start", "kept")
-        wait_for(lambda: house.said().count("kept flapping") == 3, "it is tried again")
+        wait_for(lambda: house.log("circusd.out").count("kept flapping") == 3, "it is tried again")
 
 
-def reasons_until_stopped(house: House, *names: str) -> set[str]:
-    """All that the status says of these watchers and their processes until they are stopped."""
-    seen: set[str] = set()
+def says(house: House, name: str, what: str) -> bool:
+    """Of the watcher, or of one of its processes."""
+    found = watcher(house, name)
+    return any(each["reason"] == what for each in (found, *found["slots"]))
 
-    def are_stopped() -> bool:
-        watchers = [watcher(house, name) for name in names]
-        for each in watchers:
-            seen.update(f"{each['name']}: {thing['reason']}" for thing in (each, *each["slots"]))
-        return all(each["state"] == "stopped" for each in watchers)
 
-    wait_for(are_stopped, "all are stopped")
-    return seen
+def is_stopped(house: House, name: str) -> bool:
+    return bool(watcher(house, name)["state"] == "stopped")
