@@ -49,7 +49,9 @@ ancestors: $(VENV)/.dev $(ANCESTORS)/.ready
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
+# Both worlds; with CHAOS_ARGS one run, of the house unless they say otherwise.
 chaos: $(VENV)/.dev
+	$(if $(CHAOS_ARGS),,$(BIN)/python -m tests.chaos --world kernel --kills 500 --steps 150)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 # The files of pinned versions and hashes, made anew from the *.in beside them; needs `uv`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -16,22 +16,43 @@ class Step:
     number: int  # for steps that choose one of several things
 
 
-#: Name -> how often, relative to the others.
+#: World -> name of a step -> how often, relative to the others.
 WEIGHTS = {
-    "kill_manager": 5,
-    "quit_manager": 2,
-    "kill_kernel": 3,
-    "kill_writer": 2,
-    "stop_manager_for_a_while": 1,
-    "restart_watcher": 1,
-    "upgrade_kernel": 1,
+    "house": {
+        "kill_manager": 5,
+        "quit_manager": 2,
+        "kill_kernel": 3,
+        "kill_writer": 2,
+        "stop_manager_for_a_while": 1,
+        "restart_watcher": 1,
+        "upgrade_kernel": 1,
+    },
+    "kernel": {
+        "kill_kernel": 36,
+        "kill_in_recovery": 8,
+        "upgrade_kernel": 6,
+        "kill_in_upgrade": 2,
+        "kill_holder": 2,
+        "stop_kernel": 1,
+        "flood_with_connections": 1,
+        "use_up_descriptors": 1,
+        "remove_directory": 1,
+        "reader_leaves": 3,
+        "reader_freezes": 2,
+        "kill_writer": 6,
+        "ask_politely": 1,
+    },
 }
 
+#: The longest pause before a step, seconds: circusd needs more time to come to rest than the kernel.
+PAUSES_S = {"house": 0.8, "kernel": 0.25}
+SHORTEST_S = 0.02
 
-def choose(seed: int, *, allowed: tuple[str, ...] = tuple(WEIGHTS)) -> Iterator[Step]:
-    """The endless sequence of steps that ``seed`` means."""
+
+def choose(seed: int, *, world: str = "house", allowed: Mapping[str, int] | None = None) -> Iterator[Step]:
+    """The endless sequence of steps that ``seed`` means; ``allowed`` has other weights."""
     dice = random.Random(seed)
-    weights = [WEIGHTS[what] for what in allowed]
+    weights = WEIGHTS[world] if allowed is None else allowed
     while True:
-        what = dice.choices(allowed, weights)[0]
-        yield Step(what, round(dice.uniform(0.02, 0.8), 3), dice.randrange(1 << 16))
+        what = dice.choices(list(weights), list(weights.values()))[0]
+        yield Step(what, round(dice.uniform(SHORTEST_S, PAUSES_S[world]), 3), dice.randrange(1 << 16))

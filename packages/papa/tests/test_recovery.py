@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import time
@@ -388,3 +389,30 @@ def _sleepers():
             if is_ours and (words[:2] == [b"sleep", b"60"] or b"exec sleep 60" in b" ".join(words)):
                 found.add(int(entry))
     return found
+
+
+@pytest.mark.parametrize("host", ["full"], indirect=True)
+def test_a_kernel_with_few_descriptors_left_comes_back_though_its_vault_is_full_of_the_dead(host):
+    # As many of the dead as of the living, at most, lie in the vault. A living one costs six descriptors.
+    peer = host.connect()
+    for number in range(30):
+        peer.request("spawn", **{**sh("exec sleep 1000"), "name": f"living-{number}"})
+    for number in range(29):
+        row = peer.request("spawn", **{**sh("exit 0"), "name": f"dead-{number}"})
+        peer.request("attach", id=row["id"], owner="me")
+        peer.event("exit", lambda fields, id=row["id"]: fields["id"] == id)
+        peer.request("commit", exits=[row["id"]])
+    wait_until(lambda: len(rows(peer)) == 30)
+    before = peer.request("status")
+    assert before["vault"]["live"] == 60 and before["vault"]["dead"] > 50
+    taken = len(os.listdir(f"/proc/{host.pid}/fd"))
+    host.kill()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 10, hard))
+    try:
+        host.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    peer = host.connect()
+    assert len(rows(peer)) == 30
+    assert peer.request("status")["vault"]["live"] == 60

@@ -12,12 +12,14 @@ is there too much is given back.
 - A record that cannot be read, because it is damaged or a newer papa wrote it, stays with all that has its number:
   in the vault, among the files, in the journal. Its pipes are not read meanwhile.
 - A key of the vault without a record: its entry was removed. Pipes are emptied into nothing until they end,
-  the rest is closed.
+  the rest is closed; before anything is opened, as there may be as many of the dead as of the living, and a kernel
+  that had few descriptors left must come back.
 """
 
 from __future__ import annotations
 
 import os
+import select
 
 from papa.errors import PapaError
 from papa.kernel import records, sockets, system
@@ -45,15 +47,18 @@ def recover(host: Host) -> None:
     host.durable.recover(max((int(key[1:]) for key in found if key[1:].isdecimal()), default=0))
     if host.vault.foreign:
         host.state.leave_aside("vault", f"{host.vault.foreign} messages in it are of a format that this papa knows not")
-    for number, record in host.state.read_records(SOCKETS).items():
-        _adopt_socket(host, number, record, found)
+    of_sockets = host.state.read_records(SOCKETS)
     of_processes = host.state.read_records(PROCESSES)
+    _give_back(host, _unwanted(found, of_sockets, of_processes))
+    for number, record in of_sockets.items():
+        _adopt_socket(host, number, record, found)
     pids = {record.get("pid") for record in of_processes.values()}
     adopted = [
         process
         for number, record in of_processes.items()
         if (process := _adopt_process(host, number, record, found, pids)) is not None
     ]
+    # Of records that were not taken over.
     _give_back(host, found)
     for number in host.state.outputs():
         if number not in host.table.processes and not host.state.is_aside(number):
@@ -182,6 +187,13 @@ def _adopt_output(host: Host, process: Process, captured: tuple[str, ...], bound
         host.pipes.start(capture)
 
 
+def _unwanted(found: Found, of_sockets: dict[int, Any], of_processes: dict[int, Any]) -> Found:
+    """Takes out of ``found`` what belongs to no record, or to a process whose end is recorded."""
+    running = {number for number, record in of_processes.items() if record.get("exit") is None}
+    wanted = {"s": of_sockets.keys(), "o": of_processes.keys(), "p": running}
+    return {key: found.pop(key) for key in list(found) if key[0] not in wanted or int(key[1:]) not in wanted[key[0]]}
+
+
 def _give_back(host: Host, found: Found) -> None:
     unknown = sorted({key[:1] for key in found} - set(_KINDS))
     if unknown:
@@ -193,12 +205,23 @@ def _give_back(host: Host, found: Found) -> None:
         else:
             # The vault keeps its own.
             _close(fds)
-    host.vault.drop(*(key for key in unwanted if not key.startswith("o")))
+    written = _keys_with_writers(unwanted)
+    host.vault.drop(*(key for key in unwanted if key not in written))
     for key, fds in unwanted.items():
-        if key.startswith("o"):
+        if key in written:
             host.pipes.start(host.pipes.recover_unwanted(int(key[1:]), fds))
         else:
             _close(fds)
+
+
+def _keys_with_writers(found: Found) -> set[str]:
+    """The keys of pipes that somebody may still write to: with the vault's ends closed they would fail."""
+    poll = select.poll()
+    pipes = {fd: key for key, fds in found.items() if key.startswith("o") for fd in fds}
+    for fd in pipes:
+        poll.register(fd, 0)
+    ended = {fd for fd, _ in poll.poll(0)}
+    return {key for fd, key in pipes.items() if fd not in ended}
 
 
 def _close(fds: list[int]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
+from tests.chaos import house_checker
 from tests.chaos.scenario import Step
 from tests.house import BIN, House, ticker, wait_for
 
@@ -25,15 +27,37 @@ WATCHERS = tuple(SECTIONS)
 CONFIG = "[circus]\nloglevel = info\n" + "".join(SECTIONS.values())
 
 
-class World(House):
+class HouseWorld(House):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, CONFIG, TICKER_INTERVAL_S="0.002")
         #: pids that somebody was ordered to end: those may be gone at the end, the others may not.
         self.ended: set[int] = set()
+        self.counts: Counter[str] = Counter()
+        self._before: dict[str, set[int]] = {}
+
+    def start(self, *options: str) -> None:
+        super().start(*options)
+        if not self._before:
+            self._before = {watcher: self.pids(watcher) for watcher in WATCHERS}
+
+    def check_living(self) -> list[str]:
+        wait_for(self.is_up, "all watchers active at the end")
+        return house_checker.check_living(
+            {watcher: self.pids(watcher) for watcher in WATCHERS}, self._before, self.ended
+        )
+
+    def check_end(self) -> list[str]:
+        broken = house_checker.check_output(self.truth, [self.folder / f"{watcher}.log" for watcher in WATCHERS])
+        try:
+            wait_for(lambda: not house_checker.check_nothing_left(self.folder), "everything gone")
+        except AssertionError:
+            broken += house_checker.check_nothing_left(self.folder)
+        return broken
 
     def carry_out(self, step: Step) -> None:
         time.sleep(step.pause_s)
         getattr(self, f"_{step.what}")(step.number)
+        self.counts[step.what] += 1
 
     def _kill_manager(self, number: int) -> None:
         self.kill()
@@ -47,6 +71,7 @@ class World(House):
 
     def _kill_kernel(self, number: int) -> None:
         self.kill_kernel()
+        self.counts["kills"] += 1
 
     def _kill_writer(self, number: int) -> None:
         watcher = WATCHERS[number % len(WATCHERS)]
@@ -71,3 +96,4 @@ class World(House):
         done = self.run(BIN / "papa", "upgrade")
         assert done.returncode == 0, done.stderr
         wait_for(self.kernel, "the kernel after its upgrade")
+        self.counts["upgrades"] += 1
