@@ -12,7 +12,7 @@ OTHER_PYTHONS ?= $(shell $(PYTHON) tests/pythons.py)
 INSTALL = pip install --quiet --disable-pip-version-check
 PACKAGES = --no-deps --no-build-isolation --editable packages/papa --editable packages/circus
 
-.PHONY: demo stack test check format bench chaos clean requirements
+.PHONY: demo stack test check format bench chaos instants clean requirements
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
@@ -53,6 +53,11 @@ bench: $(VENV)/.dev
 chaos: $(VENV)/.dev
 	$(if $(CHAOS_ARGS),,$(BIN)/python -m tests.chaos --world kernel --kills 500 --steps 150)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+	$(MAKE) --no-print-directory instants
+
+# A SIGKILL of the kernel at every system call of every scene: some minutes. INSTANTS_ARGS="Spawn" takes one scene.
+instants: $(VENV)/.dev
+	$(BIN)/python -m packages.papa.tests.instants $(INSTANTS_ARGS)
 
 # The files of pinned versions and hashes, made anew from the *.in beside them; needs `uv`.
 requirements:

@@ -286,6 +286,8 @@ def test_a_process_without_pipes_that_was_started_but_not_yet_noted_is_found(hos
         record = json.load(file)
     with open(path, "w") as file:
         json.dump({**record, "pid": 0, "ticks": None}, file)
+    with open(f"{host.directory}/processes/{kept['id']}.started", "w"):
+        pass
     for end in host.vault:
         end.close()
     host.vault = open_pair()

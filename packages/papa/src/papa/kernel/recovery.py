@@ -6,8 +6,8 @@ the others by the last instruction of a killed kernel, so each step accepts what
 is there too much is given back.
 
 - A record without a pid: the kernel was killed between spawn and note. The pidfd in the vault knows the pid;
-  without one a process that has the pipes is looked for, or, where nothing is captured, an orphan that was started
-  at that moment; without such a process it was never started.
+  without one a process that has the pipes is looked for. Without such a process its mark says whether it was started:
+  then it is the orphan that was started at that moment, or has ended, nobody knows how.
 - A record of another boot, and everything with it, is void.
 - A record that cannot be read, because it is damaged or a newer papa wrote it, stays with all that has its number:
   in the vault, among the files, in the journal. Its pipes are not read meanwhile.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
 from papa.errors import PapaError
 from papa.kernel import records, sockets, system
@@ -107,8 +108,9 @@ def _adopt_socket(host: Host, number: int, record: dict[str, Any], found: Found)
             host.state.remove_record(SOCKETS, number)
             return
         fds, file, socket.port = [opened.fd], opened.file, opened.port
-        socket.is_covered = host.vault.push(f"s{number}", fds)
+        # In this order: what is in the vault is taken to have the port that its record says.
         host.durable.write_socket(socket, file)
+        socket.is_covered = host.vault.push(f"s{number}", fds)
     host.listening[number] = fds[0], file
     host.table.add_socket(socket)
 
@@ -132,13 +134,15 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
     is_known = process.pid != 0
     if process.exit is None:
         if not is_known:
-            _find_pid(process, pidfd, inodes, pids)
+            _find_pid(host, process, pidfd, inodes, pids)
         if pidfd is None:
             pidfd = _open_pidfd(host, process)
         if not process.pid and pidfd is None:
-            # It was never started, and nobody was told that it was.
-            host.state.remove_record(PROCESSES, number)
-            return None
+            if not host.state.is_marked(number):
+                # It was never started, and nobody was told that it was.
+                host.state.remove_record(PROCESSES, number)
+                return None
+            process.exit = None, time.time()
     _adopt_output(host, process, captured, bounds, found.pop(f"o{number}", []))
     process.is_exit_acked = number in host.ledger.exits
     loser = host.table.add_process(process)
@@ -146,17 +150,17 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
         host.durable.write_process(loser)
     if process.exit is None:
         host.adopt(process, pidfd, is_in_vault=bool(vaulted))
-        if not is_known:
-            host.durable.write_process(process)
+    if (is_known or host.durable.write_process(process)) and host.state.is_marked(number):
+        host.state.remove_mark(number)
     return process
 
 
-def _find_pid(process: Process, pidfd: int | None, inodes: set[int], pids: set[Any]) -> None:
+def _find_pid(host: Host, process: Process, pidfd: int | None, inodes: set[int], pids: set[Any]) -> None:
     if pidfd is not None:
         process.pid = system.pidfd_pid(pidfd) or 0
     elif inodes:
         process.pid = system.find_by_pipe(inodes) or 0
-    else:
+    if not process.pid and pidfd is None and host.state.is_marked(process.id):
         process.pid = system.find_by_start(process.started_at, pids) or 0
     if process.pid:
         process.start_ticks = system.start_ticks(process.pid)
@@ -174,7 +178,8 @@ def _open_pidfd(host: Host, process: Process) -> int | None:
 
 
 def _adopt_output(host: Host, process: Process, captured: tuple[str, ...], bounds: Bounds, pipes: list[int]) -> None:
-    process.is_covered = bool(pipes) or not captured
+    # What is left of it is: a pipe that is not in the vault has ended, or is lost already.
+    process.is_covered = True
     if process.is_removed:
         host.state.remove_output(process.id)
         if pipes:

@@ -31,11 +31,12 @@ from papa.kernel import system
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from papa.model import ProcessSpec
 
     Limits = dict[int, tuple[int, int]]
+    Places = Sequence[tuple[int, int]]
 
 #: What a process creates is for its user to change and for all to read, unless the client says otherwise: the
 #: kernel's own umask, which lets nobody in, is none of its business.
@@ -54,6 +55,8 @@ _HARMLESS = frozenset(
     )
     if hasattr(resource, name)
 )  # fmt: skip
+
+_MARK_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 # These say "not here, look further"; anything else of an attempt is final.
 _LOOK_FURTHER = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)
@@ -94,11 +97,13 @@ class Launcher:
         stdout: int | None = None,
         stderr: int | None = None,
         sockets: Sequence[tuple[int, int]] = (),
+        mark: str | None = None,
     ) -> int:
         """Starts ``argv`` as ``spec`` says; returns the pid of a child that runs the program.
 
         A descriptor that is None is /dev/null; ``sockets`` are pairs of a descriptor and the number that it
-        has in the child. Everything else that is open must be close-on-exec.
+        has in the child. Everything else that is open must be close-on-exec. ``mark`` is the path of a file that the
+        child makes before it becomes the program.
 
         Raises: PapaError spawn-failed, with stage and errno in its details.
         """
@@ -118,8 +123,8 @@ class Launcher:
             limits = self._limits(spec)
             places = _out_of_the_way(wanted, limits[resource.RLIMIT_NOFILE][0], moved)
             if _needs_fork(spec, limits):
-                return _fork(spec, argv, places, limits)
-            return self._posix_spawn(spec, argv, places, limits)
+                return _fork(spec, argv, places, limits, mark)
+            return self._posix_spawn(spec, argv, places, limits, mark)
         except StageError as error:
             raise _explain(spec, argv, error) from None
         finally:
@@ -140,10 +145,12 @@ class Launcher:
 
     # --- the usual way -------------------------------------------------------------------------------------
 
-    def _posix_spawn(
-        self, spec: ProcessSpec, argv: list[str], places: Sequence[tuple[int, int]], limits: Limits
-    ) -> int:
-        actions = [(os.POSIX_SPAWN_DUP2, source, number) for source, number in places]
+    def _posix_spawn(self, spec: ProcessSpec, argv: list[str], places: Places, limits: Limits, mark: str | None) -> int:
+        actions: list[tuple[Any, ...]] = []
+        if mark is not None:
+            # In the place of the standard input, which is no source of the others and replaces it at once.
+            actions.append((os.POSIX_SPAWN_OPEN, 0, mark, _MARK_FLAGS, 0o600))
+        actions.extend((os.POSIX_SPAWN_DUP2, source, number) for source, number in places)
         before = {which: resource.getrlimit(which) for which in limits}
         umask = os.umask(_umask(spec))
         try:
@@ -179,7 +186,7 @@ def _needs_fork(spec: ProcessSpec, limits: Limits) -> bool:
 # --- by fork -----------------------------------------------------------------------------------------------
 
 
-def _fork(spec: ProcessSpec, argv: list[str], places: Sequence[tuple[int, int]], limits: Limits) -> int:
+def _fork(spec: ProcessSpec, argv: list[str], places: Places, limits: Limits, mark: str | None) -> int:
     """The pipe's writing end closes at the exec: an empty report means that the program runs."""
     taken = {number for _, number in places}
     reader, writer = os.pipe()
@@ -191,7 +198,7 @@ def _fork(spec: ProcessSpec, argv: list[str], places: Sequence[tuple[int, int]],
         except OSError as error:
             raise StageError("fork", error.errno or errno.EAGAIN) from None
         if pid == 0:
-            _become(spec, argv, places, limits, writer)
+            _become(spec, argv, places, limits, mark, writer)
         os.close(writer)
         writer = -1
         report = os.read(reader, _MAX_REPORT)
@@ -207,13 +214,15 @@ def _fork(spec: ProcessSpec, argv: list[str], places: Sequence[tuple[int, int]],
 
 
 def _become(
-    spec: ProcessSpec, argv: list[str], places: Sequence[tuple[int, int]], limits: Limits, writer: int
+    spec: ProcessSpec, argv: list[str], places: Places, limits: Limits, mark: str | None, writer: int
 ) -> NoReturn:
     """The child's side: becomes the program, or reports why not and ends. Nothing here may return."""
     try:
         try:
             signal.set_wakeup_fd(-1)
             os.setsid()
+            if mark is not None:
+                os.close(os.open(mark, _MARK_FLAGS, 0o600))
             for signum in system.all_signals():
                 signal.signal(signum, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())

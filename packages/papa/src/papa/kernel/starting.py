@@ -1,8 +1,8 @@
 """Starting a hosted process: the steps around the spawn, in the order that a kill may interrupt anywhere.
 
 The one idea: what must survive is put away before what it belongs to exists. First the files and the pipes (the
-reading ends go to the vault) and a record without a pid, then the process, then its pidfd in the vault and its
-pid in the record. Whatever fails takes back all that came before it.
+reading ends go to the vault) and a record without a pid, then the process, which leaves a mark before it becomes
+its program, then its pidfd in the vault and its pid in the record. Whatever fails takes back all that came before it.
 
 The spawn itself is in papa.kernel.spawn, taking over what was interrupted in papa.kernel.recovery.
 """
@@ -69,6 +69,7 @@ class Starter:
                 stdout=writers.get(model.OUT),
                 stderr=writers.get(model.OUT if spec.stderr == "stdout" else model.ERR),
                 sockets=[(self._host.listening[socket.id][0], socket.fileno) for socket in handed],
+                mark=self._host.state.mark_path(number),
             )
         except (PapaError, OSError):
             self._withdraw(number, capture, writers)
@@ -107,6 +108,7 @@ class Starter:
         for fd in writers.values():
             os.close(fd)
         writers.clear()
+        self._host.state.remove_mark(number)
         self._host.state.remove_record(PROCESSES, number)
         if capture is not None:
             self._host.vault.drop(f"o{number}")
@@ -117,7 +119,8 @@ class Starter:
         pidfd = None if self._host.tier == "portable" else system.pidfd_open(process.pid)
         self._host.adopt(process, pidfd, is_in_vault=False)
         loser = self._host.table.add_process(process)
-        self._host.durable.write_process(process)
+        if self._host.durable.write_process(process):
+            self._host.state.remove_mark(process.id)
         if loser is not None:
             self._host.durable.write_process(loser)
         if capture is not None:

@@ -41,6 +41,8 @@ MAX_RECORD_BYTES = 8 << 20
 #: ledger. Past this the file is not ours.
 MAX_JOURNAL_BYTES = 1 << 30
 
+_MARK = ".started"
+
 # No word about the file: to try again may help.
 _NOT_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 
@@ -66,6 +68,8 @@ class State:
                 os.mkdir(name, 0o700, dir_fd=self.fd)
             except FileExistsError:
                 pass
+        # What a kernel left that was killed while it replaced the journal.
+        self._unlink(JOURNAL + ".new")
         self._journal = os.open(JOURNAL, _CREATE, 0o600, dir_fd=self.fd)
         self._journal_bytes = os.fstat(self._journal).st_size
         for name in self._names_in("."):
@@ -84,10 +88,18 @@ class State:
 
     def remove_record(self, kind: str, number: int) -> None:
         """One that is not there is fine."""
-        try:
-            os.unlink(f"{kind}/{number}.json", dir_fd=self.fd)
-        except FileNotFoundError:
-            pass
+        self._unlink(f"{kind}/{number}.json")
+
+    def mark_path(self, number: int) -> str:
+        """The file that a process makes before it becomes its program: proof that it was started."""
+        return f"{self.directory}/{PROCESSES}/{number}{_MARK}"
+
+    def is_marked(self, number: int) -> bool:
+        return os.path.exists(self.mark_path(number))
+
+    def remove_mark(self, number: int) -> None:
+        """Somebody else knows by now whether it was started."""
+        self._unlink(f"{PROCESSES}/{number}{_MARK}")
 
     def read_records(self, kind: str) -> dict[int, dict[str, Any]]:
         """Every record of ``kind`` by its number, ascending. What cannot be read is left aside.
@@ -259,6 +271,12 @@ class State:
             return os.read(fd, size)
         finally:
             os.close(fd)
+
+    def _unlink(self, name: str) -> None:
+        try:
+            os.unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
 
     def _replace(self, name: str, content: bytes) -> int:
         """Returns a descriptor of the new file, which is the caller's."""

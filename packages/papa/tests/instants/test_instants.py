@@ -1,0 +1,82 @@
+"""Some instants of each scene in every test run; `make instants` takes them all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packages.papa.tests.instants import run, scenes, tracing, world
+from packages.papa.tests.instants.world import World
+
+#: Instants of each scene: all of them together stay below 40 s.
+SAMPLE = 6
+
+pytestmark = [pytest.mark.needs("strace"), pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def place(runtime_root: Path, tmp_path: Path) -> Iterator[World]:
+    folder = tmp_path / "children"
+    folder.mkdir()
+    with world.opened(folder) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", scenes.ALL)
+def test_a_kernel_killed_at_some_calls_of_a_scene_loses_nothing(place: World, name: str) -> None:
+    every = run.instants(place, name)
+    # From the middle of the first part on: the ends are in the long run.
+    part = max(1, len(every) // SAMPLE)
+    deaths, broken = run.through(place, name, every[part // 2 :: part])
+    assert not broken
+    assert deaths
+
+
+#: Instants that were broken once, and what was wrong.
+FOUND = {
+    ("Short", "munmap", 1): "a process that had ended before it was noted was started again",
+    ("ShortQuiet", "munmap", 1): "the same, with no pipe of which to tell",
+}
+
+
+@pytest.mark.parametrize("found", FOUND, ids=lambda found: "-".join(map(str, found)))
+def test_an_instant_that_was_broken_once_is_whole(place: World, found: tuple[str, str, int]) -> None:
+    name, kind, number = found
+    assert run.through(place, name, [(kind, number)]) == (1, [])
+
+
+def test_the_half_of_a_journal_does_not_stay(place: World) -> None:
+    scene = scenes.ALL["Compaction"](place)
+    scene.prepare()
+    tracer = tracing.Tracer(place.pid, ("renameat", 1), place.folder.parent / "strace")
+    scene.act()
+    world.wait_for(lambda: tracing.is_dead(tracer.pid), "the death of the kernel")
+    tracer.detach()
+    place.come_back()
+    # It would keep the directory from being removed when the kernel leaves.
+    assert place.snapshot()["files"] == place.before["files"]
+    scene.check()
+
+
+def test_a_process_that_closed_its_output_is_covered_also_after_a_death(place: World) -> None:
+    child = place.child()
+    child.spec["argv"] = ["/bin/sh", "-c", 'exec >/dev/null 2>&1; cat "$1"', "sh", *child.spec["argv"][-2:]]
+    place.spawn(child)
+    world.wait_for(
+        lambda: not any(facts["open"] for facts in place.streams_of(child).values()), "the end of its output"
+    )
+    for _ in range(8):
+        # Until the vault has nothing of it any more.
+        other = place.child()
+        place.spawn(other)
+        place.forget(other)
+    os.kill(place.pid, signal.SIGKILL)
+    world.wait_for(lambda: tracing.is_dead(place.pid), "the death of the kernel")
+    place.come_back()
+    # Else an upgrade would be refused for ever, for what nobody can lose any more.
+    assert place.status()["not_covered"] == 0
+    place.forget(child)
+    place.check_leaks()
