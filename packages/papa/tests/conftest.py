@@ -58,13 +58,13 @@ host = Host(directory, "test", vault, tier=tier, nofile=resource.getrlimit(resou
 host.recover()
 host.serve([listener])
 
-def upgrade():
+def upgrade(target):
     os.unlink(path)
     for fd in (3, 4):
         os.set_inheritable(fd, True)
     os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", *sys.orig_argv[4:]])
 
-host.on_upgrade_check = lambda done: done(None)
+host.on_upgrade_check = lambda target, done: done(None)
 host.on_upgrade_go = upgrade
 try:
     os.write(1, b"ready\\n")

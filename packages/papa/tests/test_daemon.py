@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from papa.errors import PapaError
-from papa.kernel import daemon, holder
+from papa.kernel import daemon, holder, reexec
 from papa.kernel.loop import Loop
 from papa.kernel.vault import RESERVE_FDS
 
@@ -148,8 +148,9 @@ class FakeHost:
 def test_what_is_not_covered_forbids_an_upgrade():
     surrounds = daemon.Daemon.__new__(daemon.Daemon)
     surrounds._host = FakeHost(2)
+    surrounds._preflight = None
     answers = []
-    surrounds._check_upgrade(answers.append)
+    surrounds._check_upgrade(reexec.Target("", "", None), answers.append)
     assert answers == [], "an answer comes from the loop"
     surrounds._host.loop.turn()
     assert answers[0].code == "busy"
@@ -172,6 +173,6 @@ def test_a_kernel_that_cannot_start_says_why_and_fails(tmp_path):
         finally:
             os._exit(99)
     os.close(writer)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == daemon.CANNOT_GO_ON
     with open(reader) as file:
         assert "kernel cannot go on: /proc/nowhere" in file.read()

@@ -26,14 +26,14 @@ def loop():
 
 def preflight(loop, monkeypatch, code):
     """Runs a child that is this code; returns what the kernel is told."""
-    monkeypatch.setattr(places, "program", lambda module: [sys.executable, "-I", "-S", "-c", code])
+    monkeypatch.setattr(places, "program", lambda *_where: [sys.executable, "-I", "-S", "-c", code])
     answers = []
 
     def done(error):
         answers.append(error)
         loop.stop()
 
-    reexec.Preflight(loop, {"directory": "/nowhere"}, done)
+    reexec.Preflight(loop, reexec.Target("", "", None), {"directory": "/nowhere"}, done)
     deadline = loop.call_at(time.monotonic() + 10, loop.stop)
     loop.run()
     deadline.cancel()
@@ -55,7 +55,7 @@ def test_a_childs_complaint_is_the_answer(loop, monkeypatch, capfd):
 
 def test_a_child_that_fails_in_silence_is_told_by_its_status(loop, monkeypatch):
     assert "status 7" in preflight(loop, monkeypatch, "import os; os._exit(7)").message
-    assert "status -9" in preflight(loop, monkeypatch, "import os; os.kill(os.getpid(), 9)").message
+    assert "killed by signal 9" in preflight(loop, monkeypatch, "import os; os.kill(os.getpid(), 9)").message
 
 
 def test_a_long_complaint_is_cut_to_its_end(loop, monkeypatch, capfd):

@@ -79,6 +79,10 @@ class Instance:
     def served_path(self) -> str:
         return self.directory + "/served"
 
+    @property
+    def program_path(self) -> str:
+        return self.directory + "/program"
+
 
 def resolve(endpoint: str | int | None = None) -> Instance:
     """The instance that ``endpoint`` names.
@@ -129,14 +133,24 @@ def _unknown(endpoint: object) -> PapaError:
     return PapaError(f"{endpoint!r} is no endpoint of a papa kernel", hint=f"use {ENDPOINT_FORMS}")
 
 
-def program(module: str) -> list[str]:
-    """The start of an argv that runs ``module.main()`` of this very papa under this very Python, and no more.
+#: What a holder hands to the kernel that it starts: the fields of the JSON object and the numbers of descriptors.
+#: 2: it starts the kernel by the file ``program``, if there is one. One that says nothing is of 1.
+HANDED_VERSION = 2
 
-    ``-I -S``: neither the caller's environment nor installed packages can change what a kernel imports.
+
+def source() -> str:
+    """The folder in which this papa lies."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def program(module: str, python: str = "", folder: str = "") -> list[str]:
+    """The start of an argv that runs ``module.main()`` of the papa in ``folder`` under ``python``, and no more.
+
+    When not told, of this very papa under this very Python. ``-I -S``: neither the caller's environment nor installed
+    packages can change what a kernel imports.
     """
-    source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    code = f"import sys; sys.path.insert(0, {source!r}); from {module} import main; main()"
-    return [sys.executable, "-I", "-S", "-c", code]
+    code = f"import sys; sys.path.insert(0, {folder or source()!r}); from {module} import main; main()"
+    return [python or sys.executable, "-I", "-S", "-c", code]
 
 
 def ensure_private_dir(path: str) -> None:

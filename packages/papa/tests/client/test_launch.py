@@ -297,9 +297,9 @@ def test_without_systemd_run_the_kernel_is_started_all_the_same(ended, monkeypat
 
 def test_a_missing_setproctitle_is_no_matter(monkeypatch):
     monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None)
-    assert launch._find_setproctitle() is None
+    assert launch.find_setproctitle() is None
     monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: (_ for _ in ()).throw(ValueError()))
-    assert launch._find_setproctitle() is None
+    assert launch.find_setproctitle() is None
 
 
 def test_only_a_few_variables_are_passed_on(monkeypatch):

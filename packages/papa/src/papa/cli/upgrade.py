@@ -1,11 +1,18 @@
-"""`papa upgrade`: the running kernel proves the code on disk in a child, then executes it in place."""
+"""`papa upgrade`: the running kernel goes on as this papa, under this Python.
+
+It proves them in a child first, then executes them in place. So whoever installed another release, or another Python
+with papa in it, says it with that one.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 
+from papa import __version__, places
+from papa.client import launch
 from papa.client.blocking import Connection
 from papa.errors import PapaError
 
@@ -19,16 +26,33 @@ LEAVE_S = 10.0
 def run(args: argparse.Namespace) -> int:
     """Ask for it, and wait until the new code serves."""
     with Connection(args.endpoint, client="papa upgrade", autostart=False) as connection:
-        before = connection.hello
-        connection.request("upgrade", timeout_s=PREFLIGHT_S, check=args.check)
+        before = connection.request("status").ok
+        connection.request(
+            "upgrade",
+            timeout_s=PREFLIGHT_S,
+            check=args.check,
+            python=sys.executable,
+            folder=places.source(),
+            setproctitle=launch.find_setproctitle(),
+        )
         if args.check:
-            _say(args, {"can_upgrade": True}, "the code on disk can take over")
+            _say(args, {"can_upgrade": True}, f"papa {__version__} under {sys.executable} can take over")
             return 0
         _wait_until_gone(connection)
     with Connection(args.endpoint, client="papa upgrade", autostart=False) as connection:
-        after = connection.hello
-    facts = {"pid": after["pid"], "from": before["papa"], "to": after["papa"]}
-    _say(args, facts, f"kernel {facts['pid']} went on as papa {facts['to']} (was {facts['from']})")
+        after = connection.request("status").ok
+    if after["started_at"] == before["started_at"] or after["program"] != [sys.executable, places.source()]:
+        raise PapaError(
+            f"papa {__version__} did not come to serve: the old one went on as pid {after['pid']}",
+            code="internal",
+            hint="kernel.log says why",
+        )
+    facts = {"pid": after["pid"], "from": before["papa"], "to": after["papa"], "python": after.get("python")}
+    _say(
+        args,
+        facts,
+        f"kernel {after['pid']} went on as papa {after['papa']} under Python {after['python']} (was {before['papa']})",
+    )
     return 0
 
 

@@ -200,12 +200,13 @@ def start_holder(
     Raises: PapaError unreachable when no program can be started.
     """
     kernel = {
+        "version": places.HANDED_VERSION,
         "instance": instance.name,
         "directory": instance.directory,
         "port": instance.port,
         "socket_path": instance.socket_path,
         "title": (title or _program_name())[:MAX_TITLE],
-        "setproctitle": _find_setproctitle(),
+        "setproctitle": find_setproctitle(),
     }
     how = {"lock": lock, "detach": detach}
     argv = [*prefix, *places.program("papa.kernel.holder"), json.dumps(kernel), json.dumps(how)]
@@ -274,7 +275,7 @@ def _program_name() -> str:
     return name if name and not name.startswith("-") else "python"
 
 
-def _find_setproctitle() -> str | None:
+def find_setproctitle() -> str | None:
     """The file of setproctitle's extension module: the kernel, which sees no site-packages, loads it alone."""
     try:
         spec = importlib.util.find_spec("setproctitle")

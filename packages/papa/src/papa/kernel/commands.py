@@ -17,6 +17,7 @@ from papa.core import index, table
 from papa.core.commit import Commit, parse_seen
 from papa.errors import PapaError
 from papa.kernel import status
+from papa.kernel.reexec import Target
 from papa.kernel.server import Outcome
 from papa.kernel.watch import Conversation, Viewer
 from papa.wire import frames, text_reply
@@ -99,6 +100,7 @@ class Commands:
 
     def _upgrade(self, connection: Connection, request: Request) -> None:
         is_check = _flag(request.args, "check")
+        target = Target.parse(request.args)
 
         def on_checked(error: PapaError | None) -> None:
             if error is not None:
@@ -106,9 +108,9 @@ class Commands:
                 return
             connection.finish(request, Outcome({}))
             if not is_check:
-                connection.after_sent(self._host.upgrade)
+                connection.after_sent(lambda: self._host.upgrade(target))
 
-        self._host.check_upgrade(on_checked)
+        self._host.check_upgrade(target, on_checked)
 
     # --- processes -----------------------------------------------------------------------------------------
 

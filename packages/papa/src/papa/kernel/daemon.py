@@ -9,7 +9,9 @@ only then the doors are opened: who can connect is served.
 - ``instance``, ``directory``, ``port`` and ``socket_path`` (or null): see papa.places.Instance;
 - ``title``, for whom it was started, and ``setproctitle``, the file of that extension module (or null);
 - ``nofile``, from the first incarnation on: the limits of descriptors that it was started with;
-- ``standby``, only across an upgrade: pid and pipe of a replacement holder.
+- ``version`` of what the holder hands over, see papa.places; fields that are not known are passed on;
+- ``standby``, only across an upgrade: pid and pipe of a replacement holder; ``moved`` when the program that the
+  holder was started with is another one.
 
 Exit status 0 ends the holder too; any other makes it start the kernel again.
 """
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+#: Exit status of a kernel that found no way to start; 1 would say that its code cannot run.
+CANNOT_GO_ON = 75
+
 #: Signals that ask a program to go. A kernel that hosts something must not: they are logged, and that is all.
 POLITE_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
@@ -56,7 +61,7 @@ def main() -> None:
         status = Daemon(kernel, int(sys.argv[2])).run()
     except (PapaError, OSError) as error:
         system.log(f"kernel cannot go on: {error}")
-        status = 1
+        status = CANNOT_GO_ON
     sys.exit(status)
 
 
@@ -71,6 +76,7 @@ class Daemon:
         "_is_leaving",
         "_kernel",
         "_parent",
+        "_preflight",
         "_premises",
     )
 
@@ -79,6 +85,7 @@ class Daemon:
         self._kernel = kernel
         self._parent = parent
         self._is_leaving = False
+        self._preflight: reexec.Preflight | None = None
         self._instance = places.Instance(
             kernel["instance"], kernel["directory"], port=kernel["port"], socket_path=kernel["socket_path"]
         )
@@ -122,6 +129,7 @@ class Daemon:
         host.serve(self._doors.listeners)
         self._premises.watch()
         _write(self._instance.served_path, b"1\n")
+        self._note_program()
         system.log(
             f"kernel {__version__} serves instance={self._instance.name} pid={os.getpid()} holder={self._parent}"
             f" running={host.running}"
@@ -161,7 +169,7 @@ class Daemon:
         """Takes away what is not the host's. The lock is held until the holder is gone too."""
         self._doors.remove()
         reaped = f"{self._instance.directory}/{recorder.NAME}"
-        for path in (self._instance.served_path, self._instance.log_path, reaped):
+        for path in (self._instance.served_path, self._instance.program_path, self._instance.log_path, reaped):
             try:
                 os.unlink(path)
             except FileNotFoundError:
@@ -199,6 +207,7 @@ class Daemon:
             _take_lock(self._instance.directory)
             rebuild.rebuild(self._host)
             _write(self._instance.served_path, b"1\n")
+            self._note_program()
             _open_log(self._instance.log_path)
         except (OSError, PapaError) as error:
             system.log(f"{self._instance.directory} was removed and cannot be made again yet: {error}")
@@ -218,8 +227,28 @@ class Daemon:
     def _recorded_status(self, pid: int, ticks: int) -> int | None:
         return recorder.recorded_status(self._instance.directory, pid, ticks)
 
-    def _check_upgrade(self, done: Callable[[PapaError | None], None]) -> None:
+    def _note_program(self) -> None:
+        """From now on the holder starts this very program, and not the one that it was started with."""
+        line = reexec.shell_line(places.program("papa.kernel.daemon"), self._kernel)
+        new = self._instance.program_path + ".new"
+        try:
+            _write(new, line)
+            os.rename(new, self._instance.program_path)
+        except OSError as error:
+            system.log(f"{new} cannot be written: {error.strerror}; the holder goes on with what it was started with")
+        if self._kernel.get("moved") and self._kernel.get("version", 1) < 2 and self._guard is not None:
+            # It would start the old program.
+            self._guard.renew()
+
+    def _check_upgrade(self, target: reexec.Target, done: Callable[[PapaError | None], None]) -> None:
         lost = self._host.not_covered
+
+        def on_tried(error: PapaError | None) -> None:
+            self._preflight = None
+            done(error)
+
+        if self._preflight is not None:
+            raise PapaError("another upgrade is under way", code="busy", hint="ask again in a moment")
         if lost:
             error = PapaError(
                 f"{lost} processes or sockets are not covered: an upgrade would lose them",
@@ -228,19 +257,25 @@ class Daemon:
             )
             self._host.loop.after_turn(lambda: done(error))
         else:
-            reexec.Preflight(self._host.loop, self._kernel, done)
+            try:
+                self._preflight = reexec.Preflight(self._host.loop, target, self._kernel, on_tried)
+            except OSError as error:
+                raise PapaError(f"{target} cannot be executed: {error.strerror}", code="busy") from error
 
-    def _upgrade(self) -> None:
+    def _upgrade(self, target: reexec.Target) -> None:
         assert self._guard is not None
-        kernel = dict(self._kernel)
+        if self._preflight is not None:
+            # Of somebody who came just now; nobody would reap it.
+            self._preflight.abandon()
+        kernel = target.handed(self._kernel)
         keep = [holder.RX, holder.TX, holder.LOCK]
         standby = self._guard.standby()
         if standby is not None:
             kernel["standby"] = standby
             keep.append(standby[1])
-        system.log(f"kernel {__version__} pid={os.getpid()} executes the code on disk in its place")
+        system.log(f"kernel {__version__} pid={os.getpid()} executes {target} in its place")
         self._doors.hide()
-        reexec.replace([*places.program("papa.kernel.daemon"), json.dumps(kernel), str(self._parent)], keep)
+        reexec.replace([*target.program("papa.kernel.daemon"), json.dumps(kernel), str(self._parent)], keep)
         self._doors.show()
 
 
@@ -304,7 +339,8 @@ def _set_title(kernel: dict[str, Any]) -> None:
     except OSError:
         pass
     path = kernel["setproctitle"]
-    if path is None:
+    if path is None or path.rpartition("/_setproctitle")[2] not in _imp.extension_suffixes():
+        # None, or another Python's.
         return
     # Its package imports logging, which would cost a fifth of the kernel's memory; the module alone does not.
     name = "setproctitle._setproctitle"

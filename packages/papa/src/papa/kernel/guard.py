@@ -131,6 +131,7 @@ class Guard:
 
     def _spawn(self) -> int:
         reader, writer = os.pipe()
+        self._kernel["version"] = places.HANDED_VERSION
         how = {"rx": holder.RX, "tx": holder.TX, "lock": holder.LOCK, "pipe": holder.PIPE}
         argv = [*places.program("papa.kernel.holder"), json.dumps(self._kernel), json.dumps(how)]
         # A dup2 onto itself takes the close-on-exec flag away (posix_spawn_file_actions_adddup2(3)).

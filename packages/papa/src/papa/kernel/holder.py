@@ -11,6 +11,9 @@ the state directory, and in a replacement 6, the reading end of a pipe whose onl
   service would inherit that.
 - The launcher makes itself sub-reaper (the attribute survives exec, not fork), so that the children of a
   killed kernel become the holder's and are reaped at their end: only then does a pidfd tell their status.
+- What it runs is the file ``program``, a line for a shell that the kernel wrote when it began to serve: so after an
+  upgrade to another Python or another place the holder starts that one. Where that cannot run any more it runs what
+  it was started with.
 - Exit status 0 ends the loop. Anything else starts the kernel again, at once and then after 0.1, 1, 10 s; one
   that served (it writes ``served``) begins anew. One that never served hosts nothing: then the loop ends
   instead of trying for ever, and the lock is free for whoever repaired the cause.
@@ -49,7 +52,16 @@ pause() {
     i=0
     while [ $i -lt 300000 ]; do i=$((i + 1)); done
 }
+run() {
+    if [ -r "$program" ]; then
+        command eval '/bin/sh "$program" $$'
+        status=$?
+        case $status in 1 | 2 | 126 | 127) ;; *) return $status ;; esac
+    fi
+    command eval '"$@" $$'
+}
 served=$1 standby=$2 ever=$2 n=0
+program=${served%/*}/program
 shift 2
 if [ "$standby" ]; then
     read -r word <&6
@@ -57,8 +69,7 @@ if [ "$standby" ]; then
     [ "$word" = exit ] && exit 0
 fi
 while :; do
-    command eval '"$@" $$'
-    [ $? = 0 ] && exit 0
+    run "$@" && exit 0
     if [ -s "$served" ]; then
         true >"$served"
         ever=yes n=0
@@ -100,6 +111,10 @@ def main() -> None:
     os.chdir("/")
     _arrange_descriptors(kernel["directory"], how)
     standby = "standby" if "pipe" in how else ""
+    program = kernel["directory"] + "/program"
+    if not standby and os.path.exists(program):
+        # Of a kernel and a holder that were killed together.
+        os.unlink(program)
     if _tier() == "pidfd":
         argv = [*places.program("papa.kernel.recorder"), json.dumps(kernel), standby]
     else:

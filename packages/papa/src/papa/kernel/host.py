@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from papa.core.commit import Commit
     from papa.core.entries import Process
     from papa.core.journal import Ledger
+    from papa.kernel.reexec import Target
     from papa.kernel.server import Connection
     from papa.kernel.vault import NoVault, Vault
 
@@ -93,8 +94,8 @@ class Host:
         #: What others know about this kernel; part of the status.
         self.facts: dict[str, object] = {}
         self.on_exit_request: Callable[[], None] | None = None
-        self.on_upgrade_check: Callable[[Callable[[PapaError | None], None]], None] | None = None
-        self.on_upgrade_go: Callable[[], None] | None = None
+        self.on_upgrade_check: Callable[[Target, Callable[[PapaError | None], None]], None] | None = None
+        self.on_upgrade_go: Callable[[Target], None] | None = None
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -401,13 +402,13 @@ class Host:
         else:
             self.leave()
 
-    def check_upgrade(self, on_checked: Callable[[PapaError | None], None]) -> None:
+    def check_upgrade(self, target: Target, on_checked: Callable[[PapaError | None], None]) -> None:
         """Has new code tried out; ``on_checked`` is called once, with None if it can take over."""
         if self.on_upgrade_check is None:
             raise PapaError("this kernel cannot replace itself", code="busy", hint="it was started by hand")
-        self.on_upgrade_check(on_checked)
+        self.on_upgrade_check(target, on_checked)
 
-    def upgrade(self) -> None:
+    def upgrade(self, target: Target) -> None:
         """Lets new code take over. Returns when that failed: then this code carries on."""
         if self.on_upgrade_go is not None:
-            self.on_upgrade_go()
+            self.on_upgrade_go(target)

@@ -24,6 +24,9 @@ MAX_REAPED_BYTES = 64 << 10
 
 NAME = "reaped"
 
+#: Statuses of what cannot run: of Python that met an error of its own, and of a shell that found no Python.
+CANNOT_RUN = (1, 2, 126, 127)
+
 #: Pauses before the next start after the second, third... failure in a row; the first is made good at once.
 PAUSES_S = (0.0, 0.1, 1.0, 10.0)
 
@@ -43,8 +46,14 @@ def main() -> None:
 def hold(directory: str, argv: list[str], *, has_served: bool) -> int:
     """Runs the kernel until it leaves in order, 0, or was never of use, 1."""
     failures = 0
+    program = directory + "/program"
     while True:
-        if _run(directory, argv) == 0:
+        status = CANNOT_RUN[0]
+        if os.access(program, os.R_OK):
+            status = _run(directory, ["/bin/sh", program, str(os.getpid())])
+        if status in CANNOT_RUN:
+            status = _run(directory, argv)
+        if status == 0:
             return 0
         if _take_mark(directory + "/served"):
             has_served, failures = True, 0

@@ -5,6 +5,8 @@ vault and the directory, just as after a SIGKILL. So the only question is whethe
 and a child is asked first: it imports all that a kernel imports and reads the state, changing nothing. It never
 touches the vault, as a second reader would move the peek offset.
 
+The new code may be another papa, and its Python another one: it is that of whoever asks for the upgrade.
+
 As long as execv(2) has not succeeded the old code carries on.
 """
 
@@ -16,7 +18,7 @@ import signal
 import sys
 import time
 
-from papa import places
+from papa import model, places
 from papa.core import index, journal
 from papa.errors import PapaError
 from papa.kernel import records, system
@@ -25,7 +27,7 @@ from papa.kernel.state import JOURNAL, OUTPUT, PROCESSES, SOCKETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from papa.kernel.loop import Loop
@@ -33,17 +35,33 @@ if TYPE_CHECKING:
 #: A child that has not answered by then never will: a cold start takes a tenth of a second.
 PATIENCE_S = 20.0
 
+#: What pyproject.toml promises.
+OLDEST_PYTHON = (3, 11)
+
 #: Of what a failing child says, the end is kept: there a traceback names its error.
 MAX_COMPLAINT_BYTES = 8192
 
 
 def main() -> None:
     """Entry of the child. Exit status 0: this code can take over; else standard error says why not."""
-    # In the child alone, and only to see that it can be: it brings in all that a kernel has.
-    import papa.kernel.daemon  # noqa: F401
+    try:
+        if sys.version_info < OLDEST_PYTHON:
+            raise PapaError(
+                f"papa needs Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]}, this is {sys.version.split()[0]}"
+            )
+        # In the child alone, and only to see that it can be: it brings in all that a kernel has.
+        import papa.kernel.daemon  # noqa: F401
 
-    system.detect_tier()
-    rehearse(json.loads(sys.argv[1])["directory"])
+        system.detect_tier()
+        kernel = json.loads(sys.argv[1])
+        version = kernel.get("version", 1)
+        if version > places.HANDED_VERSION:
+            raise PapaError(f"the holder is of version {version}, newer than {places.HANDED_VERSION}")
+        rehearse(kernel["directory"])
+    except SyntaxError as error:
+        sys.exit(f"{error.filename}:{error.lineno}: {error.msg}")
+    except PapaError as error:
+        sys.exit(error.message)
 
 
 def rehearse(directory: str) -> None:
@@ -88,14 +106,60 @@ def _rehearse_journal(data: bytes) -> None:
         raise PapaError(f"{JOURNAL}: it is damaged from byte {valid} on", code="internal")
 
 
+class Target:
+    """What shall take over: the papa in ``folder`` under ``python``, with the extension that sets titles, or None."""
+
+    __slots__ = ("folder", "python", "setproctitle")
+
+    def __init__(self, python: str, folder: str, setproctitle: str | None) -> None:
+        self.python = python
+        self.folder = folder
+        self.setproctitle = setproctitle
+
+    def __str__(self) -> str:
+        return f"the papa in {self.folder} under {self.python}" if self.python else "the code on disk"
+
+    @classmethod
+    def parse(cls, args: Mapping[str, Any]) -> Target:
+        """From a request. Raises: PapaError bad-request."""
+        paths = [args.get(key) for key in ("python", "folder", "setproctitle")]
+        for key, path in zip(("python", "folder", "setproctitle"), paths, strict=True):
+            if path is not None and not (isinstance(path, str) and path.startswith("/") and "\0" not in path):
+                raise model.bad(key, "must be an absolute path")
+        if (paths[0] is None) != (paths[1] is None):
+            raise model.bad("python", "and folder belong together")
+        return cls(paths[0] or "", paths[1] or "", paths[2])
+
+    def program(self, module: str) -> list[str]:
+        return places.program(module, self.python, self.folder)
+
+    def handed(self, kernel: Mapping[str, Any]) -> dict[str, Any]:
+        """What the next incarnation is told of itself."""
+        handed = dict(kernel)
+        if self.python:
+            handed["setproctitle"] = self.setproctitle
+            handed["moved"] = self.program("") != places.program("") or kernel.get("moved", False)
+        return handed
+
+
+def shell_line(program: list[str], kernel: Mapping[str, Any]) -> bytes:
+    """What a shell executes to start this program; its first argument is the holder's pid."""
+    words = [*program, json.dumps(kernel)]
+    quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
+    return os.fsencode(f'exec {quoted} "$1"\n')
+
+
 class Preflight:
     """One run of the child. ``done`` is called once from the loop: None is good, else the error is the answer."""
 
-    __slots__ = ("_complaint", "_done", "_loop", "_pid", "_pipe", "_timer")
+    __slots__ = ("_complaint", "_done", "_loop", "_pid", "_pipe", "_target", "_timer")
 
-    def __init__(self, loop: Loop, kernel: dict[str, Any], done: Callable[[PapaError | None], None]) -> None:
+    def __init__(
+        self, loop: Loop, target: Target, kernel: Mapping[str, Any], done: Callable[[PapaError | None], None]
+    ) -> None:
         """Starts it. Raises: OSError when no process can be started."""
-        argv = [*places.program("papa.kernel.reexec"), json.dumps(kernel)]
+        argv = [*target.program("papa.kernel.reexec"), json.dumps(target.handed(kernel))]
+        self._target = target
         reader, writer = os.pipe()
         try:
             self._pid = os.posix_spawn(
@@ -131,6 +195,12 @@ class Preflight:
         os.kill(self._pid, signal.SIGKILL)
         self._finish(f"it did not answer within {PATIENCE_S:.0f} s")
 
+    def abandon(self) -> None:
+        """Its answer would come too late."""
+        os.kill(self._pid, signal.SIGKILL)
+        self._timer.cancel()
+        self._finish("another upgrade came first")
+
     def _finish(self, reason: str | None) -> None:
         self._loop.forget(self._pipe)
         os.close(self._pipe)
@@ -141,15 +211,21 @@ class Preflight:
             return
         complaint = self._complaint.decode("utf-8", "replace").strip()
         if reason is None:
-            reason = complaint.rpartition("\n")[2] or f"it ended with status {status}"
+            reason = complaint.rpartition("\n")[2] or _describe(status)
         system.log(f"upgrade refused: {reason}\n{complaint}".rstrip())
         self._done(
             PapaError(
-                f"the code on disk cannot take over: {reason}",
+                f"{self._target} cannot take over: {reason}",
                 code="busy",
                 hint="the running kernel carries on; kernel.log has all of it",
             )
         )
+
+
+def _describe(status: int) -> str:
+    if status < 0:
+        return f"it was killed by signal {-status}"
+    return f"it ended with status {status}"
 
 
 def replace(argv: list[str], keep: Iterable[int]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import papa
+from papa import places
 from papa.kernel import system
 
 TYPE_CHECKING = False
@@ -17,6 +19,8 @@ def describe(host: Host) -> dict[str, object]:
     """The reply to ``status``."""
     return {
         "papa": papa.__version__,
+        "python": sys.version.split()[0],
+        "program": [sys.executable, places.source()],
         "pid": os.getpid(),
         "holder": host.holder_pid,
         "instance": host.instance,

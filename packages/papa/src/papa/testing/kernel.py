@@ -393,6 +393,7 @@ class FakeKernel:
                 "dropped_bytes": sum(output.dropped for output in outputs),
                 "not_covered": 0,
                 "not_covered_reasons": [],
+                "left_aside": [],
             }
         )
 
