@@ -47,7 +47,7 @@ def rewrite(path, change):
 CHANGES = {
     "newer": lambda record: json.dumps({**record, "version": 2}),
     "damaged": lambda record: json.dumps(record)[:-9],
-    "misshapen": lambda record: json.dumps({**record, "pid": "none"}),
+    "misshapen": lambda record: json.dumps({**record, "pid": ["none"]}),
     "no record": lambda record: "[1]",
 }
 

@@ -199,15 +199,7 @@ def start_holder(
 
     Raises: PapaError unreachable when no program can be started.
     """
-    kernel = {
-        "version": places.HANDED_VERSION,
-        "instance": instance.name,
-        "directory": instance.directory,
-        "port": instance.port,
-        "socket_path": instance.socket_path,
-        "title": (title or _program_name())[:MAX_TITLE],
-        "setproctitle": find_setproctitle(),
-    }
+    kernel = handed(instance, title or _program_name(), find_setproctitle())
     how = {"lock": lock, "detach": detach}
     argv = [*prefix, *places.program("papa.kernel.holder"), json.dumps(kernel), json.dumps(how)]
     log = os.open(instance.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -226,6 +218,19 @@ def start_holder(
         raise unreachable(instance, f"{argv[0]} cannot be started: {error.strerror}") from error
     finally:
         os.close(log)
+
+
+def handed(instance: places.Instance, title: str, setproctitle: str | None) -> dict[str, object]:
+    """What the holder hands to each kernel that it starts; see papa.kernel.daemon."""
+    return {
+        "version": places.HANDED_VERSION,
+        "instance": instance.name,
+        "directory": instance.directory,
+        "port": instance.port,
+        "socket_path": instance.socket_path,
+        "title": title[:MAX_TITLE],
+        "setproctitle": setproctitle,
+    }
 
 
 def _await_launcher(launcher: subprocess.Popen[bytes], instance: places.Instance) -> None:

@@ -88,7 +88,7 @@ def _record(directory: str, pid: int, status: int) -> None:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
         fd = os.open(f"{directory}/{NAME}", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(fd, f"{pid} {ticks} {status}\n".encode())
+            os.write(fd, line(pid, ticks, status))
             if (size := os.fstat(fd).st_size) > MAX_REAPED_BYTES:
                 newer = os.pread(fd, MAX_REAPED_BYTES // 2, size - MAX_REAPED_BYTES // 2)
                 os.ftruncate(fd, 0)
@@ -98,6 +98,11 @@ def _record(directory: str, pid: int, status: int) -> None:
     except (OSError, ValueError, IndexError) as error:
         # A full disk, a directory that was removed: this status is lost, the kernel is not.
         os.write(2, f"papa holder: the end of pid {pid} was not recorded: {error}\n".encode())
+
+
+def line(pid: int, ticks: int, status: int) -> bytes:
+    """One end, as it is written down. A line of another format shall have another number of words."""
+    return f"{pid} {ticks} {status}\n".encode()
 
 
 def recorded_status(directory: str, pid: int, ticks: int) -> int | None:

@@ -53,7 +53,7 @@ def recover(host: Host) -> None:
     _give_back(host, _unwanted(found, of_sockets, of_processes))
     for number, record in of_sockets.items():
         _adopt_socket(host, number, record, found)
-    pids = {record.get("pid") for record in of_processes.values()}
+    pids = {pid for record in of_processes.values() if isinstance(pid := record.get("pid"), int)}
     adopted = [
         process
         for number, record in of_processes.items()
