@@ -334,6 +334,7 @@ class KernelWorld:
     def check_end(self) -> list[str]:
         troupe = self._troupe
         self.counts["processes"] += troupe.ended
+        self.counts["processes of unknown end"] += troupe.unknown
         self.counts["MB read"] += troupe.read_bytes >> 20
         self.counts["MB dropped and accounted"] += troupe.gap_bytes >> 20
         self.counts["commits"] += self._reader.commits

@@ -43,13 +43,13 @@ TORRENT = Part(0.2, batch=4096)
 DEAF = Part(0.02, ignores_term=True)
 PARENT = Part(0.03, child="err")
 SHARED = Part(0.05, child="out")
-SHORT = Part(0.01, total=40)
+SHORT, TINY = Part(0.01, total=40), Part(0, total=1)
 LEAVER = Part(0.01, total=30, child="err")
 
 #: Dealt out in this order, again and again.
 PARTS = (
     CALM, BRISK, SHORT, FLOOD, CALM, LEAVER, DEAF, CALM, PARENT, SHARED,
-    CALM, BRISK, SHORT, CALM, CALM, FLOOD, CALM, SHORT, CALM, TORRENT,
+    CALM, BRISK, TINY, CALM, CALM, FLOOD, CALM, SHORT, CALM, TORRENT,
 )  # fmt: skip
 
 
@@ -67,6 +67,7 @@ class Troupe:
         self.starting: set[str] = set()
         self.faults: list[str] = []
         self.ended = 0
+        self.unknown = 0
         self.read_bytes = 0
         self.gap_bytes = 0
 
@@ -123,8 +124,8 @@ class Troupe:
             pid = mine = childs = 0
         key = account.streams["out"].keys[0]
         truth = {key: mine, key + 1: childs}
-        # One that was killed may not have come so far.
-        if pid != account.pid and not (account.is_killed and not pid):
+        # One that was killed may not have come so far; one that was short may have had no name yet.
+        if pid != account.pid and not (account.is_killed and not pid) and account.pid:
             account.faults.append(f"it ran as {pid}, the kernel has said {account.pid}")
         for name, stream in account.streams.items():
             stream.faults += stream.end_faults(truth, account.batch)
@@ -134,6 +135,7 @@ class Troupe:
             self.read_bytes += stream.base - stream.gap
         self.faults += account.all_faults()
         self.ended += 1
+        self.unknown += account.exit == (None,)
         del self.accounts[account.id]
         self._play(int(account.name[1:].partition("-")[0]), REST_S)
 
@@ -144,7 +146,8 @@ class Troupe:
         if signum == signal.SIGKILL:
             account.is_killed = True
         try:
-            os.killpg(account.pid, signum)
+            if account.pid:
+                os.killpg(account.pid, signum)
         except ProcessLookupError:
             if account.is_endless and account.exit is None and signum != signal.SIGKILL:
                 account.faults.append("it is gone, and nobody ended it")
