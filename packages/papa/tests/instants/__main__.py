@@ -1,41 +1,66 @@
-"""`python -m packages.papa.tests.instants [SCENE...] [--at CALL,NUMBER]`: every instant of these scenes, or of all."""
+"""Every instant of these scenes, or of all of them: `python -m packages.papa.tests.instants [SCENE...]`.
+
+`Many` is no scene: there a kernel with 2000 processes is killed once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from packages.papa.tests.instants import run, scenes, world
+from packages.papa.tests.instants import many, run, scenes, world
+from packages.papa.tests.instants.world import Broken, World
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m packages.papa.tests.instants", description=__doc__)
-    parser.add_argument("scenes", nargs="*", choices=[*scenes.ALL, []], metavar="SCENE")
-    parser.add_argument("--at", metavar="CALL,NUMBER", help="this one alone, as in renameat,2")
-    parser.add_argument("--every", type=int, default=1, help="each so many calls only")
+    parser = argparse.ArgumentParser(
+        prog="python -m packages.papa.tests.instants",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [*scenes.ALL, "Many"]
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help=", ".join(names))
+    parser.add_argument("--at", metavar="CALL,NUMBER", help="this instant alone, as in renameat,2")
+    parser.add_argument("--every", type=int, default=1, help="each so many instants only")
     options = parser.parse_args()
+    if unknown := set(options.scenes) - set(names):
+        parser.error(f"there is no scene {', '.join(unknown)}")
     broken: list[str] = []
-    for name in options.scenes or scenes.ALL:
-        folder = Path(tempfile.mkdtemp(prefix="papa-instants-", dir="/tmp"))
+    for name in options.scenes or names:
+        folder = Path(tempfile.mkdtemp(prefix="papa-instants-"))
         os.environ["PAPA_RUNTIME_DIR"] = str(folder / "run")
         (folder / "children").mkdir(mode=0o755)
         started = time.monotonic()
         with world.opened(folder / "children") as place:
-            if options.at:
-                kind, _, number = options.at.partition(",")
-                chosen = [(kind, int(number))]
-            else:
-                chosen = run.instants(place, name)[:: options.every]
-            deaths, found = run.through(place, name, chosen)
-        seconds = time.monotonic() - started
-        print(f"{name}: {len(chosen)} instants, {deaths} deaths, {len(found)} broken, {seconds:.0f} s", flush=True)
+            said, found = _all_of_many(place) if name == "Many" else _all_of_scene(place, name, options)
+        print(f"{name}: {said}, {len(found)} broken, {time.monotonic() - started:.0f} s", flush=True)
         broken += found
+        if not found:
+            shutil.rmtree(folder)
     if broken:
         sys.exit("\n".join(broken))
+
+
+def _all_of_scene(place: World, name: str, options: argparse.Namespace) -> tuple[str, list[str]]:
+    if options.at:
+        kind, _, number = options.at.partition(",")
+        chosen = [(kind, int(number))]
+    else:
+        chosen = run.instants(place, name)[:: options.every]
+    deaths, broken = run.through(place, name, chosen)
+    return f"{len(chosen)} instants, {deaths} deaths", broken
+
+
+def _all_of_many(place: World) -> tuple[str, list[str]]:
+    try:
+        return f"{many.MANY} processes, served again after {many.survives(place, many.MANY):.2f} s", []
+    except Broken as error:
+        return f"{many.MANY} processes", [str(error)]
 
 
 if __name__ == "__main__":

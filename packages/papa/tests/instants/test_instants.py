@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from packages.papa.tests.instants import run, scenes, tracing, world
+from packages.papa.tests.instants import many, run, scenes, tracing, world
 from packages.papa.tests.instants.world import World
 
 #: Instants of each scene: all of them together stay below 40 s.
-SAMPLE = 6
+SAMPLE = 5
 
 pytestmark = [pytest.mark.needs("strace"), pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-def place(runtime_root: Path, tmp_path: Path) -> Iterator[World]:
-    folder = tmp_path / "children"
-    folder.mkdir()
-    with world.opened(folder) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("name", scenes.ALL)
@@ -80,3 +70,7 @@ def test_a_process_that_closed_its_output_is_covered_also_after_a_death(place: W
     assert place.status()["not_covered"] == 0
     place.forget(child)
     place.check_leaks()
+
+
+def test_many_processes_are_all_there_after_a_death(place: World) -> None:
+    many.survives(place, 100)

@@ -18,6 +18,9 @@ NEVER: Instant = ("reboot", 1)
 #: For an attachment, a death, a detachment: a loaded machine takes a tenth of a second.
 PATIENCE_S = 20.0
 
+#: Now and then strace does not come out of a detachment while a process that it follows is just being made.
+GOODBYE_S = 3.0
+
 
 def state_of(pid: int) -> str:
     """Its letter in /proc; X for one that is gone."""
@@ -83,7 +86,12 @@ class Tracer:
     def detach(self) -> None:
         """Lets go of whoever lives."""
         self._strace.terminate()
-        self._strace.wait(PATIENCE_S)
+        try:
+            self._strace.wait(GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            # The system lets its tracees go.
+            self._strace.kill()
+            self._strace.wait(PATIENCE_S)
         assert self._strace.stderr is not None
         self._strace.stderr.close()
 

@@ -117,8 +117,9 @@ class World:
         status = self.status()
         self.pid: int = status["pid"]
         self.holder: int = status["holder"]
-        self.ask("listen", name="tcp", host="127.0.0.1", port=0)
-        self.ask("listen", name="unix", path=f"{folder}/listening")
+        # Nobody accepts: each look at whether they would leaves one in the queue.
+        self.ask("listen", name="tcp", host="127.0.0.1", port=0, backlog=4096)
+        self.ask("listen", name="unix", path=f"{folder}/listening", backlog=4096)
         self.sockets = {row["name"]: row for row in self.list("sockets")}
         self.set_value("kept", "as it was")
         for _ in range(base):
