@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
 import socket
+import threading
 import time
 
 import pytest
@@ -200,6 +202,27 @@ def test_a_request_that_nobody_reads_the_answer_to_does_not_grow_the_kernel(host
     assert sent > 3
     for _ in range(min(sent, 20)):
         assert len(deaf._message().ok["value"]) == 900_000
+
+
+def test_a_peer_that_sends_faster_than_it_is_served_does_not_grow_the_kernel(host):
+    peer = host.connect()
+    before = peer.request("status")["rss_bytes"]
+    with socket.socket(socket.AF_UNIX) as hasty:
+        hasty.settimeout(10)
+        hasty.connect(host.path)
+
+        def send():
+            with contextlib.suppress(OSError):
+                hasty.sendall(b"\n" * (16 << 20))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        answered = 0
+        while answered < 1 << 20:
+            answered += len(hasty.recv(1 << 16))
+        assert peer.request("status")["rss_bytes"] - before < 8 << 20
+        hasty.shutdown(socket.SHUT_RDWR)
+        sender.join()
 
 
 def test_requests_in_one_piece_are_answered_in_order(host):

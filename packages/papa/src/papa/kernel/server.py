@@ -152,7 +152,7 @@ class Connection:
                 self.close()
         elif not was_willing:
             self._work()
-        elif ready & ~WRITE:
+        elif ready & ~WRITE and not self._scheduled:
             self._receive()
 
     @property
@@ -292,7 +292,9 @@ class Connection:
         self._choose_events()
 
     def _choose_events(self) -> None:
-        events = (READ if self._is_willing else 0) | (WRITE if self._queue else 0)
+        # Who sends faster than it is served waits in the system's buffers, not in this memory.
+        is_reading = self._is_willing and not self._scheduled
+        events = (READ if is_reading else 0) | (WRITE if self._queue else 0)
         self._loop.change(self._sock.fileno(), events)
 
 
