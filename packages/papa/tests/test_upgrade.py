@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import selectors
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from tests.house import wait_for
 from tests.kernels import Kernel, numbered, state_of
 
-from papa import places
+from papa import Papa, places
+from papa.client.aio import AsyncPapa
+from papa.client.blocking import Connection
 
 RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from papa.cli import main; sys.exit(main())"
 
@@ -79,8 +85,6 @@ def other_pythons():
 
 def test_a_kernel_goes_on_under_every_python_that_asks_for_it_and_comes_back(kernel):
     pythons = other_pythons()
-    if not pythons:
-        pytest.skip("needs another Python")
     before = kernel.start()
     row = kernel.writer("w", 4000, 0.002)
     for python in [*pythons, *reversed(pythons[:-1]), sys.executable]:
@@ -284,3 +288,172 @@ def test_a_second_upgrade_waits_for_nobody(kernel, copy):
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         return file.read().split()
+
+
+# --- who is connected -----------------------------------------------------------------------------------------
+
+
+def ask_on(stop, ask, failures, counts):
+    """Asks without a pause until told to stop."""
+    count = 0
+    try:
+        while not stop.is_set():
+            ask(count)
+            count += 1
+    except BaseException as error:
+        failures.append(repr(error))
+    counts.append(count)
+
+
+@pytest.mark.timeout(240)
+def test_clients_of_every_kind_go_on_over_twenty_upgrades(kernel, copy, tmp_path):
+    pid = kernel.start()["pid"]
+    other = copy("other", release=('__version__ = "', '__version__ = "9.'))
+    kernel.writer("w", 20_000, 0.002, tmp_path / "gate")
+    stop, failures, counts = threading.Event(), [], []
+    blocking = Papa()
+    text = socket.socket(socket.AF_UNIX)
+    text.settimeout(20)
+    text.connect(kernel.instance.control_path)
+    words = text.makefile("rw", newline="\n")
+
+    def ask_blocking(count):
+        blocking.set("blocking", str(count))
+        assert blocking.get("blocking") == str(count)
+
+    def ask_in_text(count):
+        words.write(f"set text {count}\nget text\n")
+        words.flush()
+        while f"{count}" not in (line := words.readline()):
+            assert line
+
+    def connect_anew(count):
+        kernel.ask("set", name="anew", value=str(count))
+
+    async def ask_asyncio():
+        client = await AsyncPapa.connect(client="asyncio", autostart=False)
+        client.on_lost = lambda: failures.append("lost")
+        count = 0
+        while not stop.is_set():
+            await asyncio.gather(*(client.set(f"a{n}", str(count)) for n in range(3)), client.list("processes"))
+            count += 1
+        counts.append(count)
+        await client.close()
+
+    askers = [
+        threading.Thread(target=ask_on, args=(stop, ask, failures, counts))
+        for ask in (ask_blocking, ask_in_text, connect_anew)
+    ]
+    askers.append(threading.Thread(target=lambda: contained(failures, lambda: asyncio.run(ask_asyncio()))))
+    watcher = Papa().watch_processes("w")
+    seen = []
+    askers.append(threading.Thread(target=lambda: contained(failures, lambda: watch(watcher, seen))))
+    for asker in askers:
+        asker.start()
+    try:
+        for turn in range(20):
+            folder = places.source() if turn % 2 else other
+            kernel.ask("upgrade", python=sys.executable, folder=folder)
+            assert kernel.status()["program"] == [sys.executable, folder]
+            assert not failures
+    finally:
+        stop.set()
+        (tmp_path / "gate").touch()
+        for asker in askers[:-1]:
+            asker.join(30)
+    assert kernel.status()["pid"] == pid
+    askers[-1].join(120)
+    text.close()
+    words.close()
+    blocking.close()
+    assert failures == []
+    assert len(counts) == 4 and min(counts) > 20
+    assert b"".join(seen) == numbered(20_000)
+
+
+def contained(failures, work):
+    try:
+        work()
+    except BaseException as error:
+        failures.append(repr(error))
+
+
+def watch(watcher, seen):
+    """In an event loop of the hardest kind: epoll knows the open file, and not its number."""
+    with selectors.EpollSelector() as selector:
+        selector.register(watcher.fileno(), selectors.EVENT_READ)
+        while watcher:
+            assert selector.select(120)
+            out, _, closed = watcher.read()
+            seen += [piece.data for piece in out]
+            if closed:
+                assert closed[0].data == 42
+                watcher.close()
+
+
+def test_an_owner_stays_one_and_is_told_of_each_thing_once(kernel, tmp_path):
+    kernel.start()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    hold = os.open(gate, os.O_RDWR)
+    script = f"while read x; do [ $x = end ] && exit 3; echo $x; done <{gate}"
+    with Connection(client="owner", autostart=False) as owner:
+        spec = {"name": "w", "env": {}, "argv": ["/bin/sh", "-c", script], "stderr": "null"}
+        number = owner.request("spawn", owner="me", **spec).ok["id"]
+        upgraded()
+        os.write(hold, b"one\n")
+        wait_for(lambda: owner.wait(0.1) and owner.events, "a notice")
+        assert [(event.name, event.fields["items"]) for event in owner.events] == [("output", [[number, 4, None]])]
+        owner.events.clear()
+        os.write(hold, b"two\n")
+        upgraded()
+        with pytest.raises(Exception, match="belongs to me"):
+            kernel.ask("attach", id=number, owner="another")
+        owner.request("ping")
+        assert not owner.events, "it has not said that it saw the first"
+        owner.post("more", seen=[[number, 4, None]])
+        wait_for(lambda: owner.events or owner.wait(0.1), "the next notice")
+        assert owner.events.popleft().fields["items"] == [[number, 8, None]]
+        os.write(hold, b"end\n")
+        upgraded()
+        wait_for(lambda: len(owner.events) > 1 or (owner.wait(0.1) and len(owner.events) > 1), "its end")
+        assert sorted(event.name for event in owner.events) == ["eof", "exit"]
+        upgraded()
+        owner.request("ping")
+        assert len(owner.events) == 2
+        owner.request("commit", acks=[[number, "out", 8]], exits=[number])
+        assert owner.request("status").ok["clients"] == ["owner"]
+    os.close(hold)
+
+
+def test_a_person_who_watches_sees_all_of_it_once(kernel, tmp_path):
+    kernel.start()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    hold = os.open(gate, os.O_RDWR)
+    script = f'printf begin; while read x; do printf "$x"; done <{gate}'
+    kernel.pids.append(kernel.ask("spawn", name="w", env={"PATH": "/bin"}, argv=["/bin/sh", "-c", script])["pid"])
+    viewer = socket.socket(socket.AF_UNIX)
+    viewer.settimeout(20)
+    viewer.connect(kernel.instance.control_path)
+    viewer.sendall(b"watch lines w\n")
+    heard = b""
+
+    def hears(what):
+        nonlocal heard
+        while what not in heard:
+            heard += viewer.recv(4096)
+        before, heard = heard.split(what, 1)
+        return before
+
+    hears(b"out| begin")
+    for word in (b"one", b"two"):
+        upgraded()
+        os.write(hold, word + b"\\n\n")
+        hears(b"out+ " + word)
+    viewer.sendall(b"\n")
+    hears(b"\n")
+    viewer.sendall(b"set a b\nget a\n")
+    hears(b"b\n")
+    viewer.close()
+    os.close(hold)

@@ -9,6 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 
 class Notices:
@@ -24,6 +25,13 @@ class Notices:
         """Another connection is the owner now."""
         self._seen = {}
         self._has_credit = True
+
+    def pack(self) -> list[object]:
+        """For the next incarnation's unpack()."""
+        return [self._seen, self._has_credit]
+
+    def unpack(self, packed: list[Any]) -> None:
+        self._seen, self._has_credit = packed
 
     def rearm(self, seen: Mapping[str, int | None]) -> None:
         """The owner has seen the streams up to these offsets; None or a missing one leaves its offset."""

@@ -106,9 +106,11 @@ class Commands:
             if error is not None:
                 connection.finish(request, error)
                 return
-            connection.finish(request, Outcome({}))
-            if not is_check:
-                connection.after_sent(lambda: self._host.upgrade(target))
+            if is_check:
+                connection.finish(request, Outcome({}))
+            else:
+                # Who takes over answers.
+                self._host.upgrade(target, connection, request)
 
         self._host.check_upgrade(target, on_checked)
 

@@ -10,6 +10,7 @@ only then the doors are opened: who can connect is served.
 - ``title``, for whom it was started, and ``setproctitle``, the file of that extension module (or null);
 - ``nofile``, from the first incarnation on: the limits of descriptors that it was started with;
 - ``version`` of what the holder hands over, see papa.places; fields that are not known are passed on;
+- ``connections``, only across an upgrade: the descriptor of what papa.kernel.handover wrote;
 - ``standby``, only across an upgrade: pid and pipe of a replacement holder; ``moved`` when the program that the
   holder was started with is another one.
 
@@ -31,7 +32,7 @@ import sys
 
 from papa import __version__, places
 from papa.errors import PapaError
-from papa.kernel import holder, rebuild, recorder, reexec, system
+from papa.kernel import handover, holder, rebuild, recorder, reexec, system
 from papa.kernel.doors import Doors
 from papa.kernel.guard import Guard
 from papa.kernel.host import Host
@@ -42,6 +43,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from papa.kernel.server import Connection
+    from papa.wire.messages import Request
 
 #: Exit status of a kernel that found no way to start; 1 would say that its code cannot run.
 CANNOT_GO_ON = 75
@@ -127,6 +131,9 @@ class Daemon:
         for number in POLITE_SIGNALS:
             host.loop.on_signal(number, self._decline(number))
         host.serve(self._doors.listeners)
+        connections = self._kernel.pop("connections", None)
+        if connections is not None:
+            handover.take(host, connections)
         self._premises.watch()
         _write(self._instance.served_path, b"1\n")
         self._note_program()
@@ -262,7 +269,7 @@ class Daemon:
             except OSError as error:
                 raise PapaError(f"{target} cannot be executed: {error.strerror}", code="busy") from error
 
-    def _upgrade(self, target: reexec.Target) -> None:
+    def _upgrade(self, target: reexec.Target, asker: Connection, request: Request) -> None:
         assert self._guard is not None
         if self._preflight is not None:
             # Of somebody who came just now; nobody would reap it.
@@ -273,10 +280,16 @@ class Daemon:
         if standby is not None:
             kernel["standby"] = standby
             keep.append(standby[1])
+        if target.takes_connections:
+            kernel["connections"], kept = handover.pack(self._host, asker, request.id)
+            keep += kept
         system.log(f"kernel {__version__} pid={os.getpid()} executes {target} in its place")
         self._doors.hide()
         reexec.replace([*target.program("papa.kernel.daemon"), json.dumps(kernel), str(self._parent)], keep)
         self._doors.show()
+        if target.takes_connections:
+            os.close(kernel["connections"])
+        asker.finish(request, handover.refusal())
 
 
 # --- taking over -------------------------------------------------------------------------------------------

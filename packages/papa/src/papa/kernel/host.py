@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from papa.kernel.reexec import Target
     from papa.kernel.server import Connection
     from papa.kernel.vault import NoVault, Vault
+    from papa.wire.messages import Request
 
 
 class Host:
@@ -95,7 +96,7 @@ class Host:
         self.facts: dict[str, object] = {}
         self.on_exit_request: Callable[[], None] | None = None
         self.on_upgrade_check: Callable[[Target, Callable[[PapaError | None], None]], None] | None = None
-        self.on_upgrade_go: Callable[[Target], None] | None = None
+        self.on_upgrade_go: Callable[[Target, Connection, Request], None] | None = None
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -408,7 +409,7 @@ class Host:
             raise PapaError("this kernel cannot replace itself", code="busy", hint="it was started by hand")
         self.on_upgrade_check(target, on_checked)
 
-    def upgrade(self, target: Target) -> None:
-        """Lets new code take over. Returns when that failed: then this code carries on."""
+    def upgrade(self, target: Target, asker: Connection, request: Request) -> None:
+        """Lets new code take over, which answers. Returns when that failed: then this code carries on."""
         if self.on_upgrade_go is not None:
-            self.on_upgrade_go(target)
+            self.on_upgrade_go(target, asker, request)

@@ -21,7 +21,7 @@ import time
 from papa import model, places
 from papa.core import index, journal
 from papa.errors import PapaError
-from papa.kernel import records, system
+from papa.kernel import handover, records, system
 from papa.kernel.loop import READ
 from papa.kernel.state import JOURNAL, OUTPUT, PROCESSES, SOCKETS
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 #: A child that has not answered by then never will: a cold start takes a tenth of a second.
 PATIENCE_S = 20.0
+
+#: What a child says that can take over, and with it the connections.
+_ABLE = f"takes connections {handover.VERSION}"
 
 #: What pyproject.toml promises.
 OLDEST_PYTHON = (3, 11)
@@ -58,6 +61,7 @@ def main() -> None:
         if version > places.HANDED_VERSION:
             raise PapaError(f"the holder is of version {version}, newer than {places.HANDED_VERSION}")
         rehearse(kernel["directory"])
+        os.write(2, _ABLE.encode())
     except SyntaxError as error:
         sys.exit(f"{error.filename}:{error.lineno}: {error.msg}")
     except PapaError as error:
@@ -109,12 +113,14 @@ def _rehearse_journal(data: bytes) -> None:
 class Target:
     """What shall take over: the papa in ``folder`` under ``python``, with the extension that sets titles, or None."""
 
-    __slots__ = ("folder", "python", "setproctitle")
+    __slots__ = ("folder", "python", "setproctitle", "takes_connections")
 
     def __init__(self, python: str, folder: str, setproctitle: str | None) -> None:
         self.python = python
         self.folder = folder
         self.setproctitle = setproctitle
+        #: It said so when it was tried out.
+        self.takes_connections = False
 
     def __str__(self) -> str:
         return f"the papa in {self.folder} under {self.python}" if self.python else "the code on disk"
@@ -206,10 +212,12 @@ class Preflight:
         os.close(self._pipe)
         # It closed its standard error by ending, or was killed: this does not wait.
         status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        complaint = self._complaint.decode("utf-8", "replace").strip()
         if reason is None and status == 0:
+            # An earlier release says nothing.
+            self._target.takes_connections = complaint.rpartition("\n")[2] == _ABLE
             self._done(None)
             return
-        complaint = self._complaint.decode("utf-8", "replace").strip()
         if reason is None:
             reason = complaint.rpartition("\n")[2] or _describe(status)
         system.log(f"upgrade refused: {reason}\n{complaint}".rstrip())

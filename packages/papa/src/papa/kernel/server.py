@@ -112,6 +112,19 @@ class Connection:
         self._loop.watch(self._sock.fileno(), READ, self._on_ready)
         self.send(self.session.greeting())
 
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def unsent(self) -> bytes | None:
+        """What the peer has not read yet; None when descriptors are among it."""
+        return None if any(fds for _, fds in self._queue) else b"".join(data for data, _ in self._queue)
+
+    def resume(self, unsent: bytes) -> None:
+        """Instead of start(), for one that an earlier incarnation began: see papa.kernel.handover."""
+        self._loop.watch(self._sock.fileno(), READ, self._on_ready)
+        self.send(unsent)
+        self._work_later()
+
     def close(self) -> None:
         """Ends it now; what was not sent yet is gone."""
         if not self.is_open:
@@ -322,6 +335,14 @@ class Server:
     def clients(self) -> list[str]:
         """What those who said so call themselves."""
         return sorted(connection.client for connection in self._connections if connection.client)
+
+    def connections(self) -> list[Connection]:
+        return list(self._connections)
+
+    def readmit(self, connection: Connection) -> None:
+        """One that an earlier incarnation let in."""
+        self._connections.add(connection)
+        self.admitted += 1
 
     def listen(self, listeners: Sequence[socket.socket]) -> None:
         """Accepts from these, which are bound and listening, from now on."""

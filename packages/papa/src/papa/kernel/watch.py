@@ -22,6 +22,7 @@ from papa.wire.text_lines import Page
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from papa.core.entries import Process
     from papa.core.output import Output
@@ -67,6 +68,13 @@ class Watch:
         """The person typed a line, which may be to stop; whether the watch is over."""
         raise NotImplementedError
 
+    def pack(self) -> dict[str, Any]:
+        """What was shown, for the unpack() of one that follows nobody yet."""
+        raise NotImplementedError
+
+    def unpack(self, packed: dict[str, Any]) -> None:
+        raise NotImplementedError
+
     def _look(self) -> None:
         raise NotImplementedError
 
@@ -88,10 +96,10 @@ class _Watched:
 
     __slots__ = ("is_closed", "name", "shown")
 
-    def __init__(self, process: Process) -> None:
-        self.name = process.name or str(process.id)
-        self.shown: dict[str, int] = {}
-        self.is_closed = False
+    def __init__(self, name: str, shown: dict[str, int] | None = None, *, is_closed: bool = False) -> None:
+        self.name = name
+        self.shown = shown or {}
+        self.is_closed = is_closed
 
 
 class Conversation(Watch):
@@ -101,7 +109,7 @@ class Conversation(Watch):
 
     def __init__(self, host: Host, connection: Connection, processes: Iterable[Process]) -> None:
         super().__init__(host, connection)
-        self._watched = {process.id: _Watched(process) for process in processes}
+        self._watched = {process.id: _Watched(process.name or str(process.id)) for process in processes}
         #: A frame was shown and not acknowledged.
         self._is_waiting = False
         #: Lines that came before there was a frame: each acknowledges the next.
@@ -111,6 +119,15 @@ class Conversation(Watch):
     def on_news(self, number: int) -> None:
         if number in self._watched:
             self.look_later()
+
+    def pack(self) -> dict[str, Any]:
+        watched = [[number, it.name, it.shown, it.is_closed] for number, it in self._watched.items()]
+        return {"watched": watched, "waiting": self._is_waiting, "early": self._early}
+
+    def unpack(self, packed: dict[str, Any]) -> None:
+        for number, name, shown, is_closed in packed["watched"]:
+            self._watched[number] = _Watched(name, shown, is_closed=is_closed)
+        self._is_waiting, self._early = packed["waiting"], packed["early"]
 
     def next(self, *, is_stopped: bool) -> bool:
         if not self._is_waiting:
@@ -195,18 +212,24 @@ class _Viewed:
 
     __slots__ = ("dropped", "name", "place", "shown", "stamps")
 
-    def __init__(self, process: Process) -> None:
-        self.name = process.name or str(process.id)
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.place = index.HEADER_SIZE
         #: Of each stream: the next byte to show, when the bytes before it came, and how many had been dropped.
         self.shown: dict[str, int] = {}
         self.stamps: dict[str, int] = {}
         self.dropped: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, process: Process) -> _Viewed:
+        """Shown from the beginning of what is kept."""
+        self = cls(process.name or str(process.id))
         if process.output is not None:
             for name, stream in process.output.streams.items():
                 # What lies between is what nobody has acknowledged, and no longer kept.
                 self.shown[name] = min(stream.acked, stream.low)
                 self.dropped[name] = stream.dropped - (stream.low - self.shown[name])
+        return self
 
 
 class Viewer(Watch):
@@ -216,7 +239,7 @@ class Viewer(Watch):
 
     def __init__(self, host: Host, connection: Connection, processes: Iterable[Process]) -> None:
         super().__init__(host, connection)
-        self._viewed = {process.id: _Viewed(process) for process in processes}
+        self._viewed = {process.id: _Viewed.of(process) for process in processes}
         names = [viewed.name for viewed in self._viewed.values()]
         self._page = Page(names, time.localtime, _signal_name)
         #: Whom there may be something new of; in the order in which they have their turns.
@@ -229,6 +252,17 @@ class Viewer(Watch):
         if number in self._viewed:
             self._new[number] = None
             self.look_later()
+
+    def pack(self) -> dict[str, Any]:
+        viewed = [[number, v.name, v.place, v.shown, v.stamps, v.dropped] for number, v in self._viewed.items()]
+        return {"viewed": viewed, "page": self._page.pack()}
+
+    def unpack(self, packed: dict[str, Any]) -> None:
+        for number, name, *state in packed["viewed"]:
+            viewed = self._viewed[number] = _Viewed(name)
+            viewed.place, viewed.shown, viewed.stamps, viewed.dropped = state
+            self._new[number] = None
+        self._page.unpack(packed["page"])
 
     def next(self, *, is_stopped: bool) -> bool:
         self._page.show_waiting()

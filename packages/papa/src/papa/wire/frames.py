@@ -58,6 +58,11 @@ class FrameDecoder:
         """Bytes that wait for the rest of their frame."""
         return len(self._buffer) - self._start
 
+    @property
+    def rest(self) -> bytes:
+        """These bytes."""
+        return bytes(self._buffer[self._start :])
+
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         if self._start:
             del self._buffer[: self._start]

@@ -85,6 +85,35 @@ class ServerSession:
     def is_framed(self) -> bool:
         return self._decoder is not None
 
+    @property
+    def is_closed(self) -> bool:
+        """It has said its last word."""
+        return self._is_closed
+
+    def pack(self) -> dict[str, Any]:
+        """What it is in the middle of, for another one's unpack()."""
+        if self._decoder is not None:
+            return {"frames": self._decoder.rest.decode("latin-1")}
+        return {
+            "text": self._buffer[self._at :].decode("latin-1"),
+            "line": self._line.decode("latin-1"),
+            "cut": self._is_cut,
+            "first": self._is_first,
+            "watching": self._watching,
+        }
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> ServerSession:
+        self = cls()
+        if "frames" in packed:
+            self._decoder = frames.FrameDecoder()
+            self._decoder.feed(packed["frames"].encode("latin-1"))
+            return self
+        self._buffer += packed["text"].encode("latin-1")
+        self._line += packed["line"].encode("latin-1")
+        self._is_cut, self._is_first, self._watching = packed["cut"], packed["first"], packed["watching"]
+        return self
+
     def greeting(self) -> bytes:
         """What to send when the connection is accepted."""
         return text_reply.GREETING

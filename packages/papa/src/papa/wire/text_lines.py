@@ -50,6 +50,22 @@ class Page:
         #: (name, stream): of whose line a first piece was shown.
         self._is_going_on: set[tuple[str, str]] = set()
 
+    def pack(self) -> dict[str, Any]:
+        """What has no end yet, for another one's unpack(); what was not taken is not in it."""
+        return {
+            "width": self._width,
+            "date": self._date,
+            "waiting": [[*key, ns, data.decode("latin-1")] for key, (ns, data) in self._waiting.items()],
+            "going_on": sorted(self._is_going_on),
+        }
+
+    def unpack(self, packed: dict[str, Any]) -> None:
+        self._width, self._date = packed["width"], packed["date"]
+        self._is_going_on = {(name, stream) for name, stream in packed["going_on"]}
+        for name, stream, ns, data in packed["waiting"]:
+            self._waiting[name, stream] = ns, data.encode("latin-1")
+            self._waiting_bytes += len(data)
+
     @property
     def size(self) -> int:
         """Characters that ``take`` would give."""
