@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from typing import Any, ClassVar
 
@@ -166,17 +165,3 @@ class Recovery(Scene):
         wait_for(lambda: world.status()["processes"] == len(world.told), "its entry to go")
         world.check()
         world.forget(self.living)
-
-
-class Rebuilding(Scene):
-    """Somebody removed the state directory: it is made again with all that is hosted."""
-
-    def act(self) -> None:
-        self.inode = os.stat(self.world.instance.directory).st_ino
-        shutil.rmtree(self.world.instance.directory)
-
-    def is_done(self) -> bool:
-        return os.path.exists(self.world.instance.control_path)
-
-    def check(self) -> None:
-        self.world.check()

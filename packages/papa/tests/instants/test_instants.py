@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from packages.papa.tests.instants import many, run, scenes, tracing, world
+from packages.papa.tests.instants import many, rebuilding, run, scenes, tracing, world
 from packages.papa.tests.instants.world import World
 
 #: Instants of each scene: all of them together stay below 40 s.
@@ -74,3 +74,17 @@ def test_a_process_that_closed_its_output_is_covered_also_after_a_death(place: W
 
 def test_many_processes_are_all_there_after_a_death(place: World) -> None:
     many.survives(place, 100)
+
+
+#: In the order in which they come: the holder is replaced, the doors are opened.
+ONCE_IT_IS_WRITTEN = [("pipe2", 1), ("clone3", 1), ("kill", 1), ("pidfd_open", 1), ("bind", 1), ("listen", 1)]
+
+
+@pytest.mark.parametrize("instant", ONCE_IT_IS_WRITTEN, ids=lambda instant: instant[0])
+def test_a_removed_directory_that_is_made_again_survives_a_death(place: World, instant: tracing.Instant) -> None:
+    assert rebuilding.killed_at(place, instant)
+
+
+@pytest.mark.parametrize("instant", [("mkdir", 1), ("mkdirat", 1), ("renameat", 1), ("renameat", 2)], ids=str)
+def test_a_death_over_a_removed_directory_leaves_one_kernel(place: World, instant: tracing.Instant) -> None:
+    rebuilding.killed_at(place, instant)

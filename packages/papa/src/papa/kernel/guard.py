@@ -76,10 +76,24 @@ class Guard:
     def renew(self) -> None:
         """Has the holder replaced, because the lock that it holds is on a directory that is gone.
 
-        Until the replacement is there, for a moment, only the kernel holds the vault.
+        The replacement is there before the other one goes: at any moment somebody holds the vault.
         """
-        if self.pid is not None:
-            os.kill(self.pid, signal.SIGKILL)
+        if self.pid is None:
+            return
+        old, old_pipe = self.pid, self._pipe
+        try:
+            pid = self._start()
+        except OSError:
+            # It is tried again as soon as the end of the old one is seen.
+            os.kill(old, signal.SIGKILL)
+            return
+        self._loop.forget(self._pidfd)
+        os.close(self._pidfd)
+        os.kill(old, signal.SIGKILL)
+        if old_pipe >= 0:
+            os.close(old_pipe)
+            os.waitpid(old, 0)
+        self._watch(pid)
 
     def _watch(self, pid: int) -> None:
         pidfd = system.pidfd_open(pid)
@@ -119,15 +133,19 @@ class Guard:
         self._loop.call_at(time.monotonic() + pause, self._replace)
 
     def _replace(self) -> None:
-        self._started = time.monotonic()
         try:
-            pid = self._spawn()
+            pid = self._start()
         except OSError as error:
             system.log(f"holder cannot be replaced: {error.strerror}")
             self._replace_later()
             return
-        system.log(f"holder replaced pid={pid}")
         self._watch(pid)
+
+    def _start(self) -> int:
+        self._started = time.monotonic()
+        pid = self._spawn()
+        system.log(f"holder replaced pid={pid}")
+        return pid
 
     def _spawn(self) -> int:
         reader, writer = os.pipe()
