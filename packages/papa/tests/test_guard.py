@@ -92,7 +92,7 @@ def test_a_replacement_that_ends_is_replaced(world, monkeypatch):
 
 
 def test_a_holder_is_renewed_on_demand(world, monkeypatch):
-    watch, loop, told = world
+    watch, _loop, told = world
     watch.renew()
     monkeypatch.setattr(guard, "STILLBORN_S", 0.0)
     program(monkeypatch, WAITING)
