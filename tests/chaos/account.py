@@ -1,7 +1,8 @@
 """What one hosted process owes its reader, byte for byte. No sockets here: offsets and bytes in, faults out.
 
 A stream's ``base`` is the first byte that is neither acknowledged nor known to be dropped. Whenever the kernel's
-low-water mark passes it, the difference is a gap; the sum of the gaps must be what the kernel says it dropped.
+low-water mark passes it, the difference is a gap. What the kernel says it dropped must be the sum of the gaps, and what
+it dropped after we had read it and before we acknowledged it: that can be no more than what we acknowledged then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ class Stream:
     base: int = 0
     gap: int = 0
     acked: int = 0
+    #: Dropped under our hands, so far; and acknowledged since that was looked at.
+    saved: int = 0
+    unchecked: int = 0
     is_open: bool = True
     #: Of a commit whose outcome is not known yet: the offset, and the counts at it.
     pending: tuple[int, dict[int, int]] | None = None
@@ -73,6 +77,7 @@ class Stream:
 
     def committed(self) -> None:
         assert self.pending is not None
+        self.unchecked += self.pending[0] - self.base
         (self.base, self.counts), self.pending = self.pending, None
         self.acked = self.base
 
@@ -90,7 +95,18 @@ class Stream:
         if row["head"] < self.base:
             self.faults.append(f"the kernel has head={row['head']}, we have read to {self.base} already")
         self.is_open = bool(row["open"])
+        self.check_dropped(row["dropped"], row["low"])
         self.low_is(row["low"])
+
+    def check_dropped(self, dropped: int, low: int) -> None:
+        more = dropped - self.gap - self.saved - max(0, low - self.base)
+        if not 0 <= more <= self.unchecked:
+            self.faults.append(
+                f"dropped={dropped} low={low} at {self.base}: {self.gap} bytes are missing, {self.saved} were saved,"
+                f" {self.unchecked} acknowledged since"
+            )
+        self.saved += more
+        self.unchecked = 0
 
     def end_faults(self, truth: dict[int, int], batch: int) -> list[str]:
         """At its end: everything that was written has arrived. A killed writer may not have counted its last batch."""

@@ -149,7 +149,7 @@ class Reader:
                 stream.committed()
             if account.exit is None:
                 account.faults.append(f"it is gone from the kernel with its {name}, and its exit is not known")
-        self._troupe.close_account(account, None)
+        self._troupe.close_account(account)
 
     def _forget_files(self) -> None:
         while self._files:
@@ -198,9 +198,10 @@ class Reader:
             return
         self.commits += 1
         for account in accounts:
-            for stream in account.streams.values():
+            for name, stream in account.streams.items():
                 if stream.pending is not None:
                     stream.committed()
+                    stream.check_dropped(*self._dropped(account, name))
             account.is_exit_acked |= account.id in exits
             if account.is_exit_acked and account.is_drained:
                 self._settle(account)
@@ -228,6 +229,14 @@ class Reader:
             stream.pending = stream.base + len(data), stream.check(data)
             return size < available
 
+    def _dropped(self, account: Account, name: str) -> tuple[int, int]:
+        """Read twice, as the kernel may be writing it."""
+        files = self._files[account.id]
+        while True:
+            low, dropped = files.low(name), files.dropped(name)
+            if (low, dropped) == (files.low(name), files.dropped(name)):
+                return dropped, low
+
     def _undo(self, accounts: list[Account]) -> None:
         for account in accounts:
             self._dirty.add(account.id)
@@ -240,9 +249,10 @@ class Reader:
             # Its end is known, and not all of it is read.
             self._dirty.add(account.id)
             return
-        dropped = {name: files.dropped(name) for name in account.streams}
+        for name, stream in account.streams.items():
+            stream.check_dropped(*self._dropped(account, name))
         self._files.pop(account.id).close()
-        self._troupe.close_account(account, dropped)
+        self._troupe.close_account(account)
 
 
 class Viewer:

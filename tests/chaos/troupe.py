@@ -114,7 +114,7 @@ class Troupe:
         self.starting.discard(name)
         self._attach(account)
 
-    def close_account(self, account: Account, dropped: dict[str, int] | None) -> None:
+    def close_account(self, account: Account) -> None:
         """Everything of it has been read and acknowledged, and it is gone: settle up, and play the part again."""
         account.is_closed = True
         try:
@@ -127,10 +127,8 @@ class Troupe:
         # One that was killed may not have come so far; one that was short may have had no name yet.
         if pid != account.pid and not (account.is_killed and not pid) and account.pid:
             account.faults.append(f"it ran as {pid}, the kernel has said {account.pid}")
-        for name, stream in account.streams.items():
+        for stream in account.streams.values():
             stream.faults += stream.end_faults(truth, account.batch)
-            if dropped is not None and dropped[name] != stream.gap:
-                stream.faults.append(f"the kernel dropped {dropped[name]} bytes, {stream.gap} are missing")
             self.gap_bytes += stream.gap
             self.read_bytes += stream.base - stream.gap
         self.faults += account.all_faults()

@@ -11,11 +11,10 @@ that is no UTF-8 crosses the wire unharmed.
 
 from __future__ import annotations
 
-import json
-
 # hashlib would load all of OpenSSL: 3.8 MB of the 12 MB that an idle kernel may take.
 from _blake2 import blake2b
 
+from papa import jsontext
 from papa.errors import PapaError
 
 TYPE_CHECKING = False
@@ -116,7 +115,7 @@ def check_meta(value: object) -> dict[str, Any]:
         raise bad("meta", "must be an object")
     if not _is_shallow(value, MAX_META_DEPTH):
         raise bad("meta", f"is nested deeper than {MAX_META_DEPTH} levels")
-    size = len(json.dumps(value, separators=(",", ":")))
+    size = len(jsontext.dumps(value, separators=(",", ":")))
     if size > MAX_META:
         raise bad("meta", f"takes {size} bytes, more than {MAX_META}", hint="keep large things in a value")
     return value
@@ -315,7 +314,7 @@ class ProcessSpec:
         total = sum(len(w) for w in self.argv) + sum(len(k) + len(v) for k, v in self.env.items())
         if total > MAX_ARGUMENTS_TOTAL:
             raise bad("argv and env", f"take {total} characters, more than {MAX_ARGUMENTS_TOTAL}")
-        if len(json.dumps(self.argv)) > MAX_ARGV_JSON:
+        if len(jsontext.dumps(self.argv)) > MAX_ARGV_JSON:
             raise bad("argv", f"takes more than {MAX_ARGV_JSON} bytes as JSON")
         self.cwd = _optional(data, "cwd", _path)
         self.uid = _optional(data, "uid", lambda v, k: check_integer(v, k, 0, MAX_ID))
@@ -392,7 +391,7 @@ class ProcessSpec:
         """
         data = self.to_json()
         del data["meta"]
-        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+        text = jsontext.dumps(data, sort_keys=True, separators=(",", ":"))
         return blake2b(text.encode("ascii"), key=key, digest_size=16).hexdigest()
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from papa import jsontext
 from papa.core.notices import Notices
 
 TYPE_CHECKING = False
@@ -63,7 +62,7 @@ class Process:
         self.owner: str | None = None
         self.connection: object | None = None
         self.notices = Notices()
-        self.weight = ROW_BYTES + len(json.dumps((self.argv, self.meta)))
+        self.weight = ROW_BYTES + len(jsontext.dumps((self.argv, self.meta)))
 
     def __repr__(self) -> str:
         return f"<process {self.id} {self.name} pid={self.pid} {'running' if self.is_running else 'ended'}>"
@@ -117,7 +116,7 @@ class Socket:
         #: The number under which processes get it.
         self.fileno = fileno
         self.is_covered = is_covered
-        self.weight = ROW_BYTES + len(json.dumps(spec.to_json()))
+        self.weight = ROW_BYTES + len(jsontext.dumps(spec.to_json()))
 
     def __repr__(self) -> str:
         return f"<socket {self.id} {self.name}>"

@@ -16,11 +16,10 @@ Not here: files, and whether a commit is allowed (``table``).
 
 from __future__ import annotations
 
-import json
 from struct import Struct
 from zlib import crc32
 
-from papa import model
+from papa import jsontext, model
 from papa.errors import PapaError
 
 TYPE_CHECKING = False
@@ -45,7 +44,7 @@ _ROW = 24
 
 def encode(record: Mapping[str, Any]) -> bytes:
     """The bytes to append for one record, with one write."""
-    text = json.dumps(record, separators=(",", ":")).encode("ascii")
+    text = jsontext.dumps(record, separators=(",", ":")).encode("ascii")
     return _HEADER.pack(len(text), crc32(text)) + text
 
 
@@ -62,7 +61,7 @@ def decode(data: bytes) -> tuple[list[dict[str, Any]], int]:
         if size > MAX_RECORD or len(text) < size or crc32(text) != checksum:
             break
         try:
-            record = json.loads(text)
+            record = jsontext.loads(text)
         except ValueError:
             break
         if not isinstance(record, dict):
@@ -179,4 +178,4 @@ class Ledger:
 
 def _weight(name: str, value: str | None) -> int:
     """Bytes that a value takes in the journal; 0 for one that is not there."""
-    return 0 if value is None else len(json.dumps(name)) + len(json.dumps(value))
+    return 0 if value is None else len(jsontext.dumps(name)) + len(jsontext.dumps(value))

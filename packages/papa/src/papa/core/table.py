@@ -23,9 +23,7 @@ Not here: descriptors, files, time. Whoever calls this performs what it answers.
 
 from __future__ import annotations
 
-import json
-
-from papa import model
+from papa import jsontext, model
 from papa.core.entries import ROW_BYTES, Process, Socket
 from papa.errors import PapaError
 
@@ -176,7 +174,7 @@ class Table:
         if what == VALUES:
             start = "" if after is None else model.check_name(after, "after")
             names = sorted(name for name in values if name > start and wanted.match(name))
-            weights = ((ROW_BYTES + len(json.dumps(values[name])), name) for name in names)
+            weights = ((ROW_BYTES + len(jsontext.dumps(values[name])), name) for name in names)
             chosen, has_more = _within(weights, budget)
             return [{"name": name, "value": values[name]} for name in chosen], has_more
         behind = 0 if after is None else model.check_id(after, "after")

@@ -23,14 +23,13 @@ import _frozen_importlib
 import _frozen_importlib_external
 import _imp
 import fcntl
-import json
 import os
 import resource
 import signal
 import socket
 import sys
 
-from papa import __version__, places
+from papa import __version__, jsontext, places
 from papa.errors import PapaError
 from papa.kernel import handover, holder, rebuild, recorder, reexec, system
 from papa.kernel.doors import Doors
@@ -56,7 +55,7 @@ POLITE_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 def main() -> None:
     """Entry of a kernel. Leaves with its exit status."""
-    kernel: dict[str, Any] = json.loads(sys.argv[1])
+    kernel: dict[str, Any] = jsontext.loads(sys.argv[1])
     _reset_signals()
     os.umask(0o077)
     os.chdir("/")
@@ -285,7 +284,7 @@ class Daemon:
             keep += kept
         system.log(f"kernel {__version__} pid={os.getpid()} executes {target} in its place")
         self._doors.hide()
-        reexec.replace([*target.program("papa.kernel.daemon"), json.dumps(kernel), str(self._parent)], keep)
+        reexec.replace([*target.program("papa.kernel.daemon"), jsontext.dumps(kernel), str(self._parent)], keep)
         self._doors.show()
         if target.takes_connections:
             os.close(kernel["connections"])

@@ -10,12 +10,11 @@ Where there are no pidfds there is no vault either, and a holder has nothing to 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 
-from papa import places
+from papa import jsontext, places
 from papa.kernel import holder, system
 from papa.kernel.loop import READ
 
@@ -151,7 +150,7 @@ class Guard:
         reader, writer = os.pipe()
         self._kernel["version"] = places.HANDED_VERSION
         how = {"rx": holder.RX, "tx": holder.TX, "lock": holder.LOCK, "pipe": holder.PIPE}
-        argv = [*places.program("papa.kernel.holder"), json.dumps(self._kernel), json.dumps(how)]
+        argv = [*places.program("papa.kernel.holder"), jsontext.dumps(self._kernel), jsontext.dumps(how)]
         # A dup2 onto itself takes the close-on-exec flag away (posix_spawn_file_actions_adddup2(3)).
         actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (holder.RX, holder.TX, holder.LOCK)]
         actions.append((os.POSIX_SPAWN_DUP2, reader, holder.PIPE))

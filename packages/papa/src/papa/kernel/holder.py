@@ -27,13 +27,12 @@ the state directory, and in a replacement 6, the reading end of a pipe whose onl
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import resource
 import signal
 import sys
 
-from papa import places
+from papa import jsontext, places
 from papa.errors import PapaError
 from papa.kernel import system, vault
 
@@ -97,7 +96,7 @@ def main() -> None:
     that holds the lock; ``rx`` and ``tx`` of a vault that exists, else a new one is made; ``pipe`` for a
     replacement; ``detach`` to fork first, so that the holder is nobody's child.
     """
-    kernel, how = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+    kernel, how = jsontext.loads(sys.argv[1]), jsontext.loads(sys.argv[2])
     if how.get("detach") and os.fork():
         os._exit(0)
     _become_subreaper()
@@ -116,9 +115,9 @@ def main() -> None:
         # Of a kernel and a holder that were killed together.
         os.unlink(program)
     if _tier() == "pidfd":
-        argv = [*places.program("papa.kernel.recorder"), json.dumps(kernel), standby]
+        argv = [*places.program("papa.kernel.recorder"), jsontext.dumps(kernel), standby]
     else:
-        argv = [*places.program("papa.kernel.daemon"), json.dumps(kernel)]
+        argv = [*places.program("papa.kernel.daemon"), jsontext.dumps(kernel)]
         argv = [SHELL, "-c", SCRIPT, NAME, kernel["directory"] + "/served", standby, *argv]
     os.execv(argv[0], argv)  # noqa: S606
 

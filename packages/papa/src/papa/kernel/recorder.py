@@ -11,13 +11,12 @@ ticks and status, as subprocess says it; the newest lines are kept.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import time
 
-from papa import places
+from papa import jsontext, places
 
 #: The file is cut to its newer half above this: some 3000 exits. Who asks does so within seconds.
 MAX_REAPED_BYTES = 64 << 10
@@ -36,7 +35,7 @@ def main() -> None:
     kernel, standby = sys.argv[1], sys.argv[2] == "standby"
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    directory = json.loads(kernel)["directory"]
+    directory = jsontext.loads(kernel)["directory"]
     if standby and _wait_for_end_of_kernel():
         sys.exit(0)
     argv = [*places.program("papa.kernel.daemon"), kernel, str(os.getpid())]

@@ -12,13 +12,12 @@ As long as execv(2) has not succeeded the old code carries on.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import time
 
-from papa import model, places
+from papa import jsontext, model, places
 from papa.core import index, journal
 from papa.errors import PapaError
 from papa.kernel import handover, records, system
@@ -56,7 +55,7 @@ def main() -> None:
         import papa.kernel.daemon  # noqa: F401
 
         system.detect_tier()
-        kernel = json.loads(sys.argv[1])
+        kernel = jsontext.loads(sys.argv[1])
         version = kernel.get("version", 1)
         if version > places.HANDED_VERSION:
             raise PapaError(f"the holder is of version {version}, newer than {places.HANDED_VERSION}")
@@ -82,7 +81,7 @@ def rehearse(directory: str) -> None:
                 continue
             try:
                 with open(f"{directory}/{kind}/{name}", "rb") as file:
-                    parse(int(number), json.loads(file.read()))
+                    parse(int(number), jsontext.loads(file.read()))
             except FileNotFoundError:
                 # It went meanwhile, as records do.
                 continue
@@ -150,7 +149,7 @@ class Target:
 
 def shell_line(program: list[str], kernel: Mapping[str, Any]) -> bytes:
     """What a shell executes to start this program; its first argument is the holder's pid."""
-    words = [*program, json.dumps(kernel)]
+    words = [*program, jsontext.dumps(kernel)]
     quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
     return os.fsencode(f'exec {quoted} "$1"\n')
 
@@ -164,7 +163,7 @@ class Preflight:
         self, loop: Loop, target: Target, kernel: Mapping[str, Any], done: Callable[[PapaError | None], None]
     ) -> None:
         """Starts it. Raises: OSError when no process can be started."""
-        argv = [*target.program("papa.kernel.reexec"), json.dumps(target.handed(kernel))]
+        argv = [*target.program("papa.kernel.reexec"), jsontext.dumps(target.handed(kernel))]
         self._target = target
         reader, writer = os.pipe()
         try:

@@ -15,9 +15,9 @@ of another boot are void anyway.
 from __future__ import annotations
 
 import errno
-import json
 import os
 
+from papa import jsontext
 from papa.errors import PapaError
 from papa.kernel import system
 
@@ -84,7 +84,7 @@ class State:
 
     def write_record(self, kind: str, number: int, record: dict[str, Any]) -> None:
         """Puts ``record`` in the place of the one that was there, if any."""
-        os.close(self._replace(f"{kind}/{number}.json", json.dumps(record, separators=(",", ":")).encode("ascii")))
+        os.close(self._replace(f"{kind}/{number}.json", jsontext.dumps(record, separators=(",", ":")).encode("ascii")))
 
     def remove_record(self, kind: str, number: int) -> None:
         """One that is not there is fine."""
@@ -114,7 +114,7 @@ class State:
                     os.unlink(f"{kind}/{name}", dir_fd=self.fd)
                 continue
             try:
-                record = json.loads(self._read(f"{kind}/{name}", MAX_RECORD_BYTES))
+                record = jsontext.loads(self._read(f"{kind}/{name}", MAX_RECORD_BYTES))
             except (OSError, ValueError) as error:
                 if isinstance(error, OSError) and error.errno in _NOT_NOW:
                     raise

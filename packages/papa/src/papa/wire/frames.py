@@ -9,9 +9,9 @@ Not here: what a head means (``messages``) and when a connection speaks frames (
 
 from __future__ import annotations
 
-import json
 from struct import Struct
 
+from papa import jsontext
 from papa.errors import PapaError, ProtocolError
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ MAX_BODY = 1024 * 1024
 
 def encode_frame(head: dict[str, Any], body: bytes = b"") -> bytes:
     """One frame. Raises PapaError ``limit`` when head or body is larger than a peer would take."""
-    text = json.dumps(head, separators=(",", ":"), allow_nan=False).encode("ascii")
+    text = jsontext.dumps(head, separators=(",", ":"), allow_nan=False).encode("ascii")
     if len(text) > MAX_HEAD:
         raise PapaError(
             f"the message takes {len(text)} bytes, more than {MAX_HEAD}",
@@ -96,8 +96,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _load(text: bytes) -> dict[str, Any]:
     try:
-        # Decoded first: json.loads would guess UTF-16 and UTF-32 from the first bytes.
-        head = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+        # Decoded first: jsontext.loads would guess UTF-16 and UTF-32 from the first bytes.
+        head = jsontext.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame's head is no JSON: {error}") from None
     if not isinstance(head, dict):
