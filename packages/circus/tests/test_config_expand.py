@@ -120,7 +120,8 @@ def test_fault_1_an_environment_is_what_the_file_writes_unless_it_is_copied() ->
 
 def test_copy_path_gives_the_import_path_unless_the_file_has_its_own() -> None:
     config = WatcherConfig(name="web", cmd="x", copy_path=True)
-    assert expand.child_environment(config, {})["PYTHONPATH"].split(":") == [each for each in sys.path if each]
+    assert expand.child_environment(config, {})["PYTHONPATH"].split(":") == list(expand.IMPORT_PATH)
+    assert set(expand.IMPORT_PATH) <= set(sys.path)
     config = WatcherConfig(name="web", cmd="x", copy_path=True, env={"PYTHONPATH": "/own"})
     assert expand.child_environment(config, {})["PYTHONPATH"] == "/own"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from circus import hooks
+from circus.config import expand
 from circus.config.model import HookConfig, WatcherConfig
 from circus.errors import CircusError
 
@@ -148,6 +149,18 @@ def test_a_hook_is_found_through_the_watchers_own_pythonpath_and_never_in_place_
     hooks.HookSet.of(config)
     assert sys.path.count(str(tmp_path)) == 1
     monkeypatch.delitem(sys.modules, "service_hooks")
+
+
+def test_the_pythonpath_of_a_watcher_reaches_neither_circusd_without_hooks_nor_other_watchers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    env = {"PYTHONPATH": str(tmp_path)}
+    hooks.HookSet.of(WatcherConfig(name="web", cmd="x", env=env))
+    assert str(tmp_path) not in sys.path
+    hooks.HookSet.of(WatcherConfig(name="web", cmd="x", env=env, hooks={"after_start": HookConfig("os.getpid")}))
+    other = WatcherConfig(name="db", cmd="x", copy_path=True)
+    assert str(tmp_path) not in expand.child_environment(other, {})["PYTHONPATH"]
 
 
 def test_a_hook_logs_to_the_log_of_circusd() -> None:

@@ -103,7 +103,8 @@ class HookSet:
         Raises:
             CircusError: config-invalid, with every hook that cannot be found.
         """
-        _make_importable(config.env.get("PYTHONPATH", ""))
+        if config.hooks:
+            _make_importable(config.env.get("PYTHONPATH", ""))
         return cls(config.name, config.hooks)
 
     def has(self, name: str) -> bool:

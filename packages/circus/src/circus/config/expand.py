@@ -22,6 +22,9 @@ from circus.config import options
 from circus.config.model import WatcherConfig
 from circus.errors import CircusError
 
+#: What ``copy_path`` hands on: circusd's as it was started, without what is added for the hooks of watchers.
+IMPORT_PATH = tuple(entry for entry in sys.path if entry)
+
 #: Where programs are looked for when a process has no PATH: what the C library does.
 DEFAULT_PATH = "/bin:/usr/bin"
 
@@ -124,7 +127,7 @@ def child_environment(config: WatcherConfig, environ: Mapping[str, str]) -> dict
         child.pop("PYTHONHOME", None)
         child.pop("PYTHONPATH", None)
     if config.copy_path:
-        child["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
+        child["PYTHONPATH"] = os.pathsep.join(IMPORT_PATH)
     child.update(config.env)
     if config.virtualenv:
         root = os.path.abspath(config.virtualenv)
