@@ -12,7 +12,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from circus import __version__, hooks
+from circus import __version__, hooks, warden
 from circus.config import load
 from circus.config.model import CircusConfig
 from circus.control import endpoints
@@ -20,11 +20,12 @@ from circus.control.claim import Claim, claim
 from circus.control.ops import Ops
 from circus.control.routes import make_app
 from circus.control.server import ControlServer
-from circus.daemon import arguments, detach, logs
+from circus.daemon import arguments, detach, logs, notify
 from circus.daemon.pidfile import Pidfile
 from circus.engine import memory
 from circus.engine.engine import Engine
 from circus.errors import CircusError
+from papa.client import scope
 from papa.client.aio import AsyncPapa
 from papa.errors import PapaError
 
@@ -36,6 +37,15 @@ CONNECT_S = 20.0
 
 def main(argv: list[str] | None = None) -> None:
     options = arguments.parse(sys.argv[1:] if argv is None else argv)
+    # Taken out of the environment before anything copies it.
+    manager = notify.Manager.of(os.environ)
+    told = os.environ.pop(warden.VARIABLE, None)
+    warden_fd = None if told is None else int(told)
+    if warden_fd is not None:
+        os.set_inheritable(warden_fd, False)
+    if warden_fd is not None and options.daemon:
+        print("warning: --daemon has no effect in a container, which lives as long as circusd", file=sys.stderr)
+        options.daemon = False
     try:
         config = load.load(os.path.abspath(options.config), os.environ)
         for finding in config.warnings:
@@ -54,14 +64,14 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"circusd: {error}")
     if config.umask is not None:
         os.umask(config.umask)
-    readiness = detach.Readiness()
+    readiness = detach.Readiness(warden_fd)
     if options.daemon:
         if logs.goes_to_terminal():
             print("warning: in the background the log goes nowhere; set logoutput or --log-output", file=sys.stderr)
         readiness = detach.detach()
         detach.close_terminal()
     try:
-        _hold(config, pidfile, readiness)
+        _hold(config, pidfile, readiness, manager, is_contained=warden_fd is not None)
     except (CircusError, PapaError) as error:
         text = _explain(error)
         if options.daemon or not logs.goes_to_terminal():
@@ -74,14 +84,21 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _hold(config: CircusConfig, pidfile: Pidfile | None, readiness: detach.Readiness) -> None:
+def _hold(
+    config: CircusConfig,
+    pidfile: Pidfile | None,
+    readiness: detach.Readiness,
+    manager: notify.Manager,
+    *,
+    is_contained: bool,
+) -> None:
     """Run with the name claimed and the pid written; both are given back in the end."""
     mine = claim(endpoints.resolve(config.control or config.name))
     try:
         if pidfile:
             pidfile.write()  # a predecessor that was still leaving has removed its own by now
         try:
-            asyncio.run(_run(config, mine, readiness))
+            asyncio.run(_run(config, mine, readiness, manager, is_contained=is_contained))
         finally:
             if pidfile:
                 pidfile.remove()
@@ -93,12 +110,16 @@ def _explain(error: CircusError | PapaError) -> str:
     return f"circusd: {error}"
 
 
-async def _run(config: CircusConfig, mine: Claim, readiness: detach.Readiness) -> None:
+async def _run(
+    config: CircusConfig, mine: Claim, readiness: detach.Readiness, manager: notify.Manager, *, is_contained: bool
+) -> None:
     _set_title()
     log.info("circusd %s started pid=%d name=%s config=%s", __version__, os.getpid(), config.name, config.path)
     kernel = await AsyncPapa.connect(config.papa_endpoint, client=f"circusd {config.name}", timeout_s=CONNECT_S)
     _raise_descriptor_limit()
     engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
+    engine.is_outlived = not is_contained
+    _look_for_shared_service(engine)
     control = ControlServer(make_app(Ops(engine)), mine)
     ends = _Ends(engine)
     ends.install()
@@ -110,9 +131,11 @@ async def _run(config: CircusConfig, mine: Claim, readiness: detach.Readiness) -
         gc.collect()
         gc.freeze()
         readiness.tell()
+        manager.ready(f"{config.name}: {len(config.watchers)} watchers, configured by {config.path}")
         log.info("Arbiter now waiting for commands")
         await engine.may_leave.wait()
         ends.remove()
+        manager.stopping("leaving")
         log.info("circusd leaves")
     finally:
         await control.close()
@@ -120,7 +143,7 @@ async def _run(config: CircusConfig, mine: Claim, readiness: detach.Readiness) -
 
 
 class _Ends:
-    """Signals of circusd: TERM, INT and QUIT mean quit (for PID 1, TERM means shutdown), HUP means reload all.
+    """Signals of circusd: TERM, INT and QUIT mean quit (in a container that is shutdown), HUP means reload all.
 
     One that comes while circusd starts waits until it is up: what it has adopted by then is ended in good order. A
     second one ends it at once.
@@ -158,9 +181,8 @@ class _Ends:
                 os.kill(os.getpid(), signum)
             self._early.append(signum)
             return
-        is_shutdown = signum == signal.SIGTERM and os.getpid() == 1
-        log.info("got signal %s: %s", signum.name, "shutdown" if is_shutdown else "quit")
-        self._begin(self._engine.shutdown() if is_shutdown else self._engine.quit())
+        log.info("got signal %s: %s", signum.name, "quit" if self._engine.is_outlived else "shutdown")
+        self._begin(self._engine.quit())
 
     def _on_hup(self) -> None:
         if self._is_up:
@@ -171,6 +193,17 @@ class _Ends:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _look_for_shared_service(engine: Engine) -> None:
+    """A kernel that could not leave the service of systemd in which circusd runs: said in the log and by status."""
+    service = scope.service_of()
+    pid = engine.kernel.hello["pid"]
+    if service and scope.service_of(pid) == service:
+        unit = service.rpartition("/")[2]
+        trouble = f"papa (pid {pid}) is inside {unit}, whose stop ends all programs unless it has KillMode=process"
+        engine.troubles["service"] = trouble
+        log.warning("%s; the kernel.log of papa says why", trouble)
 
 
 def _raise_descriptor_limit() -> None:

@@ -64,6 +64,7 @@ class Engine:
         self.executor = Executor(self)
         self.link = Link(kernel, lambda: startup.reattach(self))
         self.is_started = False  # all that runs is held
+        self.is_outlived = True  # by the kernel; in a container nothing outlives circusd
         self.configs: dict[str, WatcherConfig] = {}
         self.foreign: list[dict[str, Any]] = []
         self.troubles: dict[str, str] = {}  # what -> sentence, for status
@@ -90,7 +91,7 @@ class Engine:
 
     async def quit(self) -> None:
         """Leave what outlives circusd running, stop the rest, in reverse order of start."""
-        await leaving.end(self, events.Quit)
+        await leaving.end(self, events.Quit if self.is_outlived else events.Shutdown)
 
     async def shutdown(self) -> None:
         """Stop everything, in reverse order of start."""

@@ -9,8 +9,8 @@ the holder has the lock.
 A connection counts only if a process of our own uid listens: an environment must never be sent to a squatter.
 Nothing of the caller reaches the kernel but PATH and PAPA_*.
 
-Inside a service of systemd the kernel is started in a scope of its own, or a restart of that service would end
-the kernel and all that it hosts. Where that fails it is started all the same.
+Inside a service of systemd the kernel is started in a scope of its own (papa.client.scope). Where that fails it is
+started all the same, and kernel.log says so.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import time
 from collections.abc import Sequence
 
 from papa import places, sockdiag
+from papa.client import scope
 from papa.errors import PapaError
 
 #: Between two looks while a kernel starts or restarts, which takes some 40 to 100 ms.
@@ -42,10 +43,6 @@ LAUNCHER_PATIENCE_S = 30.0
 
 #: Of the name in the title; `ps` cuts it anyway.
 MAX_TITLE = 64
-
-#: A directory that exists if and only if systemd is the init system (sd_booted(3)).
-SYSTEMD_RUNS = "/run/systemd/system"
-OWN_CGROUP = "/proc/self/cgroup"
 
 _UCRED = struct.Struct("3i")
 
@@ -176,17 +173,26 @@ def _connect_elsewhere(instance: places.Instance, deadline: float) -> socket.soc
 
 def _ways_to_start(instance: places.Instance) -> list[list[str]]:
     """Programs that may execute the launcher, each to be tried once; none is one too."""
-    return [_scope_of_its_own(instance), []] if is_in_service() else [[]]
+    return [*scope.ways_out(instance), []]
 
 
 def _start(instance: places.Instance, lock: int, title: str, ways: list[list[str]]) -> None:
     """Takes the next of ``ways``; only the last one may fail."""
     way = ways.pop(0)
     try:
-        _await_launcher(start_holder(instance, lock, title=title, detach=True, prefix=way), instance)
-    except PapaError:
+        launcher = start_holder(instance, lock, title=title, detach=True, prefix=way)
+        status = _await_launcher(launcher, scope.PATIENCE_S if way else LAUNCHER_PATIENCE_S)
+        if status is None:
+            # What hangs once hangs again.
+            del ways[:-1]
+        if status != 0:
+            how = "did not end in time" if status is None else f"ended with status {status}"
+            raise unreachable(instance, f"its launcher {how}")
+    except PapaError as error:
         if not ways:
             raise
+        with open(instance.log_path, "ab") as log:
+            log.write(f"no scope of its own by {' '.join(way)}: {error.message}\n".encode(errors="replace"))
 
 
 def start_holder(
@@ -233,46 +239,24 @@ def handed(instance: places.Instance, title: str, setproctitle: str | None) -> d
     }
 
 
-def _await_launcher(launcher: subprocess.Popen[bytes], instance: places.Instance) -> None:
+def _await_launcher(launcher: subprocess.Popen[bytes], patience_s: float) -> int | None:
+    """Its exit status; None when it had to be killed."""
     try:
-        status = launcher.wait(LAUNCHER_PATIENCE_S)
+        return launcher.wait(patience_s)
     except subprocess.TimeoutExpired:
         launcher.kill()
         launcher.wait()
-        status = -9
-    if status != 0:
-        raise unreachable(instance, f"its launcher ended with status {status}")
+        return None
 
 
 def _environment(*, for_bus: bool = False) -> dict[str, str]:
     """What the launcher sees; of it, the kernel does not see what is for the bus of systemd."""
-    names = {"XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"} if for_bus else set()
+    names = scope.BUS_VARIABLES if for_bus else frozenset()
     chosen = {name: value for name, value in os.environ.items() if name in names or name.startswith("PAPA_")}
     chosen["PATH"] = os.environ.get("PATH") or os.defpath
     # Python then takes file names as UTF-8 all the same (PEP 540), and maps no tables of a locale: 90 KB less.
     chosen["LC_ALL"] = "C"
     return chosen
-
-
-def is_in_service() -> bool:
-    """Whether this process belongs to a service of a running systemd, which ends what it started with it."""
-    if not os.path.isdir(SYSTEMD_RUNS):
-        return False
-    try:
-        with open(OWN_CGROUP) as file:
-            lines = [line.rstrip("\n").split(":", 2) for line in file]
-    except OSError:
-        return False
-    # A user's own programs live below user@UID.service, each in a scope or a service of its own.
-    parts = [part for line in lines if line[1:2] in ([""], ["name=systemd"]) for part in line[-1].split("/")]
-    return any(part.endswith(".service") and not part.startswith("user@") for part in parts)
-
-
-def _scope_of_its_own(instance: places.Instance) -> list[str]:
-    """systemd-run(1) moves itself into a new scope, then executes the launcher, which inherits the lock."""
-    unit = f"--unit=papa-{instance.name}-{os.getpid()}-{time.monotonic_ns()}"
-    manager = "--system" if os.geteuid() == 0 else "--user"
-    return ["systemd-run", manager, "--scope", "--quiet", "--collect", unit, "--property=Delegate=yes", "--"]
 
 
 def _program_name() -> str:

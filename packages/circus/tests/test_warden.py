@@ -1,0 +1,210 @@
+"""The warden with a stand-in for circusd. That it is PID 1 changes nothing in it; tests/service has it as such."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.house import wait_for
+
+WARDEN = "import sys; from circus import warden; sys.exit(warden.run(sys.argv[1:]))"
+
+# Notes its life in a file; obeys a file of its own: what it does after it is up, and before.
+CIRCUSD = """
+import os, signal, sys, time
+folder = sys.argv[1]
+def note(word):
+    with open(folder + "/lives", "a") as lives:
+        lives.write(f"{os.getpid()} {word}\\n")
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, lambda number, frame: note(signal.Signals(number).name))
+note("start")
+exec(open(folder + "/before").read())
+note("up")
+os.write(int(os.environ["CIRCUS_WARDEN"]), b"+")
+while True:
+    time.sleep(0.005)
+    try:
+        exec(open(folder + "/then").read())
+    except FileNotFoundError:
+        pass
+"""
+
+Start = Callable[..., "Container"]
+
+
+class Container:
+    def __init__(self, folder: Path, before: str) -> None:
+        self.folder = folder
+        (folder / "before").write_text(before)
+        self.warden = subprocess.Popen(
+            [sys.executable, "-c", WARDEN, sys.executable, "-S", "-c", CIRCUSD, str(folder)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def lives(self) -> list[list[str]]:
+        path = self.folder / "lives"
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def pids(self, word: str) -> list[int]:
+        return [int(pid) for pid, said in self.lives() if said == word]
+
+    def wait(self, word: str, count: int = 1) -> int:
+        """Until so many lives have said it; the pid of the last."""
+        wait_for(lambda: len(self.pids(word)) >= count, f"{count} x {word}: {self.lives()}")
+        return self.pids(word)[-1]
+
+    def let(self, then: str) -> None:
+        new = self.folder / "then.new"
+        new.write_text(then)
+        new.rename(self.folder / "then")
+
+    def end(self) -> tuple[int, str]:
+        _, said = self.warden.communicate(timeout=20)
+        return self.warden.returncode, said
+
+    def close(self) -> None:
+        self.warden.kill()
+        for pid in {int(pid) for pid, _ in self.lives()}:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.warden.communicate()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started = []
+
+    def start(before: str = "") -> Container:
+        started.append(Container(tmp_path, before))
+        return started[-1]
+
+    yield start
+    for container in started:
+        container.close()
+
+
+def test_a_killed_circusd_is_started_again_and_the_container_goes_on(start: Start) -> None:
+    container = start()
+    for lives in range(1, 4):
+        os.kill(container.wait("up", lives), signal.SIGKILL)
+    container.wait("up", 4)
+    assert container.warden.poll() is None
+    container.let("os._exit(0)")
+    status, said = container.end()
+    assert status == 0
+    assert said.count("circusd was killed by signal 9; it is started again after 0 s") == 3
+
+
+@pytest.mark.parametrize(("before", "status"), [("sys.exit(1)", 1), ("os.kill(os.getpid(), 9)", 137)])
+def test_a_circusd_that_never_was_up_ends_the_container_with_its_status(start: Start, before: str, status: int) -> None:
+    assert start(before).end() == (status, "")
+
+
+def test_one_that_was_up_before_is_tried_again_and_again(start: Start) -> None:
+    container = start("if os.path.exists(folder + '/broken'): sys.exit(1)")
+    first = container.wait("up")
+    (container.folder / "broken").touch()
+    os.kill(first, signal.SIGKILL)
+    container.wait("start", 3)
+    (container.folder / "broken").unlink()
+    container.wait("up", 2)
+    container.let("os._exit(0)")
+    status, said = container.end()
+    assert status == 0
+    assert "ended with status 1; it is started again after 0.1 s" in said
+
+
+def test_signals_are_passed_on_and_the_status_is_circusds(start: Start) -> None:
+    container = start()
+    container.wait("up")
+    container.warden.send_signal(signal.SIGHUP)
+    container.wait("SIGHUP")
+    container.warden.send_signal(signal.SIGTERM)
+    container.wait("SIGTERM")
+    container.let("os._exit(5)")
+    assert container.end() == (5, "")
+
+
+def test_a_signal_that_comes_too_early_waits_until_circusd_can_obey(start: Start) -> None:
+    container = start("while not os.path.exists(folder + '/go'): time.sleep(0.005)")
+    container.wait("start")
+    for _ in range(3):
+        container.warden.send_signal(signal.SIGTERM)
+    (container.folder / "go").touch()
+    container.wait("SIGTERM")
+    assert [word for _, word in container.lives()] == ["start", "up", "SIGTERM"]
+    container.let("os._exit(0)")
+    assert container.end()[0] == 0
+
+
+def test_a_signal_to_end_between_two_lives_is_obeyed_by_the_next_one_at_once(start: Start) -> None:
+    container = start("if len(open(folder + '/lives').readlines()) in range(3, 6): sys.exit(1)")
+    os.kill(container.wait("up"), signal.SIGKILL)
+    assert container.warden.stderr is not None
+    while "after 10 s" not in container.warden.stderr.readline():
+        pass
+    container.warden.send_signal(signal.SIGTERM)
+    container.wait("SIGTERM")
+    container.let("os._exit(0)")
+    assert container.end()[0] == 0
+
+
+def test_once_it_shall_end_a_killed_circusd_is_not_started_again(start: Start) -> None:
+    container = start()
+    pid = container.wait("up")
+    container.warden.send_signal(signal.SIGTERM)
+    container.wait("SIGTERM")
+    os.kill(pid, signal.SIGKILL)
+    assert container.end() == (137, "")
+    assert len(container.pids("start")) == 1
+
+
+def test_a_circusd_that_cannot_be_executed_any_more_is_tried_again(tmp_path: Path) -> None:
+    program = tmp_path / "circusd"
+    program.write_text(f"#!{sys.executable} -S\n{CIRCUSD}")
+    program.chmod(0o755)
+    (tmp_path / "before").touch()
+    warden = subprocess.Popen(
+        [sys.executable, "-c", WARDEN, str(program), str(tmp_path)], stderr=subprocess.PIPE, text=True
+    )
+    lives = tmp_path / "lives"
+    try:
+        wait_for(lambda: lives.exists() and "up" in lives.read_text(), "up")
+        program.rename(tmp_path / "aside")
+        os.kill(int(lives.read_text().split()[0]), signal.SIGKILL)
+        assert warden.stderr is not None
+        said = [warden.stderr.readline() for _ in range(2)]
+        assert "cannot be started: No such file or directory; it is started again after 0.1 s" in said[1]
+        (tmp_path / "aside").rename(program)
+        (tmp_path / "then").write_text("os._exit(0)")
+        wait_for(lambda: warden.poll() is not None, "the end")
+        assert warden.returncode == 0
+    finally:
+        warden.kill()
+        warden.communicate()
+
+
+def test_an_idle_warden_does_not_wake_up(start: Start) -> None:
+    container = start()
+    container.wait("up")
+
+    def switches() -> str:
+        return (
+            (Path("/proc") / str(container.warden.pid) / "status").read_text().partition("voluntary_ctxt_switches:")[2]
+        )
+
+    before = wait_for(lambda: (now := switches()) == switches() and now, "it rests")
+    os.kill(container.pids("up")[0], signal.SIGHUP)
+    container.wait("SIGHUP")
+    assert switches() == before
+    container.let("os._exit(0)")
+    container.end()
