@@ -35,15 +35,24 @@ def identity(user: int | str | None, group: int | str | None) -> dict[str, Any]:
 def limits(rlimits: Mapping[str, int]) -> dict[str, list[int]]:
     """``{"nofile": 64}`` as the kernel takes it, soft and hard alike.
 
-    Raises: Error when a limit is not known.
+    Raises: Error when a limit is not known or no number.
     """
     fields = {}
     for name, value in rlimits.items():
         key = str(name).lower()
         if not hasattr(resource, "RLIMIT_" + key.upper()):
             raise Error(f'Unknown rlimit "{name}"')
-        fields[key] = [int(value), int(value)]
+        limit = number(f"rlimit {name}", value)
+        fields[key] = [limit, limit]
     return fields
+
+
+def number(what: str, value: int | str) -> int:
+    """A number that may be written as text, as papa 1.x took it. Raises: Error that says which one is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise Error(f"{what}: must be a number, not {value!r}") from None
 
 
 def _account(user: int | str) -> pwd.struct_passwd:

@@ -44,7 +44,9 @@ def socket_spec(
     if not name:
         raise Error("Socket requires a name")
     # Programs that accept in a plain loop rely on a socket that blocks.
-    spec: dict[str, Any] = {"name": name, "backlog": BACKLOG if backlog is None else int(backlog), "blocking": True}
+    spec: dict[str, Any] = {"name": name, "backlog": BACKLOG, "blocking": True}
+    if backlog is not None:
+        spec["backlog"] = accounts.number(f"Socket {name}: backlog", backlog)
     spec["type"] = _number_to_word(_TYPES, socket_type or socket.SOCK_STREAM, "type")
     if path:
         if not path.startswith("/") or path.endswith(("/", "\\")):
@@ -53,10 +55,11 @@ def socket_spec(
             raise Error(f"Socket {name}: a path needs the family AF_UNIX")
         spec.update(family="unix", path=path, replace=True)
         if umask is not None:
-            spec["umask"] = int(umask)
+            spec["umask"] = accounts.number(f"Socket {name}: umask", umask)
     else:
         spec["family"] = _number_to_word(_FAMILIES, family or socket.AF_INET, "family")
-        spec.update(_given(host=host, port=int(port) if port else None, interface=interface))
+        number = accounts.number(f"Socket {name}: port", port) if port else None
+        spec.update(_given(host=host, port=number, interface=interface))
         if reuseport:
             spec["reuseport"] = True
     return spec
