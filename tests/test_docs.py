@@ -37,6 +37,7 @@ VARYING = (
     (r"\d+\.\d+\.\d+[.\w]*,", r"[\d.]+\w*,"),
     (r"for \w+$", r"for \w+"),
     (r"up +\d+ s,", r"up +.*,"),
+    (r"^  (?:disk|python|code) +.*$", r"  \w+ +.*"),
     (r"[1-9][\d.]* [kM]?B", r"[\d.]+ [kM]?B"),
     (r"PATH [^ ]+", r"PATH [^ ]+"),
     (r"\d{2,}", r"\d+"),

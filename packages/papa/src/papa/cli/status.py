@@ -35,16 +35,30 @@ def render(facts: dict[str, Any]) -> str:
             f" {render_bytes(facts['dropped_bytes'])} dropped",
         ),
         _line("memory", render_bytes(facts["rss_bytes"])),
+        *_of_now(facts),
         _line("tier", facts["tier"]),
         _line("vault", f"{vault['live']} entries, {vault['dead']} to be cleared, {vault['refused']} refused"),
     ]
     if facts["not_covered"]:
         lines.append(_line("not covered", f"{facts['not_covered']} would be lost if the kernel were killed"))
     lines += [_line("", f"- {reason}") for reason in facts["not_covered_reasons"]]
+    lines += [_line("left aside", what) for what in facts.get("left_aside", ())]
     lines += [_line("warning", warning) for warning in facts.get("warnings", ())]
     if facts["faults"]:
         lines.append(_line("faults", f"{facts['faults']} contained; kernel.log has them"))
     return "\n".join(lines)
+
+
+def _of_now(facts: dict[str, Any]) -> list[str]:
+    """What an earlier release does not say."""
+    if "file_system" not in facts:
+        return []
+    disk = facts["file_system"]
+    return [
+        _line("disk", f"{render_bytes(disk['free_bytes'])} free of {render_bytes(disk['size_bytes'])}"),
+        _line("python", f"{facts['python']}, {facts['program'][0]}"),
+        _line("code", facts["program"][1]),
+    ]
 
 
 def _line(label: str, text: str) -> str:

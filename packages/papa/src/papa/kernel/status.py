@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def describe(host: Host) -> dict[str, object]:
-    """The reply to ``status``."""
+    """The reply to ``status``. Keys stay what they are; others may come."""
+    file_system = os.fstatvfs(host.state.fd)
     return {
         "papa": papa.__version__,
         "python": sys.version.split()[0],
@@ -35,6 +36,10 @@ def describe(host: Host) -> dict[str, object]:
         "values": len(host.ledger.values),
         "connections": host.server.count,
         "clients": host.server.clients(),
+        "file_system": {
+            "size_bytes": file_system.f_blocks * file_system.f_frsize,
+            "free_bytes": file_system.f_bavail * file_system.f_frsize,
+        },
         "held_bytes": host.pipes.held_bytes,
         "budget_bytes": host.pipes.budget,
         "dropped_bytes": host.pipes.dropped_bytes,
