@@ -150,7 +150,7 @@ class KernelWorld:
         successor: list[int] = []
 
         def has_successor() -> bool:
-            successor[:] = [pid for pid in self._holders_children() if pid != first]
+            successor[:] = [pid for pid in self._kernels() if pid != first]
             return bool(successor)
 
         await self._until(has_successor, "a next kernel")
@@ -159,14 +159,15 @@ class KernelWorld:
             self._kill(successor[0])
         await self._look(other_than=successor[0])
 
-    def _holders_children(self) -> list[int]:
-        """Of its children those that are kernels: what a killed one left behind becomes the holder's too."""
+    def _kernels(self) -> list[int]:
+        """Those that have started, serving or not."""
         found = []
-        with contextlib.suppress(OSError):
-            for pid in map(int, Path(f"/proc/{self._holder}/task/{self._holder}/children").read_text().split()):
-                with contextlib.suppress(OSError):
-                    if b"papa.kernel" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                        found.append(pid)
+        for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                is_kernel = len(words) > 4 and b"papa.kernel.daemon" in words[4]
+                if is_kernel and str(self._directory).encode() in words[5] and machine.is_alive(pid):
+                    found.append(pid)
         return found
 
     async def _ask_upgrade(self) -> asyncio.subprocess.Process:
@@ -275,6 +276,9 @@ class KernelWorld:
         return [f"{name}: nobody ended it, and it is gone" for name in gone]
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            # For whoever looks for the cause of a failure.
+            shutil.copyfile(self._directory / "kernel.log", self.folder / "kernel.log")
         try:
             self._loop.run_until_complete(self._close())
         except (AssertionError, PapaError, OSError) as error:

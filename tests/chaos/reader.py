@@ -106,11 +106,12 @@ class Reader:
     async def _attach_all(self, papa: AsyncPapa) -> None:
         self._forget_files()
         self._new.clear()
+        # Before the question: who is started meanwhile is not in the answer.
+        accounts = list(self._troupe.accounts.values())
         hosted = {row["id"]: row for row in await papa.list("processes")}
         for number, row in hosted.items():
             if number not in self._troupe.accounts and row["name"] not in self._troupe.starting:
                 self._troupe.faults.append(f"the kernel hosts {row['name']} (id {number}), which is none of ours")
-        accounts = list(self._troupe.accounts.values())
         done = await asyncio.gather(
             *(self._attach(papa, account, is_listed=account.id in hosted) for account in accounts),
             return_exceptions=True,

@@ -176,10 +176,11 @@ def find_by_pipe(inodes: set[int]) -> int | None:
     """The pid of a process that has one of these pipes, at whatever number.
 
     Finds the child of a kernel that was killed between the spawn and the note of its pid, even before it got so far
-    as to make them its standard output and error.
+    as to make them its standard output and error. Such a child leads a session of its own, or is still in ours; what
+    it forked is in its session, and is not mistaken for one that has ended.
     """
     wanted = {f"pipe:[{inode}]" for inode in inodes}
-    own = os.getpid()
+    own, our_session = os.getpid(), os.getsid(0)
     try:
         entries = os.listdir("/proc")
     except OSError:
@@ -189,8 +190,11 @@ def find_by_pipe(inodes: set[int]) -> int | None:
         if not entry.isdigit() or int(entry) == own:
             continue
         if not wanted.isdisjoint(_descriptors_of(entry)):
-            found.append((start_ticks(int(entry)) or 0, int(entry)))
-    # A child of the child was started later and holds the same pipe.
+            pid, fields = int(entry), _stat_fields(int(entry))
+            # proc_pid_stat(5), from the third on: state, ppid, pgrp, session ... starttime.
+            if len(fields) > 19 and int(fields[3]) in (pid, our_session):
+                found.append((int(fields[19]), pid))
+    # A child of the child that leads a session as well was started later.
     return min(found)[1] if found else None
 
 
