@@ -41,9 +41,13 @@ def render(facts: dict[str, Any]) -> str:
     ]
     if facts["not_covered"]:
         lines.append(_line("not covered", f"{facts['not_covered']} would be lost if the kernel were killed"))
+        lines.append(_line("", f"- {_names(facts.get('not_covered_names', []), facts['not_covered'])}"))
     lines += [_line("", f"- {reason}") for reason in facts["not_covered_reasons"]]
     lines += [_line("left aside", what) for what in facts.get("left_aside", ())]
     lines += [_line("warning", warning) for warning in facts.get("warnings", ())]
+    if facts.get("lost"):
+        lines.append(_line("lost", f"{facts['lost']} by the kill of an earlier kernel; kernel.log has all"))
+    lines += [_line("", f"- {loss}") for loss in facts.get("losses", ())]
     if facts["faults"]:
         lines.append(_line("faults", f"{facts['faults']} contained; kernel.log has them"))
     return "\n".join(lines)
@@ -63,6 +67,11 @@ def _of_now(facts: dict[str, Any]) -> list[str]:
 
 def _line(label: str, text: str) -> str:
     return f"  {label:<12}{text}"
+
+
+def _names(names: list[str], count: int) -> str:
+    rest = count - len(names)
+    return ", ".join(names) + (f" and {rest} more" if rest else "")
 
 
 def _clients(facts: dict[str, Any]) -> str:

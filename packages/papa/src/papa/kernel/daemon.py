@@ -247,7 +247,8 @@ class Daemon:
             self._guard.renew()
 
     def _check_upgrade(self, target: reexec.Target, done: Callable[[PapaError | None], None]) -> None:
-        lost = self._host.not_covered
+        self._host.coverage.try_again()
+        lost = sum(1 for _ in self._host.coverage.uncovered())
 
         def on_tried(error: PapaError | None) -> None:
             self._preflight = None

@@ -10,10 +10,10 @@ A next incarnation that fails loses the connections, and nothing else.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 
+from papa import jsontext
 from papa.errors import PapaError
 from papa.kernel import system
 from papa.kernel.server import ENOUGH_QUEUED, Connection, Outcome
@@ -59,7 +59,7 @@ def pack(host: Host, asker: Connection, asked: int | None) -> tuple[int, list[in
         )
     file = os.memfd_create("papa-connections")
     with open(file, "wb", closefd=False) as stream:
-        stream.write(json.dumps({"version": VERSION, "connections": rows}).encode("ascii"))
+        stream.write(jsontext.dumps({"version": VERSION, "connections": rows}).encode("ascii"))
     return file, [file, *(int(str(row["fd"])) for row in rows)]
 
 
@@ -74,7 +74,7 @@ def take(host: Host, file: int) -> None:
     """Goes on with what pack() wrote. One that makes no sense is closed: its peer comes again."""
     with open(file, "rb") as stream:
         stream.seek(0)
-        handed = json.loads(stream.read())
+        handed = jsontext.loads(stream.read())
     for row in handed["connections"]:
         sock = socket.socket(fileno=row["fd"])
         connection = Connection(host.server, sock)

@@ -40,6 +40,9 @@ RX, TX, LOCK, PIPE = 3, 4, 5, 6
 
 SHELL = "/bin/sh"
 
+#: Names another shell, for tests: a path and a first argument, such as ``/bin/busybox sh``.
+FORCE_SHELL = "PAPA_FORCE_SHELL"
+
 #: The shell's $0; `ps` shows it behind the script.
 NAME = "papa-holder"
 
@@ -118,7 +121,8 @@ def main() -> None:
         argv = [*places.program("papa.kernel.recorder"), jsontext.dumps(kernel), standby]
     else:
         argv = [*places.program("papa.kernel.daemon"), jsontext.dumps(kernel)]
-        argv = [SHELL, "-c", SCRIPT, NAME, kernel["directory"] + "/served", standby, *argv]
+        shell = os.environ.get(FORCE_SHELL, SHELL).split()
+        argv = [*shell, "-c", SCRIPT, NAME, kernel["directory"] + "/served", standby, *argv]
     os.execv(argv[0], argv)  # noqa: S606
 
 

@@ -23,6 +23,7 @@ from papa.core.table import Table
 from papa.errors import PapaError
 from papa.kernel import recovery, sockets, system
 from papa.kernel.commands import Commands
+from papa.kernel.coverage import Coverage
 from papa.kernel.durable import Durable
 from papa.kernel.loop import Loop
 from papa.kernel.news import News
@@ -50,10 +51,10 @@ class Host:
     """See the module. ``nofile`` is what processes get: the limits that the kernel was started with."""
 
     __slots__ = (
-        "_admitted_at_exit", "_is_leaving", "_nofile", "_starter", "boot_id", "directory", "durable", "facts",
-        "holder_pid", "instance", "listening", "loop", "names_aside", "news", "on_exit_request", "on_upgrade_check",
-        "on_upgrade_go", "pidfds", "pipes", "reaper", "server", "started_at", "started_monotonic", "state", "table",
-        "tier", "vault",
+        "_admitted_at_exit", "_is_leaving", "_nofile", "_starter", "boot_id", "coverage", "directory", "durable",
+        "facts", "holder_pid", "instance", "listening", "loop", "names_aside", "news", "on_exit_request",
+        "on_upgrade_check", "on_upgrade_go", "pidfds", "pipes", "reaper", "server", "started_at", "started_monotonic",
+        "state", "table", "tier", "vault",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,7 @@ class Host:
         self.news = News(self.loop, self.table)
         self.pipes = Pipes(self.loop, self.state, vault, tier, on_output=self.news.output, on_eof=self._on_eof)
         self.durable = Durable(self.state, self.boot_id, self.pipes.make_room)
+        self.coverage = Coverage(self)
         self.reaper = Reaper(self.loop, tier, self._on_exit)
         self._starter = Starter(self, nofile)
         self._nofile = nofile
@@ -153,12 +155,6 @@ class Host:
     def running(self) -> int:
         return sum(process.is_running for process in self.table.processes.values())
 
-    @property
-    def not_covered(self) -> int:
-        """Hosted things that a SIGKILL of the kernel, or an upgrade, would lose."""
-        lives = sum(not process.is_covered for process in self.table.processes.values() if process.is_running)
-        return lives + sum(not socket.is_covered for socket in self.table.sockets.values())
-
     # --- processes -----------------------------------------------------------------------------------------
 
     def spawn(
@@ -187,13 +183,11 @@ class Host:
             self.remove_processes([predecessor])
         return process, True
 
-    def adopt(self, process: Process, pidfd: int | None, *, is_in_vault: bool) -> None:
+    def adopt(self, process: Process, pidfd: int | None) -> None:
         """Watches a process that runs, or ran until a moment ago."""
         if pidfd is not None:
             self.pidfds[process.id] = pidfd
-        if not is_in_vault:
-            covered = pidfd is not None and self.vault.push(f"p{process.id}", [pidfd])
-            process.is_covered = process.is_covered and covered
+        self.coverage.cover(process)
         self.reaper.add(process.id, process.pid, process.start_ticks, pidfd)
 
     def open_for_client(self, process: Process) -> list[tuple[str, int]]:
@@ -248,12 +242,15 @@ class Host:
         if capture is not None:
             # It is reaped and nothing will tell of its end again: whatever its output comes to, the exit counts.
             self.loop.contain(self.pipes.drain, capture)
+        if status is None:
+            self.coverage.tell(f"how process {number} ({process.name}, pid {process.pid}) ended: nobody saw it")
         self.table.end(process, status, time.time())
         is_recorded = self.durable.write_process(process)
         system.reap(process.pid)
         pidfd = self.pidfds.pop(number, None)
         if is_recorded:
             self.vault.drop(f"p{number}")
+            self.coverage.try_again_soon()
         if pidfd is not None:
             os.close(pidfd)
         self.news.exit(process)
@@ -262,6 +259,8 @@ class Host:
     def _on_eof(self, number: int, stream: str) -> None:
         process = self.table.processes.get(number)
         capture = self.pipes.captures[number]
+        if not capture.pipes:
+            self.coverage.try_again_soon()
         if process is None:
             if not capture.pipes:
                 self.pipes.release(capture)
@@ -342,8 +341,8 @@ class Host:
             os.close(opened.fd)
             sockets.remove_file(spec.path, opened.file)
             raise
-        socket.is_covered = self.vault.push(f"s{number}", [opened.fd])
         self.listening[number] = opened.fd, opened.file
+        self.coverage.cover_socket(socket)
         self.table.add_socket(socket)
         return socket, True
 
@@ -355,6 +354,7 @@ class Host:
             self.state.remove_record(SOCKETS, socket.id)
         # All in one: the vault has to be turned once for it.
         self.vault.drop(*(f"s{socket.id}" for socket in removed))
+        self.coverage.try_again_soon()
         for socket in removed:
             fd, file = self.listening.pop(socket.id)
             os.close(fd)

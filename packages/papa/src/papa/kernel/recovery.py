@@ -104,14 +104,19 @@ def _adopt_socket(host: Host, number: int, record: dict[str, Any], found: Found)
         try:
             opened = sockets.open_socket(socket.spec)
         except PapaError as error:
-            system.log(f"socket {number} is not taken over: {error}")
+            host.coverage.tell(f"socket {number} ({socket.name}), which cannot be opened again: {error}")
             host.state.remove_record(SOCKETS, number)
             return
         fds, file, socket.port = [opened.fd], opened.file, opened.port
+        host.coverage.tell(
+            f"whoever waited to be accepted at socket {number} ({socket.name}), which was not in the vault when its"
+            f" kernel was killed; it is opened again{f', at port {socket.port}' if socket.port else ''}"
+        )
         # In this order: what is in the vault is taken to have the port that its record says.
         host.durable.write_socket(socket, file)
-        socket.is_covered = host.vault.push(f"s{number}", fds)
     host.listening[number] = fds[0], file
+    if not socket.is_covered:
+        host.coverage.cover_socket(socket)
     host.table.add_socket(socket)
 
 
@@ -143,13 +148,19 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
                 host.state.remove_record(PROCESSES, number)
                 return None
             process.exit = None, time.time()
-    _adopt_output(host, process, captured, bounds, found.pop(f"o{number}", []))
+    pipes = found.pop(f"o{number}", [])
+    if process.exit is None and captured and not vaulted and not pipes:
+        host.coverage.tell(
+            f"the rest of the output of process {number} ({process.name}, pid {process.pid}), which was not in the"
+            " vault when its kernel was killed; what it writes from now on fails with EPIPE"
+        )
+    _adopt_output(host, process, captured, bounds, pipes)
     process.is_exit_acked = number in host.ledger.exits
     loser = host.table.add_process(process)
     if loser is not None:
         host.durable.write_process(loser)
     if process.exit is None:
-        host.adopt(process, pidfd, is_in_vault=bool(vaulted))
+        host.adopt(process, pidfd)
     if (is_known or host.durable.write_process(process)) and host.state.is_marked(number):
         host.state.remove_mark(number)
     return process
@@ -178,8 +189,6 @@ def _open_pidfd(host: Host, process: Process) -> int | None:
 
 
 def _adopt_output(host: Host, process: Process, captured: tuple[str, ...], bounds: Bounds, pipes: list[int]) -> None:
-    # What is left of it is: a pipe that is not in the vault has ended, or is lost already.
-    process.is_covered = True
     if process.is_removed:
         host.state.remove_output(process.id)
         if pipes:

@@ -85,12 +85,11 @@ class Starter:
         """What must be there before the process is: files, pipes in the vault, a record without a pid."""
         capture: Capture | None = None
         writers: dict[str, int] = {}
-        process.is_covered = True
         if spec.captured:
             bounds = Bounds(spec.bound, spec.overflow, spec.stall_s)
             capture, writers = self._host.pipes.create(process.id, spec.captured, bounds)
             process.output = capture.output
-            process.is_covered = self._host.vault.push(f"o{process.id}", list(capture.pipes.values()))
+            self._host.coverage.cover_pipes(capture)
         try:
             if spec.uid is not None and os.geteuid() == 0:
                 # Else a process of another user could not open /dev/stdout, as shells and nginx do.
@@ -117,7 +116,7 @@ class Starter:
     def _host_new(self, process: Process, capture: Capture | None) -> None:
         process.start_ticks = system.start_ticks(process.pid)
         pidfd = None if self._host.tier == "portable" else system.pidfd_open(process.pid)
-        self._host.adopt(process, pidfd, is_in_vault=False)
+        self._host.adopt(process, pidfd)
         loser = self._host.table.add_process(process)
         if self._host.durable.write_process(process):
             self._host.state.remove_mark(process.id)

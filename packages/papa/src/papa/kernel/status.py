@@ -9,6 +9,7 @@ import time
 import papa
 from papa import places
 from papa.kernel import system
+from papa.kernel.coverage import MAX_TOLD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def describe(host: Host) -> dict[str, object]:
     """The reply to ``status``. Keys stay what they are; others may come."""
+    uncovered = [thing.name for thing in host.coverage.uncovered()]
     file_system = os.fstatvfs(host.state.fd)
     return {
         "papa": papa.__version__,
@@ -46,8 +48,11 @@ def describe(host: Host) -> dict[str, object]:
         "journal_bytes": host.state.journal_bytes,
         "vault": {"live": host.vault.live, "dead": host.vault.dead, "refused": host.vault.refused},
         "faults": host.loop.faults,
-        "not_covered": host.not_covered,
+        "not_covered": len(uncovered),
+        "not_covered_names": uncovered[:MAX_TOLD],
         "not_covered_reasons": _reasons(host),
+        "lost": host.coverage.lost,
+        "losses": host.coverage.losses,
         "left_aside": [f"{name}: {reason}" for name, reason in host.state.aside.items()],
         **host.facts,
     }

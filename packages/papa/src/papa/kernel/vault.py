@@ -84,6 +84,9 @@ class NoVault:
     def load(self) -> dict[str, list[int]]:
         return {}
 
+    def has(self, key: str) -> bool:  # noqa: ARG002
+        return False
+
 
 class Vault:
     """See the module. `live` keys, `dead` copies still in the queue, `refused` pushes since the start.
@@ -115,6 +118,10 @@ class Vault:
     @property
     def dead(self) -> int:
         return self._total - len(self._keys)
+
+    def has(self, key: str) -> bool:
+        """Whether ``key`` is covered."""
+        return key in self._keys
 
     # --- putting in ----------------------------------------------------------------------------------------
 

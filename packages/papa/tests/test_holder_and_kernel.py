@@ -1,0 +1,127 @@
+"""Holder and kernel together, under each shell that a system may have: what a death of either or both costs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+
+import pytest
+from tests.house import wait_for
+from tests.kernels import Kernel, numbered, papa, state_of
+
+from papa.errors import PapaError
+
+SHELLS = {"dash": "dash", "bash": "bash", "busybox": "busybox sh"}
+
+
+@pytest.fixture
+def kernel(runtime_root):
+    kernel = Kernel()
+    yield kernel
+    # Shown with a failure only.
+    print(kernel.log())
+    kernel.end()
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SHELLS])
+def shell(request, monkeypatch):
+    program, *rest = SHELLS[request.param].split()
+    path = shutil.which(program)
+    monkeypatch.setenv("PAPA_FORCE_SHELL", " ".join([path, *rest]))
+    monkeypatch.setenv("PAPA_FORCE_TIER", "full")
+    return os.path.realpath(path)
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return {int(word) for word in file.read().split()}
+
+
+def test_a_holder_of_any_shell_outlives_its_kernel_and_is_outlived_by_it(kernel, shell):
+    before = kernel.start()
+    assert os.path.realpath(f"/proc/{before['holder']}/exe") == shell
+    row = kernel.writer("w", 1500, 0.002)
+    kernel.kill()
+    assert kernel.status()["holder"] == before["holder"]
+    os.kill(before["holder"], signal.SIGKILL)
+    holder = wait_for(lambda: (now := kernel.status()["holder"]) not in (None, before["holder"]) and now, "another")
+    wait_for(lambda: os.path.realpath(f"/proc/{holder}/exe") == shell, "a shell")
+    kernel.kill()
+    assert kernel.status()["holder"] == holder
+    assert papa("upgrade").returncode == 0
+    wait_for(lambda: kernel.rows()[row["id"]]["exit"], "its exit")
+    assert kernel.rows()[row["id"]]["exit"]["status"] == 42
+    assert kernel.output(row) == numbered(1500)
+    assert kernel.status()["lost"] == 0
+    assert papa("exit", "--force").returncode == 0
+    wait_for(lambda: state_of(holder) in "ZX", "the end of the holder")
+
+
+def test_a_replacement_can_start_a_kernel_before_it_has_become_a_shell(kernel):
+    """It has vault, lock and the order to start one from the moment that it exists."""
+    before = kernel.start()
+    row = kernel.writer("w", 1500, 0.002)
+    os.kill(before["holder"], signal.SIGKILL)
+    pid = before["pid"]
+    wait_for(lambda: children_of(pid) - {row["pid"]}, "a replacement")
+    os.kill(pid, signal.SIGKILL)
+
+    def another_serves():
+        try:
+            return kernel.status()["pid"] != pid
+        except PapaError as error:
+            # The signal is on its way, and we met the dying one.
+            assert error.code == "lost"
+
+    wait_for(another_serves, "another kernel")
+    assert kernel.status()["lost"] == 0
+    wait_for(lambda: kernel.rows()[row["id"]]["exit"], "its exit")
+    assert kernel.output(row) == numbered(1500)
+
+
+def test_what_is_lost_when_both_are_killed_is_said_and_the_rest_is_saved(kernel, tmp_path):
+    before = kernel.start()
+    done = kernel.writer("done", 100, 0)
+    wait_for(lambda: kernel.rows()[done["id"]]["exit"], "its exit")
+    cut = kernel.writer("cut", 100, 0, tmp_path / "gate")
+    quiet = kernel.ask(
+        "spawn", name="quiet", argv=[sys.executable, "-c", "import signal; signal.pause()"], env={}, stdin="null",
+        stdout="null", stderr="null",
+    )  # fmt: skip
+    kernel.pids.append(quiet["pid"])
+    unseen = kernel.writer("unseen", 1, 0, tmp_path / "gate-of-unseen")
+    front = kernel.ask("listen", name="front", family="inet", type="stream", host="127.0.0.1", port=0)
+    kernel.ask("set", name="a", value="b")
+    wait_for(lambda: kernel.rows()[cut["id"]]["streams"]["out"]["head"] == 99 * 16, "all but the last line")
+    os.kill(before["holder"], signal.SIGSTOP)
+    os.kill(before["pid"], signal.SIGKILL)
+    os.kill(before["holder"], signal.SIGKILL)
+    os.kill(unseen["pid"], signal.SIGKILL)
+    wait_for(kernel.lock_is_free, "the end of both")
+    wait_for(lambda: state_of(unseen["pid"]) == "X", "the end of one")
+    after = kernel.start()
+    rows = kernel.rows()
+    assert kernel.output(done) == numbered(100)
+    assert rows[done["id"]]["exit"]["status"] == 42
+    assert kernel.output(cut) == numbered(99)
+    assert rows[cut["id"]]["running"] and not rows[cut["id"]]["streams"]["out"]["open"]
+    assert rows[quiet["id"]]["running"]
+    assert rows[unseen["id"]]["exit"]["status"] is None
+    assert kernel.ask("get", name="a") == {"value": "b"}
+    port = kernel.ask("list", what="sockets")["items"][0]["port"]
+    assert after["not_covered"] == 0, "what is left of them is covered again"
+    losses = "\n".join(after["losses"])
+    assert f"the rest of the output of process {cut['id']} (cut, pid {cut['pid']})" in losses
+    assert f"how process {unseen['id']} (unseen, pid {unseen['pid']}) ended" in losses
+    assert f"at socket {front['id']} (front)" in losses and f"opened again, at port {port}" in losses
+    assert "quiet" not in losses and "(done" not in losses
+    assert after["lost"] == len(after["losses"])
+    for loss in after["losses"]:
+        assert f"lost: {loss}" in kernel.log()
+    page = papa("status").stdout
+    assert f"{after['lost']} by the kill of an earlier kernel" in page
+    assert "process" in page and "(cut" in page
+    os.kill(quiet["pid"], signal.SIGKILL)
+    wait_for(lambda: kernel.rows()[quiet["id"]]["exit"], "the exit of one that somebody else reaps")
