@@ -191,8 +191,12 @@ def _start(instance: places.Instance, lock: int, title: str, ways: list[list[str
     except PapaError as error:
         if not ways:
             raise
-        with open(instance.log_path, "ab") as log:
+        with open(_open_log(instance), "ab") as log:
             log.write(f"no scope of its own by {' '.join(way)}: {error.message}\n".encode(errors="replace"))
+
+
+def _open_log(instance: places.Instance) -> int:
+    return os.open(instance.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def start_holder(
@@ -208,7 +212,7 @@ def start_holder(
     kernel = handed(instance, title or _program_name(), find_setproctitle())
     how = {"lock": lock, "detach": detach}
     argv = [*prefix, *places.program("papa.kernel.holder"), json.dumps(kernel), json.dumps(how)]
-    log = os.open(instance.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    log = _open_log(instance)
     try:
         return subprocess.Popen(
             argv,
