@@ -1,10 +1,12 @@
 """Every measurement by the name of its sub-command."""
 
-from bench.measurements import idle, latency, spawn, throughput
+from bench.measurements import hosted, idle, latency, recovery, spawn, throughput
 
 MEASUREMENTS = {
     "throughput": throughput,
     "idle": idle,
     "latency": latency,
     "spawn": spawn,
+    "recovery": recovery,
+    "hosted": hosted,
 }

@@ -56,6 +56,14 @@ class Peer:
         """Start ``program`` and learn of its end, ``count`` times; the seconds that it took."""
         raise Unmeasured(self, "spawn_one_after_another")
 
+    def host(self, children: int) -> int:
+        """Start ``children`` idle processes; the pid of what hosts them."""
+        raise Unmeasured(self, "host")
+
+    def absences(self, children: int, times: int) -> dict[str, list[float]]:
+        """With so many idle processes: seconds for which nobody answers, by what happened."""
+        raise Unmeasured(self, "absences")
+
     def works(self, count: int, *words: str) -> list[Work]:
         worker = str(tools.worker())
         return [

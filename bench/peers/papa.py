@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from bench.peers.base import Peer
-from papa import __version__
+from papa import __version__, places
 from papa.client.aio import AsyncPapa
+from papa.client.blocking import Connection
+from papa.errors import PapaError
+
+T = TypeVar("T")
+
+IDLE = ["/bin/sleep", "100000"]
+
+#: Between two looks at a socket that nobody serves.
+LOOK_S = 0.0005
+
+UPGRADE_S = 30.0
 
 
 class Papa(Peer):
@@ -17,9 +35,18 @@ class Papa(Peer):
         return __version__
 
     def spawn_one_after_another(self, count: int, program: str) -> float:
+        return self._run(_spawn(count, program))
+
+    def host(self, children: int) -> int:
+        return self._run(_host(children))
+
+    def absences(self, children: int, times: int) -> dict[str, list[float]]:
+        return self._run(_absences(children, times))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
         os.environ["PAPA_RUNTIME_DIR"] = str(self.folder / "run")
         try:
-            return asyncio.run(_spawn(count, program))
+            return asyncio.run(work)
         finally:
             del os.environ["PAPA_RUNTIME_DIR"]
 
@@ -42,3 +69,72 @@ async def _spawn(count: int, program: str) -> float:
     finally:
         await papa.request("exit", force=True)
         await papa.close()
+
+
+async def _host(children: int) -> int:
+    papa = await AsyncPapa.connect(client="bench")
+    for number in range(children):
+        await papa.spawn(name=f"idle-{number}", argv=IDLE, env={})
+    pid: int = papa.hello["pid"]
+    await papa.close()
+    return pid
+
+
+async def _absences(children: int, times: int) -> dict[str, list[float]]:
+    await _host(children)
+    path = places.resolve(None).control_path
+    taken: dict[str, list[float]] = {"SIGKILL": [], "upgrade": [], "python -I -S -c pass": []}
+    for _ in range(times):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
+        taken["python -I -S -c pass"].append(time.perf_counter() - began)
+        pid = await _kernel()
+        began = time.perf_counter()
+        os.kill(pid, signal.SIGKILL)
+        _await_answer(path)
+        taken["SIGKILL"].append(time.perf_counter() - began)
+        assert await _kernel() != pid
+        taken["upgrade"].append(await _upgrade())
+    return taken
+
+
+async def _kernel() -> int:
+    papa = await AsyncPapa.connect(client="bench", autostart=False)
+    pid: int = papa.hello["pid"]
+    await papa.close()
+    return pid
+
+
+async def _upgrade() -> float:
+    """The longest time without an answer to a ping, while another client has the kernel replaced."""
+    asked = asyncio.create_task(asyncio.to_thread(_ask_upgrade))
+    papa = await AsyncPapa.connect(client="bench", autostart=False)
+    longest, last = 0.0, time.perf_counter()
+    while not asked.done():
+        try:
+            await papa.request("ping")
+        except PapaError:
+            await asyncio.sleep(LOOK_S)
+            continue
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    await papa.close()
+    await asked
+    return longest
+
+
+def _ask_upgrade() -> None:
+    with Connection(client="bench", autostart=False) as connection:
+        connection.request("upgrade", timeout_s=UPGRADE_S, python=sys.executable, folder=places.source())
+
+
+def _await_answer(path: str) -> None:
+    while True:
+        with socket.socket(socket.AF_UNIX) as door:
+            try:
+                door.connect(path)
+                if door.recv(1):
+                    return
+            except OSError:
+                pass
+        time.sleep(LOOK_S)

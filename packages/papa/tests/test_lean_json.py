@@ -86,3 +86,15 @@ def test_where_json_was_never_imported_an_error_is_an_error_all_the_same(text):
         [sys.executable, "-I", "-S", "-c", program, SOURCES, text], capture_output=True, text=True, timeout=20
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_no_module_of_the_kernel_meets_the_stand_in():
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import papa.kernel.daemon, papa.kernel.holder, papa.kernel.recorder, papa.kernel.reexec\n"
+        "print([name for name, module in sys.modules.items() if name != 'papa.jsontext' and hasattr(module, 'json')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, SOURCES], capture_output=True, text=True, timeout=20
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")

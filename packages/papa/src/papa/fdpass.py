@@ -23,7 +23,9 @@ MAX_FDS = 253
 _INT = array.array("i").itemsize
 # Descriptors must be close-on-exec from the first moment: a spawn may come before a second system call could
 # set the flag. 0 where the platform has no such flag (macOS); there they are marked afterwards.
-_CLOEXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_CLOEXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+# Plain numbers: an operation on two of socket's flags costs as much as a system call.
+_CTRUNC = int(socket.MSG_CTRUNC)
 
 
 def send_with_fds(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int], flags: int = 0) -> int:
@@ -53,7 +55,7 @@ def recv_with_fds(sock: socket.socket, size: int, max_fds: int, flags: int = 0) 
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % _INT])
     # CMSG_SPACE rounds up, so one descriptor more than asked for may have come.
-    if message_flags & socket.MSG_CTRUNC or len(fds) > max_fds:
+    if message_flags & _CTRUNC or len(fds) > max_fds:
         close_all(fds)
         raise PapaError(
             f"a message carried more than the {max_fds} descriptors that were expected, or this process"

@@ -21,8 +21,8 @@ class Process:
     """One hosted process, living or dead."""
 
     __slots__ = (
-        "argv", "connection", "digest", "exit", "gid", "id", "is_covered", "is_exit_acked", "is_removed", "meta",
-        "name", "notices", "output", "owner", "pid", "start_ticks", "started_at", "uid", "weight",
+        "_weight", "argv", "connection", "digest", "exit", "gid", "id", "is_covered", "is_exit_acked", "is_removed",
+        "meta", "name", "notices", "output", "owner", "pid", "start_ticks", "started_at", "uid",
     )  # fmt: skip
 
     def __init__(
@@ -62,10 +62,17 @@ class Process:
         self.owner: str | None = None
         self.connection: object | None = None
         self.notices = Notices()
-        self.weight = ROW_BYTES + len(jsontext.dumps((self.argv, self.meta)))
+        self._weight = 0
 
     def __repr__(self) -> str:
         return f"<process {self.id} {self.name} pid={self.pid} {'running' if self.is_running else 'ended'}>"
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes its row takes; found out when first asked for, which recovery does not."""
+        if not self._weight:
+            self._weight = ROW_BYTES + len(jsontext.dumps((self.argv, self.meta)))
+        return self._weight
 
     @property
     def is_running(self) -> bool:

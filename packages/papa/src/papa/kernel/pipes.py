@@ -58,7 +58,7 @@ class Capture:
     """The output of one process: the decisions (``output``), and the descriptors to carry them out."""
 
     __slots__ = (
-        "counted", "files", "is_discarding", "is_failing", "is_paused", "movers", "number", "output", "pipes",
+        "counted", "files", "header", "is_discarding", "is_failing", "is_paused", "movers", "number", "output", "pipes",
         "timer", "undated",
     )  # fmt: skip
 
@@ -77,6 +77,8 @@ class Capture:
         self.is_discarding = False
         #: Its bytes cannot be stored, and the log has been told so.
         self.is_failing = False
+        #: The index header as it stands in the file, as far as that is known.
+        self.header = b""
         #: What of it is in the sum of all.
         self.counted = 0
 
@@ -183,6 +185,7 @@ class Pipes:
             if name not in pipes:
                 output.close(name)
         capture = self._keep(Capture(number, output, files, pipes))
+        capture.header = header
         output.trim(capture.read_index)
         self._give_back(capture)
         return capture
@@ -417,7 +420,10 @@ class Pipes:
         """
         was_punching = self.is_punching
         try:
-            os.pwrite(capture.files[INDEX], capture.output.header(), 0)
+            header = capture.output.header()
+            if header != capture.header:
+                os.pwrite(capture.files[INDEX], header, 0)
+                capture.header = header
             for name, start, end in capture.output.take_holes():
                 self.is_punching = system.punch(capture.files[name], start, end - start) and self.is_punching
         except OSError as error:

@@ -161,7 +161,9 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
         host.durable.write_process(loser)
     if process.exit is None:
         host.adopt(process, pidfd)
-    if (is_known or host.durable.write_process(process)) and host.state.is_marked(number):
+    is_written = is_known or host.durable.write_process(process)
+    # Who was known is not marked after the records were read; who was not may be, a moment ago.
+    if is_written and (number in host.state.marks if is_known else host.state.is_marked(number)):
         host.state.remove_mark(number)
     return process
 

@@ -56,12 +56,14 @@ class State:
     Raises: OSError from every method where the file system refuses; ENOSPC is the one to expect.
     """
 
-    __slots__ = ("_journal", "_journal_bytes", "aside", "directory", "fd")
+    __slots__ = ("_journal", "_journal_bytes", "aside", "directory", "fd", "marks")
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         #: What could not be read, by its name below the directory, with the reason.
         self.aside: dict[str, str] = {}
+        #: Processes that had a mark when the records were read.
+        self.marks: set[int] = set()
         self.fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         for name in (PROCESSES, SOCKETS, OUTPUT):
             try:
@@ -112,6 +114,8 @@ class State:
             if ending != "json" or not number.isdigit():
                 if ending == "json.new":
                     os.unlink(f"{kind}/{name}", dir_fd=self.fd)
+                elif name == f"{number}{_MARK}" and number.isdigit():
+                    self.marks.add(int(number))
                 continue
             try:
                 record = jsontext.loads(self._read(f"{kind}/{name}", MAX_RECORD_BYTES))
@@ -157,8 +161,12 @@ class State:
 
     def open_output(self, number: int, name: str) -> int:
         """A descriptor for reading and writing of one of a process's files, which is made if need be."""
-        self._make_output_dir(number)
-        return os.open(f"{OUTPUT}/{number}/{name}", _CREATE, 0o600, dir_fd=self.fd)
+        path = f"{OUTPUT}/{number}/{name}"
+        try:
+            return os.open(path, _CREATE, 0o600, dir_fd=self.fd)
+        except FileNotFoundError:
+            self._make_output_dir(number)
+            return os.open(path, _CREATE, 0o600, dir_fd=self.fd)
 
     def open_output_anew(self, number: int, name: str) -> int:
         """The same, of an empty file that takes the place of the one that was there."""

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 _SO_SNDBUFFORCE = 32
 _SO_PEEK_OFF = 42
 
+# Plain numbers: an operation on two of socket's flags costs as much as a system call.
+_PEEK, _TRUNC = int(socket.MSG_PEEK), int(socket.MSG_TRUNC)
+
 #: A key is a letter and a number; the bound makes the largest message computable.
 MAX_KEY_BYTES = 32
 
@@ -217,12 +220,12 @@ class Vault:
     def _peek(self) -> list[tuple[str, list[int]]] | None:
         """The next message's keys with new descriptors, none of a foreign one; None behind the last one."""
         try:
-            data, fds, flags = fdpass.recv_with_fds(self._rx, MAX_MESSAGE_BYTES, fdpass.MAX_FDS, socket.MSG_PEEK)
+            data, fds, flags = fdpass.recv_with_fds(self._rx, MAX_MESSAGE_BYTES, fdpass.MAX_FDS, _PEEK)
         except BlockingIOError:
             return None
         except OSError as error:
             raise PapaError(f"the vault cannot be read: {error.strerror}", code="internal") from error
-        entries = None if flags & socket.MSG_TRUNC else _parse(data, fds)
+        entries = None if flags & _TRUNC else _parse(data, fds)
         if entries is None:
             fdpass.close_all(fds)
             self.foreign += 1
