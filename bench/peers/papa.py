@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.peers.base import Peer
+from bench.peers.base import MARKER, Peer
 from papa import __version__, places
 from papa.client.aio import AsyncPapa
 from papa.client.blocking import Connection
 from papa.errors import PapaError
 
 T = TypeVar("T")
+
+#: As /run is, where the kernel keeps its state by default.
+TMPFS = Path("/dev/shm")
 
 IDLE = ["/bin/sleep", "100000"]
 
@@ -43,12 +49,22 @@ class Papa(Peer):
     def absences(self, children: int, times: int) -> dict[str, list[float]]:
         return self._run(_absences(children, times))
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._root = Path(tempfile.mkdtemp(prefix="bench-papa-", dir=TMPFS if TMPFS.is_dir() else None))
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self._root, ignore_errors=True)
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        os.environ["PAPA_RUNTIME_DIR"] = str(self.folder / "run")
+        chosen = {"PAPA_RUNTIME_DIR": str(self._root), MARKER: str(self.folder)}
+        os.environ.update(chosen)
         try:
             return asyncio.run(work)
         finally:
-            del os.environ["PAPA_RUNTIME_DIR"]
+            for name in chosen:
+                del os.environ[name]
 
 
 async def _spawn(count: int, program: str) -> float:
