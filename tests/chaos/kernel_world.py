@@ -160,14 +160,15 @@ class KernelWorld:
         await self._look(other_than=successor[0])
 
     def _kernels(self) -> list[int]:
-        """Those that have started, serving or not."""
+        """Those that the holder has started, serving or not; what a killed one left behind is the holder's too."""
         found = []
-        for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                is_kernel = len(words) > 4 and b"papa.kernel.daemon" in words[4]
-                if is_kernel and str(self._directory).encode() in words[5] and machine.is_alive(pid):
-                    found.append(pid)
+        with contextlib.suppress(OSError):
+            for pid in map(int, Path(f"/proc/{self._holder}/task/{self._holder}/children").read_text().split()):
+                with contextlib.suppress(OSError):
+                    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    # Its title takes the place of its arguments.
+                    if b"papa.kernel.daemon" in command or command.startswith(b"papa daemon"):
+                        found.append(pid)
         return found
 
     async def _ask_upgrade(self) -> asyncio.subprocess.Process:
