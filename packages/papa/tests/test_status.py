@@ -22,8 +22,8 @@ from papa.kernel import pipes
 KEYS = {
     "papa", "python", "program", "pid", "holder", "instance", "directory", "tier", "uptime_s", "started_at",
     "rss_bytes", "processes", "running", "sockets", "values", "connections", "clients", "file_system", "held_bytes",
-    "budget_bytes", "dropped_bytes", "journal_bytes", "vault", "faults", "not_covered", "not_covered_reasons",
-    "left_aside", "warnings",
+    "budget_bytes", "dropped_bytes", "journal_bytes", "vault", "faults", "not_covered", "not_covered_names",
+    "not_covered_reasons", "lost", "losses", "left_aside", "warnings",
 }  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_each_value_is_true(kernel, tmp_path):
     assert status["budget_bytes"] == min(pipes.MAX_BUDGET_BYTES, disk.f_blocks * disk.f_frsize // 4)
     # Output and pidfd of the one that runs, and the socket.
     assert (status["vault"]["live"], status["vault"]["refused"]) == (3, 0)
-    assert (status["faults"], status["not_covered"], status["left_aside"], status["warnings"]) == (0, 0, [], [])
+    assert [status[key] for key in ("faults", "not_covered", "lost", "left_aside", "warnings")] == [0, 0, 0, [], []]
 
 
 def held(kernel):

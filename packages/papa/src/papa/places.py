@@ -175,19 +175,46 @@ def open_private_dir(path: str) -> int:
             hint="it must be a directory, not a symbolic link; PAPA_RUNTIME_DIR chooses another place",
         ) from error
     try:
-        status = os.fstat(fd)
-        if status.st_uid != os.geteuid():
-            raise PapaError(
-                f"{path}: belongs to uid {status.st_uid}, not to uid {os.geteuid()}",
-                code="refused",
-                hint="remove it, or choose another place by PAPA_RUNTIME_DIR",
-            )
-        if stat.S_IMODE(status.st_mode) != 0o700:
-            os.fchmod(fd, 0o700)
+        close_to_others(fd, path)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def close_to_others(fd: int, path: str) -> None:
+    """Takes the rights of all others on a directory of ours away. Raises: PapaError refused when it is not ours."""
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid():
+        raise PapaError(
+            f"{path}: belongs to uid {status.st_uid}, not to uid {os.geteuid()}",
+            code="refused",
+            hint="remove it, or choose another place by PAPA_RUNTIME_DIR",
+        )
+    # A file system that was just mounted for us looks so too, but it is empty.
+    if status.st_mode & stat.S_ISVTX and os.listdir(fd):
+        raise PapaError(
+            f"{path}: is a directory that many users share",
+            code="refused",
+            hint="choose one of your own, which need not exist yet, by PAPA_RUNTIME_DIR",
+        )
+    if stat.S_IMODE(status.st_mode) != 0o700:
+        os.fchmod(fd, 0o700)
+
+
+def refuse_strangers(fd: int, path: str) -> None:
+    """Looks who owns what lies in a directory, which was closed to others before: so nobody can add to it any more.
+
+    Root's is no stranger's: against root nothing helps. Raises: PapaError refused.
+    """
+    for entry in os.scandir(fd):
+        uid = entry.stat(follow_symlinks=False).st_uid
+        if uid not in (os.geteuid(), 0):
+            raise PapaError(
+                f"{path}/{entry.name}: belongs to uid {uid}, who could enter that directory once",
+                code="refused",
+                hint="remove it",
+            )
 
 
 def _make_dirs(path: str) -> None:

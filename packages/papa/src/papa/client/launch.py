@@ -102,6 +102,7 @@ def try_lock(instance: places.Instance, *, make: bool) -> int | None:
         return None
     lock = places.open_private_dir(instance.directory)
     try:
+        places.refuse_strangers(lock, instance.directory)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A kernel that leaves removes its directory: a lock on what is no longer there is worth nothing.
         if os.path.samestat(os.fstat(lock), os.stat(instance.directory)):

@@ -312,6 +312,7 @@ def _take_lock(directory: str) -> None:
     os.set_inheritable(holder.LOCK, False)
     fd = places.open_private_dir(directory)
     try:
+        places.refuse_strangers(fd, directory)
         if os.path.samestat(os.fstat(fd), os.fstat(holder.LOCK)):
             fcntl.flock(holder.LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return

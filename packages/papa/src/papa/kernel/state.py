@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
-from papa import jsontext
+from papa import jsontext, places
 from papa.errors import PapaError
 from papa.kernel import system
 
@@ -53,7 +54,8 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 class State:
     """The directory of one instance, which exists, is private and is locked by the caller.
 
-    Raises: OSError from every method where the file system refuses; ENOSPC is the one to expect.
+    Raises: OSError from every method where the file system refuses; ENOSPC is the one to expect. PapaError refused
+    from the beginning, when something in it is a stranger's.
     """
 
     __slots__ = ("_journal", "_journal_bytes", "aside", "directory", "fd", "marks")
@@ -69,10 +71,10 @@ class State:
             try:
                 os.mkdir(name, 0o700, dir_fd=self.fd)
             except FileExistsError:
-                pass
+                self._make_sure_of(name)
         # What a kernel left that was killed while it replaced the journal.
         self._unlink(JOURNAL + ".new")
-        self._journal = os.open(JOURNAL, _CREATE, 0o600, dir_fd=self.fd)
+        self._journal = self._open(JOURNAL, _CREATE)
         self._journal_bytes = os.fstat(self._journal).st_size
         for name in self._names_in("."):
             if ASIDE in name:
@@ -163,10 +165,10 @@ class State:
         """A descriptor for reading and writing of one of a process's files, which is made if need be."""
         path = f"{OUTPUT}/{number}/{name}"
         try:
-            return os.open(path, _CREATE, 0o600, dir_fd=self.fd)
+            return self._open(path, _CREATE)
         except FileNotFoundError:
             self._make_output_dir(number)
-            return os.open(path, _CREATE, 0o600, dir_fd=self.fd)
+            return self._open(path, _CREATE)
 
     def open_output_anew(self, number: int, name: str) -> int:
         """The same, of an empty file that takes the place of the one that was there."""
@@ -175,7 +177,7 @@ class State:
 
     def open_output_for_reading(self, number: int, name: str) -> int:
         """A descriptor that can be handed to a client: it cannot write."""
-        return os.open(f"{OUTPUT}/{number}/{name}", _READ, dir_fd=self.fd)
+        return self._open(f"{OUTPUT}/{number}/{name}", _READ)
 
     def _make_output_dir(self, number: int) -> None:
         try:
@@ -260,6 +262,25 @@ class State:
 
     # --- files ---------------------------------------------------------------------------------------------
 
+    def _make_sure_of(self, name: str) -> None:
+        """That a directory which was there is ours, and all in it. Raises: PapaError refused, OSError."""
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        try:
+            places.close_to_others(fd, f"{self.directory}/{name}")
+            places.refuse_strangers(fd, f"{self.directory}/{name}")
+        finally:
+            os.close(fd)
+
+    def _open(self, name: str, flags: int) -> int:
+        """A file, and one of ours. Raises: OSError."""
+        # Not to wait for whoever might write to a pipe that somebody has put there.
+        fd = os.open(name, flags | os.O_NONBLOCK, 0o600, dir_fd=self.fd)
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode) and status.st_uid in (os.geteuid(), 0):
+            return fd
+        os.close(fd)
+        raise PermissionError(errno.EPERM, "it is no file of ours", f"{self.directory}/{name}")
+
     def _names_in(self, directory: str) -> list[str]:
         try:
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
@@ -271,7 +292,7 @@ class State:
             os.close(fd)
 
     def _read(self, name: str, limit: int) -> bytes:
-        fd = os.open(name, _READ, dir_fd=self.fd)
+        fd = self._open(name, _READ)
         try:
             size = os.fstat(fd).st_size
             if size > limit:
