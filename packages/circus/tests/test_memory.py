@@ -98,3 +98,14 @@ def test_golden_memory_of_format_1_loads(tmp_path: Path) -> None:
     assert memory.count("web", 2) == 4
     assert memory.is_stopped("db")
     assert memory.trouble == ""
+
+
+def test_a_watcher_whose_spelling_changes_is_the_same_watcher(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    memory.remember_count("Web", 3, 1)
+    memory.remember_stopped({"Web"}, stopped=True)
+    again = Memory(tmp_path)
+    assert (again.count("web", 1), again.is_stopped("WEB")) == (3, True)
+    again.reconcile({"WEB": 2})
+    again.forget("wEb")
+    assert (again.count("Web", 1), again.is_stopped("Web")) == (1, False)

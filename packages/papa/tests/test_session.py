@@ -147,7 +147,7 @@ def test_telnet_writes_a_byte_of_its_own_twice():
 @pytest.mark.parametrize("key", [b"\xff\xf4", b"\xff\xf3"])
 def test_an_interrupt_takes_the_line_back_and_ends_a_watch(key):
     assert shown(ServerSession(), b"exit-if-idle" + key + b"get a\n") == [b"\n> ", ("get", {"name": "a"})]
-    assert shown(watching(), b"xyz" + key) == [("watch-next", {"stop": True})]
+    assert shown(watching(), b"xyz" + key) == [("watch-next", {"stop": True, "interrupted": True})]
     too_long = b"x" * (session.MAX_LINE + 1)
     assert shown(ServerSession(), too_long + key + b"get a\n")[1:] == [b"\n> ", ("get", {"name": "a"})]
 

@@ -320,14 +320,19 @@ def test_each_command_is_answered_with_its_exact_bytes(kernel, tmp_path, door):
             assert (left["values"], left["sockets"], left["faults"]) == (0, 0, 0), name
 
 
-def test_what_is_not_acknowledged_is_shown_to_the_next(kernel):
+@pytest.mark.parametrize("how", ["hangs up", "breaks off"])
+def test_what_is_not_acknowledged_is_shown_to_the_next(kernel, how):
     with Connection(kernel[0], client="test") as watcher, Person(kernel[0]) as first, Person(kernel[1]) as second:
         first.says(MAKE_JOB)
         first.hears(JOB + "> ")
         wait_for(lambda: has_ended(watcher, "job"), "job does not end")
         first.says("w p job\n")
         first.hears("Watching 1\n" + FRAME)
-        first.sock.close()
+        if how == "hangs up":
+            first.sock.close()
+        else:
+            first.sock.sendall(b"\xff\xf4")
+            first.hears("Stopped watching\n> ")
         second.says("w p job\nq\n")
         second.hears("Watching 1\n" + FRAME + "Stopped watching\n> ")
         second.says("l p\n")
@@ -337,14 +342,13 @@ def test_what_is_not_acknowledged_is_shown_to_the_next(kernel):
 def test_a_process_can_be_watched_from_its_start(kernel):
     with Person(kernel[0]) as person:
         person.says(r"m p job watch=1 /bin/sh -c echo\ hi;\ exit\ 3" + "\n")
-        person.hears(JOB)
         shown = ""
         while not shown.endswith("\n> "):
             shown += person.sock.recv(4096).decode()
             if shown.endswith("] "):
                 person.says("\n")
         person.heard = shown
-        person.hears("<out:job>hi\n<closed:job:3>Nothing left to watch\n> ")
+        person.hears(JOB + "<out:job>hi\n<closed:job:3>Nothing left to watch\n> ")
 
 
 def test_a_line_that_comes_before_a_frame_acknowledges_that_one_only(kernel, tmp_path):

@@ -35,7 +35,7 @@ def state_directory(name: str) -> Path:
 
 
 class Memory:
-    """The wishes of one circusd. Every change is on disk when the call returns."""
+    """The wishes of one circusd, by the watchers' names, whatever their case. Each is on disk when the call returns."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "memory.json"
@@ -46,39 +46,43 @@ class Memory:
 
     def count(self, watcher: str, in_file: int) -> int:
         """The number of processes to run, where the configuration says ``in_file``."""
-        wished, said_then = self._counts.get(watcher, (in_file, in_file))
+        wished, said_then = self._counts.get(watcher.lower(), (in_file, in_file))
         return wished if said_then == in_file else in_file
 
     def reconcile(self, in_file: Mapping[str, int]) -> None:
         """Drop the wishes that ``in_file``, the counts of the file, overrules: they shall not come back with it."""
-        overruled = [name for name, (_, then) in self._counts.items() if in_file.get(name, then) != then]
+        counts = {name.lower(): count for name, count in in_file.items()}
+        overruled = [name for name, (_, then) in self._counts.items() if counts.get(name, then) != then]
         for name in overruled:
             del self._counts[name]
         if overruled:
             self._save()
 
     def is_stopped(self, watcher: str) -> bool:
-        return watcher in self._stopped
+        return watcher.lower() in self._stopped
 
     def remember_count(self, watcher: str, wished: int, in_file: int) -> None:
+        name = watcher.lower()
         if wished == in_file:
-            changed = self._counts.pop(watcher, None) is not None
+            changed = self._counts.pop(name, None) is not None
         else:
-            changed = self._counts.get(watcher) != (wished, in_file)
-            self._counts[watcher] = (wished, in_file)
+            changed = self._counts.get(name) != (wished, in_file)
+            self._counts[name] = (wished, in_file)
         if changed:
             self._save()
 
     def remember_stopped(self, watchers: set[str], stopped: bool) -> None:
-        new = self._stopped | watchers if stopped else self._stopped - watchers
+        names = {watcher.lower() for watcher in watchers}
+        new = self._stopped | names if stopped else self._stopped - names
         if new != self._stopped:
             self._stopped = new
             self._save()
 
     def forget(self, watcher: str) -> None:
-        known = watcher in self._stopped or watcher in self._counts
-        self._stopped.discard(watcher)
-        self._counts.pop(watcher, None)
+        name = watcher.lower()
+        known = name in self._stopped or name in self._counts
+        self._stopped.discard(name)
+        self._counts.pop(name, None)
         if known:
             self._save()
 
@@ -97,8 +101,8 @@ class Memory:
             content = json.loads(data)
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']!r} is not {FORMAT}")
-            counts = {str(k): (int(v["wished"]), int(v["in_file"])) for k, v in content["counts"].items()}
-            stopped = {str(name) for name in content["stopped"]}
+            counts = {str(k).lower(): (int(v["wished"]), int(v["in_file"])) for k, v in content["counts"].items()}
+            stopped = {str(name).lower() for name in content["stopped"]}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             aside = self.path.with_suffix(".damaged")
             try:

@@ -231,7 +231,7 @@ class Papa:
     def exit_if_idle(self) -> bool:
         """Ask the kernel to end if it holds nothing; whether it does."""
         try:
-            self._request("exit")
+            self._request("exit", alone=True)
         except PapaError as error:
             if error.code == "busy":
                 return False

@@ -88,7 +88,7 @@ class Commands:
 
     def _exit(self, connection: Connection, request: Request) -> Outcome:
         running = self._host.running
-        if not connection.session.is_framed:
+        if not connection.session.is_framed or _flag(request.args, "alone"):
             self._host.exit_when_alone()
             connection.after_sent(connection.close)
             return Outcome({})
@@ -183,7 +183,8 @@ class Commands:
 
     def _watch_next(self, connection: Connection, request: Request) -> Outcome:
         assert connection.watch is not None
-        is_over = connection.watch.next(is_stopped=bool(request.args.get("stop")))
+        is_interrupted = bool(request.args.get("interrupted"))
+        is_over = is_interrupted or connection.watch.next(is_stopped=bool(request.args.get("stop")))
         if is_over:
             self._host.news.watches.discard(connection.watch)
             connection.watch = None

@@ -124,7 +124,7 @@ class FakeKernel:
             case "status":
                 return self._status()
             case "exit":
-                return self._exit(args)
+                return self._exit(line, args)
         raise PapaError(f"there is no operation {op!r}", code="bad-request")
 
     # -- the world, played by a test -----------------------------------------------------------------------
@@ -398,9 +398,12 @@ class FakeKernel:
             }
         )
 
-    def _exit(self, args: dict[str, Any]) -> Reply:
+    def _exit(self, line: Line, args: dict[str, Any]) -> Reply:
         if not args.get("force") and (self._table.processes or self._table.sockets or self._ledger.values):
             raise PapaError("not idle: there are processes, sockets or values", code="busy")
+        if args.get("alone") and self._lines != [line]:
+            line.on_end()
+            return Reply({})
         self._has_left = True
         for other in list(self._lines):
             other.on_end()

@@ -45,6 +45,10 @@ _TIMING_MARK = 6
 _DECLINED = {_DO: _WONT, _WILL: _DONT}
 
 
+#: Stands for a line in a watch; whoever breaks off has read nothing.
+_INTERRUPTED = bytes((_IAC, _INTERRUPT))
+
+
 class Answer:
     """Bytes to send at once; no request belongs to them."""
 
@@ -219,6 +223,8 @@ class ServerSession:
             # One line and no more: a web page must not reach the kernel.
             return Close("the peer speaks HTTP", b"Error: this is no web server\n")
         if self._watching:
+            if raw is _INTERRUPTED:
+                return Request("watch-next", {"stop": True, "interrupted": True})
             is_stopped = self._watching == LINES or line.lower() == "q"
             return Request("watch-next", {"stop": is_stopped}, line=line)
         if is_first and line == FRAMES_LINE:
@@ -303,7 +309,7 @@ class ServerSession:
         if code in (_BREAK, _INTERRUPT):
             self._line.clear()
             self._is_cut = False
-            return b"q" if self._watching else Answer(b"\n" + text_reply.PROMPT)
+            return _INTERRUPTED if self._watching else Answer(b"\n" + text_reply.PROMPT)
         if code == _THERE:
             return Answer(b"\nPapa is here.\n" + (b"" if self._watching else text_reply.PROMPT))
         return None
