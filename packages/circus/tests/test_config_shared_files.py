@@ -51,8 +51,13 @@ def test_streams_of_several_watchers_share_too_and_each_bound_is_told_once(tmp_p
 
 def test_a_stream_without_a_bound_takes_that_of_the_others(tmp_path: Path) -> None:
     config = _loaded(tmp_path, "stdout_stream.filename = a.log\n" + _stream("stderr", "a.log", 100))
-    assert _bounds(config) == [(100, 3), (100, 3)]
-    assert "stdout_stream.max_bytes is 0, but 100 counts" in str(config.warnings[0])
+    assert (_bounds(config), config.warnings) == ([(100, 3), (100, 3)], ())
+
+
+def test_never_to_rotate_is_the_largest_bound_where_it_is_written(tmp_path: Path) -> None:
+    config = _loaded(tmp_path, _stream("stdout", "a.log", 0) + _stream("stderr", "a.log", 100))
+    assert _bounds(config) == [(0, 3), (0, 3)]
+    assert "stderr_stream.max_bytes is 100, but 0 counts" in str(config.warnings[0])
 
 
 def test_other_files_and_equal_bounds_are_left_as_they_are(tmp_path: Path) -> None:

@@ -102,8 +102,8 @@ A dotted path names a class of your own; it gets all keys. `WatchedFileStream` a
 `TimedRotatingFileStream` work as `FileStream`, `FancyStdoutStream` as `StdoutStream`; a warning says what
 is missing. Without any key the output goes to the standard output of circusd.
 
-Streams that write the same file share its bounds: the largest `max_bytes` and the largest `backup_count` of
-them count, and a warning tells of the others.
+Streams that write the same file share its bounds: of those that are written the largest `max_bytes` (0, never to
+rotate, is larger than all) and the largest `backup_count` count, and a warning tells of the others.
 """
 
 _PLUGINS = """\

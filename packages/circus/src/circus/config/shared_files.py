@@ -1,12 +1,13 @@
 """Log files into which several streams run: one file has one bound, whichever stream wrote it. Pure.
 
-The largest of the values counts, so that nothing is rotated away earlier than any of them says; a difference is told.
+Of the values that are written the largest counts, so that nothing is rotated away earlier than any of them says; a
+``max_bytes`` of 0 is the largest of all, because it never rotates. A difference is told.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -34,15 +35,19 @@ def agree(watchers: Watchers) -> tuple[Watchers, list[Finding]]:
                 users.setdefault(path, []).append(_User(index, key, stream))
     agreed, findings = list(watchers), []
     for path, sharing in users.items():
-        differing = [bound for bound in _BOUNDS if len({getattr(user.stream, bound) for user in sharing}) > 1]
-        if not differing:
-            continue
-        findings += [_difference(path, bound, watchers, sharing) for bound in differing]
-        max_bytes = max(user.stream.max_bytes for user in sharing)
-        backup_count = max(user.stream.backup_count for user in sharing)
+        bounds = {}
+        for bound in _BOUNDS:
+            writing = [user for user in sharing if f"{user.key}.{bound}" in watchers[user.watcher][0].written]
+            if not writing:
+                continue
+            most = max(writing, key=lambda user: _size(user, bound))
+            least = min(writing, key=lambda user: _size(user, bound))
+            bounds[bound] = getattr(most.stream, bound)
+            if _size(least, bound) != _size(most, bound):
+                findings.append(_difference(path, bound, watchers, least, most))
         for index, key, stream in sharing:
             config, section = agreed[index]
-            stream = replace(stream, max_bytes=max_bytes, backup_count=backup_count)
+            stream = replace(stream, **bounds)
             if key == "stdout_stream":
                 agreed[index] = replace(config, stdout_stream=stream), section
             else:
@@ -50,10 +55,13 @@ def agree(watchers: Watchers) -> tuple[Watchers, list[Finding]]:
     return agreed, findings
 
 
-def _difference(path: str, bound: str, watchers: Watchers, sharing: Sequence[_User]) -> Finding:
+def _size(user: _User, bound: str) -> float:
+    value: int = getattr(user.stream, bound)
+    return math.inf if bound == "max_bytes" and not value else value
+
+
+def _difference(path: str, bound: str, watchers: Watchers, least: _User, most: _User) -> Finding:
     """Told where the smallest value is written."""
-    least = min(sharing, key=lambda user: int(getattr(user.stream, bound)))
-    most = max(sharing, key=lambda user: int(getattr(user.stream, bound)))
     config, section = watchers[least.watcher]
     other = most.key if most.watcher == least.watcher else f"{most.key} of {watchers[most.watcher][0].name}"
     what = f"{config.name}: {least.key}.{bound} is {getattr(least.stream, bound)}, "
