@@ -35,6 +35,8 @@ def agree(watchers: Watchers) -> tuple[Watchers, list[Finding]]:
                 users.setdefault(path, []).append(_User(index, key, stream))
     agreed, findings = list(watchers), []
     for path, sharing in users.items():
+        if len(sharing) == 1:
+            continue
         bounds = {}
         for bound in _BOUNDS:
             writing = [user for user in sharing if f"{user.key}.{bound}" in watchers[user.watcher][0].written]
