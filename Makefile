@@ -23,7 +23,14 @@ stack: $(VENV)/.runtime
 
 test: $(VENV)/.dev $(ANCESTORS)/.ready
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(MAKE) --no-print-directory tiers
 	for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory other PYTHON=$$python || exit 1; done
+
+# What starts kernels, as if this system were an older Linux, and none at all.
+TIERED = $(addprefix packages/papa/tests/, test_host.py test_survival.py test_holder_and_kernel.py client/test_kernel.py)
+.PHONY: tiers
+tiers: $(VENV)/.dev
+	for tier in pidfd portable; do PAPA_FORCE_TIER=$$tier $(BIN)/python -m pytest $(PYTEST_ARGS) $(TIERED) || exit 1; done
 
 # The suite under another Python: everything but the tiers that measure or shake the system.
 .PHONY: other

@@ -411,6 +411,7 @@ def test_a_unix_socket_can_be_the_standard_input_and_goes_with_its_name(host):
 # --- descriptors ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vault
 def test_a_local_client_reads_the_files_themselves(host):
     peer = host.connect()
     reply = peer.ask("spawn", **sh("echo hello; echo oops >&2; sleep 60", fds=True, owner="me"))

@@ -149,6 +149,7 @@ def test_a_directory_that_others_may_enter_is_closed_to_them(kernel):
 
 @pytest.fixture(params=["full", "pidfd"])
 def tier(request, monkeypatch):
+    monkeypatch.delenv("PAPA_FORCE_TIER", raising=False)
     if request.param == "full" and system.detect_tier() != "full":
         pytest.skip("needs Linux 6.15")
     monkeypatch.setenv("PAPA_FORCE_TIER", request.param)
@@ -206,6 +207,7 @@ def test_a_client_that_comes_while_the_kernel_is_dead_waits_for_it(kernel):
 # --- upgrade -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vault
 def test_an_upgrade_keeps_the_pid_and_every_byte(kernel):
     before = kernel.start()
     row = kernel.writer("w", 3000, 0.002)
@@ -221,6 +223,7 @@ def test_an_upgrade_keeps_the_pid_and_every_byte(kernel):
     assert kernel.output(row) == numbered(3000)
 
 
+@pytest.mark.vault
 def test_an_upgrade_that_could_not_recover_is_refused(kernel):
     before = kernel.start()
     row = kernel.writer("w", 100, 0.001)
@@ -233,6 +236,7 @@ def test_an_upgrade_that_could_not_recover_is_refused(kernel):
     assert kernel.status()["started_at"] == before["started_at"]
 
 
+@pytest.mark.vault
 def test_an_upgrade_passes_the_limits_on_that_the_kernel_was_started_with(kernel):
     before = kernel.start()
 
@@ -255,6 +259,7 @@ def replaced(kernel, old):
     return wait_for(lambda: (now := kernel.status()["holder"]) not in (None, old) and now, "another holder")
 
 
+@pytest.mark.vault
 def test_a_killed_holder_is_replaced_and_its_successor_does_its_work(kernel):
     before = kernel.start()
     row = kernel.writer("w", 3000, 0.002)
@@ -304,6 +309,7 @@ def test_an_idle_kernel_leaves_with_its_directory(kernel, runtime_root):
     assert os.listdir(runtime_root) == []
 
 
+@pytest.mark.vault
 def test_a_directory_that_was_removed_is_made_again_with_all_that_was_in_it(kernel, tmp_path):
     before = kernel.start()
     row = kernel.writer("w", 2000, 0.002)
@@ -384,6 +390,10 @@ def test_the_portable_tier_serves_and_says_what_it_does_not_cover(kernel, monkey
     wait_for(lambda: kernel.rows()[row["id"]]["exit"], "its exit")
     assert kernel.rows()[row["id"]]["exit"]["status"] == 42
     assert kernel.status()["not_covered_reasons"]
+    live = kernel.writer("live", 2, 100)
+    assert kernel.status()["not_covered_names"] == ["live"]
     assert papa("upgrade").returncode == 3
     kernel.kill()
-    assert kernel.status()["tier"] == "portable"
+    status = kernel.status()
+    assert status["tier"] == "portable"
+    assert f"process {live['id']} (live, pid {live['pid']})" in status["losses"][0]

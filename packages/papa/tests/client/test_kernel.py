@@ -63,6 +63,7 @@ async def until(claim: Callable[[], Any]) -> None:
             await asyncio.sleep(0.002)
 
 
+@pytest.mark.vault
 def test_no_byte_is_lost_or_doubled_when_the_kernel_is_killed(root: str) -> None:
     async def main() -> None:
         client = await AsyncPapa.connect(client="test")
@@ -188,6 +189,7 @@ def test_debug_mode_without_quit_ends_with_the_program() -> None:
     assert not os.path.exists(done.stdout.strip())
 
 
+@pytest.mark.vault
 def test_a_private_kernel_ends_with_a_program_that_is_killed() -> None:
     program = (
         "import papa, os, time; papa.set_debug_mode(); p = papa.Papa();"
@@ -234,6 +236,7 @@ def pgid_of(pid: int) -> int | None:
         return None
 
 
+@pytest.mark.vault
 def test_processes_of_debug_mode_end_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PAPA_RUNTIME_DIR", raising=False)
     papa.Papa.set_debug_mode(quit_when_connection_closed=True)
