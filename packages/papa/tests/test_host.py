@@ -84,14 +84,25 @@ def test_an_exit_is_kept_until_it_is_acknowledged_and_then_the_entry_goes(host):
     assert os.listdir(host.directory + "/output") == os.listdir(host.directory + "/processes") == []
 
 
-def test_bytes_that_arrive_are_dated(peer):
+def test_bytes_that_arrive_are_dated(peer, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
     before = time.time_ns()
-    number = peer.request("spawn", **sh("echo one; sleep 0.05; echo two"))["id"]
+    number = peer.request("spawn", **sh(f"echo one; read go <{gate}; echo two"))["id"]
+    peer.read_all(number, "out", upto=4)
+    # The two belong into records of their own.
+    wait_until(lambda: time.time_ns() > peer_stamps(peer, number)[0][1] + 5_000_000)
+    between = time.time_ns()
+    gate.write_text("go\n")
     peer.read_all(number, "out")
-    stamps = peer.request("read", id=number, stream="out", offset=0)["stamps"]
+    stamps = peer_stamps(peer, number)
     assert [stamp[0] for stamp in stamps] == [0, 4]
-    assert before < stamps[0][1] < stamps[1][1] - 40_000_000 < time.time_ns()
+    assert before < stamps[0][1] < between < stamps[1][1] < time.time_ns()
     assert stamps[0][2] < stamps[1][2]
+
+
+def peer_stamps(peer, number):
+    return peer.request("read", id=number, stream="out", offset=0)["stamps"]
 
 
 def test_the_end_of_one_stream_does_not_end_the_other(peer):
