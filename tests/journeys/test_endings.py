@@ -37,7 +37,9 @@ def holder_of(kernel: int) -> int:
 def kill_kernel_and_holder(house: House) -> None:
     state = house.kernel()
     assert state is not None
-    for pid in (holder_of(state["pid"]), state["pid"]):
+    holder = holder_of(state["pid"])
+    os.kill(state["pid"], signal.SIGSTOP)  # else it may have replaced its holder in between
+    for pid in (holder, state["pid"]):
         os.kill(pid, signal.SIGKILL)
 
 
@@ -56,6 +58,21 @@ def test_a_kernel_killed_with_its_holder_is_replaced_and_everything_runs_again(h
     house.asked("restart", "kept")
     house.asked("shutdown")
     assert house.gone() == 0
+
+
+def test_a_process_that_writes_for_nobody_since_papa_and_its_holder_were_killed_is_named(tmp_path: Path) -> None:
+    stubborn = "import os, signal, time\n"
+    stubborn += "while True:\n try: os.write(1, b'x')\n except OSError: pass\n time.sleep(0.05)\n"
+    config = f"[watcher:stubborn]\ncmd = {sys.executable} stubborn.py\n{KEPT}"
+    with opened(tmp_path / "house", config) as house:
+        (house.folder / "stubborn.py").write_text(stubborn)
+        house.start()
+        [pid] = house.pids("stubborn")
+        kill_kernel_and_holder(house)
+        said = f"papa has lost the rest of the output of process 1 (circus.stubborn.1, pid {pid})"
+        wait_for(lambda: said in house.log("circusd.out"), "the loss in the log")
+        house.asked("restart", "stubborn")
+        assert pid not in house.pids("stubborn")
 
 
 def test_circusd_leaves_when_the_kernel_is_stopped(house: House) -> None:

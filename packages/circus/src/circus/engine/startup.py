@@ -241,6 +241,9 @@ async def reattach(engine: Engine) -> None:
     if not engine.is_started:
         return
     lives = engine.lives
+    # A kernel that was killed together with its holder knows what that has cost, and the log is read here.
+    for loss in (await engine.kernel.request("status")).ok.get("losses", ()):
+        log.warning("papa has lost %s", loss)
     await engine.sockets.open_again()
     held = list(lives.hosted)
     rows = {row["id"]: row for row in await our_rows(engine)}
