@@ -10,9 +10,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
+from tests.house import wait_for
 
 from papa import places
 from papa.kernel import holder
@@ -54,13 +54,6 @@ def hold(shell, place, kernel, *, standby="", **options):
 
 def events(place):
     return (place / "events").read_text().splitlines()
-
-
-def wait_for(fact, what, timeout_s=5.0):
-    deadline = time.monotonic() + timeout_s
-    while not fact():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.005)
 
 
 def test_a_kernel_that_leaves_in_order_ends_its_holder(shell, place):

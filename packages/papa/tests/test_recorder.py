@@ -5,21 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from tests.house import wait_for
 
 from papa import places
 from papa.kernel import recorder
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(places.__file__)))
-
-
-def wait_for(fact, what, timeout_s=5.0):
-    deadline = time.monotonic() + timeout_s
-    while not fact():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.005)
 
 
 def hold(place, kernel, *, standby="", pipe=None):

@@ -11,6 +11,7 @@ import socket
 import time
 
 import pytest
+from tests.house import wait_for
 
 from papa.client.blocking import Connection
 from papa.kernel import watch
@@ -41,14 +42,6 @@ def read_until(sock: socket.socket, end: bytes) -> bytes:
             break
         data += more
     return bytes(data)
-
-
-def wait_for(fact, what):
-    deadline = time.monotonic() + 10
-    while not (value := fact()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.002)
-    return value
 
 
 class Gate:

@@ -11,9 +11,9 @@ import os
 import re
 import select
 import socket
-import time
 
 import pytest
+from tests.house import wait_for
 
 from papa import places
 from papa.client.blocking import Connection
@@ -252,13 +252,6 @@ class Person:
                 raise AssertionError(f"\nexpected: {expected!r}\n   heard: {self.heard!r}")
         self.heard = ""
         return True
-
-
-def wait_for(fact, what):
-    deadline = time.monotonic() + BOUND_S
-    while not fact():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from tests.house import wait_for
 
 from papa import cli, places
 from papa.cli import serve, shell, status
@@ -29,13 +30,6 @@ def kernel(runtime_root):
     except PapaError:
         pass
     wait_for(lambda: not os.listdir(runtime_root), "the end of the kernel")
-
-
-def wait_for(fact, what, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not fact():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.005)
 
 
 def run(*words, **options):
