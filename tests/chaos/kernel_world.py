@@ -235,10 +235,11 @@ class KernelWorld:
         if number % 2:
             gone = self.folder / f"gone-{number}"
             self._directory.rename(gone)
-            shutil.rmtree(gone)
         else:
-            while self._directory.exists():
-                shutil.rmtree(self._directory, ignore_errors=True)
+            gone = self._directory
+        while gone.exists():
+            # The kernel, and what it is about to write there, is not asked to wait.
+            shutil.rmtree(gone, ignore_errors=True)
         await self._until((self._directory / "control.sock").exists, "a new directory")
         await self._look()
         while self._holder is None:
