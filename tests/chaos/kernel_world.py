@@ -264,7 +264,8 @@ class KernelWorld:
     async def _ask_politely(self, number: int) -> None:
         """TERM, to writers that ignore it: they are there at the end all the same."""
         for account in self._troupe.endless():
-            if account.ignores_term:
+            # One that has no file of truth yet does not ignore it yet either.
+            if account.ignores_term and os.path.exists(account.truth):
                 self._troupe.kill(account, signal.SIGTERM)
 
     # --- verdict and end -----------------------------------------------------------------------------------

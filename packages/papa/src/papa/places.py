@@ -189,7 +189,7 @@ def close_to_others(fd: int, path: str) -> None:
         raise PapaError(
             f"{path}: belongs to uid {status.st_uid}, not to uid {os.geteuid()}",
             code="refused",
-            hint="remove it, or choose another place by PAPA_RUNTIME_DIR",
+            hint="ask its kernel as that user, or choose another place by PAPA_RUNTIME_DIR",
         )
     # A file system that was just mounted for us looks so too, but it is empty.
     if status.st_mode & stat.S_ISVTX and os.listdir(fd):
