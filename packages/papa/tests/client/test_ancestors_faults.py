@@ -182,16 +182,18 @@ def test_fault_07_an_end_is_known_while_a_grandchild_keeps_the_pipes_open(client
 def test_fault_07_a_grandchild_that_lives_does_not_keep_the_name(client: papa.Papa, real_root: Path) -> None:
     """The same, for a manager that starts the next one: it must not find the dead one again and again."""
     os.mkfifo(real_root / "gate")
+    gate = os.open(real_root / "gate", os.O_RDWR)  # held open: who comes late finds its line, too
     script = f"(read x <{real_root}/gate; echo late) & exit 3"
     first = shell(client, "p", script)
     with client.watch_processes("p") as watcher:
         wait_for(lambda: watcher.read()[2], "its end")
     second = shell(client, "p", script)
     assert second["pid"] != first["pid"]
-    (real_root / "gate").write_text("\n\n")
+    os.write(gate, b"\n\n")
     assert told(client, "p")[2] == 3
     client.remove_processes("*")
     wait_for(client.exit_if_idle, "nothing is left of either")
+    os.close(gate)
 
 
 def test_fault_08_a_process_that_is_removed_goes_on_writing(client: papa.Papa, real_root: Path) -> None:
