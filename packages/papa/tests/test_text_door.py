@@ -44,6 +44,17 @@ def read_until(sock: socket.socket, end: bytes) -> bytes:
     return bytes(data)
 
 
+def read_line(sock: socket.socket, end: bytes) -> bytes:
+    """Up to and with the next line that ends so; what came with it stays to be read."""
+    data = bytearray()
+    while not data.endswith(end):
+        more = sock.recv(65536, socket.MSG_PEEK)
+        if not more:
+            break
+        data += sock.recv(more.find(b"\n") + 1 or len(more))
+    return bytes(data)
+
+
 class Gate:
     """Lines for a process whose standard input this is, as a file."""
 
@@ -185,10 +196,10 @@ def test_lines_are_shown_to_a_person_while_a_manager_owns_and_acknowledges(host,
     number = owner.request("spawn", **sh(f"while read x; do echo $x; done <{gate.path}", owner="manager"))["id"]
     with connect(host) as sock:
         sock.sendall(b"w l job\n")
-        read_until(sock, b"stop.\n")
+        read_line(sock, b"stop.\n")
         for count, word in enumerate(("one", "two", "six"), start=1):
             gate.says(word)
-            assert shown_lines(read_until(sock, f"{word}\n".encode())) == [f"out| {word}"]
+            assert shown_lines(read_line(sock, f"{word}\n".encode())) == [f"out| {word}"]
             owner.request("commit", acks=[[number, "out", 4 * count]])
         os.kill(owner.request("attach", id=number)["pid"], 15)
         owner.event("exit")
@@ -201,7 +212,7 @@ def test_a_line_without_an_end_is_shown_after_a_while(host):
         sock.sendall(b"m p job /bin/sh -c printf\\ password:;exec\\ sleep\\ 1000\n")
         read_until(sock, b"> ")
         sock.sendall(b"w l job\n")
-        read_until(sock, b"out| password:\n")
+        read_line(sock, b"out| password:\n")
         sock.sendall(b"\n")
         assert read_until(sock, b"> ") == b"Stopped watching\n> "
 
@@ -227,7 +238,7 @@ def test_a_process_that_is_removed_ends_its_watch(host):
     pid = peer.request("spawn", **sh("exec sleep 1000"))["pid"]
     with connect(host) as sock:
         sock.sendall(b"w l job\n")
-        read_until(sock, b"stop.\n")
+        read_line(sock, b"stop.\n")
         peer.request("remove", what="processes", names=["job"])
         shown = read_until(sock, b"> ")
         assert shown_lines(shown) == ["is no longer hosted"]
@@ -253,7 +264,7 @@ def test_a_person_who_reads_slowly_slows_nobody_and_learns_what_went_by(host, by
     number = peer.request("spawn", **sh(script, bound=65536))["id"]
     with connect(host) as sock:
         sock.sendall(b"w l job\n")
-        read_until(sock, b"stop.\n")
+        read_line(sock, b"stop.\n")
         before = peer.request("status")["rss_bytes"]
         gate.says("go")
         # It comes to its end though the person reads nothing.
@@ -280,7 +291,7 @@ def test_short_lines_by_the_megabyte_cost_a_page_at_a_time(host):
     with connect(host) as sock:
         sock.sendall(b"w l job\n")
         # Somebody who reads nothing yet; the page is under way when others are answered again.
-        read_until(sock, b"stop.\n")
+        read_line(sock, b"stop.\n")
         for _ in range(3):
             assert peer.request("status")["rss_bytes"] < before + 20 * watch.PAGE_BYTES
         shown = read_until(sock, b"left to watch\n> ")
@@ -293,7 +304,7 @@ def test_a_watch_that_its_person_left_leaves_nothing_behind(host):
     for command in (b"w l job\n", b"w p job\n"):
         with connect(host) as sock:
             sock.sendall(command)
-            read_until(sock, b"\n")
+            read_line(sock, b"\n")
     wait_for(lambda: peer.request("status")["connections"] == 1, "the connections stay")
     assert peer.request("status")["faults"] == 0
     os.kill(pid, 9)
