@@ -50,7 +50,12 @@ def render(facts: dict[str, Any]) -> str:
     lines += [_line("", f"- {loss}") for loss in facts.get("losses", ())]
     if facts["faults"]:
         lines.append(_line("faults", f"{facts['faults']} contained; kernel.log has them"))
-    return "\n".join(lines)
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    """What another user's kernel says shall not steer root's terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _of_now(facts: dict[str, Any]) -> list[str]:

@@ -6,7 +6,9 @@ if it gets the lock itself, it starts a kernel and hands the lock over, without 
 of clients may do that at once, and one that comes while a killed kernel is being restarted waits too, because
 the holder has the lock.
 
-A connection counts only if a process of our own uid listens: an environment must never be sent to a squatter.
+A connection counts only if a process of our own uid listens: an environment must never be sent to a squatter. Root,
+whom every kernel lets in, may look at one of another user, but starts none for it: it names the root below which that
+user's directory lies, and who listens there must be whose directory it is.
 Nothing of the caller reaches the kernel but PATH and PAPA_*.
 
 Inside a service of systemd the kernel is started in a scope of its own (papa.client.scope). Where that fails it is
@@ -53,7 +55,8 @@ def open_connection(
     """A blocking connection to the kernel of ``endpoint``, from which nothing has been read yet.
 
     With ``autostart`` a kernel is started if none lives; ``title`` says for whom (default: this program's name).
-    One that is just being started, or restarted after it was killed, is waited for in any case.
+    One that is just being started, or restarted after it was killed, is waited for in any case. Without ``autostart``
+    root gets one to another user's kernel, too.
 
     Raises: PapaError unreachable, with the end of kernel.log in its hint; refused when the state directory is
     not ours alone; bad-request when ``endpoint`` names nothing.
@@ -61,15 +64,18 @@ def open_connection(
     instance = places.resolve(endpoint)
     deadline = time.monotonic() + timeout_s
     ways = _ways_to_start(instance) if autostart else []
+    uid = os.geteuid() if autostart else _whose(instance)
     while True:
-        connection = _connect_unix(instance.control_path, deadline)
+        connection = _connect_unix(instance.control_path, deadline, uid)
         if connection is not None:
             return connection
         lock = try_lock(instance, make=autostart)
         if lock is not None:
             try:
                 # Somebody may have started one between the first look and the lock, and it serves elsewhere too.
-                connection = _connect_unix(instance.control_path, deadline) or _connect_elsewhere(instance, deadline)
+                connection = _connect_unix(instance.control_path, deadline, uid) or _connect_elsewhere(
+                    instance, deadline
+                )
                 if connection is not None:
                     return connection
                 if not autostart:
@@ -100,9 +106,11 @@ def try_lock(instance: places.Instance, *, make: bool) -> int | None:
         places.ensure_private_dir(os.path.dirname(instance.directory))
     elif not os.path.isdir(instance.directory):
         return None
-    lock = places.open_private_dir(instance.directory)
     try:
-        places.refuse_strangers(lock, instance.directory)
+        lock = _open_to_lock(instance, make=make)
+    except FileNotFoundError:
+        return None
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A kernel that leaves removes its directory: a lock on what is no longer there is worth nothing.
         if os.path.samestat(os.fstat(lock), os.stat(instance.directory)):
@@ -116,6 +124,35 @@ def try_lock(instance: places.Instance, *, make: bool) -> int | None:
     return None
 
 
+def _open_to_lock(instance: places.Instance, *, make: bool) -> int:
+    """Raises: PapaError refused, or unreachable for a link; FileNotFoundError when it has just gone."""
+    if not make and _whose(instance) != os.geteuid():
+        # Looked at by root: nothing in it is ours to judge, or to change.
+        try:
+            return os.open(instance.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except NotADirectoryError:
+            raise unreachable(instance, "that directory is a symbolic link") from None
+    lock = places.open_private_dir(instance.directory)
+    try:
+        places.refuse_strangers(lock, instance.directory)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _whose(instance: places.Instance) -> int:
+    """Of what uid a kernel there must be: ours, or for root that of the directory's owner."""
+    uid = os.geteuid()
+    if uid == 0:
+        try:
+            return os.lstat(instance.directory).st_uid
+        except OSError:
+            # There is none.
+            pass
+    return uid
+
+
 def unreachable(instance: places.Instance, why: str) -> PapaError:
     """The error that names the instance and tells the end of its log."""
     return PapaError(
@@ -126,14 +163,14 @@ def unreachable(instance: places.Instance, why: str) -> PapaError:
 # --- connecting --------------------------------------------------------------------------------------------
 
 
-def _connect_unix(path: str, deadline: float) -> socket.socket | None:
-    """None: nobody listens there, or nobody of ours."""
+def _connect_unix(path: str, deadline: float, uid: int) -> socket.socket | None:
+    """None: nobody listens there, or nobody of that uid."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(max(0.001, deadline - time.monotonic()))
         with places.unix_address(path) as address:
             connection.connect(address)
-        if _listener_uid(connection) == os.geteuid():
+        if _listener_uid(connection) == uid:
             connection.settimeout(None)
             return connection
     except OSError:
@@ -158,7 +195,7 @@ def _listener_uid(connection: socket.socket) -> int:
 def _connect_elsewhere(instance: places.Instance, deadline: float) -> socket.socket | None:
     """A kernel of ours that lives under another runtime root, at the path or port that this instance names."""
     if instance.socket_path is not None:
-        return _connect_unix(instance.socket_path, deadline)
+        return _connect_unix(instance.socket_path, deadline, os.geteuid())
     if instance.port is None or sockdiag.uid_of_listener("127.0.0.1", instance.port) != os.geteuid():
         return None
     try:
@@ -284,7 +321,8 @@ def find_setproctitle() -> str | None:
 
 def _log_tail(instance: places.Instance) -> str:
     try:
-        with open(instance.log_path, "rb") as log:
+        # In a directory of another user anything may bear that name.
+        with open(os.open(instance.log_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))
             tail = log.read().decode("utf-8", "replace").strip()
     except OSError:
