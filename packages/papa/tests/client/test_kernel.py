@@ -236,7 +236,6 @@ def pgid_of(pid: int) -> int | None:
         return None
 
 
-@pytest.mark.vault
 def test_processes_of_debug_mode_end_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PAPA_RUNTIME_DIR", raising=False)
     papa.Papa.set_debug_mode(quit_when_connection_closed=True)

@@ -136,10 +136,15 @@ def _kill(connection: Connection, row: dict[str, Any]) -> None:
     except PapaError:
         return  # it was removed, or is over: nobody may ask for it any more
     try:
-        if reply.ok["running"] and "pid" in reply.fds:
-            # Who is stopped cannot end meanwhile, so that its number, which is its group's, stays its own.
+        if not reply.ok["running"]:
+            return
+        # Who is stopped cannot end meanwhile, so that its number, which is its group's, stays its own.
+        if "pid" in reply.fds:
             signal.pidfd_send_signal(reply.fds["pid"], signal.SIGSTOP)
-            os.killpg(row["pid"], signal.SIGKILL)
+        else:
+            # Without pidfds its number says who it is; it was running, and not reaped, a moment ago.
+            os.kill(row["pid"], signal.SIGSTOP)
+        os.killpg(row["pid"], signal.SIGKILL)
     except ProcessLookupError:
         pass  # it has just ended
     finally:
