@@ -39,7 +39,7 @@ def is_locked(directory):
 
 def test_the_holders_lock_is_taken_over_and_not_handed_on(lock):
     directory, fd = lock
-    daemon._take_lock(directory)
+    assert not daemon._take_lock(directory), "it is none of our own"
     assert is_locked(directory)
     assert not os.get_inheritable(fd)
 
@@ -47,7 +47,7 @@ def test_the_holders_lock_is_taken_over_and_not_handed_on(lock):
 def test_a_directory_made_anew_is_locked_anew(lock):
     directory, fd = lock
     os.rmdir(directory)
-    daemon._take_lock(directory)
+    assert daemon._take_lock(directory), "the holder has another one"
     assert is_locked(directory)
     assert os.path.samestat(os.fstat(fd), os.stat(directory))
     assert not os.get_inheritable(fd)

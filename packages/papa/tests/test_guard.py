@@ -7,9 +7,10 @@ import sys
 import time
 
 import pytest
+from tests.house import wait_for
 
 from papa import places
-from papa.kernel import guard, holder
+from papa.kernel import guard, holder, system
 from papa.kernel.guard import Guard
 from papa.kernel.loop import Loop
 
@@ -102,6 +103,17 @@ def test_a_holder_is_renewed_on_demand(world, monkeypatch):
     assert told == [told[0], watch.pid] and watch.pid != told[0]
     with pytest.raises(ChildProcessError):
         os.waitpid(told[0], os.WNOHANG)
+
+
+def test_a_replacement_is_told_whom_it_replaces_while_that_one_lives(world, monkeypatch, tmp_path):
+    watch, _loop, _told = world
+    how = tmp_path / "how"
+    how.touch()
+    program(monkeypatch, f"import sys; open({str(how)!r}, 'a').write(sys.argv[2]); {WAITING}")
+    watch.begin(os.getppid() + 1, None)
+    first, ticks = watch.pid, system.start_ticks(watch.pid)
+    watch.renew()
+    wait_for(lambda: f"[{first}, {ticks}]" in how.read_text(), "the other one to be told")
 
 
 def test_stillborn_replacements_come_ever_more_slowly(world, monkeypatch):

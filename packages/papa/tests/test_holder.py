@@ -15,7 +15,7 @@ import pytest
 from tests.house import wait_for
 
 from papa import places
-from papa.kernel import holder
+from papa.kernel import holder, system
 
 SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
 
@@ -54,6 +54,19 @@ def hold(shell, place, kernel, *, standby="", **options):
 
 def events(place):
     return (place / "events").read_text().splitlines()
+
+
+def test_a_predecessor_is_ended_only_if_it_still_is_that_one():
+    predecessor = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
+    ticks = system.start_ticks(predecessor.pid)
+    holder._end(predecessor.pid, ticks + 1)
+    assert predecessor.communicate(b"")[0] is None
+    assert predecessor.returncode == 0, "somebody else has its number"
+    holder._end(predecessor.pid, ticks)
+    predecessor = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
+    holder._end(predecessor.pid, system.start_ticks(predecessor.pid))
+    predecessor.communicate(b"")
+    assert predecessor.returncode == -signal.SIGKILL
 
 
 def test_a_kernel_that_leaves_in_order_ends_its_holder(shell, place):

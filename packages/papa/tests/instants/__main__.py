@@ -1,6 +1,7 @@
 """Every instant of these scenes, or of all of them: `python -m packages.papa.tests.instants [SCENE...]`.
 
-`Many` is no scene: there a kernel with 2000 processes is killed once.
+`Rebuild` is no scene: each instant has a world of its own, whose state directory is removed. Nor is `Many`: there a
+kernel with 2000 processes is killed once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from packages.papa.tests.instants import many, run, scenes, world
+from packages.papa.tests.instants import many, rebuilding, run, scenes, world
 from packages.papa.tests.instants.world import Broken, World
 
 
@@ -23,7 +24,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = [*scenes.ALL, "Many"]
+    names = [*scenes.ALL, "Rebuild", "Many"]
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=", ".join(names))
     parser.add_argument("--at", metavar="CALL,NUMBER", help="this instant alone, as in renameat,2")
     parser.add_argument("--every", type=int, default=1, help="each so many instants only")
@@ -34,10 +35,14 @@ def main() -> None:
     for name in options.scenes or names:
         folder = Path(tempfile.mkdtemp(prefix="papa-instants-"))
         os.environ["PAPA_RUNTIME_DIR"] = str(folder / "run")
-        (folder / "children").mkdir(mode=0o755)
         started = time.monotonic()
-        with world.opened(folder / "children") as place:
-            said, found = _all_of_many(place) if name == "Many" else _all_of_scene(place, name, options)
+        if name == "Rebuild":
+            count, found = rebuilding.every(folder)
+            said = f"{count} instants"
+        else:
+            (folder / "children").mkdir(mode=0o755)
+            with world.opened(folder / "children") as place:
+                said, found = _all_of_many(place) if name == "Many" else _all_of_scene(place, name, options)
         print(f"{name}: {said}, {len(found)} broken, {time.monotonic() - started:.0f} s", flush=True)
         broken += found
         if not found:

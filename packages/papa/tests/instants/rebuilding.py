@@ -6,9 +6,12 @@ may be lost. In both cases one kernel serves.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from packages.papa.tests.instants import tracing, world
@@ -16,6 +19,7 @@ from packages.papa.tests.instants.tracing import Instant
 from packages.papa.tests.instants.world import Broken, World
 
 from papa.errors import PapaError
+from papa.kernel import holder
 
 
 def holders(place: World) -> list[int]:
@@ -32,8 +36,40 @@ def holders(place: World) -> list[int]:
     return found
 
 
-def killed_at(place: World, instant: Instant) -> bool:
-    """Whether all that was hosted is still there. Raises: Broken when something is worse than lost."""
+def every(folder: Path) -> tuple[int, list[str]]:
+    """Kills at each call, each time in a world of its own; how many there were, and what is broken."""
+    with _opened(folder) as place:
+        calls: list[str] = []
+        killed_at(place, tracing.NEVER, calls)
+    seen: collections.Counter[str] = collections.Counter()
+    broken: list[str] = []
+    was_whole = False
+    for call in calls:
+        kind = call.partition("(")[0]
+        seen[kind] += 1
+        instant = kind, seen[kind]
+        try:
+            with _opened(folder) as place:
+                is_whole = killed_at(place, instant)
+            if was_whole and not is_whole:
+                raise Broken("what had been written down is lost")
+            was_whole = is_whole
+            world.wait_for(lambda: not holders(place) and not place.kernels(), "the end of everybody")
+        except Broken as error:
+            broken.append(f"Rebuild, killed at {kind} {seen[kind]}: {call[:120]}: {error}")
+    return len(calls), broken
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[World]:
+    (folder / "children").mkdir(mode=0o755)
+    with world.opened(folder / "children") as place:
+        yield place
+    shutil.rmtree(folder / "children")
+
+
+def killed_at(place: World, instant: Instant, calls: list[str] | None = None) -> bool:
+    """Whether all that was hosted is still there. ``calls`` gets those made. Raises: Broken: worse than lost."""
     victim, directory = place.pid, place.instance.directory
     tracer = tracing.Tracer(victim, instant, place.folder.parent / "strace")
     try:
@@ -45,6 +81,8 @@ def killed_at(place: World, instant: Instant) -> bool:
         world.wait_for(is_over, "the directory to be made again, or a death")
     finally:
         tracer.detach()
+    if calls is not None:
+        calls += tracer.calls()
 
     def serves() -> bool:
         try:
@@ -57,11 +95,9 @@ def killed_at(place: World, instant: Instant) -> bool:
 
     world.wait_for(serves, "a kernel that serves")
     place.holder = place.status()["holder"]
-    for pid in holders(place):
-        # One that was to be killed next: it tries in vain, as long as the other one's kernel has the lock.
-        if pid != place.holder and instant[0] == "kill":
-            os.kill(pid, signal.SIGKILL)
     world.wait_for(lambda: holders(place) == [place.holder], f"one holder alone, not {holders(place)}")
+    if not os.path.samestat(os.stat(f"/proc/{place.holder}/fd/{holder.LOCK}"), os.stat(directory)):
+        raise Broken("the holder's lock is not on the directory: were this kernel killed, another could start beside")
     rows = {row["id"]: row["pid"] for row in place.list("processes")}
     told = {number: child.pid for number, child in place.told.items()}
     if not rows.items() <= told.items():

@@ -77,6 +77,7 @@ class Daemon:
         "_host",
         "_instance",
         "_is_leaving",
+        "_is_lock_new",
         "_kernel",
         "_parent",
         "_preflight",
@@ -92,7 +93,7 @@ class Daemon:
         self._instance = places.Instance(
             kernel["instance"], kernel["directory"], port=kernel["port"], socket_path=kernel["socket_path"]
         )
-        _take_lock(kernel["directory"])
+        self._is_lock_new = _take_lock(kernel["directory"])
         system.trim_log()
         nofile = _raise_nofile(kernel)
         tier = system.detect_tier()
@@ -127,6 +128,8 @@ class Daemon:
             host.on_upgrade_go = self._upgrade
             standby = self._kernel.pop("standby", None)
             self._guard.begin(self._parent, None if standby is None else (standby[0], standby[1]))
+            if self._is_lock_new:
+                self._guard.renew()
         for number in POLITE_SIGNALS:
             host.loop.on_signal(number, self._decline(number))
         host.serve(self._doors.listeners)
@@ -307,18 +310,19 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def _take_lock(directory: str) -> None:
-    """The lock that the holder passed on, if it still is one on this directory; else a new one in its place."""
+def _take_lock(directory: str) -> bool:
+    """The lock that the holder passed on, if it still is one on this directory; True: a new one in its place."""
     os.set_inheritable(holder.LOCK, False)
     fd = places.open_private_dir(directory)
     try:
         places.refuse_strangers(fd, directory)
         if os.path.samestat(os.fstat(fd), os.fstat(holder.LOCK)):
             fcntl.flock(holder.LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        # Somebody removed the directory; a new one is there now.
+            return False
+        # Somebody removed the directory; a new one is there now, whose lock the holder has not.
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.dup2(fd, holder.LOCK, inheritable=False)
+        return True
     except BlockingIOError:
         raise PapaError(f"{directory}: another kernel lives there", code="busy") from None
     finally:

@@ -75,13 +75,14 @@ class Guard:
     def renew(self) -> None:
         """Has the holder replaced, because the lock that it holds is on a directory that is gone.
 
-        The replacement is there before the other one goes: at any moment somebody holds the vault.
+        The replacement is there before the other one goes: at any moment somebody holds the vault. It ends the other
+        one as well, in case that we are killed before we can.
         """
         if self.pid is None:
             return
         old, old_pipe = self.pid, self._pipe
         try:
-            pid = self._start()
+            pid = self._start(instead=old)
         except OSError:
             # It is tried again as soon as the end of the old one is seen.
             os.kill(old, signal.SIGKILL)
@@ -140,16 +141,18 @@ class Guard:
             return
         self._watch(pid)
 
-    def _start(self) -> int:
+    def _start(self, instead: int | None = None) -> int:
         self._started = time.monotonic()
-        pid = self._spawn()
+        pid = self._spawn(instead)
         system.log(f"holder replaced pid={pid}")
         return pid
 
-    def _spawn(self) -> int:
+    def _spawn(self, instead: int | None) -> int:
         reader, writer = os.pipe()
         self._kernel["version"] = places.HANDED_VERSION
-        how = {"rx": holder.RX, "tx": holder.TX, "lock": holder.LOCK, "pipe": holder.PIPE}
+        how: dict[str, Any] = {"rx": holder.RX, "tx": holder.TX, "lock": holder.LOCK, "pipe": holder.PIPE}
+        if instead is not None:
+            how["instead"] = [instead, system.start_ticks(instead)]
         argv = [*places.program("papa.kernel.holder"), jsontext.dumps(self._kernel), jsontext.dumps(how)]
         # A dup2 onto itself takes the close-on-exec flag away (posix_spawn_file_actions_adddup2(3)).
         actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (holder.RX, holder.TX, holder.LOCK)]

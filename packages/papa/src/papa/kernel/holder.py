@@ -36,6 +36,10 @@ from papa import jsontext, places
 from papa.errors import PapaError
 from papa.kernel import system, vault
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 RX, TX, LOCK, PIPE = 3, 4, 5, 6
 
 SHELL = "/bin/sh"
@@ -97,7 +101,8 @@ def main() -> None:
 
     The first describes the kernel (papa.kernel.daemon). The second has ``lock``, the number of the descriptor
     that holds the lock; ``rx`` and ``tx`` of a vault that exists, else a new one is made; ``pipe`` for a
-    replacement; ``detach`` to fork first, so that the holder is nobody's child.
+    replacement, with ``instead`` of one that shall go, pid and start in ticks; ``detach`` to fork first, so that the
+    holder is nobody's child.
     """
     kernel, how = jsontext.loads(sys.argv[1]), jsontext.loads(sys.argv[2])
     if how.get("detach") and os.fork():
@@ -112,6 +117,8 @@ def main() -> None:
     os.umask(0o077)
     os.chdir("/")
     _arrange_descriptors(kernel["directory"], how)
+    if "instead" in how:
+        _end(*how["instead"])
     standby = "standby" if "pipe" in how else ""
     program = kernel["directory"] + "/program"
     if not standby and os.path.exists(program):
@@ -124,6 +131,18 @@ def main() -> None:
         shell = os.environ.get(FORCE_SHELL, SHELL).split()
         argv = [*shell, "-c", SCRIPT, NAME, kernel["directory"] + "/served", standby, *argv]
     os.execv(argv[0], argv)  # noqa: S606
+
+
+def _end(pid: int, ticks: int | None) -> None:
+    """Kills our predecessor, if it still is that one: its kernel may have been killed before it could.
+
+    It would go on for ever, trying in vain to start a kernel, and succeed as soon as ours has left.
+    """
+    pidfd = system.pidfd_open(pid)
+    if pidfd is not None:
+        if system.start_ticks(pid) == ticks:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
 
 
 def _tier() -> str:
@@ -150,7 +169,7 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def _arrange_descriptors(directory: str, how: dict[str, int]) -> None:
+def _arrange_descriptors(directory: str, how: dict[str, Any]) -> None:
     """Puts everything in its place, and closes all else."""
     ends = [how["rx"], how["tx"]] if "rx" in how else [end.detach() for end in vault.open_pair()]
     log = os.open(directory + "/kernel.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
