@@ -118,6 +118,27 @@ def test_a_symbolic_link_is_no_private_directory(tmp_path):
         assert name in str(caught.value)
 
 
+def test_a_directory_that_goes_just_before_it_is_opened_is_made_again(tmp_path, monkeypatch):
+    """As one does that a kernel which leaves takes along."""
+    path, real = str(tmp_path / "state"), os.open
+    os.mkdir(path)
+
+    def open_late(*args, **more):
+        monkeypatch.undo()
+        os.rmdir(path)
+        return real(*args, **more)
+
+    monkeypatch.setattr(places.os, "open", open_late)
+    os.close(places.open_private_dir(path))
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
+
+
+def test_a_directory_that_is_not_there_is_not_made_unless_it_shall_be(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        places.open_private_dir(str(tmp_path / "state"), make=False)
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("path", ["/proc/nowhere/deep", "/dev/null/x"])
 def test_a_directory_that_cannot_be_made_is_refused(path):
     with pytest.raises(PapaError) as caught:

@@ -163,12 +163,20 @@ def ensure_private_dir(path: str) -> None:
     os.close(open_private_dir(path))
 
 
-def open_private_dir(path: str) -> int:
-    """As ensure_private_dir; returns a descriptor of the directory, to lock it or to work below it."""
+def open_private_dir(path: str, *, make: bool = True) -> int:
+    """As ensure_private_dir; returns a descriptor of the directory, to lock it or to work below it.
+
+    Raises: FileNotFoundError when it is not there and not to be made either.
+    """
     try:
-        _make_dirs(path)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fd = _open_dir(path, make)
+        except FileNotFoundError:
+            # A kernel that leaves may have removed it after it was found there.
+            fd = _open_dir(path, make)
     except OSError as error:
+        if not make and isinstance(error, FileNotFoundError):
+            raise
         raise PapaError(
             f"{path}: cannot be used as a private directory: {error.strerror}",
             code="refused",
@@ -180,6 +188,12 @@ def open_private_dir(path: str) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _open_dir(path: str, make: bool) -> int:
+    if make:
+        _make_dirs(path)
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def close_to_others(fd: int, path: str) -> None:

@@ -25,8 +25,8 @@ from papa import places
 from papa.client.blocking import Connection
 from papa.errors import PapaError
 
-#: How long a kernel that was told to end may take before nobody waits for it any more.
-LEAVE_S = 5.0
+#: How long a kernel may take to be found and to end, on however loaded a machine; one that is not there costs nothing.
+LEAVE_S = 20.0
 
 #: Between two looks for a kernel that was only just being started when its program was killed.
 LOOK_S = 0.05
@@ -74,7 +74,7 @@ def end_kernels(root: str) -> None:
     """End every kernel below a runtime root, and the processes in it."""
     for path in glob.glob(glob.escape(root) + "/kernel-*/control.sock"):
         try:
-            with Connection(path, client="papa debug mode", autostart=False, timeout_s=1.0) as connection:
+            with Connection(path, client="papa debug mode", autostart=False, timeout_s=LEAVE_S) as connection:
                 for row in connection.request("list", what="processes").ok["items"]:
                     _kill(connection, row)
                 connection.request("exit", force=True)

@@ -104,7 +104,9 @@ def try_lock(instance: places.Instance, *, make: bool) -> int | None:
     """
     if make:
         places.ensure_private_dir(os.path.dirname(instance.directory))
-    elif not os.path.isdir(instance.directory):
+    try:
+        lock = places.open_private_dir(instance.directory, make=make)
+    except FileNotFoundError:
         return None
     try:
         lock = _open_to_lock(instance, make=make)
