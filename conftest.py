@@ -18,7 +18,7 @@ from bench import machine
 NO_SKIP = os.environ.get("PAPA_TEST_NO_SKIP") == "1"
 
 #: How long what a test started may need to go after the test let go of it.
-LEAVE_S = 10.0
+LEAVE_S = 30.0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

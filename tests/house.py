@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,7 +30,33 @@ TICKER_COMMAND = f"{sys.executable} -S -u {TICKER}"
 CLOSE_ATTEMPTS = 3
 
 
-def wait_for(fact: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+#: Below those that the system gives to connections and to whoever asks for any: there nobody comes in between.
+FIRST_PORT = 21_000
+
+#: For each worker of a test run its own; as many as a run may have in one second without two equal ones.
+PORTS_OF_A_WORKER = 500
+WORKERS = 20
+
+#: Users that no system has, below the last one that a container may know.
+FIRST_UID = 60_100
+UIDS = 4800
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 at which nobody listens and, until the caller does, nobody will."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
+    while True:
+        port = FIRST_PORT + worker * PORTS_OF_A_WORKER + random.randrange(PORTS_OF_A_WORKER)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def own_uid() -> int:
+    """A user for this process alone: processes, and descriptors in flight, are counted for each user."""
+    return FIRST_UID + os.getpid() % UIDS
+
+
+def wait_for(fact: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
     """The first true value of ``fact``; AssertionError when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while not (value := fact()):

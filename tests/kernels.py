@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +136,28 @@ def papa(*words, **options):
     return subprocess.run(
         [sys.executable, "-m", "papa.cli", *words], capture_output=True, text=True, timeout=30, **options
     )
+
+
+def links_of(pid):
+    """What its descriptors are of; one that is closed meanwhile is none."""
+    links = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            links.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return links
+
+
+def take_away(directory):
+    """What `rm -r` does, from the start again as long as a kernel puts something there or takes it away itself."""
+    while os.path.exists(directory):
+        try:
+            shutil.rmtree(directory)
+            return
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
 
 
 def state_of(pid):

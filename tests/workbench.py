@@ -27,7 +27,7 @@ DB = "[watcher:db]\ncmd = /bin/sleep 61\ncopy_env = true\ngraceful_timeout = 5\n
 KEPT = "use_papa = true\n"
 TWO = "numprocesses = 2\n"
 
-BOUND_S = 10.0
+BOUND_S = 30.0
 
 #: How long the fake kernel stays away.
 AWAY_S = 0.005
@@ -138,4 +138,4 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 def story(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 50))

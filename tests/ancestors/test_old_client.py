@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from pathlib import Path
 
@@ -13,15 +12,9 @@ import pytest
 from papa import places
 from papa.client.blocking import Connection
 from tests import ancestors
-from tests.house import wait_for
+from tests.house import free_port, wait_for
 
 pytestmark = pytest.mark.needs(str(ancestors.PYTHON))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("way", ["tcp", "unix"])

@@ -40,7 +40,7 @@ def kernel_root() -> Iterator[str]:
     try:
         with Connection(client="the end", autostart=False) as connection:
             connection.request("exit", force=True)
-            while connection.wait(5.0):
+            while connection.wait(30.0):
                 pass
     except PapaError:
         pass

@@ -22,7 +22,7 @@ from papa.errors import PapaError
 from papa.testing import FakeKernel, FakePapa, FakeServer
 
 #: No claim of this suite takes longer, on however slow a machine.
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 TICK_S = 0.002
 FDS = {"out": 1, "err": 2}
 CHILD = os.path.join(os.path.dirname(__file__), "child.py")

@@ -368,7 +368,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_order(ctl: Ctl, root: str) -> None:
         while not engine.heard:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert err == "circusctl: stopped waiting; an order that circusd has taken goes on\n"
     ctl.circusd.call(engine.gate.set)

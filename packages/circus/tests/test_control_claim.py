@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -164,10 +163,10 @@ def test_a_failed_claim_leaves_no_descriptor(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_conflict_is_known_at_once(tmp_path: Path) -> None:
+def test_a_conflict_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Longer than a test may take.
+    monkeypatch.setattr(claim_module, "LEAVING_TIMEOUT_S", 1000.0)
     held = claim(str(tmp_path / "c.sock"))
-    begun = time.monotonic()
     with pytest.raises(CircusError):
         claim(held.path)
-    assert time.monotonic() - begun < claim_module.LEAVING_TIMEOUT_S / 2
     held.release()

@@ -92,7 +92,7 @@ def play(tmp_path: Path) -> Callable[[Scenario], None]:
             assert server.connections == 0
             assert not is_there
 
-        asyncio.run(asyncio.wait_for(whole(), 20))
+        asyncio.run(asyncio.wait_for(whole(), 50))
 
     return run
 
@@ -228,12 +228,12 @@ def test_a_peer_that_stops_within_a_request_loses_its_place(
 
 
 def test_a_long_operation_is_no_stopped_peer(play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "REQUEST_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(server_module, "REQUEST_TIMEOUT_S", 0.5)
 
     async def scenario(world: World) -> None:
         world.engine.gate = asyncio.Event()
         peer = await world.connect()
-        asyncio.get_running_loop().call_later(0.15, world.engine.gate.set)
+        asyncio.get_running_loop().call_later(0.8, world.engine.gate.set)
         assert (await peer.ask(post("/v1/stop")))[0] == 200
 
     play(scenario)
@@ -349,14 +349,17 @@ def test_who_waits_too_long_at_the_end_is_told_that_circusd_leaves(
     assert [record for record in caplog.records if record.exc_info] == []
 
 
-def test_idle_connections_do_not_hold_the_end_up(play: Callable[[Scenario], None]) -> None:
+def test_idle_connections_do_not_hold_the_end_up(
+    play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than a scenario may take.
+    monkeypatch.setattr(server_module, "CLOSE_TIMEOUT_S", 1000.0)
+    monkeypatch.setattr(server_module, "FLUSH_TIMEOUT_S", 1000.0)
+
     async def scenario(world: World) -> None:
         idle, fresh = await world.connect(), await world.connect()
         await idle.ask(GET)
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
         await world.server.close()
-        assert loop.time() - begun < 0.5
         assert await idle.ended()
         assert await fresh.ended()
 
@@ -374,7 +377,7 @@ def test_a_peer_that_does_not_read_its_answer_does_not_hold_the_end_up(
         peer = await world.connect()
         peer.writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
         await peer.reader.read(1)
-        await asyncio.wait_for(world.server.close(), 2)
+        await asyncio.wait_for(world.server.close(), 30)
         assert world.server.connections == 0
 
     play(scenario)

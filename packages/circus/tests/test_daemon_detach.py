@@ -21,7 +21,7 @@ detach.close_terminal()
 
 def run(then: str) -> subprocess.CompletedProcess[str]:
     program = PROGRAM.format(then=then)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=40)
 
 
 def test_the_starter_ends_well_when_the_daemon_is_up() -> None:

@@ -44,7 +44,7 @@ def test_a_living_process_gets_its_signal(child: subprocess.Popen[bytes], hold: 
     hosted = hold(child.pid)
     assert hosted.is_alive()
     assert hosted.send_signal(signal.SIGTERM)
-    assert child.wait(10) == -signal.SIGTERM
+    assert child.wait(30) == -signal.SIGTERM
     assert not hosted.is_alive()
     assert not hosted.send_signal(signal.SIGTERM)
 

@@ -17,7 +17,7 @@ from papa.testing import FakePapa
 def story(run: Callable[[FakePapa], Coroutine[Any, Any, None]]) -> None:
     async def bounded() -> None:
         with FakePapa() as papa:
-            await asyncio.wait_for(run(papa), 10)
+            await asyncio.wait_for(run(papa), 30)
 
     asyncio.run(bounded())
 

@@ -48,7 +48,7 @@ def test_children_are_found_and_signalled() -> None:
         assert isinstance(info, dict)
         assert child.pid in [each["pid"] for each in info["children"]]  # type: ignore[attr-defined]
         stats.signal_process(found, 9)
-        assert child.wait(10) == -9
+        assert child.wait(30) == -9
         stats.signal_process(found, 9)
     finally:
         child.kill()

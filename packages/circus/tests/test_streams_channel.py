@@ -18,7 +18,7 @@ from circus.streams.workers import Workers
 from papa.client.output import StreamFiles
 from papa.testing import FakePapa
 
-BOUND_S = 10.0
+BOUND_S = 30.0
 
 
 class Owner:

@@ -120,7 +120,7 @@ def test_notices_that_cannot_be_asked_for_now_are_asked_for_later(
 
         papa.post = post  # type: ignore[method-assign]
         Commits(papa).tell_seen([(1, 5, None)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(posted) < 2:
                 await asyncio.sleep(0.001)
         assert posted == [[(1, 5, None)]] * 2
@@ -136,7 +136,7 @@ def test_closing_ends_what_is_under_way(papa: FakePapa) -> None:
         late = asyncio.ensure_future(joined.commit(Step(values={"circus.sink.b": "1"})))
         await asyncio.sleep(0)
         await joined.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(waiting, late, return_exceptions=True)
         assert late.cancelled()
 

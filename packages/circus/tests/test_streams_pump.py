@@ -16,7 +16,7 @@ from papa.client.output import StreamFiles
 from papa.errors import PapaError
 from papa.testing import FakePapa
 
-BOUND_S = 10.0
+BOUND_S = 30.0
 
 
 class World:

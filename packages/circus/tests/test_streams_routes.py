@@ -19,7 +19,7 @@ from circus.streams.tap import Source, Tap
 from papa.client.output import StreamFiles
 from papa.testing import FakePapa
 
-BOUND_S = 10.0
+BOUND_S = 30.0
 
 
 class Depot:

@@ -7,7 +7,7 @@ import pytest
 
 from circus.streams.workers import Workers
 
-BOUND_S = 5.0
+BOUND_S = 30.0
 
 
 def test_results_and_errors_come_back_in_order() -> None:

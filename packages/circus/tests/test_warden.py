@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.house import wait_for
+from tests.kernels import state_of
 
 WARDEN = "import sys; from circus import warden; sys.exit(warden.run(sys.argv[1:]))"
 
@@ -66,7 +68,7 @@ class Container:
         new.rename(self.folder / "then")
 
     def end(self) -> tuple[int, str]:
-        _, said = self.warden.communicate(timeout=20)
+        _, said = self.warden.communicate(timeout=40)
         return self.warden.returncode, said
 
     def close(self) -> None:
@@ -202,7 +204,13 @@ def test_an_idle_warden_does_not_wake_up(start: Start) -> None:
             (Path("/proc") / str(container.warden.pid) / "status").read_text().partition("voluntary_ctxt_switches:")[2]
         )
 
-    before = wait_for(lambda: (now := switches()) == switches() and now, "it rests")
+    def rests() -> str:
+        """What it has, once it has slept for a while with nothing left to be done."""
+        now, state = switches(), state_of(container.warden.pid)
+        time.sleep(0.1)
+        return now if (switches(), state_of(container.warden.pid), state) == (now, "S", "S") else ""
+
+    before = wait_for(rests, "its rest")
     os.kill(container.pids("up")[0], signal.SIGHUP)
     container.wait("SIGHUP")
     assert switches() == before

@@ -29,7 +29,7 @@ from papa.wire.messages import Event
 from papa.wire.session import ClientSession
 
 SOURCES = os.path.dirname(os.path.dirname(papa.__file__))
-BOUND_S = 10.0
+BOUND_S = 30.0
 
 _MAIN = """
 import sys

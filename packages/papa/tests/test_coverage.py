@@ -15,14 +15,13 @@ from pathlib import Path
 import pytest
 from bench import machine
 from packages.papa.tests.conftest import Peer
-from tests.house import wait_for
+from tests.house import own_uid, wait_for
 from tests.kernels import state_of
 
 import papa
 from papa.errors import PapaError
 
-#: Nobody else's: descriptors in flight are counted for each user.
-UID = 64996
+UID = own_uid()
 
 #: The system's: root's own may lie where nobody else may look.
 PYTHON = "/usr/bin/python3" if os.geteuid() == 0 else sys.executable
@@ -37,10 +36,11 @@ def folder():
     (folder / "run").mkdir(mode=0o700)
     os.chown(folder / "run", UID, UID)
     yield folder
-    left = machine.marked(str(folder))
-    machine.end(str(folder))
-    shutil.rmtree(folder)
-    assert not left
+    try:
+        wait_for(lambda: not machine.marked(str(folder)), "the end of all that was started")
+    finally:
+        machine.end(str(folder))
+        shutil.rmtree(folder)
 
 
 def become_ordinary():

@@ -19,7 +19,7 @@ def doors(tmp_path):
 
 def reach(path):
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(30)
         client.connect(str(path))
 
 

@@ -49,7 +49,7 @@ def start(host, script):
 
 
 def turn_until(host, fact):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not fact():
         assert time.monotonic() < deadline, "it did not come true"
         host.loop.call_at(time.monotonic() + 0.01, lambda: None)

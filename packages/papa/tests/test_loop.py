@@ -106,7 +106,7 @@ def test_timers_come_in_order_and_a_cancelled_one_does_not(loop):
     loop.call_at(now + 0.005, lambda: seen.append("never")).cancel()
     while len(seen) < 2:
         loop.turn()
-        assert time.monotonic() < now + 5
+        assert time.monotonic() < now + 30
     assert seen == ["early", "late"]
     assert time.monotonic() >= now + 0.02
 
@@ -157,9 +157,9 @@ def test_run_ends_with_the_status_of_stop(loop):
 def test_an_idle_loop_does_not_wake_up(loop, pipe):
     loop.watch(pipe[0], READ, lambda _ready: None)
     loop.call_at(time.monotonic() + 0.2, loop.stop)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     loop.run()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before <= 3
+    assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before <= 3
 
 
 def test_closing_gives_the_signals_back():

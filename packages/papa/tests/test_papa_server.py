@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def path(runtime_root: Path) -> Iterator[str]:
 def connects(path: str) -> socket.socket | None:
     """A connection to a kernel that is there."""
     try:
-        return launch.open_connection(path, autostart=False, timeout_s=1.0)
+        return launch.open_connection(path, autostart=False, timeout_s=10.0)
     except PapaError:
         return None
 
@@ -65,13 +66,28 @@ def test_a_daemon_is_started_and_serves(path: str, caplog: pytest.LogCaptureFixt
 def test_a_server_of_the_single_socket_mode_leaves_with_its_last_client(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(papa.server, "LOOK_S", 0.001)
-    monkeypatch.setattr(papa.server, "FIRST_CLIENT_S", 3.0)
+    looks = []
+
+    class Watched:
+        """The time, which tells of each look."""
+
+        monotonic = staticmethod(time.monotonic)
+
+        @staticmethod
+        def sleep(_seconds: float) -> None:
+            looks.append(1)
+            time.sleep(0.001)
+
+    monkeypatch.setattr(papa.server, "time", Watched)
+    monkeypatch.setattr(papa.server, "FIRST_CLIENT_S", 60.0)
     thread = threading.Thread(target=papa.server.socket_server, args=(path,), kwargs={"single_socket_mode": True})
     thread.start()
-    # Every look at it is a client, and the first one that goes takes it along.
-    wait_for(lambda: connects(path), "a kernel").close()
-    thread.join(20)
+    # It is a client once it was seen, and takes the kernel along.
+    client = wait_for(lambda: connects(path), "a kernel")
+    before = len(looks)
+    wait_for(lambda: len(looks) > before + 1, "a look at its clients")
+    client.close()
+    thread.join(30)
     assert not thread.is_alive()
     assert not serves(path)
 
@@ -84,7 +100,7 @@ def test_a_server_stays_until_its_kernel_leaves(path: str, capsys: pytest.Captur
     assert thread.is_alive()
     with papa.Papa(path) as client:
         assert client.exit_if_idle()
-    thread.join(20)
+    thread.join(30)
     assert not thread.is_alive()
     assert "papa serves" in capsys.readouterr().out
 

@@ -24,7 +24,7 @@ def connected(family, listen, connect):
 
 
 def until(fact, what):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not fact():
         assert time.monotonic() < deadline, what
         time.sleep(0.001)

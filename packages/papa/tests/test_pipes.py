@@ -53,7 +53,7 @@ class World:
         return capture, writers
 
     def turn_until(self, fact):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not fact():
             assert time.monotonic() < deadline, "it did not come true"
             self.loop.call_at(time.monotonic() + 0.01, lambda: None)

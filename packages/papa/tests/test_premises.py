@@ -34,6 +34,15 @@ def world(tmp_path, monkeypatch):
     loop.close()
 
 
+def turn_until(loop, fact):
+    """Then a while longer, in which nothing more may come."""
+    deadline = time.monotonic() + 30
+    while not fact():
+        assert time.monotonic() < deadline, "it is not told"
+        turn_for(loop, 0.01)
+    turn_for(loop, 0.1)
+
+
 def turn_for(loop, seconds):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -44,14 +53,14 @@ def turn_for(loop, seconds):
 def test_a_removed_control_socket_is_told_once(world):
     directory, loop, _, told = world
     (directory / "control.sock").unlink()
-    turn_for(loop, 0.1)
+    turn_until(loop, lambda: told)
     assert told == ["socket"]
 
 
 def test_a_removal_of_many_steps_is_told_at_its_end(world):
     directory, loop, _, told = world
     shutil.rmtree(directory)
-    turn_for(loop, 0.1)
+    turn_until(loop, lambda: told)
     assert told == ["directory"]
 
 
@@ -60,7 +69,7 @@ def test_another_directory_of_the_same_name_is_none(world):
     directory.rename(directory.with_name("aside"))
     directory.mkdir()
     (directory / "control.sock").touch()
-    turn_for(loop, 0.1)
+    turn_until(loop, lambda: told)
     assert told == ["directory"]
 
 
@@ -82,16 +91,16 @@ def test_a_directory_made_anew_is_watched_again(world):
     turn_for(loop, 0.1)
     assert told == []
     (directory / "control.sock").unlink()
-    turn_for(loop, 0.1)
+    turn_until(loop, lambda: told)
     assert told == ["socket"]
 
 
 def test_who_could_not_make_it_again_looks_again(world):
     directory, loop, watched, told = world
     shutil.rmtree(directory)
-    turn_for(loop, 0.05)
+    turn_until(loop, lambda: told)
     watched.look_again()
-    turn_for(loop, 0.1)
+    turn_until(loop, lambda: len(told) > 1)
     assert told == ["directory", "directory"]
 
 

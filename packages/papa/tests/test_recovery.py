@@ -11,6 +11,7 @@ import time
 from random import Random
 
 import pytest
+from tests.house import wait_for
 
 from papa.core import journal
 from papa.errors import PapaError
@@ -21,14 +22,6 @@ SPEC = {"env": {"PATH": "/usr/bin:/bin"}}
 
 def sh(script: str, **more):
     return {"name": "web", "argv": ["/bin/sh", "-c", script], **SPEC, **more}
-
-
-def wait_until(fact, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not (value := fact()):
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.002)
-    return value
 
 
 def rows(peer):
@@ -111,7 +104,7 @@ def test_an_exit_that_was_acknowledged_is_not_told_again(host, tmp_path):
     peer.request("ping")
     assert not [event for event in peer.events if event.name == "exit"]
     gate.write_text("go\n")
-    wait_until(lambda: rows(peer) == {})
+    wait_for(lambda: rows(peer) == {}, "the end of its pipes")
 
 
 def test_numbers_are_never_given_twice(host):
@@ -237,7 +230,7 @@ def test_a_listening_socket_survives_with_its_waiting_connections(host):
     assert waiting.recv(10) == b"HELLO"
     waiting.close()
     peer.request("remove", what="sockets", names=["front"])
-    wait_until(lambda: not rows(peer)[max(rows(peer))]["running"])
+    wait_for(lambda: not rows(peer)[max(rows(peer))]["running"], "the end of the server")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", made["port"]))
 
@@ -256,7 +249,7 @@ def test_who_was_removed_stays_removed(host, tmp_path):
     gate.write_text("go\n")
     if host.tier == "full":
         os.waitpid(row["pid"], 0)
-    wait_until(lambda: peer.request("status")["processes"] == 0)
+    wait_for(lambda: peer.request("status")["processes"] == 0, "its end")
 
 
 def test_a_kill_in_the_middle_of_a_removal_leaves_no_files_behind(host):
@@ -330,7 +323,7 @@ def test_an_upgrade_in_place_keeps_pid_processes_and_statuses(host, tmp_path):
         except OSError:
             return None
 
-    peer = wait_until(back)
+    peer = wait_for(back, "the kernel")
     assert peer.request("status")["pid"] == before["pid"]
     assert peer.request("attach", id=row["id"], owner="me")["running"]
     gate.write_text("go\n")
@@ -369,7 +362,7 @@ def test_a_kill_at_any_moment_of_starting_loses_no_process(host, kept):
         host.restart()
         running = {row["pid"]: row for row in rows(host.connect()).values() if row["running"]}
         # One that is in the middle of its exec has no words to be known by for an instant.
-        wait_until(lambda: _sleepers() == set(running))  # noqa: B023 - called at once
+        wait_for(lambda: _sleepers() == set(running), "all that run are hosted")  # noqa: B023 - called at once
         assert all(row["start_ticks"] for row in running.values())
         files = {str(row["id"]) for row in running.values()} if kept == "capture" else set()
         assert set(os.listdir(host.directory + "/output")) == files
@@ -404,7 +397,7 @@ def test_a_kernel_with_few_descriptors_left_comes_back_though_its_vault_is_full_
         peer.request("attach", id=row["id"], owner="me")
         peer.event("exit", lambda fields, id=row["id"]: fields["id"] == id)
         peer.request("commit", exits=[row["id"]])
-    wait_until(lambda: len(rows(peer)) == 30)
+    wait_for(lambda: len(rows(peer)) == 30, "the end of the dead")
     before = peer.request("status")
     assert before["vault"]["live"] == 60 and before["vault"]["dead"] > 50
     taken = len(os.listdir(f"/proc/{host.pid}/fd"))

@@ -34,7 +34,7 @@ def preflight(loop, monkeypatch, code):
         loop.stop()
 
     reexec.Preflight(loop, reexec.Target("", "", None), {"directory": "/nowhere"}, done)
-    deadline = loop.call_at(time.monotonic() + 10, loop.stop)
+    deadline = loop.call_at(time.monotonic() + 30, loop.stop)
     loop.run()
     deadline.cancel()
     assert len(answers) == 1

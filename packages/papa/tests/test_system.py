@@ -3,9 +3,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import time
 
 import pytest
+from tests.house import wait_for
 
 from papa.errors import PapaError
 from papa.kernel import system
@@ -13,13 +13,6 @@ from papa.kernel import system
 
 def start(code: str) -> int:
     return os.posix_spawn("/bin/sh", ["sh", "-c", code], {})
-
-
-def wait_until(fact, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.002)
 
 
 def test_the_boot_clock_goes_on_and_the_boot_id_stays():
@@ -46,7 +39,7 @@ def test_start_ticks_name_a_process_even_if_its_name_has_a_parenthesis(tmp_path)
 def test_the_status_of_a_zombie_can_be_read_before_anybody_reaps_it():
     pid = start("exit 7")
     ticks = system.start_ticks(pid)
-    wait_until(lambda: system.zombie_status(pid, ticks) is not None)
+    wait_for(lambda: system.zombie_status(pid, ticks) is not None, "a zombie")
     assert system.zombie_status(pid, ticks) == 7
     assert system.zombie_status(pid, ticks + 1) is None
     assert not system.is_alive(pid, ticks)
@@ -60,7 +53,7 @@ def test_a_pidfd_tells_the_status_only_after_the_reap():
     pid = start("kill -9 $$")
     pidfd = system.pidfd_open(pid)
     assert system.pidfd_pid(pidfd) == pid
-    wait_until(lambda: system.zombie_status(pid, system.start_ticks(pid)) is not None)
+    wait_for(lambda: system.zombie_status(pid, system.start_ticks(pid)) is not None, "a zombie")
     assert system.exit_status_by_pidfd(pidfd) is None
     assert system.child_status(pidfd) == -signal.SIGKILL
     assert system.child_status(pidfd) == -signal.SIGKILL, "it was reaped before anybody wrote it down"

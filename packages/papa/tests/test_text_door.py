@@ -11,7 +11,7 @@ import socket
 import time
 
 import pytest
-from tests.house import wait_for
+from tests.house import free_port, wait_for
 
 from papa.client.blocking import Connection
 from papa.kernel import watch
@@ -28,7 +28,7 @@ def host(hosted):
 
 def connect(host) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(10)
+    sock.settimeout(30)
     sock.connect(host.path)
     assert read_until(sock, b"> ") == GREETING
     return sock
@@ -327,7 +327,7 @@ class Telnet:
 
     def shows(self, text: bytes) -> bytes:
         shown = b""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not shown.endswith(text):
             assert time.monotonic() < deadline, shown
             if select.select([self.fd], [], [], 0.1)[0]:
@@ -342,8 +342,7 @@ class Telnet:
 
 @pytest.fixture
 def telnet(runtime_root):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with Connection(port, client="test") as kernel:
         telnet = Telnet(port)
         yield telnet

@@ -13,7 +13,7 @@ import select
 import socket
 
 import pytest
-from tests.house import wait_for
+from tests.house import free_port, wait_for
 
 from papa import places
 from papa.client.blocking import Connection
@@ -21,7 +21,7 @@ from papa.errors import PapaError
 from papa.wire.text_help import GENERAL
 from papa.wire.text_reply import GREETING
 
-BOUND_S = 10.0
+BOUND_S = 30.0
 
 JOB = "job pid=<pid> running=True started=<time> args=/bin/sh -c echo hi; exit 3\n"
 MAKE_JOB = r"m p job /bin/sh -c echo\ hi;\ exit\ 3" + "\n"
@@ -257,8 +257,7 @@ class Person:
 @pytest.fixture
 def kernel(runtime_root):
     """A kernel at a port of its own: the port, and the path of its control socket."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     Connection(port, client="test").close()
     yield port, places.resolve(port).control_path
     try:

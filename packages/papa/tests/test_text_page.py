@@ -53,7 +53,7 @@ def exchanges(shown: str) -> list[tuple[str, str]]:
 def heard(sock: socket.socket, expected: str) -> str:
     """What comes, until it is as much as expected, or nothing more comes."""
     said = ""
-    sock.settimeout(10)
+    sock.settimeout(30)
     while plain(said) != plain(expected) and len(said) < len(expected) + 100:
         more = sock.recv(1)
         if not more:
@@ -82,7 +82,7 @@ def test_a_session_runs_as_it_is_shown(hosted, shown):
             if at == 0 and not shown.startswith("Papa"):
                 continue
             if typed.startswith(("watch", "list", "make")):
-                deadline = time.monotonic() + 10
+                deadline = time.monotonic() + 30
                 while not is_quiet():
                     assert time.monotonic() < deadline
                     time.sleep(0.002)

@@ -128,10 +128,10 @@ def test_a_kernel_that_is_killed_right_after_an_upgrade_comes_back(kernel, copy)
     new = copy("new", release=('__version__ = "', '__version__ = "9.'))
     row = kernel.writer("w", 3000, 0.002)
     for turn in range(6):
-        asker = subprocess.Popen([sys.executable, "-I", "-c", RUN, new if turn % 2 else places.source(), "upgrade"])
         started = kernel.status()["started_at"]
         executes = kernel.log().count("in its place")
-        wait_for(lambda executes=executes: kernel.log().count("in its place") > executes, "the exec", 20)
+        asker = subprocess.Popen([sys.executable, "-I", "-c", RUN, new if turn % 2 else places.source(), "upgrade"])
+        wait_for(lambda executes=executes: kernel.log().count("in its place") > executes, "the exec")
         os.kill(int(kernel.log().rpartition(" pid=")[2].split()[0]), signal.SIGKILL)
         asker.wait(30)
         wait_for(lambda started=started: kernel.status()["started_at"] != started, "the next one")
@@ -273,16 +273,18 @@ def test_a_python_that_is_too_old_or_not_there_is_refused(kernel):
             kernel.ask("upgrade", **wrong)
 
 
-def test_a_second_upgrade_waits_for_nobody(kernel, copy):
-    slow = copy("slow", kernel__news=("class News:", "import time; time.sleep(1)\nclass News:"))
+def test_a_second_upgrade_waits_for_nobody(kernel, copy, tmp_path):
+    waiting = f"import time\nwhile not os.path.exists({str(tmp_path / 'gate')!r}): time.sleep(0.01)\nclass News:"
+    slow = copy("slow", kernel__news=("class News:", f"import os\n{waiting}"))
     before = kernel.start()
     first = subprocess.Popen([sys.executable, "-I", "-c", RUN, slow, "upgrade"])
     wait_for(lambda: children(before["pid"]), "its child")
     done = papa("upgrade")
+    (tmp_path / "gate").touch()
     assert (done.returncode, "under way" in done.stderr) == (3, True)
     assert first.wait(30) == 0
     wait_for(lambda: not children(before["pid"]), "the end of all children")
-    assert state_of(before["pid"]) == "S"
+    wait_for(lambda: state_of(before["pid"]) == "S", "its rest")
 
 
 def children(pid):

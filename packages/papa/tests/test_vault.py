@@ -10,6 +10,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.house import own_uid
 
 from papa import fdpass
 from papa.errors import PapaError
@@ -268,6 +269,7 @@ def without_privileges(work, *, nofile=1024):
     """Runs ``work`` in a child with the limits of an ordinary user and returns what it returned."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
+    uid = own_uid()
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -276,8 +278,7 @@ def without_privileges(work, *, nofile=1024):
             resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
-            # A uid that nothing else here runs under: what is in flight is counted for each user.
-            os.setresuid(64999, 64999, 64999)
+            os.setresuid(uid, uid, uid)
             os.write(writer, repr(work()).encode())
         except BaseException as error:
             os.write(writer, repr(error).encode())

@@ -178,7 +178,7 @@ def test_serve_stays_until_the_kernel_leaves(runtime_root):
     try:
         assert "papa serves default" in process.stdout.readline()
         assert run("exit").returncode == 0
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.wait()
@@ -189,7 +189,7 @@ def test_a_signal_to_serve_is_none_to_the_kernel(runtime_root):
     process = subprocess.Popen([*PAPA, "-d"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "the kernel goes on" in errors
     assert run("exit").returncode == 0
@@ -286,7 +286,7 @@ class Terminal:
                 continue
         raise AssertionError((text, self.shown))
 
-    def shows(self, text, within_s=10):
+    def shows(self, text, within_s=30):
         """Waits until this comes, behind what was shown before."""
         deadline = time.monotonic() + within_s
         while text not in self.shown:
@@ -421,7 +421,7 @@ def test_ctrl_c_ends_a_watch_and_not_the_shell(kernel):
             pass
         process.stdin.write(b"quit\n")
         process.stdin.flush()
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.wait()

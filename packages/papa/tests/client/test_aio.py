@@ -114,7 +114,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Switchboard], Co
             asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
             switchboard = Switchboard()
             monkeypatch.setattr(aio.launch, "open_connection", switchboard.open_connection)
-            await asyncio.wait_for(test(switchboard), 10)
+            await asyncio.wait_for(test(switchboard), 50)
             switchboard.close()
             others = asyncio.all_tasks() - {asyncio.current_task()}
             assert not others, others
@@ -138,7 +138,7 @@ async def connected(switchboard: Switchboard, **options: Any) -> tuple[AsyncPapa
 
 
 async def until(claim: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not claim():
             await asyncio.sleep(0.001)
 
@@ -276,7 +276,7 @@ def test_descriptors_that_nobody_waits_for_are_closed(run: Run, how: str) -> Non
             with pytest.raises(asyncio.CancelledError):
                 await asking
         reading = asyncio.get_running_loop().run_in_executor(None, os.read, read_end, 1)
-        assert await asyncio.wait_for(reading, 5) == b""
+        assert await asyncio.wait_for(reading, 30) == b""
         os.close(read_end)
         await papa.close()
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.house import wait_for
+from tests.house import free_port, wait_for
+from tests.kernels import links_of
 
 import papa
 from papa import places, utils
@@ -44,8 +45,7 @@ def output(client: papa.Papa, name: str) -> bytes:
 @pytest.fixture
 def door(real_root: Path) -> Iterator[tuple[papa.Papa, int]]:
     """A client of a kernel with a text door on a port, and that port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with papa.Papa(port) as client:
         yield client, port
 
@@ -53,7 +53,7 @@ def door(real_root: Path) -> Iterator[tuple[papa.Papa, int]]:
 def said(port: int, *lines: str) -> str:
     """What the text door answers to these lines and ``quit``, behind its greeting."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.settimeout(10)
+        connection.settimeout(30)
         connection.sendall("".join(line + "\n" for line in (*lines, "quit")).encode())
         answer = connection.makefile("rb").read()
     assert answer.startswith(GREETING)
@@ -74,7 +74,7 @@ def heard(connection: socket.socket, data: bytes) -> bytes:
     """What comes back until the other end closes."""
     answer = b""
     with connection:
-        connection.settimeout(10)
+        connection.settimeout(30)
         try:
             connection.sendall(data)
             while piece := connection.recv(1000):
@@ -162,7 +162,7 @@ def test_fault_23_nobody_else_gets_in_by_the_port_and_no_web_page(door: tuple[pa
 def test_fault_23_without_a_port_there_is_no_port(client: papa.Papa) -> None:
     """The same: a kernel of a private root listens on unix sockets only."""
     pid = client._connected().hello["pid"]
-    kernels = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    kernels = links_of(pid)
     for table in ("tcp", "tcp6"):
         with open(f"/proc/{pid}/net/{table}") as file:
             inodes = {line.split()[9] for line in file.readlines()[1:]}

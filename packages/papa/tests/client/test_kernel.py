@@ -28,7 +28,7 @@ from papa.client.output import StreamFiles
 from papa.errors import PapaError
 
 ENV = {"PATH": "/usr/bin:/bin"}
-TICKER = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line $i; sleep 0.002; done; read end"
+TICKER = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line $i; sleep 0.002; done; exec sleep 1000"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def end_kernel(endpoint: Any = None) -> None:
     try:
-        with Connection(endpoint, client="the end", autostart=False, timeout_s=1.0) as connection:
+        with Connection(endpoint, client="the end", autostart=False) as connection:
             for row in connection.request("list", what="processes").ok["items"]:
                 if row["running"]:
                     reply = connection.request("attach", id=row["id"], fds=True)
@@ -51,14 +51,14 @@ def end_kernel(endpoint: Any = None) -> None:
                         signal.pidfd_send_signal(reply.fds["pid"], signal.SIGKILL)
                     reply.close_fds()
             connection.request("exit", force=True)
-            while connection.wait(5.0):
+            while connection.wait(30.0):
                 pass
     except PapaError:
         pass
 
 
 async def until(claim: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not claim():
             await asyncio.sleep(0.002)
 
@@ -127,7 +127,7 @@ def test_a_socket_reaches_the_process_that_names_it(root: str) -> None:
         info = client.make_socket("s")
         client.make_process("p", sys.executable, ["-c", script, "$(socket.s.fileno)"])
         with socket.create_connection(("127.0.0.1", info["port"]), 10) as connection:
-            connection.settimeout(10)
+            connection.settimeout(30)
             assert connection.recv(3) == b"yes"
 
 

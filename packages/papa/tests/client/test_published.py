@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from bench import machine
-from tests.house import wait_for
+from tests.house import free_port, wait_for
 
 import papa
 from papa import places
@@ -316,7 +316,7 @@ c, _ = s.accept(); c.sendall(f'{word} {os.get_blocking(s.fileno())}'.encode())"
     process = made(client, "p", sys.executable, "-S", "-c", server, words)
     assert process["args"].endswith(words), "arguments are shown as they were asked for"
     with socket.create_connection(("127.0.0.1", info["port"])) as connection:
-        connection.settimeout(10)
+        connection.settimeout(30)
         answer = connection.makefile().read()
     assert answer == f"{info['port']}/200/{info['port']} True"
 
@@ -435,7 +435,7 @@ def test_a_watcher_waits_acknowledges_and_ends(client: papa.Papa) -> None:
     watcher = client.watch_processes("p")
     assert isinstance(watcher, papa.Watcher)
     assert (bool(watcher), len(watcher), watcher.exit_code) == (True, 1, {})
-    assert select.select([watcher], [], [], 10)[0]
+    assert select.select([watcher], [], [], 30)[0]
     assert watcher.ready
     assert [(piece.name, piece.data) for piece in watcher.read()[0]] == [("p", b"one\n")]
     assert not watcher.ready
@@ -485,8 +485,7 @@ def test_a_watch_that_broke_off_leaves_all_to_the_next(client: papa.Papa) -> Non
 
 
 def test_a_kernel_of_another_root_is_used_over_its_port(real_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with papa.Papa(port) as near:
         near.make_process("p", "/bin/sh", ["-c", "echo out; echo err >&2; exit 3"])
         with monkeypatch.context() as elsewhere:
@@ -494,7 +493,7 @@ def test_a_kernel_of_another_root_is_used_over_its_port(real_root: Path, monkeyp
             with papa.Papa(port) as far, far.watch_processes("p") as watcher:
                 with socket.socket(fileno=os.dup(watcher.fileno())) as same:
                     assert same.family == socket.AF_INET
-                assert select.select([watcher], [], [], 10)[0]
+                assert select.select([watcher], [], [], 30)[0]
                 assert watcher.ready
                 far.set("a", "1")
             with papa.Papa(port) as far:
@@ -504,8 +503,7 @@ def test_a_kernel_of_another_root_is_used_over_its_port(real_root: Path, monkeyp
 
 
 def test_a_kernel_is_at_the_port_for_whoever_speaks_text(real_root: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with papa.Papa(port) as client:
         client.set("a", "1")
         with socket.create_connection(("127.0.0.1", port)) as connection:

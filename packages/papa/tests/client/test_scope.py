@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import threading
 
 import pytest
+from tests.house import wait_for
 
 from papa import places
 from papa.client import launch, scope
@@ -140,8 +142,16 @@ def test_without_a_scope_the_kernel_is_started_all_the_same(systemd_run, then, r
 
 
 def test_a_systemd_run_that_hangs_is_asked_once_and_the_kernel_is_started_all_the_same(systemd_run, monkeypatch):
-    monkeypatch.setattr(scope, "PATIENCE_S", 0.2)
     words = systemd_run("exec sleep 60")
+    wait = subprocess.Popen.wait
+
+    def wait_until_it_hangs(process, timeout=None):
+        if timeout == scope.PATIENCE_S:
+            wait_for(lambda: words.exists() and words.read_text(), "its words")
+            timeout = 0
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait_until_it_hangs)
     start()
     assert words.read_text().count("--scope") == 1
     assert "did not end in time" in kernel_log()

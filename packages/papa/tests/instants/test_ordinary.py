@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from bench import machine
+from tests.house import own_uid, wait_for
 
 import papa
 
-#: The traditional number of `nobody`.
-UID = 65534
+UID = own_uid()
 
 #: What a login session has.
 NOFILE = 1024
@@ -43,10 +43,11 @@ def folder() -> Iterator[Path]:
     (folder / "tmp").mkdir()
     (folder / "tmp").chmod(0o777)
     yield folder
-    left = machine.marked(str(folder))
-    machine.end(str(folder))
-    shutil.rmtree(folder)
-    assert not left
+    try:
+        wait_for(lambda: not machine.marked(str(folder)), "the end of all that was started")
+    finally:
+        machine.end(str(folder))
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("scene", ["Spawn", "Commit", "Recovery"])

@@ -16,7 +16,7 @@ Instant = tuple[str, int]
 NEVER: Instant = ("reboot", 1)
 
 #: For an attachment, a death, a detachment: a loaded machine takes a tenth of a second.
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 
 #: Now and then strace does not come out of a detachment while a process that it follows is just being made.
 GOODBYE_S = 3.0

@@ -26,7 +26,7 @@ from papa.client.reply import Reply
 from papa.errors import PapaError
 
 #: A successor serves after some 50 ms; the third of three killed ones pauses for a second.
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 
 STREAMS = ("out", "err")
 
@@ -325,10 +325,10 @@ class World:
                 os.killpg(pid, signal.SIGKILL)
         for child in self.told.values():
             child.hang_up()
-        with contextlib.suppress(PapaError), Connection(client="instants", autostart=False, timeout_s=5) as connection:
+        with contextlib.suppress(PapaError), Connection(client="instants", autostart=False) as connection:
             connection.request("exit", force=True)
         with contextlib.suppress(Broken):
-            wait_for(lambda: not os.path.exists(self.instance.directory), "the end of the kernel", 5)
+            wait_for(lambda: not os.path.exists(self.instance.directory), "the end of the kernel")
 
     def log(self) -> str:
         try:
@@ -340,7 +340,7 @@ class World:
 def can_connect(row: dict[str, Any]) -> bool:
     family, address = (socket.AF_UNIX, row["path"]) if row.get("path") else (socket.AF_INET, ("127.0.0.1", row["port"]))
     with socket.socket(family) as sock:
-        sock.settimeout(5)
+        sock.settimeout(30)
         try:
             sock.connect(address)
         except OSError:
