@@ -18,7 +18,8 @@ class Room:
         self.drops = drops
         self.asked = 0
 
-    def __call__(self):
+    def __call__(self, error):
+        assert error.errno == errno.ENOSPC
         self.asked += 1
         return self.drops > 0
 
@@ -30,8 +31,15 @@ def state(tmp_path):
     state.close()
 
 
-def durable_of(state, room=lambda: False, boot="boot"):
-    durable = Durable(state, boot, room)
+class Owed(list):
+    """What is to be done later."""
+
+    def owe(self, kind, number, error):
+        self.append((kind, number, error.strerror))
+
+
+def durable_of(state, room=lambda error: False, boot="boot", owed=None):
+    durable = Durable(state, boot, room, Owed() if owed is None else owed)
     durable.recover()
     return durable
 
@@ -93,12 +101,13 @@ def test_a_commit_that_finds_no_room_has_not_happened(state, monkeypatch):
     assert durable.ledger.values == {}
 
 
-def test_a_record_that_finds_no_room_is_logged_and_told(state, monkeypatch, capfd):
+def test_a_record_that_finds_no_room_is_owed_and_told(state, monkeypatch):
     process = Process(1, "web", argv=["x"], digest="", pid=5, start_ticks=1, started_at=1.0)
-    durable = durable_of(state, Room(drops=0))
+    owed = Owed()
+    durable = durable_of(state, Room(drops=0), owed=owed)
     full_for(monkeypatch, "write_record", 1)
     assert not durable.write_process(process)
-    assert "record of process 1 cannot be written: No space left" in capfd.readouterr().err
+    assert owed == [(PROCESSES, 1, "No space left on device")]
     assert durable.write_process(process)
     assert state.read_records(PROCESSES)[1]["pid"] == 5
 
@@ -115,8 +124,37 @@ def test_the_journal_is_compacted_when_it_grew(state):
 
 def test_a_journal_that_cannot_be_compacted_now_stays(state, monkeypatch, capfd):
     durable = durable_of(state)
-    full_for(monkeypatch, "replace_journal", 1)
+    full_for(monkeypatch, "replace_journal", 5)
     for number in range(20):
         durable.commit({"values": {"a": str(number) + "x" * 100_000}})
-    assert "cannot be compacted" in capfd.readouterr().err
+    assert capfd.readouterr().err.count("the journal cannot be written: No space left") == 1
+    assert durable.problem == ""
     assert durable_of(state).ledger.values["a"].startswith("19x")
+
+
+def test_what_was_acknowledged_is_known_as_long_as_the_record_is_there(state, monkeypatch):
+    owed = Owed()
+    durable = durable_of(state, owed=owed)
+    process = Process(1, "web", argv=["x"], digest="", pid=5, start_ticks=1, started_at=1.0)
+    durable.write_process(process)
+    durable.commit({"acks": [[1, "out", 5]], "exits": [1]})
+    full_for(monkeypatch, "remove_record", 1)
+    durable.forget_process(1)
+    assert owed == [(PROCESSES, 1, "No space left on device")]
+    assert 1 in durable.ledger.exits
+    durable.forget_process(1)
+    assert 1 not in durable.ledger.exits
+    assert state.read_records(PROCESSES) == {}
+
+
+def test_a_failing_disk_is_not_told_to_be_full(state, monkeypatch):
+    durable = durable_of(state)
+
+    def write(self, *args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(State, "append_journal", write)
+    with pytest.raises(PapaError, match="Input/output error") as caught:
+        durable.commit({"values": {"a": "1"}})
+    assert "room" not in caught.value.hint
+    assert durable.problem == "Input/output error"

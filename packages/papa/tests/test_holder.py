@@ -123,6 +123,15 @@ def test_the_holder_outlives_a_mark_that_cannot_be_emptied(shell, place):
     assert process.wait(30) == 0
 
 
+def test_on_a_disk_that_fails_a_kernel_that_served_is_never_given_up(shell, place):
+    """Its mark is there and cannot be emptied: the pauses grow as for one that does not serve."""
+    (place / "served").mkdir()
+    kernel = "echo ran >>events; [ $(grep -c ran events) = 7 ] && exit 0; exit 75"
+    assert hold(shell, place, kernel, stderr=subprocess.DEVNULL).wait(5) == 0
+    pauses = [event for event in events(place) if event != "ran"]
+    assert pauses == ["sleep 0.1", "sleep 1", "sleep 10", "sleep 10", "sleep 10"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_no_polite_signal_ends_the_holder(shell, place, number):
     process = hold(shell, place, "echo ran >>events; while [ ! -e go ]; do /bin/sleep 0.01; done")

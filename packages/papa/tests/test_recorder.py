@@ -61,6 +61,14 @@ def test_a_kernel_that_served_is_started_again_for_ever(tmp_path):
     assert (tmp_path / "served").read_text() == ""
 
 
+def test_on_a_disk_that_fails_a_kernel_that_served_is_never_given_up(tmp_path):
+    """Its mark is there and cannot be emptied: the pauses grow as for one that does not serve."""
+    (tmp_path / "served").mkdir()
+    assert hold(tmp_path, "echo ran; [ $(grep -c ran events) = 7 ] && exit 0; exit 75").wait(5) == 0
+    pauses = [event for event in events(tmp_path) if event != "ran"]
+    assert pauses == ["sleep 0.1", "sleep 1.0", "sleep 10.0", "sleep 10.0", "sleep 10.0"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_no_polite_signal_ends_the_holder(tmp_path, number):
     process = hold(tmp_path, "echo ran; while [ ! -e go ]; do sleep 0.01; done")

@@ -1,4 +1,6 @@
-"""The one who kills: strace(1) counts a process's system calls and sends SIGKILL on entering a chosen one.
+"""Those who use strace(1): one who kills, one who lets calls fail.
+
+The one who kills: strace counts a process's system calls and sends SIGKILL on entering a chosen one.
 
 So an instant is chosen and not hoped for: what the calls before it did has happened, this one has not. strace counts
 each kind of call by itself, so an instant is a kind and a number: the second renameat.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 #: A kind of system call and which one of that kind; papa makes none of NEVER's.
@@ -34,15 +37,14 @@ def is_dead(pid: int) -> bool:
     return state_of(pid) in "ZX"
 
 
-class Tracer:
-    """Attached to ``pid`` from its making on. With ``follow`` its new children are meant too."""
+class Attached:
+    """strace, attached to ``pid`` from its making on. With ``follow`` its new children are meant too."""
 
-    def __init__(self, pid: int, instant: Instant, log: Path, *, follow: bool = False) -> None:
+    def __init__(self, pid: int, which: list[str], log: Path, *, follow: bool = False) -> None:
         self.pid = pid
         self.log = log
         self._is_following = follow
         log.unlink(missing_ok=True)
-        which = ["-e", "trace=all", "-e", f"inject={instant[0]}:signal=SIGKILL:when={instant[1]}"]
         self._strace = subprocess.Popen(
             ["strace", "-qq", "-s", "200", *(["-f"] if follow else []), "-o", str(log), *which, "-p", str(pid)],
             stdin=subprocess.DEVNULL,
@@ -63,6 +65,44 @@ class Tracer:
         except OSError:
             return is_dead(self.pid)
 
+    def detach(self) -> None:
+        """Lets go of whoever lives."""
+        self._strace.terminate()
+        try:
+            self._strace.wait(GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            # The system lets its tracees go.
+            self._strace.kill()
+            self._strace.wait(PATIENCE_S)
+        assert self._strace.stderr is not None
+        self._strace.stderr.close()
+
+    def _lines(self) -> list[str]:
+        try:
+            return self.log.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+
+
+class Saboteur(Attached):
+    """Lets ``calls`` (or those on one of ``paths``) fail with ``error``, from its making to detach()."""
+
+    def __init__(self, pid: int, calls: str, error: str, log: Path, *, paths: Sequence[str] = ()) -> None:
+        which = ["-e", f"trace={calls}", "-e", f"inject={calls}:error={error}"]
+        super().__init__(pid, [*which, *(word for path in paths for word in ("-P", path))], log)
+
+    def injected(self) -> list[str]:
+        """The calls that it let fail so far."""
+        return [line for line in self._lines() if line.endswith("(INJECTED)")]
+
+
+class Tracer(Attached):
+    """Kills at an instant."""
+
+    def __init__(self, pid: int, instant: Instant, log: Path, *, follow: bool = False) -> None:
+        which = ["-e", "trace=all", "-e", f"inject={instant[0]}:signal=SIGKILL:when={instant[1]}"]
+        super().__init__(pid, which, log, follow=follow)
+
     def killed(self) -> int | None:
         """Who was killed, as the log tells; needed where children are followed."""
         for line in self._lines():
@@ -82,24 +122,6 @@ class Tracer:
             assert time.monotonic() < deadline, f"{self.pid} does not come to rest: {self.last_call()}"
             time.sleep(0.001)
         return True
-
-    def detach(self) -> None:
-        """Lets go of whoever lives."""
-        self._strace.terminate()
-        try:
-            self._strace.wait(GOODBYE_S)
-        except subprocess.TimeoutExpired:
-            # The system lets its tracees go.
-            self._strace.kill()
-            self._strace.wait(PATIENCE_S)
-        assert self._strace.stderr is not None
-        self._strace.stderr.close()
-
-    def _lines(self) -> list[str]:
-        try:
-            return self.log.read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
 
     def calls(self) -> list[str]:
         """What it did, once it was detached: one line for each system call; if followed, the first child's."""

@@ -65,6 +65,7 @@ def _of_now(facts: dict[str, Any]) -> list[str]:
     disk = facts["file_system"]
     return [
         _line("disk", f"{render_bytes(disk['free_bytes'])} free of {render_bytes(disk['size_bytes'])}"),
+        *(_line("", f"- {problem}") for problem in disk.get("problems", ())),
         _line("python", f"{facts['python']}, {facts['program'][0]}"),
         _line("code", facts["program"][1]),
     ]

@@ -341,6 +341,13 @@ class Output:
             self._punched = end
         return holes
 
+    def keep_hole(self, name: str, start: int) -> None:
+        """What was taken as a hole from there on could not be punched, and is due again."""
+        if name in self.streams:
+            self.streams[name]._punched = start
+        else:
+            self._punched = start
+
     def row(self) -> dict[str, dict[str, object]]:
         """The streams as a process row shows them."""
         return {

@@ -94,7 +94,6 @@ class Daemon:
             kernel["instance"], kernel["directory"], port=kernel["port"], socket_path=kernel["socket_path"]
         )
         self._is_lock_new = _take_lock(kernel["directory"])
-        system.trim_log()
         nofile = _raise_nofile(kernel)
         tier = system.detect_tier()
         self._host = Host(
@@ -137,7 +136,7 @@ class Daemon:
         if connections is not None:
             handover.take(host, connections)
         self._premises.watch()
-        _write(self._instance.served_path, b"1\n")
+        self._note_served()
         self._note_program()
         system.log(
             f"kernel {__version__} serves instance={self._instance.name} pid={os.getpid()} holder={self._parent}"
@@ -183,6 +182,9 @@ class Daemon:
                 os.unlink(path)
             except FileNotFoundError:
                 pass
+            except OSError as error:
+                # It has been promised to leave.
+                system.log(f"{path} stays: {error.strerror}")
         try:
             os.rmdir(self._instance.directory)
         except OSError as error:
@@ -235,6 +237,13 @@ class Daemon:
 
     def _recorded_status(self, pid: int, ticks: int) -> int | None:
         return recorder.recorded_status(self._instance.directory, pid, ticks)
+
+    def _note_served(self) -> None:
+        """The holder starts us again in any case from now on."""
+        try:
+            _write(self._instance.served_path, b"1\n")
+        except OSError as error:
+            system.log(f"{self._instance.served_path} cannot be written: {error.strerror}")
 
     def _note_program(self) -> None:
         """From now on the holder starts this very program, and not the one that it was started with."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from papa.core.entries import Process, Socket
+    from papa.kernel.arrears import Arrears
     from papa.kernel.state import State
 
 
@@ -27,15 +28,18 @@ _MISSHAPEN = (KeyError, TypeError, ValueError, AttributeError, PapaError)
 
 
 class Durable:
-    """The ledger and the records of one kernel. ``make_room`` drops output; False when there is none."""
+    """The ledger and the records of one kernel. ``make_room(error)`` drops output; False when that does not help."""
 
-    __slots__ = ("_boot_id", "_make_room", "_state", "ledger")
+    __slots__ = ("_arrears", "_boot_id", "_make_room", "_state", "ledger", "problem")
 
-    def __init__(self, state: State, boot_id: str, make_room: Callable[[], bool]) -> None:
+    def __init__(self, state: State, boot_id: str, make_room: Callable[[OSError], bool], arrears: Arrears) -> None:
         self._state = state
         self._boot_id = boot_id
         self._make_room = make_room
+        self._arrears = arrears
         self.ledger = journal.Ledger()
+        #: Why the journal could not be written the last time; empty when it was.
+        self.problem = ""
 
     # --- the journal ---------------------------------------------------------------------------------------
 
@@ -71,14 +75,21 @@ class Durable:
         try:
             self._with_room(lambda: self._state.append_journal(data))
         except OSError as error:
+            self._told(error)
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise PapaError(
                 f"{self._state.directory}: the journal cannot be written: {error.strerror}",
                 code="limit",
-                hint="make room on that file system",
+                hint="make room on that file system" if is_full else "look after that file system; then try again",
             ) from error
         self.ledger.apply(record)
         if self.ledger.needs_compaction(self._state.journal_bytes):
-            self._compact()
+            try:
+                self.compact()
+            except OSError as error:
+                self._told(error)
+        else:
+            self.problem = ""
 
     def new_number(self) -> int:
         """A number that no process or socket of this instance ever had."""
@@ -87,12 +98,17 @@ class Durable:
             self.commit(reservation)
         return self.ledger.take_id()
 
-    def _compact(self) -> None:
-        """Replaces the journal by what it says. One that cannot be written now stays as it is."""
-        try:
-            self._state.replace_journal(self._snapshot())
-        except OSError as error:
-            system.log(f"the journal cannot be compacted: {error.strerror}")
+    def compact(self) -> None:
+        """Replaces the journal by what it says. Raises: OSError; then it stays as it is."""
+        self._state.replace_journal(self._snapshot())
+        self.problem = ""
+
+    def _told(self, error: OSError) -> None:
+        """Said once, however many commits meet it, until it was written."""
+        if not self.problem:
+            system.log(f"the journal cannot be written: {error.strerror}")
+        self.problem = error.strerror or str(error)
+        self._arrears.owe(JOURNAL, 0, error)
 
     def _snapshot(self) -> bytes:
         return journal.encode({"boot": self._boot_id, **self.ledger.snapshot()})
@@ -105,13 +121,36 @@ class Durable:
         self._with_room(lambda: self._state.write_record(PROCESSES, process.id, record))
 
     def write_process(self, process: Process) -> bool:
-        """Puts its record in the place of the old one; False, with a line in the log, when it cannot be."""
+        """Puts its record in the place of the old one; False when that cannot be now: then it is owed."""
         try:
             self.write_new_process(process, ())
         except OSError as error:
-            system.log(f"the record of process {process.id} cannot be written: {error.strerror}")
+            self._arrears.owe(PROCESSES, process.id, error)
             return False
         return True
+
+    def forget_process(self, number: int) -> None:
+        """Takes away its record, then what was acknowledged of it; that stays with a record that stays."""
+        try:
+            self._state.remove_record(PROCESSES, number)
+        except OSError as error:
+            self._arrears.owe(PROCESSES, number, error)
+        else:
+            self.ledger.forget(number)
+
+    def forget_socket(self, number: int) -> None:
+        """Takes its record away, or owes it."""
+        try:
+            self._state.remove_record(SOCKETS, number)
+        except OSError as error:
+            self._arrears.owe(SOCKETS, number, error)
+
+    def forget_mark(self, number: int) -> None:
+        """Somebody else knows by now whether it was started. A mark that stays goes with the record."""
+        try:
+            self._state.remove_mark(number)
+        except OSError as error:
+            self._arrears.owe(PROCESSES, number, error)
 
     def write_socket(self, socket: Socket, file: tuple[int, int] | None) -> None:
         """Raises: OSError."""
@@ -122,6 +161,6 @@ class Durable:
         try:
             write()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._make_room():
+            if not self._make_room(error):
                 raise
             write()

@@ -77,8 +77,9 @@ fi
 while :; do
     run "$@" && exit 0
     if [ -s "$served" ]; then
-        true >"$served"
-        ever=yes n=0
+        ever=yes
+        # On a disk that fails it stays; then we try for ever, and not faster than without it.
+        true >"$served" && n=0
     fi
     case $n in
     0) n=1 ;;

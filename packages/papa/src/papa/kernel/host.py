@@ -22,16 +22,17 @@ from papa.core.entries import Socket
 from papa.core.table import Table
 from papa.errors import PapaError
 from papa.kernel import recovery, sockets, system
+from papa.kernel.arrears import Arrears
 from papa.kernel.commands import Commands
 from papa.kernel.coverage import Coverage
 from papa.kernel.durable import Durable
 from papa.kernel.loop import Loop
 from papa.kernel.news import News
-from papa.kernel.pipes import Pipes
+from papa.kernel.pipes import HOLES, Pipes
 from papa.kernel.reaper import Reaper
 from papa.kernel.server import Server
 from papa.kernel.starting import Starter
-from papa.kernel.state import PROCESSES, SOCKETS, State
+from papa.kernel.state import JOURNAL, OUTPUT, PROCESSES, SOCKETS, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Host:
     """See the module. ``nofile`` is what processes get: the limits that the kernel was started with."""
 
     __slots__ = (
-        "_admitted_at_exit", "_is_leaving", "_nofile", "_starter", "boot_id", "coverage", "directory", "durable",
-        "facts", "holder_pid", "instance", "listening", "loop", "names_aside", "news", "on_exit_request",
+        "_admitted_at_exit", "_is_leaving", "_nofile", "_starter", "arrears", "boot_id", "coverage", "directory",
+        "durable", "facts", "holder_pid", "instance", "listening", "loop", "names_aside", "news", "on_exit_request",
         "on_upgrade_check", "on_upgrade_go", "pidfds", "pipes", "reaper", "server", "started_at", "started_monotonic",
         "state", "table", "tier", "vault",
     )  # fmt: skip
@@ -78,8 +79,12 @@ class Host:
         self.state = State(directory)
         self.table = Table()
         self.news = News(self.loop, self.table)
-        self.pipes = Pipes(self.loop, self.state, vault, tier, on_output=self.news.output, on_eof=self._on_eof)
-        self.durable = Durable(self.state, self.boot_id, self.pipes.make_room)
+        self.arrears = Arrears(self.loop, self._pay)
+        self.pipes = Pipes(
+            self.loop, self.state, vault, tier,
+            on_output=self.news.output, on_eof=self._on_eof, arrears=self.arrears,
+        )  # fmt: skip
+        self.durable = Durable(self.state, self.boot_id, self.pipes.make_room, self.arrears)
         self.coverage = Coverage(self)
         self.reaper = Reaper(self.loop, tier, self._on_exit)
         self._starter = Starter(self, nofile)
@@ -213,7 +218,7 @@ class Host:
                 self.durable.write_process(process)
             else:
                 # Before its output goes: a record without its files would come back as a process that wrote nothing.
-                self.state.remove_record(PROCESSES, process.id)
+                self.durable.forget_process(process.id)
             capture = self.pipes.captures.get(process.id)
             if capture is not None:
                 self.pipes.discard(capture)
@@ -225,8 +230,7 @@ class Host:
         if not process.is_over:
             return
         self.table.forget_process(process)
-        self.ledger.forget(process.id)
-        self.state.remove_record(PROCESSES, process.id)
+        self.durable.forget_process(process.id)
         # Else kept for a next incarnation, where the record could not be told of the exit.
         self.vault.drop(f"p{process.id}")
         capture = self.pipes.captures.get(process.id)
@@ -268,6 +272,30 @@ class Host:
         if process.output is not None:
             self.news.eof(process, stream, process.output.heads[stream])
         self.settle(process)
+
+    def _pay(self, kind: str, number: int) -> None:
+        """Does what the file system refused when it was due: see papa.kernel.arrears. Raises: OSError."""
+        process = self.table.processes.get(number)
+        if kind == HOLES:
+            capture = self.pipes.captures.get(number)
+            if capture is not None and not capture.is_discarding:
+                self.pipes.give_back(capture)
+        elif kind == OUTPUT:
+            self.state.remove_output(number)
+        elif kind == JOURNAL:
+            self.durable.compact()
+        elif kind == SOCKETS:
+            self.state.sweep_record(SOCKETS, number)
+        elif process is None:
+            self.state.sweep_record(PROCESSES, number)
+            self.state.remove_mark(number)
+            self.ledger.forget(number)
+        else:
+            self.durable.write_new_process(process, ())
+            self.state.remove_mark(number)
+            if process.exit is not None:
+                self.vault.drop(f"p{number}")
+                self.coverage.try_again_soon()
 
     # --- owners and commits --------------------------------------------------------------------------------
 
@@ -351,7 +379,7 @@ class Host:
         removed = list(removed)
         for socket in removed:
             self.table.forget_socket(socket)
-            self.state.remove_record(SOCKETS, socket.id)
+            self.durable.forget_socket(socket.id)
         # All in one: the vault has to be turned once for it.
         self.vault.drop(*(f"s{socket.id}" for socket in removed))
         self.coverage.try_again_soon()

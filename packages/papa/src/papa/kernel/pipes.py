@@ -30,11 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from papa.core.timers import Timer
+    from papa.kernel.arrears import Arrears
     from papa.kernel.loop import Loop
     from papa.kernel.state import State
     from papa.kernel.vault import NoVault, Vault
 
 INDEX = "index"
+
+#: What is owed of a capture that could not be given back: see papa.kernel.arrears.
+HOLES = "holes"
 
 #: All output that an instance holds: the state directory usually lies on a small tmpfs that others need too.
 MAX_BUDGET_BYTES = 256 << 20
@@ -51,14 +55,12 @@ RETRY_S = 1.0
 #: What a drop on behalf of others frees at least, so that it does not come again with each splice.
 MIN_DROP = 1 << 20
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
 
 class Capture:
     """The output of one process: the decisions (``output``), and the descriptors to carry them out."""
 
     __slots__ = (
-        "counted", "files", "header", "is_discarding", "is_failing", "is_paused", "movers", "number", "output", "pipes",
+        "counted", "failure", "files", "header", "is_discarding", "is_paused", "movers", "number", "output", "pipes",
         "timer", "undated",
     )  # fmt: skip
 
@@ -75,8 +77,8 @@ class Capture:
         self.timer: Timer | None = None
         self.is_paused = False
         self.is_discarding = False
-        #: Its bytes cannot be stored, and the log has been told so.
-        self.is_failing = False
+        #: Why its bytes cannot be stored now, of which the log has been told; else empty.
+        self.failure = ""
         #: The index header as it stands in the file, as far as that is known.
         self.header = b""
         #: What of it is in the sum of all.
@@ -94,8 +96,8 @@ class Pipes:
     """
 
     __slots__ = (
-        "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault", "budget", "captures",
-        "dropped_bytes", "held_bytes", "is_punching",
+        "_arrears", "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault", "budget",
+        "captures", "dropped_bytes", "held_bytes", "is_punching",
     )  # fmt: skip
 
     def __init__(
@@ -107,7 +109,9 @@ class Pipes:
         *,
         on_output: Callable[[int], None],
         on_eof: Callable[[int, str], None],
+        arrears: Arrears,
     ) -> None:
+        self._arrears = arrears
         self._loop = loop
         self._state = state
         self._vault = vault
@@ -148,7 +152,7 @@ class Pipes:
         except OSError:
             for fd in (*files.values(), *pipes.values(), *writers.values()):
                 os.close(fd)
-            self._state.remove_output(number)
+            self.remove_files(number)
             raise
         return self._keep(Capture(number, output, files, pipes)), writers
 
@@ -210,7 +214,7 @@ class Pipes:
             return
         capture.is_discarding = True
         self._close_files(capture)
-        self._state.remove_output(capture.number)
+        self.remove_files(capture.number)
         self._count(capture)
         self._resume(capture)
 
@@ -218,7 +222,14 @@ class Pipes:
         """The process's entry goes: takes away what is left of its output, on disk too."""
         self.close(capture)
         if not capture.is_discarding:
-            self._state.remove_output(capture.number)
+            self.remove_files(capture.number)
+
+    def remove_files(self, number: int) -> None:
+        """Takes a process's files away, or owes it."""
+        try:
+            self._state.remove_output(number)
+        except OSError as error:
+            self._arrears.owe(OUTPUT, number, error)
 
     def close(self, capture: Capture) -> None:
         """Closes its descriptors only: files and vault stay for a next incarnation."""
@@ -322,14 +333,16 @@ class Pipes:
             except (BlockingIOError, InterruptedError):
                 return 0
             except OSError as error:
-                if error.errno in _FULL and self.make_room():
+                if self.make_room(error):
                     continue
                 self._pause(capture, time.monotonic() + RETRY_S)
-                if not capture.is_failing:
-                    capture.is_failing = True
+                if not capture.failure:
                     system.log(f"{stream} of process {capture.number} cannot be stored: {error.strerror}")
+                capture.failure = f"{stream}: {error.strerror}"
                 return 0
-            capture.is_failing = False
+            if capture.failure:
+                capture.failure = ""
+                system.log(f"{stream} of process {capture.number} is stored again")
             break
         if not moved:
             self._end(capture, stream)
@@ -413,24 +426,32 @@ class Pipes:
         return dropped
 
     def _give_back(self, capture: Capture) -> None:
+        """Neither the commit that this follows from, which is durable already, nor what comes next may fail for it."""
+        try:
+            self.give_back(capture)
+        except OSError as error:
+            self._arrears.owe(HOLES, capture.number, error)
+        self._count(capture)
+
+    def give_back(self, capture: Capture) -> None:
         """First the marks, then the holes: who reads NULs must be able to find out why.
 
-        A file system that refuses keeps the bytes until the process goes; neither the commit that they follow
-        from, which is durable already, nor the reading of what comes next may fail for it.
+        A file system that has no holes keeps the bytes until the process goes. Raises: OSError; it is still due then.
         """
-        was_punching = self.is_punching
-        try:
-            header = capture.output.header()
-            if header != capture.header:
-                os.pwrite(capture.files[INDEX], header, 0)
-                capture.header = header
-            for name, start, end in capture.output.take_holes():
+        header = capture.output.header()
+        if header != capture.header:
+            os.pwrite(capture.files[INDEX], header, 0)
+            capture.header = header
+        holes = capture.output.take_holes()
+        while holes:
+            name, start, end = holes[0]
+            try:
                 self.is_punching = system.punch(capture.files[name], start, end - start) and self.is_punching
-        except OSError as error:
-            self.is_punching = False
-            if was_punching:
-                system.log(f"output of process {capture.number} cannot be given back: {error.strerror}")
-        self._count(capture)
+            except OSError:
+                for name, start, _ in holes:
+                    capture.output.keep_hole(name, start)
+                raise
+            del holes[0]
 
     def _count(self, capture: Capture) -> None:
         held = 0 if capture.is_discarding else capture.output.held
@@ -441,8 +462,13 @@ class Pipes:
         while self.held_bytes > self.budget and self._drop_from_largest(self.held_bytes - self.budget):
             pass
 
-    def make_room(self) -> bool:
-        """The file system is full. False when there is nothing of ours to drop."""
+    def make_room(self, error: OSError) -> bool:
+        """Something could not be written. False when to drop output does not help, or there is none to drop."""
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.is_punching:
+            return False
+        if error.errno == errno.ENOSPC and system.free_bytes(self._state.fd) >= MIN_DROP:
+            # It lacks something else than bytes: room for another file.
+            return False
         return self._drop_from_largest(MIN_DROP)
 
     def _drop_from_largest(self, size: int) -> bool:

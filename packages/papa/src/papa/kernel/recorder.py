@@ -54,8 +54,11 @@ def hold(directory: str, argv: list[str], *, has_served: bool) -> int:
             status = _run(directory, argv)
         if status == 0:
             return 0
-        if _take_mark(directory + "/served"):
-            has_served, failures = True, 0
+        mark = directory + "/served"
+        if _is_marked(mark):
+            has_served = True
+            if _take_mark(mark):
+                failures = 0
         if failures >= len(PAUSES_S) - 1 and not has_served:
             return 1
         time.sleep(PAUSES_S[failures])
@@ -119,11 +122,17 @@ def recorded_status(directory: str, pid: int, ticks: int) -> int | None:
     return None
 
 
-def _take_mark(path: str) -> bool:
-    """Whether the last kernel served; takes its mark away."""
+def _is_marked(path: str) -> bool:
+    """Whether the last kernel served."""
     try:
-        if os.stat(path).st_size == 0:
-            return False
+        return os.stat(path).st_size > 0
+    except OSError:
+        return False
+
+
+def _take_mark(path: str) -> bool:
+    """False on a disk that fails: then the mark says nothing about the next kernel."""
+    try:
         os.truncate(path, 0)
     except OSError:
         return False

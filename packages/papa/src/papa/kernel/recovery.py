@@ -63,7 +63,7 @@ def recover(host: Host) -> None:
     _give_back(host, found)
     for number in host.state.outputs():
         if number not in host.table.processes and not host.state.is_aside(number):
-            host.state.remove_output(number)
+            host.pipes.remove_files(number)
     aside = [number for number in host.ledger.acks.keys() | host.ledger.exits if host.state.is_aside(number)]
     host.ledger.keep_only([*host.table.processes, *aside])
     for process in adopted:
@@ -75,7 +75,10 @@ def _is_void(host: Host, kind: str, number: int, record: dict[str, Any]) -> bool
     if record.get("boot", host.boot_id) == host.boot_id:
         return False
     system.log(f"{kind}/{number}.json is not taken over: it is of another boot")
-    host.state.remove_record(kind, number)
+    if kind == SOCKETS:
+        host.durable.forget_socket(number)
+    else:
+        host.durable.forget_process(number)
     return True
 
 
@@ -105,7 +108,7 @@ def _adopt_socket(host: Host, number: int, record: dict[str, Any], found: Found)
             opened = sockets.open_socket(socket.spec)
         except PapaError as error:
             host.coverage.tell(f"socket {number} ({socket.name}), which cannot be opened again: {error}")
-            host.state.remove_record(SOCKETS, number)
+            host.durable.forget_socket(number)
             return
         fds, file, socket.port = [opened.fd], opened.file, opened.port
         host.coverage.tell(
@@ -145,7 +148,7 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
         if not process.pid and pidfd is None:
             if not host.state.is_marked(number):
                 # It was never started, and nobody was told that it was.
-                host.state.remove_record(PROCESSES, number)
+                host.durable.forget_process(number)
                 return None
             process.exit = None, time.time()
     pipes = found.pop(f"o{number}", [])
@@ -164,7 +167,7 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
     is_written = is_known or host.durable.write_process(process)
     # Who was known is not marked after the records were read; who was not may be, a moment ago.
     if is_written and (number in host.state.marks if is_known else host.state.is_marked(number)):
-        host.state.remove_mark(number)
+        host.durable.forget_mark(number)
     return process
 
 
@@ -192,7 +195,7 @@ def _open_pidfd(host: Host, process: Process) -> int | None:
 
 def _adopt_output(host: Host, process: Process, captured: tuple[str, ...], bounds: Bounds, pipes: list[int]) -> None:
     if process.is_removed:
-        host.state.remove_output(process.id)
+        host.pipes.remove_files(process.id)
         if pipes:
             host.pipes.start(host.pipes.recover_unwanted(process.id, pipes))
     elif captured:

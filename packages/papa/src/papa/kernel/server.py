@@ -424,4 +424,7 @@ class Server:
 
 def _as_papa_error(request: Request, error: OSError) -> PapaError:
     code = "limit" if error.errno in (*_NO_ROOM, errno.ENOSPC, errno.EDQUOT) else "internal"
-    return PapaError(f"{request.op}: {error}", code=code, hint="kernel.log and papa status may say more")
+    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    return PapaError(
+        f"{request.op}: {where}{error.strerror or error}", code=code, hint="kernel.log and papa status may say more"
+    )

@@ -18,7 +18,6 @@ from papa.core.output import Bounds
 from papa.errors import PapaError
 from papa.kernel import sockets, system
 from papa.kernel.spawn import Launcher
-from papa.kernel.state import PROCESSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,8 +106,8 @@ class Starter:
         for fd in writers.values():
             os.close(fd)
         writers.clear()
-        self._host.state.remove_mark(number)
-        self._host.state.remove_record(PROCESSES, number)
+        self._host.durable.forget_mark(number)
+        self._host.durable.forget_process(number)
         if capture is not None:
             self._host.vault.drop(f"o{number}")
             self._host.pipes.release(capture)
@@ -119,7 +118,7 @@ class Starter:
         self._host.adopt(process, pidfd)
         loser = self._host.table.add_process(process)
         if self._host.durable.write_process(process):
-            self._host.state.remove_mark(process.id)
+            self._host.durable.forget_mark(process.id)
         if loser is not None:
             self._host.durable.write_process(loser)
         if capture is not None:

@@ -94,6 +94,11 @@ class State:
         """One that is not there is fine."""
         self._unlink(f"{kind}/{number}.json")
 
+    def sweep_record(self, kind: str, number: int) -> None:
+        """The same, with what was half written in its place."""
+        self._unlink(f"{kind}/{number}.json.new")
+        self.remove_record(kind, number)
+
     def mark_path(self, number: int) -> str:
         """The file that a process makes before it becomes its program: proof that it was started."""
         return f"{self.directory}/{PROCESSES}/{number}{_MARK}"

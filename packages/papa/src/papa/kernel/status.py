@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 def describe(host: Host) -> dict[str, object]:
     """The reply to ``status``. Keys stay what they are; others may come."""
     uncovered = [thing.name for thing in host.coverage.uncovered()]
-    file_system = os.fstatvfs(host.state.fd)
     return {
         "papa": papa.__version__,
         "python": sys.version.split()[0],
@@ -39,8 +38,9 @@ def describe(host: Host) -> dict[str, object]:
         "connections": host.server.count,
         "clients": host.server.clients(),
         "file_system": {
-            "size_bytes": file_system.f_blocks * file_system.f_frsize,
-            "free_bytes": file_system.f_bavail * file_system.f_frsize,
+            "size_bytes": system.file_system_bytes(host.state.fd),
+            "free_bytes": system.free_bytes(host.state.fd),
+            "problems": _disk_problems(host)[:MAX_TOLD],
         },
         "held_bytes": host.pipes.held_bytes,
         "budget_bytes": host.pipes.budget,
@@ -56,6 +56,25 @@ def describe(host: Host) -> dict[str, object]:
         "left_aside": [f"{name}: {reason}" for name, reason in host.state.aside.items()],
         **host.facts,
     }
+
+
+def _disk_problems(host: Host) -> list[str]:
+    """What the file system of the state directory refuses now; nothing is lost by it yet."""
+    problems = []
+    if system.is_read_only(host.state.fd):
+        problems.append("it is read-only")
+    if host.durable.problem:
+        problems.append(f"the journal cannot be written: {host.durable.problem}")
+    if len(host.arrears):
+        problems.append(f"{len(host.arrears)} files cannot be brought up to date: {host.arrears.problem}")
+    if system.unlogged.lines:
+        problems.append(f"{system.unlogged.lines} lines of kernel.log cannot be written: {system.unlogged.reason}")
+    problems += [
+        f"the output of process {capture.number} waits in its pipe: {capture.failure}"
+        for capture in host.pipes.captures.values()
+        if capture.failure
+    ]
+    return problems
 
 
 def _reasons(host: Host) -> list[str]:

@@ -172,6 +172,23 @@ def file_system_bytes(fd: int) -> int:
     return facts.f_blocks * facts.f_frsize
 
 
+def free_bytes(fd: int) -> int:
+    """How much room the file system that ``fd`` lies on says it has; 0 if it will not say."""
+    try:
+        facts = os.fstatvfs(fd)
+    except OSError:
+        return 0
+    return facts.f_bavail * facts.f_frsize
+
+
+def is_read_only(fd: int) -> bool:
+    """Whether the file system that ``fd`` lies on lets nobody write."""
+    try:
+        return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def find_by_pipe(inodes: set[int]) -> int | None:
     """The pid of a process that has one of these pipes, at whatever number.
 
@@ -410,15 +427,31 @@ def _best_tier() -> str:
 # --- the log -----------------------------------------------------------------------------------------------
 
 
+class Unlogged:
+    """The lines that could not be written since one could, and why."""
+
+    __slots__ = ("lines", "reason")
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.reason = ""
+
+
+unlogged = Unlogged()
+
+
 def log(text: str) -> None:
     """One line, with the time, to standard error, which for a kernel is kernel.log."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    gap = f"{stamp} {unlogged.lines} lines are missing here: {unlogged.reason}\n" if unlogged.lines else ""
     try:
-        os.write(2, f"{stamp} {text}\n".encode("utf-8", "backslashreplace"))
+        os.write(2, f"{gap}{stamp} {text}\n".encode("utf-8", "backslashreplace"))
+        unlogged.lines = 0
         trim_log()
-    except OSError:
+    except OSError as error:
         # A full disk or a terminal that is gone must not end the parent of all services.
-        pass
+        unlogged.lines += 1
+        unlogged.reason = error.strerror or str(error)
 
 
 def trim_log(fd: int = 2) -> None:

@@ -389,7 +389,7 @@ class FakeKernel:
                 "running": sum(process.is_running for process in processes),
                 "sockets": len(self._table.sockets),
                 "values": len(self._ledger.values),
-                "file_system": {"size_bytes": 1 << 40, "free_bytes": 1 << 40},
+                "file_system": {"size_bytes": 1 << 40, "free_bytes": 1 << 40, "problems": []},
                 "held_bytes": sum(output.held for output in outputs),
                 "dropped_bytes": sum(output.dropped for output in outputs),
                 "not_covered": 0,
