@@ -105,10 +105,6 @@ def try_lock(instance: places.Instance, *, make: bool) -> int | None:
     if make:
         places.ensure_private_dir(os.path.dirname(instance.directory))
     try:
-        lock = places.open_private_dir(instance.directory, make=make)
-    except FileNotFoundError:
-        return None
-    try:
         lock = _open_to_lock(instance, make=make)
     except FileNotFoundError:
         return None
@@ -134,7 +130,7 @@ def _open_to_lock(instance: places.Instance, *, make: bool) -> int:
             return os.open(instance.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except NotADirectoryError:
             raise unreachable(instance, "that directory is a symbolic link") from None
-    lock = places.open_private_dir(instance.directory)
+    lock = places.open_private_dir(instance.directory, make=make)
     try:
         places.refuse_strangers(lock, instance.directory)
     except BaseException:
