@@ -6,6 +6,8 @@ owner, however many of its processes have written, and none for a process whose 
 
 from __future__ import annotations
 
+from papa.kernel.gallery import Gallery
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 class News:
     """Tells owners, and wakes those who watch."""
 
-    __slots__ = ("_loop", "_noticed", "_table", "watches")
+    __slots__ = ("_loop", "_noticed", "_table", "gallery", "watches")
 
     def __init__(self, loop: Loop, table: Table) -> None:
         self._loop = loop
@@ -29,6 +31,7 @@ class News:
         self._noticed: set[int] = set()
         #: People who watch; told of everything that their processes do.
         self.watches: set[Watch] = set()
+        self.gallery = Gallery(loop)
 
     def output(self, number: int) -> None:
         """There is more output, or somebody wants to hear of it."""

@@ -17,6 +17,7 @@ import time
 from papa.core import index
 from papa.core.commit import Commit
 from papa.errors import PapaError
+from papa.kernel import system
 from papa.wire.text_lines import Page
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 #: Output in one frame: a person reads no more, and a program acknowledges and gets the next.
 FRAME_BYTES = 256 * 1024
 
-#: Rendered output that a viewer is sent at a time: what a person who reads slowly costs, and about 10 ms of work.
+#: Rendered output that a viewer is sent at a time: what a person who reads slowly costs, and one turn's work.
 PAGE_BYTES = 64 * 1024
 
 #: Of a stream that are rendered at a time: each byte may become a line, with its time and name in front.
@@ -53,12 +54,11 @@ WINDOW_BYTES = 1024 * index.RECORD_SIZE
 class Watch:
     """What one connection follows: the processes of that moment, until each has ended."""
 
-    __slots__ = ("_connection", "_host", "_is_scheduled")
+    __slots__ = ("_connection", "_host")
 
     def __init__(self, host: Host, connection: Connection) -> None:
         self._host = host
         self._connection = connection
-        self._is_scheduled = False
 
     def on_news(self, number: int) -> None:
         """Something happened to that process."""
@@ -79,10 +79,18 @@ class Watch:
         raise NotImplementedError
 
     def look_later(self) -> None:
-        """There may be something new: looks when this turn's callbacks have run."""
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._host.loop.after_turn(self._look)
+        """There may be something new."""
+        self._host.news.gallery.look_later(self)
+
+    def look(self) -> None:
+        """Its turn in the gallery. Who cannot be shown what there is, as the disk fails, is let go."""
+        if self._connection.watch is not self:
+            return
+        try:
+            self._look()
+        except OSError as error:
+            system.log(f"somebody who watched was let go: output cannot be read: {error.strerror}")
+            self._connection.close()
 
     def _end(self) -> None:
         """The watch is over though nobody has just typed a line."""
@@ -161,9 +169,6 @@ class Conversation(Watch):
         return not self._watched
 
     def _look(self) -> None:
-        self._is_scheduled = False
-        if self._connection.watch is not self:
-            return
         self._show_frame()
         if self._is_waiting and self._early:
             self._early -= 1
@@ -182,6 +187,7 @@ class Conversation(Watch):
                 continue
             is_anybody_there = True
             left = self._show(process, watched, entries, left)
+        self._host.news.gallery.spent += FRAME_BYTES - left
         # An empty frame, when all were removed meanwhile, lets the peer ask on and learn that it is over.
         if entries or not is_anybody_there:
             self._is_waiting = True
@@ -235,7 +241,7 @@ class _Viewed:
 class Viewer(Watch):
     """Lines as they come; any line that is typed ends it."""
 
-    __slots__ = ("_is_sending", "_is_timed", "_new", "_page", "_viewed")
+    __slots__ = ("_is_overdue", "_is_sending", "_is_timed", "_new", "_page", "_viewed")
 
     def __init__(self, host: Host, connection: Connection, processes: Iterable[Process]) -> None:
         super().__init__(host, connection)
@@ -246,6 +252,8 @@ class Viewer(Watch):
         self._new = dict.fromkeys(self._viewed)
         self._is_sending = False
         self._is_timed = False
+        #: A line without an end has stayed unseen for long enough.
+        self._is_overdue = False
         self.look_later()
 
     def on_news(self, number: int) -> None:
@@ -270,9 +278,11 @@ class Viewer(Watch):
         return is_stopped
 
     def _look(self) -> None:
-        self._is_scheduled = False
-        if self._is_sending or self._connection.watch is not self:
+        if self._is_sending:
             return
+        if self._is_overdue:
+            self._is_overdue = False
+            self._page.show_waiting()
         while self._new and self._page.size < PAGE_BYTES:
             number = next(iter(self._new))
             del self._new[number]
@@ -288,12 +298,12 @@ class Viewer(Watch):
 
     def _on_waited(self) -> None:
         self._is_timed = False
-        if self._connection.watch is self and not self._is_sending:
-            self._page.show_waiting()
-            self._send()
+        self._is_overdue = True
+        self.look_later()
 
     def _send(self) -> None:
         data = self._page.take()
+        self._host.news.gallery.spent += len(data)
         if data:
             self._is_sending = True
             self._connection.send(data)
