@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,12 @@ NO_SKIP = os.environ.get("PAPA_TEST_NO_SKIP") == "1"
 
 #: How long what a test started may need to go after the test let go of it.
 LEAVE_S = 30.0
+
+
+def pytest_configure() -> None:
+    # Who runs tests in the background of a script ignores it, and so would every program that they start.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

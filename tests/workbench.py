@@ -42,6 +42,7 @@ class Bench:
         self.requests: list[str] = []
         self.trap: Callable[[int, str], str | None] | None = None  # the number of a request, its name
         self.orphans: set[int] = set()  # pids that run, although the kernel does not know them
+        self.stays_away = False  # until a test lets it come back
         request = FakePapa.request
 
         def send_signal(hosted: Hosted, signum: int) -> bool:
@@ -77,10 +78,11 @@ class Bench:
         monkeypatch.setattr(FakePapa, "request", trapped)
 
     def go_away(self) -> None:
-        """The connection is lost, and comes back soon."""
+        """The connection is lost, and comes back soon unless it stays away."""
         if self.papa.is_connected:
             self.papa.lose()
-            asyncio.get_running_loop().call_later(AWAY_S, self.papa.come_back)
+            if not self.stays_away:
+                asyncio.get_running_loop().call_later(AWAY_S, self.papa.come_back)
 
     @asynccontextmanager
     async def engine(self, text: str, file: str = "circus.ini") -> AsyncIterator[Engine]:

@@ -99,7 +99,7 @@ def test_a_daemon_has_no_terminal_and_its_own_log(house: House) -> None:
     pid = int((house.folder / "pid").read_text())
     assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
     assert os.getsid(pid) != os.getsid(0)
-    assert "Arbiter now waiting for commands" in house.log("circusd.log")
+    wait_for(lambda: "Arbiter now waiting for commands" in house.log("circusd.log"), "the end of the start")
     wait_for(lambda: (house.folder / "web.log").exists(), "a log file")
     assert (house.folder / "web.log").stat().st_mode & 0o777 == 0o640
     (house.folder / "circusd.log").rename(house.folder / "old.log")

@@ -56,7 +56,7 @@ def test_quit_leaves_the_papa_processes_running_and_ends_the_others(tmp_path: Pa
         kept, own = house.pids("kept"), house.pids("own")
         house.quit()
         assert all(os.path.exists(f"/proc/{pid}") for pid in kept)
-        assert not any(os.path.exists(f"/proc/{pid}") for pid in own)
+        wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in own), "the end of the others")
         assert "kept left running in papa" in house.log("circusd.out")
         assert "own left" not in house.log("circusd.out")
 
@@ -80,6 +80,7 @@ def test_when_circusd_is_back_the_processes_are_recovered_as_they_were(tmp_path:
         assert "kept already running" in said
         assert said.count("kept spawn ") == 2
         # before_start and before_spawn are skipped.
+        wait_for(lambda: len(house.log("hooks.out").split()) == 3, "all hooks")
         assert sorted(house.log("hooks.out").split()) == ["kept:after_spawn"] * 2 + ["kept:after_start"]
         # Status and stats, signals and counts work as ever.
         pids = [str(slot["pid"]) for slot in after]
@@ -91,7 +92,7 @@ def test_when_circusd_is_back_the_processes_are_recovered_as_they_were(tmp_path:
         assert house.asked("decr", "kept") == "1"
         house.asked("stop", "kept")
         assert house.status() == {"kept": "stopped"}
-        assert not os.path.exists(f"/proc/{pids[1]}")
+        wait_for(lambda: not os.path.exists(f"/proc/{pids[1]}"), "its end")
 
 
 def test_orders_mean_the_same_with_papa_and_without(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ graceful_timeout = 5
 
 
 def asking(port: int) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
     return connection
 

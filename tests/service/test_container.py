@@ -85,7 +85,7 @@ def test_strangers_are_reaped(run: Run, house: House) -> None:
     done = container.inside("sh", "-c", "(sleep 0.05 & echo $!) &")
     stranger = int(done.stdout)
     wait_for(lambda: str(stranger) not in container.inside("ps", "-eo", "pid=").stdout.split(), "the stranger reaped")
-    assert "<defunct>" not in container.inside("ps", "-e").stdout
+    wait_for(lambda: "<defunct>" not in container.inside("ps", "-e").stdout, "no other zombie either")
 
 
 def test_a_configuration_that_cannot_be_used_ends_the_container_with_1(run: Run, house: House) -> None:

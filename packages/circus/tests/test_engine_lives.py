@@ -99,11 +99,13 @@ def test_a_process_that_came_and_went_while_the_kernel_was_away_counts_once(benc
 
     async def run() -> None:
         bench.trap = trap
+        bench.stays_away = True
         async with bench.engine(WEB + bench.log_option("web.log")) as engine:
             await bench.until(lambda: bench.papa.spawns and not bench.papa.is_connected)
             first = bench.papa.row("circus.web.1")
             bench.papa.write(first["id"], "out", b"unseen\n")
             bench.papa.end(first["id"], 6)
+            bench.papa.come_back()
             await bench.until_replaced(first)
             await bench.until(lambda: first["id"] not in bench.ids())
             assert (bench.folder / "web.log").read_bytes() == b"unseen\n"

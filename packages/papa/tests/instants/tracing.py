@@ -61,7 +61,9 @@ class Attached:
             assert is_dead(self.pid), self._strace.stderr and self._strace.stderr.read()
             return True
         try:
-            return f"TracerPid:\t{self._strace.pid}\n" in Path(f"/proc/{self.pid}/status").read_text()
+            # It has the process before it has stopped it, and sees its calls from the first line of the log on.
+            is_had = f"TracerPid:\t{self._strace.pid}\n" in Path(f"/proc/{self.pid}/status").read_text()
+            return is_had and self.log.stat().st_size > 0
         except OSError:
             return is_dead(self.pid)
 
