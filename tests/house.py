@@ -42,11 +42,15 @@ FIRST_UID = 60_100
 UIDS = 4800
 
 
+def worker_number() -> int:
+    """Of this one of a test run's processes."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 at which nobody listens and, until the caller does, nobody will."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
     while True:
-        port = FIRST_PORT + worker * PORTS_OF_A_WORKER + random.randrange(PORTS_OF_A_WORKER)
+        port = FIRST_PORT + worker_number() * PORTS_OF_A_WORKER + random.randrange(PORTS_OF_A_WORKER)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
