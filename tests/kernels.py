@@ -67,11 +67,11 @@ class Kernel:
     def rows(self):
         return {row["id"]: row for row in self.ask("list", what="processes")["items"]}
 
-    def output(self, row):
+    def output(self, row, stream="out"):
         data = b""
         with Connection(self.endpoint, client="test", autostart=False) as connection:
             while True:
-                reply = connection.request("read", id=row["id"], stream="out", offset=len(data), limit=1 << 20)
+                reply = connection.request("read", id=row["id"], stream=stream, offset=len(data), limit=1 << 20)
                 if not reply.body:
                     return data
                 assert reply.ok["offset"] == len(data)

@@ -32,7 +32,7 @@ _PROCESS: dict[str, Any] = {
 #: What the files must mean; a format's own is kept beside them.
 FACTS: dict[str, Any] = {
     "processes": {
-        "running": _PROCESS,
+        "running": {**_PROCESS, "inodes": [501, 0]},
         "about-to-start": {**_PROCESS, "number": 1002, "pid": 0, "ticks": None, "inodes": [501, 502]},
         "ended": {**_PROCESS, "number": 1003, "exit": [-9, 1_700_000_100.5], "captured": ["out"]},
         "unknown": {**_PROCESS, "number": 1004, "name": None, "exit": [None, 1_700_000_100.5], "removed": True,

@@ -39,7 +39,7 @@ class Owed(list):
 
 
 def durable_of(state, room=lambda error: False, boot="boot", owed=None):
-    durable = Durable(state, boot, room, Owed() if owed is None else owed)
+    durable = Durable(state, boot, room, Owed() if owed is None else owed, lambda number: [])
     durable.recover()
     return durable
 

@@ -132,58 +132,6 @@ def test_a_punched_hole_reads_as_nulls_and_gives_blocks_back(tmp_path):
     os.close(file)
 
 
-def test_a_process_is_found_by_its_pipe_and_the_oldest_wins():
-    reader, writer = os.pipe()
-    inode = os.fstat(reader).st_ino
-    pid = os.posix_spawn(
-        "/bin/sh",
-        ["sh", "-c", "sleep 60 & echo started; wait"],
-        {"PATH": "/bin:/usr/bin"},
-        setsid=True,
-        file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)],
-    )
-    os.close(writer)
-    try:
-        assert os.read(reader, 100) == b"started\n"
-        assert system.find_by_pipe({inode}) == pid
-        assert system.find_by_pipe({1}) is None
-    finally:
-        os.killpg(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(reader)
-
-
-def test_what_an_ended_process_has_forked_is_not_found_in_its_place():
-    reader, writer = os.pipe()
-    inode = os.fstat(reader).st_ino
-    script = "sleep 60 & echo started"
-    actions = [(os.POSIX_SPAWN_DUP2, writer, 1)]
-    pid = os.posix_spawn("/bin/sh", ["sh", "-c", script], {"PATH": "/bin:/usr/bin"}, setsid=True, file_actions=actions)
-    os.close(writer)
-    try:
-        assert os.read(reader, 100) == b"started\n"
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        os.waitpid(pid, 0)
-        assert system.find_by_pipe({inode}) is None
-    finally:
-        os.killpg(pid, signal.SIGKILL)
-        os.close(reader)
-
-
-def test_a_child_that_has_not_come_to_its_program_yet_is_found_by_its_pipe_too():
-    reader, writer = os.pipe()
-    actions = [(os.POSIX_SPAWN_DUP2, writer, 17)]
-    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "sleep 60"], {}, file_actions=actions, setsid=True)
-    inode = os.fstat(writer).st_ino
-    os.close(writer)
-    try:
-        assert system.find_by_pipe({inode}) == pid
-    finally:
-        os.killpg(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(reader)
-
-
 @pytest.mark.parametrize("tier", system.TIERS)
 def test_a_tier_can_be_forced_down(tier, monkeypatch):
     monkeypatch.delenv("PAPA_FORCE_TIER", raising=False)

@@ -37,7 +37,7 @@ def main() -> None:
         os.environ["PAPA_RUNTIME_DIR"] = str(folder / "run")
         started = time.monotonic()
         if name == "Rebuild":
-            count, found = rebuilding.every(folder)
+            count, found = rebuilding.through(folder, options.every)
             said = f"{count} instants"
         else:
             (folder / "children").mkdir(mode=0o755)

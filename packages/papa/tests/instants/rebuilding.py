@@ -36,28 +36,30 @@ def holders(place: World) -> list[int]:
     return found
 
 
-def every(folder: Path) -> tuple[int, list[str]]:
-    """Kills at each call, each time in a world of its own; how many there were, and what is broken."""
+def through(folder: Path, every: int) -> tuple[int, list[str]]:
+    """Kills at ``every`` so manieth call, each time in a world of its own; how many, and what is broken."""
     with _opened(folder) as place:
         calls: list[str] = []
         killed_at(place, tracing.NEVER, calls)
     seen: collections.Counter[str] = collections.Counter()
-    broken: list[str] = []
-    was_whole = False
+    instants: list[Instant] = []
     for call in calls:
         kind = call.partition("(")[0]
         seen[kind] += 1
-        instant = kind, seen[kind]
+        instants.append((kind, seen[kind]))
+    broken: list[str] = []
+    for instant in instants[::every]:
+        done: list[str] = []
         try:
             with _opened(folder) as place:
-                is_whole = killed_at(place, instant)
-            if was_whole and not is_whole:
+                last = max(row["id"] for row in place.sockets.values())
+                is_whole = killed_at(place, instant, done)
+            if not is_whole and any(f'"sockets/{last}.json") = 0' in call for call in done):
                 raise Broken("what had been written down is lost")
-            was_whole = is_whole
-            world.wait_for(lambda: not holders(place) and not place.kernels(), "the end of everybody")
+            world.wait_for(lambda place=place: not holders(place) and not place.kernels(), "the end of everybody")
         except Broken as error:
-            broken.append(f"Rebuild, killed at {kind} {seen[kind]}: {call[:120]}: {error}")
-    return len(calls), broken
+            broken.append(f"Rebuild, killed at {instant[0]} {instant[1]}: {done[-1:]}: {error}")
+    return len(instants[::every]), broken
 
 
 @contextlib.contextmanager

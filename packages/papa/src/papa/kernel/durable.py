@@ -28,15 +28,26 @@ _MISSHAPEN = (KeyError, TypeError, ValueError, AttributeError, PapaError)
 
 
 class Durable:
-    """The ledger and the records of one kernel. ``make_room(error)`` drops output; False when that does not help."""
+    """The ledger and the records of one kernel. ``make_room(error)`` drops output; False when that does not help.
 
-    __slots__ = ("_arrears", "_boot_id", "_make_room", "_state", "ledger", "problem")
+    ``inodes_of`` are those of a process's pipes.
+    """
 
-    def __init__(self, state: State, boot_id: str, make_room: Callable[[OSError], bool], arrears: Arrears) -> None:
+    __slots__ = ("_arrears", "_boot_id", "_inodes_of", "_make_room", "_state", "ledger", "problem")
+
+    def __init__(
+        self,
+        state: State,
+        boot_id: str,
+        make_room: Callable[[OSError], bool],
+        arrears: Arrears,
+        inodes_of: Callable[[int], Sequence[int]],
+    ) -> None:
         self._state = state
         self._boot_id = boot_id
         self._make_room = make_room
         self._arrears = arrears
+        self._inodes_of = inodes_of
         self.ledger = journal.Ledger()
         #: Why the journal could not be written the last time; empty when it was.
         self.problem = ""
@@ -115,15 +126,15 @@ class Durable:
 
     # --- records -------------------------------------------------------------------------------------------
 
-    def write_new_process(self, process: Process, inodes: Sequence[int]) -> None:
+    def write_new_process(self, process: Process) -> None:
         """The first record, before there is a pid. Raises: OSError."""
-        record = records.of_process(process, self._boot_id, inodes=inodes)
+        record = records.of_process(process, self._boot_id, inodes=self._inodes_of(process.id))
         self._with_room(lambda: self._state.write_record(PROCESSES, process.id, record))
 
     def write_process(self, process: Process) -> bool:
         """Puts its record in the place of the old one; False when that cannot be now: then it is owed."""
         try:
-            self.write_new_process(process, ())
+            self.write_new_process(process)
         except OSError as error:
             self._arrears.owe(PROCESSES, process.id, error)
             return False

@@ -84,7 +84,7 @@ class Host:
             self.loop, self.state, vault, tier,
             on_output=self.news.output, on_eof=self._on_eof, arrears=self.arrears,
         )  # fmt: skip
-        self.durable = Durable(self.state, self.boot_id, self.pipes.make_room, self.arrears)
+        self.durable = Durable(self.state, self.boot_id, self.pipes.make_room, self.arrears, self.pipes.inodes_of)
         self.coverage = Coverage(self)
         self.reaper = Reaper(self.loop, tier, self._on_exit)
         self._starter = Starter(self, nofile)
@@ -271,6 +271,9 @@ class Host:
             return
         if process.output is not None:
             self.news.eof(process, stream, process.output.heads[stream])
+        if process.exit is not None and not capture.pipes and not process.is_over:
+            # Of a pipe that outlived its process; else a next incarnation would look for whoever has it.
+            self.durable.write_process(process)
         self.settle(process)
 
     def _pay(self, kind: str, number: int) -> None:
@@ -291,7 +294,7 @@ class Host:
             self.state.remove_mark(number)
             self.ledger.forget(number)
         else:
-            self.durable.write_new_process(process, ())
+            self.durable.write_new_process(process)
             self.state.remove_mark(number)
             if process.exit is not None:
                 self.vault.drop(f"p{number}")

@@ -260,6 +260,14 @@ class Pipes:
         self._count(capture)
         return capture
 
+    def inodes_of(self, number: int) -> list[int]:
+        """Of the pipes of a process, in the order of its streams; 0 for one that has ended, none when all have."""
+        capture = self.captures.get(number)
+        if capture is None or not capture.pipes:
+            return []
+        fds = [capture.pipes.get(name) for name in capture.output.streams]
+        return [0 if fd is None else os.fstat(fd).st_ino for fd in fds]
+
     # --- what the owner does -------------------------------------------------------------------------------
 
     def reader_is(self, capture: Capture, is_live: bool) -> None:

@@ -32,7 +32,7 @@ def rebuild(host: Host) -> None:
     for capture in host.pipes.captures.values():
         _move_files(host.state, capture)
     for process in host.table.processes.values():
-        host.durable.write_new_process(process, ())
+        host.durable.write_new_process(process)
     for socket in host.table.sockets.values():
         host.durable.write_socket(socket, host.listening[socket.id][1])
 

@@ -39,7 +39,10 @@ def check(record: dict[str, Any]) -> None:
 
 
 def of_process(process: Process, boot_id: str, *, inodes: Sequence[int] = ()) -> dict[str, Any]:
-    """With ``inodes`` of its pipes as long as its pid is not known: they find it after a crash."""
+    """With ``inodes`` of its pipes, by the order of its streams: they find it, or them, after a crash.
+
+    0 is for one that has ended. Whoever wrote none finds none again.
+    """
     output = process.output
     return {
         "version": VERSION,

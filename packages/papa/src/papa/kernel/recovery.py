@@ -5,6 +5,9 @@ the records (who is hosted), the vault and the files (descriptors, output). Each
 the others by the last instruction of a killed kernel, so each step accepts what is not there any more, and what
 is there too much is given back.
 
+- A process of which the vault has nothing, because the holder was killed too or it had found no room: its pipes are
+  opened again through /proc, by their inodes, as long as it, or whoever is in its session, has their other ends. What
+  lies in them is still there; what was written while they had no reader was not.
 - A record without a pid: the kernel was killed between spawn and note. The pidfd in the vault knows the pid;
   without one a process that has the pipes is looked for. Without such a process its mark says whether it was started:
   then it is the orphan that was started at that moment, or has ended, nobody knows how.
@@ -22,6 +25,7 @@ import os
 import select
 import time
 
+from papa import model
 from papa.errors import PapaError
 from papa.kernel import records, sockets, system
 from papa.kernel.state import PROCESSES, SOCKETS
@@ -133,7 +137,9 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
         process = records.to_process(number, record)
         bounds = records.bounds_of(record)
         captured = tuple(record["captured"])
-        inodes = set(record["inodes"])
+        # Who was removed has no output any more, and pipes all the same.
+        streams = captured or model.STREAMS
+        inodes = dict(zip(streams, map(int, record["inodes"]), strict=False))
     except _MISSHAPEN as error:
         _leave_aside(host, PROCESSES, number, record, error)
         return None
@@ -142,7 +148,7 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
     is_known = process.pid != 0
     if process.exit is None:
         if not is_known:
-            _find_pid(host, process, pidfd, inodes, pids)
+            _find_pid(host, process, pidfd, set(inodes.values()) - {0}, pids)
         if pidfd is None:
             pidfd = _open_pidfd(host, process)
         if not process.pid and pidfd is None:
@@ -151,12 +157,9 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
                 host.durable.forget_process(number)
                 return None
             process.exit = None, time.time()
-    pipes = found.pop(f"o{number}", [])
-    if process.exit is None and captured and not vaulted and not pipes:
-        host.coverage.tell(
-            f"the rest of the output of process {number} ({process.name}, pid {process.pid}), which was not in the"
-            " vault when its kernel was killed; what it writes from now on fails with EPIPE"
-        )
+    pipes = dict(zip(streams, found.pop(f"o{number}", []), strict=False))
+    if (captured or inodes) and not vaulted and not pipes:
+        pipes = _open_again(host, process, inodes)
     _adopt_output(host, process, captured, bounds, pipes)
     process.is_exit_acked = number in host.ledger.exits
     loser = host.table.add_process(process)
@@ -172,12 +175,14 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
 
 
 def _find_pid(host: Host, process: Process, pidfd: int | None, inodes: set[int], pids: set[Any]) -> None:
+    from papa.kernel import finding
+
     if pidfd is not None:
         process.pid = system.pidfd_pid(pidfd) or 0
     elif inodes:
-        process.pid = system.find_by_pipe(inodes) or 0
+        process.pid = finding.find_by_pipe(inodes) or 0
     if not process.pid and pidfd is None and host.state.is_marked(process.id):
-        process.pid = system.find_by_start(process.started_at, pids) or 0
+        process.pid = finding.find_by_start(process.started_at, pids) or 0
     if process.pid:
         process.start_ticks = system.start_ticks(process.pid)
 
@@ -193,15 +198,40 @@ def _open_pidfd(host: Host, process: Process) -> int | None:
     return pidfd
 
 
-def _adopt_output(host: Host, process: Process, captured: tuple[str, ...], bounds: Bounds, pipes: list[int]) -> None:
+def _open_again(host: Host, process: Process, inodes: dict[str, int]) -> dict[str, int]:
+    """The pipes of a process that was not covered, as far as somebody still writes to them; tells what that cost."""
+    from papa.kernel import finding
+
+    wanted = {inode: name for name, inode in inodes.items() if inode}
+    found, is_all = finding.open_again(process.pid, set(wanted)) if wanted else ({}, False)
+    pipes = {wanted[inode]: fd for inode, fd in found.items()}
+    who = f"process {process.id} ({process.name}, pid {process.pid}), which was not in the vault when its kernel was"
+    if pipes and not process.is_removed:
+        also = " and what was just being stored is gone" if host.tier == "portable" else ""
+        host.coverage.tell(
+            f"perhaps some of the output of {who} killed: until now its pipes had no reader, so that writes failed with"
+            f" EPIPE{also}; they were opened again"
+        )
+    if process.exit is not None:
+        return pipes
+    if not system.is_alive(process.pid, process.start_ticks):
+        host.coverage.tell(f"perhaps the end of the output of {who} killed, and which has ended since")
+    elif not is_all:
+        rest = " and ".join(inodes.keys() - pipes.keys()) if pipes else "the output"
+        host.coverage.tell(f"the rest of {rest} of {who} killed; what it writes from now on fails with EPIPE")
+    return pipes
+
+
+def _adopt_output(
+    host: Host, process: Process, captured: tuple[str, ...], bounds: Bounds, pipes: dict[str, int]
+) -> None:
     if process.is_removed:
         host.pipes.remove_files(process.id)
         if pipes:
-            host.pipes.start(host.pipes.recover_unwanted(process.id, pipes))
+            host.pipes.start(host.pipes.recover_unwanted(process.id, list(pipes.values())))
     elif captured:
         acked = host.ledger.acks.get(process.id, {})
-        named = dict(zip(captured, pipes, strict=False))
-        capture = host.pipes.recover(process.id, captured, bounds, acked, named)
+        capture = host.pipes.recover(process.id, captured, bounds, acked, pipes)
         process.output = capture.output
         host.pipes.start(capture)
 

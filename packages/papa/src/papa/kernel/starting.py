@@ -94,8 +94,7 @@ class Starter:
                 # Else a process of another user could not open /dev/stdout, as shells and nginx do.
                 for fd in writers.values():
                     os.fchown(fd, spec.uid, -1)
-            inodes = [os.fstat(fd).st_ino for fd in writers.values()]
-            self._host.durable.write_new_process(process, inodes)
+            self._host.durable.write_new_process(process)
         except OSError:
             self._withdraw(process.id, capture, writers)
             raise

@@ -35,10 +35,6 @@ import time
 
 from papa.errors import PapaError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 TIERS = ("full", "pidfd", "portable")
 
 #: Bytes of one splice or read: a whole pipe of the default size, so that one call empties it (pipe(7)).
@@ -47,9 +43,6 @@ CHUNK = 65536
 #: kernel.log is cut to its newer half above this: it holds faults, and a fault that repeats must not fill
 #: the small file system that the state directory lives on.
 MAX_LOG_BYTES = 1 << 20
-
-#: From the moment that a record names until the process is there: files, pipes and a fork; far more than it takes.
-START_S = 1.0
 
 # linux/falloc.h: _IOW('X', 43, struct space_resv), 48 bytes.
 _FS_IOC_UNRESVSP64 = 0x4030582B
@@ -91,13 +84,13 @@ def random_hex() -> str:
 
 def start_ticks(pid: int) -> int | None:
     """When ``pid`` was started (field 22 of proc_pid_stat(5)); with the pid it names a process for ever."""
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     return int(fields[19]) if len(fields) > 19 else None
 
 
 def zombie_status(pid: int, ticks: int) -> int | None:
     """The status of a process that ended but that nobody has reaped yet; None if it is not such a one."""
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     if len(fields) < 50 or fields[0] not in (b"Z", b"X") or int(fields[19]) != ticks:
         return None
     return os.waitstatus_to_exitcode(int(fields[49]))
@@ -105,7 +98,7 @@ def zombie_status(pid: int, ticks: int) -> int | None:
 
 def is_alive(pid: int, ticks: int | None) -> bool:
     """Whether that very process runs; one whose start nobody recorded is believed by its number alone."""
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     if not fields:
         return not os.path.exists("/proc/self/stat") and _answers_signals(pid)
     return fields[0] not in (b"Z", b"X") and (ticks is None or int(fields[19]) == ticks)
@@ -121,7 +114,7 @@ def _answers_signals(pid: int) -> bool:
     return True
 
 
-def _stat_fields(pid: int) -> list[bytes]:
+def stat_fields(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat from the third on: the second may hold blanks and parentheses."""
     return _read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
@@ -187,71 +180,6 @@ def is_read_only(fd: int) -> bool:
         return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
     except OSError:
         return False
-
-
-def find_by_pipe(inodes: set[int]) -> int | None:
-    """The pid of a process that has one of these pipes, at whatever number.
-
-    Finds the child of a kernel that was killed between the spawn and the note of its pid, even before it got so far
-    as to make them its standard output and error. Such a child leads a session of its own, or is still in ours; what
-    it forked is in its session, and is not mistaken for one that has ended.
-    """
-    wanted = {f"pipe:[{inode}]" for inode in inodes}
-    own, our_session = os.getpid(), os.getsid(0)
-    try:
-        entries = os.listdir("/proc")
-    except OSError:
-        return None
-    found: list[tuple[int, int]] = []
-    for entry in entries:
-        if not entry.isdigit() or int(entry) == own:
-            continue
-        if not wanted.isdisjoint(_descriptors_of(entry)):
-            pid, fields = int(entry), _stat_fields(int(entry))
-            # proc_pid_stat(5), from the third on: state, ppid, pgrp, session ... starttime.
-            if len(fields) > 19 and int(fields[3]) in (pid, our_session):
-                found.append((int(fields[19]), pid))
-    # A child of the child that leads a session as well was started later.
-    return min(found)[1] if found else None
-
-
-def _descriptors_of(pid: str) -> Iterator[str]:
-    """What a process has open, as /proc names it; nothing of one that went, or is not ours to look into."""
-    try:
-        numbers = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return
-    for number in numbers:
-        try:
-            yield os.readlink(f"/proc/{pid}/fd/{number}")
-        except OSError:
-            # Closed since.
-            continue
-
-
-def find_by_start(started_at: float, known: set[int]) -> int | None:
-    """The pid of a process that a killed kernel started and had no time to note, when it has no pipes of ours.
-
-    It is by now a child of our parent, which is the sub-reaper of us all, and leads a session of its own, as every
-    hosted process does; it is the first such that was started from ``started_at`` on, within START_S. Its arguments
-    are no help: a shell may have become the program that it was told to start.
-    """
-    parent, own = os.getppid(), os.getpid()
-    ticks_a_second = os.sysconf("SC_CLK_TCK")
-    asked = (boot_ns() / 1e9 - (time.time() - started_at)) * ticks_a_second
-    try:
-        entries = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
-    except OSError:
-        return None
-    found: list[tuple[int, int]] = []
-    for pid in entries - known - {own}:
-        fields = _stat_fields(pid)
-        # proc_pid_stat(5), from the third on: state, ppid, pgrp, session ... starttime, which is cut to whole ticks.
-        if len(fields) > 19 and (int(fields[1]), int(fields[3])) == (parent, pid):
-            ticks = int(fields[19])
-            if asked - 2 <= ticks <= asked + START_S * ticks_a_second:
-                found.append((ticks, pid))
-    return min(found)[1] if found else None
 
 
 # --- pidfds ------------------------------------------------------------------------------------------------
