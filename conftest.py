@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from bench import machine
 
@@ -20,6 +21,14 @@ NO_SKIP = os.environ.get("PAPA_TEST_NO_SKIP") == "1"
 
 #: How long what a test started may need to go after the test let go of it.
 LEAVE_S = 30.0
+
+
+#: How long an example takes says how busy the machine is. In the gate they are the same ones each time: what chance
+#: finds elsewhere is nobody's fault who changes something else.
+hypothesis.settings.register_profile(
+    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=NO_SKIP
+)
+hypothesis.settings.load_profile("house")
 
 
 def pytest_configure() -> None:

@@ -110,7 +110,7 @@ def pattern_of(shown: str, home: str) -> re.Pattern[str]:
     return re.compile(text.replace(re.escape(HOME), re.escape(home)))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_the_tutorial_does_what_it_shows(terminal: Terminal, runtime_root: Path) -> None:
     for typed, shown in blocks(TUTORIAL.partition(STACK)[0]):
         expected = pattern_of(shown, str(runtime_root))

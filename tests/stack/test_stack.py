@@ -26,7 +26,7 @@ from tests.stack import ordinary
 
 pytestmark = [
     pytest.mark.needs("nginx", "uwsgi_python3", "wrk"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 USERS = ["root", "ordinary"] if os.geteuid() == 0 else ["ordinary"]
 

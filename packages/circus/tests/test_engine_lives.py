@@ -46,7 +46,7 @@ def test_an_exit_that_overtakes_the_reply_to_its_spawn_counts(bench: Bench, monk
 
     async def run() -> None:
         async with bench.engine(WEB + bench.log_option("web.log")) as engine:
-            await bench.until(lambda: len(bench.running()) == 1 and first[0] not in bench.ids())
+            await bench.until(lambda: first and len(bench.running()) == 1 and first[0] not in bench.ids())
             assert (bench.folder / "web.log").read_bytes() == b"brief\n"
             reaps = [event for event in engine.bus.recent if event.name == "reap"]
             assert [event.fields["exit_code"] for event in reaps] == [3]

@@ -260,7 +260,9 @@ def test_a_process_that_is_gone_counts_by_length_for_the_others(papa: FakePapa, 
 texts = st.lists(st.sampled_from([b"\n", b"x", b"yy\n", b"long line\n"]), min_size=1, max_size=8).map(b"".join)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     before=st.sampled_from([b"", b"old\n", b"unfinished"]),
     chunks=st.lists(st.tuples(st.integers(0, 2), texts), min_size=1, max_size=8),

@@ -307,7 +307,7 @@ def ask_on(stop, ask, failures, counts):
     counts.append(count)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_clients_of_every_kind_go_on_over_twenty_upgrades(kernel, copy, tmp_path):
     pid = kernel.start()["pid"]
     other = copy("other", release=('__version__ = "', '__version__ = "9.'))

@@ -14,7 +14,7 @@ import papa
 from papa.client.aio import AsyncPapa
 from papa.errors import PapaError
 
-pytestmark = [pytest.mark.needs("strace"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs("strace"), pytest.mark.timeout(300)]
 
 #: Calls of a kernel that takes output in, tells of it, and is told how far it was read.
 WHILE_IT_FLOWS = [

@@ -12,7 +12,7 @@ from packages.papa.tests.instants.world import World
 #: Instants of each scene: all of them together stay below 40 s.
 SAMPLE = 5
 
-pytestmark = [pytest.mark.needs("strace"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs("strace"), pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("name", scenes.ALL)

@@ -27,7 +27,7 @@ PYTHON = "/usr/bin/python3" if os.geteuid() == 0 else sys.executable
 
 pytestmark = [
     pytest.mark.needs("strace", PYTHON),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else; others are ordinary already"),
 ]
 
@@ -62,7 +62,7 @@ def test_an_ordinary_user_loses_nothing_either(folder: Path, scene: str) -> None
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE, NOFILE)),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert ", 0 broken" in done.stdout
