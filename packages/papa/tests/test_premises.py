@@ -20,6 +20,7 @@ def world(tmp_path, monkeypatch):
     directory = tmp_path / "kernel-x"
     directory.mkdir()
     (directory / "control.sock").touch()
+    (directory / "kernel.log").touch()
     (directory / "other").touch()
     loop, told = Loop(), []
     watched = Premises(
@@ -27,6 +28,7 @@ def world(tmp_path, monkeypatch):
         Instance("x", str(directory)),
         on_missing_socket=lambda: told.append("socket"),
         on_missing_directory=lambda: told.append("directory"),
+        on_missing_log=lambda: told.append("log"),
     )
     watched.watch()
     yield directory, loop, watched, told
@@ -48,6 +50,13 @@ def turn_for(loop, seconds):
     while time.monotonic() < deadline:
         loop.call_at(time.monotonic() + 0.005, lambda: None)
         loop.turn()
+
+
+def test_a_moved_log_is_told_once(world):
+    directory, loop, _, told = world
+    (directory / "kernel.log").rename(directory / "kernel.log.1")
+    turn_until(loop, lambda: told)
+    assert told == ["log"]
 
 
 def test_a_removed_control_socket_is_told_once(world):
@@ -86,6 +95,7 @@ def test_a_directory_made_anew_is_watched_again(world):
     shutil.rmtree(directory)
     directory.mkdir()
     (directory / "control.sock").touch()
+    (directory / "kernel.log").touch()
     watched.watch()
     assert len(os.listdir("/proc/self/fd")) == fds
     turn_for(loop, 0.1)

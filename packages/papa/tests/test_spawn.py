@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -191,6 +192,23 @@ def test_a_program_gets_the_limits_that_the_kernel_was_started_with():
         launcher.close()
     assert out.split() == ["200", str(hard) if hard >= 0 else "unlimited"]
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+
+
+def test_descriptors_above_the_childs_limit_are_handed_all_the_same(launcher):
+    """A kernel that holds much was raised above the limit of an ordinary login, which its children get."""
+    high = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, NOFILE[0] - 8)
+    reader, writer = os.pipe()
+    above = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, NOFILE[0] - 8)
+    try:
+        wanted = spec("/bin/sh", "-c", "ulimit -n; echo five >&5", rlimits={"nofile": [64, None]})
+        pid = launcher.start(wanted, list(wanted.argv), stdin=high, stdout=above, stderr=above, sockets=[(above, 5)])
+        for fd in (writer, above):
+            os.close(fd)
+        assert os.read(reader, 100) + os.read(reader, 100) == b"64\nfive\n"
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        os.close(high)
+        os.close(reader)
 
 
 def test_a_hard_limit_is_lowered_in_the_child_only(launcher):

@@ -94,6 +94,7 @@ class Daemon:
             kernel["instance"], kernel["directory"], port=kernel["port"], socket_path=kernel["socket_path"]
         )
         self._is_lock_new = _take_lock(kernel["directory"])
+        self._follow_log()
         nofile = _raise_nofile(kernel)
         tier = system.detect_tier()
         self._host = Host(
@@ -113,6 +114,7 @@ class Daemon:
             self._instance,
             on_missing_socket=self._open_control_again,
             on_missing_directory=self._make_directory_again,
+            on_missing_log=self._follow_log,
         )
         self._guard = Guard(self._host.loop, kernel, self._on_holder) if tier != "portable" else None
 
@@ -191,6 +193,15 @@ class Daemon:
             system.log(f"{self._instance.directory} stays: {error.strerror}")
 
     # --- premises ------------------------------------------------------------------------------------------
+
+    def _follow_log(self) -> None:
+        """Goes on in kernel.log itself, not in what it was when the holder was started: that may be gone, or moved."""
+        path = self._instance.log_path
+        try:
+            if not os.path.exists(path) or not os.path.samestat(os.stat(path), os.fstat(2)):
+                _open_log(path)
+        except OSError as error:
+            system.log(f"{path} cannot be opened: {error.strerror}")
 
     def _open_control_again(self) -> None:
         self._open_doors_again()

@@ -2,9 +2,9 @@
 
 The one idea: a kernel that nobody can find is either useless or dangerous, as a second one would be started beside
 it. So it asks the system to be told (dnotify, fcntl(2) F_NOTIFY: no polling, no library) of what is removed in
-its directory and in the one above, and then looks. A control socket that is gone is opened again. A directory
-that is gone is made and locked again while something is hosted; a kernel that hosts nothing leaves, as the tests
-and temporary roots of this world go by `rm -r`.
+its directory and in the one above, and then looks. A control socket that is gone is opened again, and a log. A
+directory that is gone is made and locked again while something is hosted; a kernel that hosts nothing leaves, as the
+tests and temporary roots of this world go by `rm -r`.
 
 What else was in the directory is the host's (papa.kernel.state).
 """
@@ -34,9 +34,9 @@ RETRY_S = 5.0
 
 
 class Premises:
-    """Looks after one directory. ``on_missing_socket`` and ``on_missing_directory`` are called from the loop."""
+    """Looks after one directory. What is to be done about what is missing is called from the loop."""
 
-    __slots__ = ("_fds", "_instance", "_is_settling", "_loop", "_on_directory", "_on_socket")
+    __slots__ = ("_fds", "_instance", "_is_settling", "_loop", "_on_directory", "_on_log", "_on_socket")
 
     def __init__(
         self,
@@ -45,10 +45,12 @@ class Premises:
         *,
         on_missing_socket: Callable[[], None],
         on_missing_directory: Callable[[], None],
+        on_missing_log: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._instance = instance
         self._on_socket = on_missing_socket
+        self._on_log = on_missing_log
         self._on_directory = on_missing_directory
         self._fds: list[int] = []
         self._is_settling = False
@@ -91,11 +93,15 @@ class Premises:
         self._is_settling = False
         if not self._has_directory():
             self._on_directory()
-        elif not os.path.exists(self._instance.control_path):
+            return
+        if not os.path.exists(self._instance.log_path):
+            self._on_log()
+        if not os.path.exists(self._instance.control_path):
             self._on_socket()
 
     def _is_complete(self) -> bool:
-        return self._has_directory() and os.path.exists(self._instance.control_path)
+        paths = self._instance.control_path, self._instance.log_path
+        return self._has_directory() and all(os.path.exists(path) for path in paths)
 
     def _has_directory(self) -> bool:
         """Whether the directory of that name is still the one that was there when watch() was called."""

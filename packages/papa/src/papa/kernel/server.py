@@ -18,7 +18,8 @@ from collections import deque
 
 from papa import fdpass
 from papa.errors import PapaError
-from papa.kernel import peers, system
+from papa.kernel import peers
+from papa.kernel.doorstep import Doorstep
 from papa.kernel.loop import HANGUP, READ, WRITE
 from papa.wire.session import Answer, Close, ServerSession
 
@@ -222,7 +223,7 @@ class Connection:
 
     def _bid_farewell(self, item: Close) -> None:
         if item.reason:
-            system.log(f"a connection was closed: {item.reason}")
+            self._server.doorstep.tell("a connection was closed", item.reason)
         self._is_waiting = True
         self.send(item.data)
         self.after_sent(self.close)
@@ -279,7 +280,7 @@ class Connection:
         self._queued += len(data)
         self._flush()
         if self._queued > MAX_QUEUED:
-            system.log(f"a connection was cut off: it left {self._queued} bytes unread")
+            self._server.doorstep.tell("a connection was cut off", f"it left {self._queued} bytes unread")
             self.close()
 
     def _flush(self) -> None:
@@ -291,7 +292,7 @@ class Connection:
                 break
             except OSError as error:
                 if error.errno == errno.ETOOMANYREFS:
-                    system.log("a connection was closed: too many descriptors are in flight")
+                    self._server.doorstep.tell("a connection was lost", "too many descriptors are in flight")
                 self.close()
                 return
             fdpass.close_all(fds)
@@ -314,11 +315,12 @@ class Connection:
 class Server:
     """The listeners of a kernel and everybody who came in through them."""
 
-    __slots__ = ("_connections", "_listeners", "_reserve", "_uids", "admitted", "loop", "performer")
+    __slots__ = ("_connections", "_listeners", "_reserve", "_uids", "admitted", "doorstep", "loop", "performer")
 
     def __init__(self, loop: Loop, performer: Performer) -> None:
         self.loop = loop
         self.performer = performer
+        self.doorstep = Doorstep(loop)
         self._listeners: list[socket.socket] = []
         self._connections: set[Connection] = set()
         #: How many came in so far.
@@ -371,11 +373,11 @@ class Server:
     def _admit(self, sock: socket.socket) -> None:
         uid = peers.peer_uid(sock)
         if uid not in self._uids:
-            system.log(f"a connection was refused: its peer is {'unknown' if uid is None else f'uid {uid}'}")
+            self.doorstep.tell("a stranger was refused", "its peer is unknown" if uid is None else f"its uid is {uid}")
             sock.close()
             return
         if len(self._connections) >= MAX_CONNECTIONS:
-            system.log(f"a connection was refused: {MAX_CONNECTIONS} are open")
+            self.doorstep.tell("a connection was refused", f"{MAX_CONNECTIONS} are open")
             sock.close()
             return
         sock.setblocking(False)

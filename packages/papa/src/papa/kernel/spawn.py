@@ -122,7 +122,7 @@ class Launcher:
         try:
             limits = self._limits(spec)
             places = _out_of_the_way(wanted, limits[resource.RLIMIT_NOFILE][0], moved)
-            if _needs_fork(spec, limits):
+            if _needs_fork(spec, limits, places):
                 return _fork(spec, argv, places, limits, mark)
             return self._posix_spawn(spec, argv, places, limits, mark)
         except StageError as error:
@@ -177,8 +177,12 @@ class Launcher:
             os.fchdir(self._home)
 
 
-def _needs_fork(spec: ProcessSpec, limits: Limits) -> bool:
+def _needs_fork(spec: ProcessSpec, limits: Limits, places: Places) -> bool:
     if spec.uid is not None or spec.gid is not None or spec.groups is not None:
+        return True
+    soft = limits[resource.RLIMIT_NOFILE][0]
+    if any(source >= soft >= 0 for source, _ in places):
+        # A kernel with much to hold has higher numbers than a child may have; posix_spawn refuses these.
         return True
     return any(which not in _HARMLESS or pair[1] != resource.getrlimit(which)[1] for which, pair in limits.items())
 
