@@ -61,9 +61,7 @@ class Attached:
             assert is_dead(self.pid), self._strace.stderr and self._strace.stderr.read()
             return True
         try:
-            # It has the process before it has stopped it, and sees its calls from the first line of the log on.
-            is_had = f"TracerPid:\t{self._strace.pid}\n" in Path(f"/proc/{self.pid}/status").read_text()
-            return is_had and self.log.stat().st_size > 0
+            return f"TracerPid:\t{self._strace.pid}\n" in Path(f"/proc/{self.pid}/status").read_text()
         except OSError:
             return is_dead(self.pid)
 
@@ -104,6 +102,10 @@ class Tracer(Attached):
     def __init__(self, pid: int, instant: Instant, log: Path, *, follow: bool = False) -> None:
         which = ["-e", "trace=all", "-e", f"inject={instant[0]}:signal=SIGKILL:when={instant[1]}"]
         super().__init__(pid, which, log, follow=follow)
+
+    def _is_attached(self) -> bool:
+        # It has the process before it has stopped it, and sees all its calls from the first line of the log on.
+        return super()._is_attached() and (is_dead(self.pid) or bool(self._lines()))
 
     def killed(self) -> int | None:
         """Who was killed, as the log tells; needed where children are followed."""
