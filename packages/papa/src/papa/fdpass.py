@@ -7,9 +7,9 @@ MSG_CTRUNC).
 
 from __future__ import annotations
 
-import array
 import os
 import socket
+import struct
 
 from papa.errors import PapaError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: SCM_MAX_FD of Linux: sendmsg(2) refuses more in one message with EINVAL.
 MAX_FDS = 253
 
-_INT = array.array("i").itemsize
+_INT = struct.calcsize("i")
 # Descriptors must be close-on-exec from the first moment: a spawn may come before a second system call could
 # set the flag. 0 where the platform has no such flag (macOS); there they are marked afterwards.
 _CLOEXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
@@ -40,7 +40,7 @@ def send_with_fds(sock: socket.socket, data: bytes | memoryview, fds: Sequence[i
         return sock.sendmsg([data], [], flags)
     if len(fds) > MAX_FDS:
         raise PapaError(f"{len(fds)} descriptors do not fit into one message, {MAX_FDS} do", code="limit")
-    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))], flags)
+    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))], flags)
 
 
 def recv_with_fds(sock: socket.socket, size: int, max_fds: int, flags: int = 0) -> tuple[bytes, list[int], int]:
@@ -50,10 +50,10 @@ def recv_with_fds(sock: socket.socket, size: int, max_fds: int, flags: int = 0) 
     """
     space = socket.CMSG_SPACE(max_fds * _INT) if max_fds else 0
     data, ancillary, message_flags, _ = sock.recvmsg(size, space, flags | _CLOEXEC)
-    fds = array.array("i")
+    fds: list[int] = []
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % _INT])
+            fds += memoryview(content)[: len(content) - len(content) % _INT].cast("i")
     # CMSG_SPACE rounds up, so one descriptor more than asked for may have come.
     if message_flags & _CTRUNC or len(fds) > max_fds:
         close_all(fds)
@@ -65,7 +65,7 @@ def recv_with_fds(sock: socket.socket, size: int, max_fds: int, flags: int = 0) 
     if not _CLOEXEC:
         for fd in fds:
             os.set_inheritable(fd, False)
-    return data, list(fds), message_flags & ~_CLOEXEC
+    return data, fds, message_flags & ~_CLOEXEC
 
 
 def close_all(fds: Iterable[int]) -> None:

@@ -162,14 +162,15 @@ class Daemon:
         self._is_leaving = True
         self._host.leave(0)
 
-    def _decline(self, number: signal.Signals) -> Callable[[], None]:
+    def _decline(self, number: int) -> Callable[[], None]:
         def decline() -> None:
+            name = system.signal_name(number)
             if self._host.is_idle and number in (signal.SIGTERM, signal.SIGINT):
-                system.log(f"{number.name}: nothing is hosted, the kernel leaves")
+                system.log(f"{name}: nothing is hosted, the kernel leaves")
                 self._host.leave(0)
             else:
                 system.log(
-                    f"{number.name} was ignored: {self._host.running} processes are hosted"
+                    f"{name} was ignored: {self._host.running} processes are hosted"
                     " (`papa exit --force` ends the kernel)"
                 )
 
@@ -352,7 +353,7 @@ def _take_lock(directory: str) -> bool:
 def _take_vault(tier: str) -> Vault | NoVault:
     ends = [socket.socket(fileno=fd) for fd in (holder.RX, holder.TX)]
     for end in ends:
-        end.set_inheritable(False)
+        os.set_inheritable(end.fileno(), False)
     if tier == "portable":
         return NoVault()
     return Vault(*ends)

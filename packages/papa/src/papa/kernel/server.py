@@ -14,7 +14,6 @@ import errno
 import os
 import socket
 import time
-from collections import deque
 
 from papa import fdpass
 from papa.errors import PapaError
@@ -24,7 +23,11 @@ from papa.kernel.loop import HANGUP, READ, WRITE
 from papa.wire.session import Answer, Close, ServerSession
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
+if not TYPE_CHECKING:
+    # As in papa.lean_modules: the package imports five modules for what its inner module has.
+    from _collections import deque
+else:
+    from collections import deque
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Protocol
 

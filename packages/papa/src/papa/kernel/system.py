@@ -23,7 +23,6 @@ Facts about Linux that the code relies on:
 
 from __future__ import annotations
 
-import array
 import errno
 import fcntl
 import os
@@ -294,12 +293,11 @@ def new_mover(tier: str) -> Splicer | Copier:
 
 def readable_bytes(pipe: int) -> int:
     """How many bytes lie in a pipe now (FIONREAD of ioctl_pipe(2))."""
-    count = array.array("i", [0])
     try:
-        fcntl.ioctl(pipe, _FIONREAD, count)
+        (count,) = struct.unpack("i", fcntl.ioctl(pipe, _FIONREAD, bytes(4)))
     except OSError:
         return 0
-    return count[0]
+    return int(count)
 
 
 def punch(fd: int, offset: int, length: int) -> bool:
@@ -404,6 +402,17 @@ def trim_log(fd: int = 2) -> None:
     os.write(fd, newer.partition(b"\n")[2])
 
 
-def all_signals() -> set[signal.Signals]:
+def all_signals() -> set[int]:
     """Every signal whose disposition a program may want at its default."""
-    return set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
+    return {number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)}
+
+
+#: Each stands beside another one of the same number.
+_OLD_NAMES = {"SIGIOT", "SIGCLD", "SIGPOLL"}
+
+
+def signal_name(number: int) -> str:
+    """As in SIGTERM; "" when it has none."""
+    # SIG_DFL and its like are no signals.
+    names = {name for name, value in vars(signal).items() if value == number and name[:3] == "SIG" and name[3] != "_"}
+    return min(names - _OLD_NAMES, default="")

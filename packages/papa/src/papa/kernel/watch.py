@@ -11,7 +11,6 @@ is in flight, the next is read when that one is sent; what the kernel has let go
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 from papa.core import index
@@ -247,7 +246,7 @@ class Viewer(Watch):
         super().__init__(host, connection)
         self._viewed = {process.id: _Viewed.of(process) for process in processes}
         names = [viewed.name for viewed in self._viewed.values()]
-        self._page = Page(names, time.localtime, _signal_name)
+        self._page = Page(names, time.localtime, system.signal_name)
         #: Whom there may be something new of; in the order in which they have their turns.
         self._new = dict.fromkeys(self._viewed)
         self._is_sending = False
@@ -357,13 +356,6 @@ class Viewer(Watch):
             self._page.missed(viewed.name, stream, wall_ns, dropped=dropped, passed=missed - dropped)
             viewed.shown[stream] = kept.low
         viewed.dropped[stream] = kept.dropped
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return ""
 
 
 def _segments(output: Output, capture: Capture, place: int, known: Iterable[index.Record] = ()) -> Iterator[Segment]:
