@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bench import machine
@@ -20,6 +21,9 @@ from tests.kernels import state_of
 
 import papa
 from papa.errors import PapaError
+from papa.kernel import coverage
+from papa.kernel.loop import Loop
+from papa.kernel.vault import MESSAGES_A_PASS, Vault, open_pair
 
 UID = own_uid()
 
@@ -174,3 +178,21 @@ def test_an_ordinary_users_limit_is_met_without_harm_and_said(folder, filler, re
 
     found = wait_for(statuses, "the end of all")
     assert {found[name] for name in world.rows} == {42}
+
+
+def test_many_pushes_are_packed_in_turns_of_their_own(monkeypatch):
+    monkeypatch.setattr(coverage, "PACK_AFTER_S", 0)
+    loop, vault = Loop(), Vault(*open_pair())
+    with open(os.devnull, "rb") as file:
+        host = SimpleNamespace(loop=loop, vault=vault, listening=dict.fromkeys(range(200), (file.fileno(), None)))
+        covered = coverage.Coverage(host)
+        for number in range(200):
+            assert covered.cover_socket(SimpleNamespace(id=number))
+    assert vault.is_loose
+    turns = 0
+    while loop._sleep_s() is not None:
+        loop.turn()
+        turns += 1
+    assert turns > 2
+    assert vault._messages == -(-200 // MESSAGES_A_PASS)
+    loop.close()

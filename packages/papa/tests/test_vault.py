@@ -334,7 +334,7 @@ def test_a_full_vault_can_still_turn_out_its_dead(monkeypatch):
         rx, tx = vaults.open_pair()
         vaults.SEND_BUFFER_BYTES = 128 << 10
         vault = Vault(rx, tx)
-        monkeypatch.setattr(Vault, "_pack", lambda self: False)
+        monkeypatch.setattr(Vault, "_make_room", lambda self: False)
         fd = os.memfd_create("x")
         count = 0
         while vault.push(f"p{count}", [fd]):
@@ -439,3 +439,19 @@ def test_many_listeners_go_in_one_turn_of_the_queue(pair, files, monkeypatch):
     assert vault.drop(*(f"s{number}" for number in range(60)))
     assert messages <= sum(taken) <= 2 * messages
     assert set(contents(vault)) == {f"o{number}" for number in range(60)}
+
+
+def test_a_loose_vault_is_packed_in_passes_of_many_messages(pair, files):
+    vault = Vault(*pair)
+    (file,) = files()
+    pushed = {f"{kind}{number}": [file] * count for kind, count in (("o", 2), ("p", 1)) for number in range(100)}
+    for key, fds in pushed.items():
+        assert vault.push(key, fds)
+    assert vault.is_loose
+    passes = sum(1 for _ in vault.pack())
+    assert not vault.is_loose
+    assert passes == -(-len(pushed) // vaults.MESSAGES_A_PASS)
+    assert {key: len(fds) for key, fds in contents(vault).items()} == {key: len(fds) for key, fds in pushed.items()}
+    # What is packed well is as well packed afterwards.
+    assert sum(1 for _ in vault.pack()) <= passes
+    assert contents(vault).keys() == pushed.keys()

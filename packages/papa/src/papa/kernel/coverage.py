@@ -6,11 +6,14 @@ incarnation finds neither was not covered, and what it wrote at last, or how it 
 
 Room comes when something else leaves the vault, and only then, as far as one kernel can know: so whoever found
 none is tried again after each such end, and before an upgrade, which would lose it.
+
+What lies there is packed a while after many pushes, in turns of its own: a spawn shall not pay for the next recovery.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 from papa.core.entries import Socket
 from papa.kernel import system
@@ -26,15 +29,21 @@ if TYPE_CHECKING:
 #: Names, and losses, that the status tells: a page for people; the log has had each.
 MAX_TOLD = 20
 
+#: How long after a push the vault is packed: who starts hundreds has probably started all of them by then.
+PACK_AFTER_S = 1.0
+
+_OVER = object()
+
 
 class Coverage:
     """Of one host. ``losses`` are sentences about what a kill has cost, ``lost`` is how many there were."""
 
-    __slots__ = ("_host", "_is_due", "losses", "lost")
+    __slots__ = ("_host", "_is_due", "_is_packing", "losses", "lost")
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._is_due = False
+        self._is_packing = False
         self.losses: list[str] = []
         self.lost = 0
 
@@ -69,7 +78,7 @@ class Coverage:
                     os.close(writer)
                     stand_ins.append(reader)
                 fds.append(capture.pipes[stream] if stream in capture.pipes else stand_ins[-1])
-            return vault.push(key, fds)
+            return self._push(key, fds)
         except OSError:
             # No descriptor is left for a stand-in.
             return False
@@ -80,12 +89,31 @@ class Coverage:
     def _cover_pidfd(self, process: Process) -> bool:
         vault, key = self._host.vault, f"p{process.id}"
         pidfd = self._host.pidfds.get(process.id)
-        return vault.has(key) or (pidfd is not None and vault.push(key, [pidfd]))
+        return vault.has(key) or (pidfd is not None and self._push(key, [pidfd]))
 
     def cover_socket(self, socket: Socket) -> bool:
         """The same for a socket."""
-        socket.is_covered = self._host.vault.push(f"s{socket.id}", [self._host.listening[socket.id][0]])
+        socket.is_covered = self._push(f"s{socket.id}", [self._host.listening[socket.id][0]])
         return socket.is_covered
+
+    def _push(self, key: str, fds: list[int]) -> bool:
+        is_covered = self._host.vault.push(key, fds)
+        self.pack_soon()
+        return is_covered
+
+    # --- packing -------------------------------------------------------------------------------------------
+
+    def pack_soon(self) -> None:
+        """Unless the next kernel would not be any faster for it."""
+        if self._host.vault.is_loose and not self._is_packing:
+            self._is_packing = True
+            self._host.loop.call_at(time.monotonic() + PACK_AFTER_S, lambda: self._pack(self._host.vault.pack()))
+
+    def _pack(self, passes: Iterator[None]) -> None:
+        """One pass in each turn: about 1 ms."""
+        self._is_packing = next(passes, _OVER) is not _OVER
+        if self._is_packing:
+            self._host.loop.after_turn(lambda: self._pack(passes))
 
     # --- a second chance -----------------------------------------------------------------------------------
 

@@ -123,6 +123,7 @@ class Host:
     def serve(self, listeners: Sequence[socket.socket]) -> None:
         """Lets clients in through these, which are bound and listening."""
         self.server.listen(listeners)
+        self.coverage.pack_soon()
 
     def run(self) -> int:
         """Until leave(); returns its status."""

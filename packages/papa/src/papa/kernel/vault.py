@@ -15,6 +15,9 @@ vault may be read again after a kill at any instant, because:
   were dropped: whoever owns the keys must drop again those it does not know, and so must forget what a key
   stands for *before* it drops the key.
 
+Each push is a message of its own, and a new kernel takes about as long for a message as for what it carries. So when
+`is_loose` says that there are many, somebody who has time shall `pack` them.
+
 A dropped key's descriptors stay open until rotation reaches them, so writers of a dropped pipe would wait for
 ever instead of getting EPIPE, and a dropped listener would keep its port: `at_once` is for these. A key of a
 pipe at its end, or of a process that is gone, can wait until the dead outnumber the living.
@@ -38,7 +41,7 @@ from papa.errors import PapaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # asm-generic/socket.h; Python does not name them.
 _SO_SNDBUFFORCE = 32
@@ -64,6 +67,9 @@ RESERVE_BYTES = 32 << 10
 #: The kernel keeps its soft RLIMIT_NOFILE that much below the hard one; rotation goes up to the hard one.
 RESERVE_FDS = 2 * (fdpass.MAX_FDS + 3)
 
+#: Messages above twice of what the living need at least: the next kernel reads them in 1 ms.
+MANY_MESSAGES = 128
+
 #: Messages that one pass of rotation may read: with their descriptors bounded too, a pass takes about 1 ms.
 MESSAGES_A_PASS = 64
 
@@ -77,6 +83,7 @@ class NoVault:
     """The vault of a platform that has none: nothing is covered, and a kill loses what the kernel hosts."""
 
     live = dead = refused = foreign = 0
+    is_loose = False
 
     def push(self, key: str, fds: Sequence[int]) -> bool:  # noqa: ARG002
         return False
@@ -90,6 +97,9 @@ class NoVault:
     def has(self, key: str) -> bool:  # noqa: ARG002
         return False
 
+    def pack(self) -> Iterator[None]:
+        return iter(())
+
 
 class Vault:
     """See the module. `live` keys, `dead` copies still in the queue, `refused` pushes since the start.
@@ -97,7 +107,19 @@ class Vault:
     `foreign` messages cannot be understood.
     """
 
-    __slots__ = ("_copies", "_keys", "_messages", "_option", "_room", "_rx", "_total", "_tx", "foreign", "refused")
+    __slots__ = (
+        "_copies",
+        "_descriptors",
+        "_keys",
+        "_messages",
+        "_option",
+        "_room",
+        "_rx",
+        "_total",
+        "_tx",
+        "foreign",
+        "refused",
+    )
 
     def __init__(self, rx: socket.socket, tx: socket.socket) -> None:
         """Takes both ends over, as open_pair made them; load() must come before the first push."""
@@ -108,6 +130,7 @@ class Vault:
         self._option, self._room = _ask_for_room(tx)
         self._limit_room(self._room - RESERVE_BYTES)
         self._keys: dict[str, int] = {}  # living keys and the number of their descriptors
+        self._descriptors = 0  # of all living keys
         self._copies: dict[str, int] = {}  # copies of each key in the queue, dead ones too
         self._total = 0  # of all copies
         self._messages = 0
@@ -137,9 +160,10 @@ class Vault:
         if not 0 < len(fds) <= fdpass.MAX_FDS or not _is_key(key):
             self.refused += 1
             return False
-        if not self._send(message, fds) and not (self._pack() and self._send(message, fds)):
+        if not self._send(message, fds) and not (self._make_room() and self._send(message, fds)):
             self.refused += 1
             return False
+        self._descriptors += len(fds) - self._keys.get(key, 0)
         self._keys[key] = len(fds)
         self._count(key, 1)
         self._messages += 1
@@ -165,7 +189,7 @@ class Vault:
         time later. False: they are not all closed yet; a later drop goes on with it.
         """
         for key in keys:
-            self._keys.pop(key, None)
+            self._descriptors -= self._keys.pop(key, 0)
         urgent = {key for key in keys if at_once or key.startswith("s")}
         # Once round the queue passes each copy that is in it now.
         left = self._messages
@@ -189,7 +213,7 @@ class Vault:
         found: dict[str, list[int]] = {}
         self._keys.clear()
         self._copies.clear()
-        self._total = self._messages = self.foreign = 0
+        self._descriptors = self._total = self._messages = self.foreign = 0
         self._peek_from_start()
         try:
             while (entries := self._peek()) is not None:
@@ -204,6 +228,7 @@ class Vault:
             raise
         for key, fds in found.items():
             self._keys[key] = len(fds)
+        self._descriptors = sum(self._keys.values())
         return found
 
     def _count(self, key: str, change: int) -> None:
@@ -234,19 +259,31 @@ class Vault:
 
     # --- rotation ------------------------------------------------------------------------------------------
 
-    def _pack(self) -> bool:
-        """Turns the whole queue once, so that the dead are gone and few messages carry the living.
+    @property
+    def _fewest(self) -> int:
+        """Messages that the living need at least; greedy packing fills them to one half."""
+        return -(-self._descriptors // fdpass.MAX_FDS)
 
-        False if there was nothing to win: a vault that is full for good is not turned for each push.
-        """
-        fewest = -(-sum(self._keys.values()) // fdpass.MAX_FDS)
-        # Greedy packing fills messages to one half at least.
-        if self.foreign or (not self.dead and self._messages <= 2 * fewest + 1):
-            return False
+    @property
+    def is_loose(self) -> bool:
+        """Whether a next kernel would be faster if this one packed."""
+        return not self.foreign and self._messages > 2 * self._fewest + MANY_MESSAGES
+
+    def pack(self) -> Iterator[None]:
+        """Turns the whole queue once, a pass at a time, so that few messages carry the living and the dead are gone."""
         left = self._messages
         while left > 0 and (taken := self._rotate(left)):
             left -= taken
-        return not left
+            yield
+
+    def _make_room(self) -> bool:
+        """False if there was nothing to win: a vault that is full for good is not turned for each push."""
+        if self.foreign or (not self.dead and self._messages <= 2 * self._fewest + 1):
+            return False
+        before = self._messages
+        for _ in self.pack():
+            pass
+        return self._messages < before
 
     def _rotate(self, most: int = MESSAGES_A_PASS) -> int:
         """One pass: what lives in the oldest messages goes to the tail as one message, then they go.
