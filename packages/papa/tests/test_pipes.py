@@ -122,7 +122,7 @@ def test_a_flood_of_one_process_is_taken_in_bounded_pieces(world):
 
 def test_all_that_lies_in_the_pipes_is_drained_whatever_the_bounds_say(world):
     capture, writers = world.capture(bound=1000, overflow="block")
-    world.pipes.reader_is(capture, is_live=True)
+    capture.output.reader_is(True)
     os.write(writers["out"], b"y" * 60000)
     world.pipes.drain(capture)
     assert capture.output.heads["out"] == 60000
@@ -135,7 +135,7 @@ def test_all_that_lies_in_the_pipes_is_drained_whatever_the_bounds_say(world):
 
 def test_a_full_buffer_with_a_reader_pauses_until_it_acknowledges(world):
     capture, writers = world.capture(bound=8192, overflow="block", stall_s=60)
-    world.pipes.reader_is(capture, is_live=True)
+    capture.output.reader_is(True)
     os.write(writers["out"], b"z" * 40000)
     world.turn_until(lambda: capture.is_paused)
     taken = capture.output.heads["out"]
@@ -153,7 +153,7 @@ def test_a_full_buffer_with_a_reader_pauses_until_it_acknowledges(world):
 
 def test_a_stall_ends_by_dropping_the_oldest(world):
     capture, writers = world.capture(bound=8192, overflow="block", stall_s=0.05)
-    world.pipes.reader_is(capture, is_live=True)
+    capture.output.reader_is(True)
     os.write(writers["out"], b"z" * 40000)
     started = time.monotonic()
     world.turn_until(lambda: capture.output.heads["out"] == 40000)
@@ -353,7 +353,7 @@ def test_a_capture_is_taken_over_as_its_files_have_it(world):
     os.close(kept.pop("err"))
     world.pipes.close_all()
     world.pipes = world.open()
-    again = world.pipes.recover(1, ("out", "err"), Bounds(), {"out": 6000}, kept)
+    again = world.pipes.recover(1, ("out", "err"), Bounds(), {"out": 6000}, kept, lambda _output: None)
     world.pipes.start(again)
     facts = again.output.row()
     assert (facts["out"]["head"], facts["out"]["acked"], facts["out"]["low"]) == (10_000, 6000, 6000)

@@ -7,7 +7,7 @@ from papa.core.notices import Notices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from papa import model
@@ -21,8 +21,8 @@ class Process:
     """One hosted process, living or dead."""
 
     __slots__ = (
-        "_weight", "argv", "connection", "digest", "exit", "gid", "id", "is_covered", "is_exit_acked", "is_removed",
-        "meta", "name", "notices", "output", "owner", "pid", "start_ticks", "started_at", "uid",
+        "_output", "_source", "_weight", "argv", "connection", "digest", "exit", "gid", "id", "is_covered",
+        "is_exit_acked", "is_removed", "meta", "name", "notices", "owner", "pid", "start_ticks", "started_at", "uid",
     )  # fmt: skip
 
     def __init__(
@@ -51,8 +51,8 @@ class Process:
         self.meta = meta or {}
         self.uid = uid
         self.gid = gid
-        #: None when nothing is captured, or no longer.
-        self.output = output
+        self._output = output
+        self._source: Callable[[], object] | None = None
         self.is_covered = is_covered
         #: (status or None when nobody knows it, wall clock) once it ended.
         self.exit: tuple[int | None, float] | None = None
@@ -66,6 +66,29 @@ class Process:
 
     def __repr__(self) -> str:
         return f"<process {self.id} {self.name} pid={self.pid} {'running' if self.is_running else 'ended'}>"
+
+    @property
+    def output(self) -> Output | None:
+        """None when nothing is captured, or no longer. Raises: what the source of recover_output() raises."""
+        if self._source is not None:
+            self._source()
+        return self._output
+
+    @output.setter
+    def output(self, output: Output | None) -> None:
+        self._source = None
+        self._output = output
+        if output is not None:
+            output.reader_is(self.connection is not None)
+
+    def recover_output(self, source: Callable[[], object]) -> None:
+        """It has an output, which ``source`` sets when somebody asks for it."""
+        self._source = source
+
+    def reader_is(self, is_live: bool) -> None:
+        """The owner came, or went; an output that nobody has asked for yet is told when somebody does."""
+        if self._output is not None:
+            self._output.reader_is(is_live)
 
     @property
     def weight(self) -> int:

@@ -206,16 +206,14 @@ class Table:
         process.owner = owner
         process.connection = connection
         process.notices.restart()
-        if process.output is not None:
-            process.output.reader_is(True)
+        process.reader_is(True)
 
     def disown(self, connection: object) -> list[Process]:
         """The connection is gone: what it owned belongs to nobody. Returns these, whose pipes may go on now."""
         freed = [process for process in self.processes.values() if process.connection is connection]
         for process in freed:
             process.owner = process.connection = None
-            if process.output is not None:
-                process.output.reader_is(False)
+            process.reader_is(False)
         return freed
 
     # Committing

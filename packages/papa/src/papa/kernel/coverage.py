@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from papa.core.entries import Process
+    from papa.kernel.capture import Capture
     from papa.kernel.host import Host
-    from papa.kernel.pipes import Capture
 
 #: Names, and losses, that the status tells: a page for people; the log has had each.
 MAX_TOLD = 20

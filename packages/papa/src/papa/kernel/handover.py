@@ -96,8 +96,7 @@ def _resume(host: Host, connection: Connection, row: dict[str, Any]) -> None:
         process.notices.unpack(notices)
         capture = host.pipes.captures.get(number)
         if capture is not None:
-            host.pipes.reader_is(capture, is_live=True)
-        host.news.output(number)
+            host.pipes.reader_changed(capture)
     if row["watch"] is not None:
         kind, state = row["watch"]
         watch = _WATCHES[kind](host, connection, ())

@@ -123,6 +123,7 @@ class Host:
     def serve(self, listeners: Sequence[socket.socket]) -> None:
         """Lets clients in through these, which are bound and listening."""
         self.server.listen(listeners)
+        self.pipes.reopening.open_later()
         self.coverage.pack_soon()
 
     def run(self) -> int:
@@ -308,7 +309,7 @@ class Host:
         self.table.own(process, owner, connection)
         capture = self.pipes.captures.get(process.id)
         if capture is not None:
-            self.pipes.reader_is(capture, is_live=True)
+            self.pipes.reader_changed(capture)
             self.news.output(process.id)
         if process.exit is not None:
             # After the reply, from which the client learns of the process in the first place.
@@ -322,7 +323,7 @@ class Host:
         for process in self.table.disown(connection):
             capture = self.pipes.captures.get(process.id)
             if capture is not None:
-                self.pipes.reader_is(capture, is_live=False)
+                self.pipes.reader_changed(capture)
         if self._admitted_at_exit >= 0:
             self.loop.after_turn(self._exit_if_alone)
 

@@ -19,23 +19,20 @@ import os
 import time
 
 from papa import model
-from papa.core import index
 from papa.core import output as core
 from papa.kernel import system
+from papa.kernel.capture import INDEX, Capture
 from papa.kernel.loop import READ
-from papa.kernel.state import OUTPUT, first_data
+from papa.kernel.reopening import RETRY_S, Reopening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from papa.core.timers import Timer
     from papa.kernel.arrears import Arrears
     from papa.kernel.loop import Loop
     from papa.kernel.state import State
     from papa.kernel.vault import NoVault, Vault
-
-INDEX = "index"
 
 #: What is owed of a capture that could not be given back: see papa.kernel.arrears.
 HOLES = "holes"
@@ -49,45 +46,11 @@ BUDGET_PART = 4
 #: not keep the others waiting.
 STEPS_PER_TURN = 4
 
-#: How long a pipe rests when its bytes could not be stored and nothing could be dropped to make room.
-RETRY_S = 1.0
-
 #: What a drop on behalf of others frees at least, so that it does not come again with each splice.
 MIN_DROP = 1 << 20
 
 
-class Capture:
-    """The output of one process: the decisions (``output``), and the descriptors to carry them out."""
-
-    __slots__ = (
-        "counted", "failure", "files", "header", "is_discarding", "is_paused", "movers", "number", "output", "pipes",
-        "timer", "undated",
-    )  # fmt: skip
-
-    def __init__(self, number: int, output: core.Output, files: dict[str, int], pipes: dict[str, int]) -> None:
-        self.number = number
-        self.output = output
-        #: ``out``, ``err`` and ``index``, as far as there are any; closed when the process was removed.
-        self.files = files
-        #: Reading ends that have not come to their end.
-        self.pipes = pipes
-        self.movers: dict[str, system.Splicer | system.Copier] = {}
-        #: An index record that has a place but could not be written yet.
-        self.undated: tuple[int, bytes] | None = None
-        self.timer: Timer | None = None
-        self.is_paused = False
-        self.is_discarding = False
-        #: Why its bytes cannot be stored now, of which the log has been told; else empty.
-        self.failure = ""
-        #: The index header as it stands in the file, as far as that is known.
-        self.header = b""
-        #: What of it is in the sum of all.
-        self.counted = 0
-
-    def read_index(self, offset: int, size: int) -> bytes:
-        return os.pread(self.files[INDEX], size, offset)
-
-
+    from papa.kernel.arrears import Arrears
 class Pipes:
     """All captures of one kernel.
 
@@ -97,7 +60,7 @@ class Pipes:
 
     __slots__ = (
         "_arrears", "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault", "budget",
-        "captures", "dropped_bytes", "held_bytes", "is_punching",
+        "captures", "dropped_bytes", "held_bytes", "is_punching", "reopening",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +83,9 @@ class Pipes:
         self._on_eof = on_eof
         self.captures: dict[int, Capture] = {}
         self._page = os.fstatvfs(state.fd).f_bsize or 4096
+        self.reopening = Reopening(
+            loop, state, self._page, on_opened=self._on_opened, on_failed=lambda capture: self._pause(capture, None)
+        )
         self._null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         self.budget = MAX_BUDGET_BYTES
         size = system.file_system_bytes(state.fd)
@@ -163,41 +129,29 @@ class Pipes:
         bounds: core.Bounds,
         acked: Mapping[str, int],
         pipes: dict[str, int],
+        on_open: Callable[[core.Output], None],
     ) -> Capture:
-        """A capture as its files have it; a stream without a pipe has ended. Raises: OSError."""
-        files = {name: self._state.open_output(number, name) for name in (*captured, INDEX)}
-        for fd in pipes.values():
-            os.set_blocking(fd, False)
-        header = os.pread(files[INDEX], index.HEADER_SIZE, 0)
-        if index.is_foreign(header):
-            self._state.make_place(f"{OUTPUT}/{number}/{INDEX}", "it is an index that this papa cannot read")
-            os.close(files[INDEX])
-            files[INDEX] = self._state.open_output_anew(number, INDEX)
-            header = b""
-        output = core.Output.recover(
-            {name: os.fstat(files[name]).st_size for name in captured},
-            os.fstat(files[INDEX]).st_size,
-            header,
-            dict(acked),
-            bounds,
-            page=self._page,
-        )
-        for name in captured:
-            if not header:
-                # What was given back has left a hole, and nothing else says so.
-                output.streams[name].low = max(output.streams[name].low, first_data(files[name]))
-            if name not in pipes:
-                output.close(name)
-        capture = self._keep(Capture(number, output, files, pipes))
-        capture.header = header
-        output.trim(capture.read_index)
+        """A capture as its files will have it; a stream without a pipe has ended.
+
+        ``on_open`` is called once, when they are opened: see papa.kernel.reopening.
+        """
+        capture = Capture(number, None, {}, pipes)
+        self.reopening.add(capture, captured, bounds, acked, on_open)
+        return self._keep(capture)
+
+    def _on_opened(self, capture: Capture) -> None:
+        capture.output.trim(capture.read_index)
         self._give_back(capture)
-        return capture
+        self._keep_budget()
+        # Its owner, and who watches, may wait for what came while nobody looked.
+        self._on_output(capture.number)
+        if capture.failure:
+            capture.failure = ""
+            system.log(f"output of process {capture.number} is open again")
+            self._resume(capture)
 
     def recover_unwanted(self, number: int, pipes: Sequence[int]) -> Capture:
         """A capture that is emptied into nothing until its pipes end: nobody wants the output any more."""
-        for fd in pipes:
-            os.set_blocking(fd, False)
         # How many there are matters to nobody: they need no names of their own.
         named = dict(zip(model.STREAMS, pipes, strict=False))
         capture = self._keep(Capture(number, core.Output(named), {}, named))
@@ -213,6 +167,9 @@ class Pipes:
         if capture.is_discarding:
             return
         capture.is_discarding = True
+        self.reopening.forget(capture)
+        if not capture.is_open:
+            capture.opened(core.Output(capture.pipes), {}, b"")
         self._close_files(capture)
         self.remove_files(capture.number)
         self._count(capture)
@@ -237,7 +194,9 @@ class Pipes:
         for fd in capture.pipes.values():
             os.close(fd)
         capture.pipes.clear()
-        self._close_files(capture)
+        self.reopening.forget(capture)
+        if capture.is_open:
+            self._close_files(capture)
         self.captures.pop(capture.number, None)
         self.held_bytes -= capture.counted
         capture.counted = 0
@@ -257,7 +216,8 @@ class Pipes:
         for name in capture.pipes:
             capture.movers[name] = system.new_mover(self._tier)
         capture.is_paused = True
-        self._count(capture)
+        if capture.is_open:
+            self._count(capture)
         return capture
 
     def inodes_of(self, number: int) -> list[int]:
@@ -270,9 +230,8 @@ class Pipes:
 
     # --- what the owner does -------------------------------------------------------------------------------
 
-    def reader_is(self, capture: Capture, is_live: bool) -> None:
-        """The owner of its output came, or went."""
-        capture.output.reader_is(is_live)
+    def reader_changed(self, capture: Capture) -> None:
+        """The owner of its output came, or went, which ``capture.output`` knows."""
         self._resume(capture)
 
     def after_acks(self, capture: Capture) -> None:
@@ -286,6 +245,8 @@ class Pipes:
     # --- reading -------------------------------------------------------------------------------------------
 
     def _on_ready(self, capture: Capture, stream: str) -> None:
+        if not self.reopening.try_to_open(capture):
+            return
         taken = 0
         for _ in range(STEPS_PER_TURN):
             if stream not in capture.pipes or not self._may_read(capture):
@@ -303,6 +264,8 @@ class Pipes:
 
         Bounded by what the pipes hold; what others write meanwhile waits its turn.
         """
+        if not self.reopening.try_to_open(capture):
+            return
         for stream in list(capture.pipes):
             left = system.readable_bytes(capture.pipes[stream]) + capture.movers[stream].pending
             # Once more at the end: usually nobody else has the pipe, and its end belongs before the exit.
@@ -366,16 +329,9 @@ class Pipes:
 
         As long as one is owed no other is made: what is tried again and again on a full disk must not add up.
         """
-        self._write_undated(capture)
+        capture.write_undated()
         capture.undated = capture.output.note_arrival(stream, time.time_ns(), system.boot_ns())
-        self._write_undated(capture)
-
-    def _write_undated(self, capture: Capture) -> None:
-        if capture.undated is not None:
-            place, record = capture.undated
-            if os.pwrite(capture.files[INDEX], record, place) < len(record):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            capture.undated = None
+        capture.write_undated()
 
     def _throw_away(self, capture: Capture, stream: str, limit: int) -> int:
         try:

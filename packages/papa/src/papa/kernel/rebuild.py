@@ -18,12 +18,14 @@ from papa.kernel.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from papa.kernel.capture import Capture
     from papa.kernel.host import Host
-    from papa.kernel.pipes import Capture
 
 
 def rebuild(host: Host) -> None:
     """Fills the new, private and locked directory of that name. Raises: OSError; it may be tried again then."""
+    # While the old place may still lead to them.
+    host.pipes.reopening.open_all()
     # Others hold the very object, which must follow; but not before the new place has proved to be one.
     State(host.directory).close()
     host.state.close()

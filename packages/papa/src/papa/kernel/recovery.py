@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from papa.core.entries import Process
-    from papa.core.output import Bounds
+    from papa.core.output import Bounds, Output
     from papa.kernel.host import Host
 
     Found = dict[str, list[int]]
@@ -231,8 +231,12 @@ def _adopt_output(
             host.pipes.start(host.pipes.recover_unwanted(process.id, list(pipes.values())))
     elif captured:
         acked = host.ledger.acks.get(process.id, {})
-        capture = host.pipes.recover(process.id, captured, bounds, acked, pipes)
-        process.output = capture.output
+
+        def take(output: Output) -> None:
+            process.output = output
+
+        capture = host.pipes.recover(process.id, captured, bounds, acked, pipes, take)
+        process.recover_output(capture.open)
         host.pipes.start(capture)
 
 

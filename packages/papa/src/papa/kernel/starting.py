@@ -21,8 +21,8 @@ from papa.kernel.spawn import Launcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from papa.kernel.capture import Capture
     from papa.kernel.host import Host
-    from papa.kernel.pipes import Capture
 
 
 class Starter:

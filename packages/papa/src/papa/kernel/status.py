@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def describe(host: Host) -> dict[str, object]:
     """The reply to ``status``. Keys stay what they are; others may come."""
+    # What is held and dropped of a process is known when its files are open.
+    host.pipes.reopening.open_all()
     uncovered = [thing.name for thing in host.coverage.uncovered()]
     return {
         "papa": papa.__version__,

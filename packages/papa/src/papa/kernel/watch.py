@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from papa.core.entries import Process
     from papa.core.output import Output
+    from papa.kernel.capture import Capture
     from papa.kernel.host import Host
-    from papa.kernel.pipes import Capture
     from papa.kernel.server import Connection
 
     Entry = tuple[str, str, int, bytes | int | None]
