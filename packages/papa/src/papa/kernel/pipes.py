@@ -50,7 +50,6 @@ STEPS_PER_TURN = 4
 MIN_DROP = 1 << 20
 
 
-    from papa.kernel.arrears import Arrears
 class Pipes:
     """All captures of one kernel.
 
