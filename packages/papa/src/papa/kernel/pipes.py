@@ -24,6 +24,7 @@ from papa.kernel import system
 from papa.kernel.capture import INDEX, Capture
 from papa.kernel.loop import READ
 from papa.kernel.reopening import RETRY_S, Reopening
+from papa.kernel.state import OUTPUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
