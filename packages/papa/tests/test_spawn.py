@@ -83,6 +83,16 @@ def test_a_program_gets_its_arguments_environment_and_status(launcher, way):
     assert status == 7
 
 
+def test_a_child_that_is_to_be_named_says_who_it_is_before_it_becomes_its_program(launcher, tmp_path):
+    mark = tmp_path / "1.started"
+    pid = launcher.start(spec("sleep", "60"), ["sleep", "60"], mark=str(mark), is_named=True)
+    try:
+        assert mark.read_text() == f"{pid} {system.start_ticks(pid)}"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_bytes_that_are_no_utf8_arrive_unharmed(launcher, way):
     out, _ = run(

@@ -7,6 +7,7 @@ import pytest
 
 from papa.errors import PapaError
 from papa.kernel import state as state_module
+from papa.kernel import system
 from papa.kernel.state import PROCESSES, SOCKETS, State
 
 
@@ -23,6 +24,20 @@ def test_a_record_comes_back_and_a_second_one_takes_its_place(state):
     state.write_record(PROCESSES, 3, {"name": "\udcff"})
     assert state.read_records(PROCESSES) == {3: {"name": "\udcff"}, 7: {"name": "web2"}}
     assert state.read_records(SOCKETS) == {}
+
+
+def test_a_mark_names_whoever_made_it_if_that_one_lives(state):
+    assert state.marked_pid(1) == 0
+    ticks = system.start_ticks(os.getpid())
+    for content, pid in (
+        ("", 0),
+        ("no number", 0),
+        (f"{os.getpid()} {ticks + 1}", 0),
+        (f"{os.getpid()} {ticks}", os.getpid()),
+    ):
+        with open(state.mark_path(1), "w") as mark:
+            mark.write(content)
+        assert state.marked_pid(1) == pid
 
 
 def test_a_record_can_be_removed_twice(state):

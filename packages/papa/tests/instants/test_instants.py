@@ -38,6 +38,21 @@ def test_an_instant_that_was_broken_once_is_whole(place: World, found: tuple[str
     assert run.through(place, name, [(kind, number)]) == (1, [])
 
 
+def test_one_without_pipes_is_found_also_when_the_holder_was_replaced(place: World) -> None:
+    """Then orphans of a kernel are not its successor's siblings."""
+    before = place.holder
+    os.kill(before, signal.SIGKILL)
+    place.holder = world.wait_for(lambda: (now := place.status()["holder"]) not in (None, before) and now, "another")
+    scene = scenes.ALL["SpawnQuiet"](place)
+    scene.prepare()
+    tracer = tracing.Tracer(place.pid, ("pidfd_open", 1), place.folder.parent / "strace")
+    scene.act()
+    world.wait_for(lambda: tracing.is_dead(tracer.pid), "the death of the kernel")
+    tracer.detach()
+    place.come_back()
+    scene.check()
+
+
 def test_the_half_of_a_journal_does_not_stay(place: World) -> None:
     scene = scenes.ALL["Compaction"](place)
     scene.prepare()

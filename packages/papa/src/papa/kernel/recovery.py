@@ -9,7 +9,8 @@ is there too much is given back.
   opened again through /proc, by their inodes, as long as it, or whoever is in its session, has their other ends. What
   lies in them is still there; what was written while they had no reader was not.
 - A record without a pid: the kernel was killed between spawn and note. The pidfd in the vault knows the pid;
-  without one a process that has the pipes is looked for. Without such a process its mark says whether it was started:
+  without one a process that has the pipes is looked for. Without such a process its mark says who it is, if it could
+  not be told from other orphans, or at least whether it was started:
   then it is the orphan that was started at that moment, or has ended, nobody knows how.
 - A record of another boot, and everything with it, is void.
 - A record that cannot be read, because it is damaged or a newer papa wrote it, stays with all that has its number:
@@ -182,7 +183,7 @@ def _find_pid(host: Host, process: Process, pidfd: int | None, inodes: set[int],
     elif inodes:
         process.pid = finding.find_by_pipe(inodes) or 0
     if not process.pid and pidfd is None and host.state.is_marked(process.id):
-        process.pid = finding.find_by_start(process.started_at, pids) or 0
+        process.pid = host.state.marked_pid(process.id) or finding.find_by_start(process.started_at, pids) or 0
     if process.pid:
         process.start_ticks = system.start_ticks(process.pid)
 

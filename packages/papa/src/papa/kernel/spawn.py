@@ -13,7 +13,6 @@ execvp(3) does: looking first and starting afterwards would be a race.
 
 Facts: posix_spawn's dup2 of a descriptor onto itself makes it inheritable (POSIX 2024, glibc 2.29, musl).
 Limits and umask are copied at the clone, so putting them back afterwards does not reach the child.
-
 Pipes, records and what happens to a running process do not belong here.
 """
 
@@ -98,12 +97,13 @@ class Launcher:
         stderr: int | None = None,
         sockets: Sequence[tuple[int, int]] = (),
         mark: str | None = None,
+        is_named: bool = False,
     ) -> int:
         """Starts ``argv`` as ``spec`` says; returns the pid of a child that runs the program.
 
         A descriptor that is None is /dev/null; ``sockets`` are pairs of a descriptor and the number that it
         has in the child. Everything else that is open must be close-on-exec. ``mark`` is the path of a file that the
-        child makes before it becomes the program.
+        child makes before it becomes the program; with ``is_named`` it says in any case who that is.
 
         Raises: PapaError spawn-failed, with stage and errno in its details.
         """
@@ -122,7 +122,7 @@ class Launcher:
         try:
             limits = self._limits(spec)
             places = _out_of_the_way(wanted, limits[resource.RLIMIT_NOFILE][0], moved)
-            if _needs_fork(spec, limits, places):
+            if is_named or _needs_fork(spec, limits, places):
                 return _fork(spec, argv, places, limits, mark)
             return self._posix_spawn(spec, argv, places, limits, mark)
         except StageError as error:
@@ -226,7 +226,7 @@ def _become(
             signal.set_wakeup_fd(-1)
             os.setsid()
             if mark is not None:
-                os.close(os.open(mark, _MARK_FLAGS, 0o600))
+                _sign(mark)
             for signum in system.all_signals():
                 signal.signal(signum, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -258,6 +258,15 @@ def _become(
             os.write(writer, f"setup {error.errno}".encode("ascii"))
     finally:
         os._exit(127)
+
+
+def _sign(mark: str) -> None:
+    """Makes the mark, with pid and start in ticks, as far as there is room for them."""
+    fd, pid = os.open(mark, _MARK_FLAGS, 0o600), os.getpid()
+    try:
+        os.write(fd, b"%d %d" % (pid, system.start_ticks(pid) or 0))
+    finally:
+        os.close(fd)
 
 
 def _groups_for(spec: ProcessSpec) -> list[int] | None:

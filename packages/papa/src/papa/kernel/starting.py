@@ -69,6 +69,7 @@ class Starter:
                 stderr=writers.get(model.OUT if spec.stderr == "stdout" else model.ERR),
                 sockets=[(self._host.listening[socket.id][0], socket.fileno) for socket in handed],
                 mark=self._host.state.mark_path(number),
+                is_named=capture is None and self._is_with_stranger(),
             )
         except (PapaError, OSError):
             self._withdraw(number, capture, writers)
@@ -79,6 +80,14 @@ class Starter:
                 os.close(fd)
         self._host_new(process, capture)
         return process
+
+    def _is_with_stranger(self) -> bool:
+        """Whether orphans of ours would not become the next kernel's siblings: our holder was replaced.
+
+        One without a pipe could not be told from other orphans then, so it has to say who it is: by a fork, which costs
+        twice as much.
+        """
+        return self._host.holder_pid is not None and os.getppid() != self._host.holder_pid
 
     def _prepare(self, process: Process, spec: model.ProcessSpec) -> tuple[Capture | None, dict[str, int]]:
         """What must be there before the process is: files, pipes in the vault, a record without a pid."""

@@ -106,6 +106,15 @@ class State:
     def is_marked(self, number: int) -> bool:
         return os.path.exists(self.mark_path(number))
 
+    def marked_pid(self, number: int) -> int:
+        """Who has made the mark, if it says so and that very process lives; else 0."""
+        try:
+            words = self._read(f"{PROCESSES}/{number}{_MARK}", MAX_RECORD_BYTES).split()
+            pid, ticks = int(words[0]), int(words[1])
+        except (OSError, ValueError, IndexError):
+            return 0
+        return pid if system.is_alive(pid, ticks) else 0
+
     def remove_mark(self, number: int) -> None:
         """Somebody else knows by now whether it was started."""
         self._unlink(f"{PROCESSES}/{number}{_MARK}")
