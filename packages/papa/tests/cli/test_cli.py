@@ -14,6 +14,7 @@ from tests.house import wait_for
 
 from papa import cli, places
 from papa.cli import serve, shell, status
+from papa.client import launch
 from papa.client.blocking import Connection
 from papa.errors import PapaError
 
@@ -171,6 +172,13 @@ def test_a_daemonized_kernel_serves_when_the_command_returns(runtime_root, words
     assert again.returncode == 3
     assert "already" in again.stderr
     assert run("exit").returncode == 0
+
+
+def test_who_only_looks_for_a_kernel_keeps_none_from_being_started(runtime_root, monkeypatch):
+    looking = [launch.try_lock(places.resolve(), make=True)]
+    monkeypatch.setattr(serve.time, "sleep", lambda _seconds: os.close(looking.pop()))
+    os.close(serve._lock(places.resolve()))
+    assert not looking
 
 
 def test_serve_stays_until_the_kernel_leaves(runtime_root):

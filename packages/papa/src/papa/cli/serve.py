@@ -25,6 +25,12 @@ from papa.errors import PapaError
 #: How long a new kernel may take until it serves.
 START_S = 10.0
 
+#: How long the lock may be somebody's who only looks whether a kernel lives, as `papa status` does.
+LOOKERS_S = 1.0
+
+#: Between two attempts to get it.
+ATTEMPT_S = 0.01
+
 #: Between two looks at the log that is shown.
 LOOK_S = 0.2
 
@@ -39,9 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if is_first:
         # Before there is a child: none of its ends may be missed.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *ENDING})
-    lock = launch.try_lock(instance, make=True)
-    if lock is None:
-        raise PapaError(f"a kernel lives in {instance.directory} already", code="busy", hint="see papa status")
+    lock = _lock(instance)
     log_start = _size(instance.log_path)
     try:
         holder = launch.start_holder(instance, lock, title="papa serve", detach=args.daemonize and not is_first)
@@ -59,6 +63,16 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nthe kernel goes on; `papa exit` ends it", file=sys.stderr)
         return 130
+
+
+def _lock(instance: places.Instance) -> int:
+    """Raises: PapaError busy."""
+    deadline = time.monotonic() + LOOKERS_S
+    while (lock := launch.try_lock(instance, make=True)) is None:
+        if time.monotonic() >= deadline:
+            raise PapaError(f"a kernel lives in {instance.directory} already", code="busy", hint="see papa status")
+        time.sleep(ATTEMPT_S)
+    return lock
 
 
 def _wait_until_serving(endpoint: str | int | None) -> None:

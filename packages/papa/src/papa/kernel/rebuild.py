@@ -1,9 +1,9 @@
 """A state directory made anew from what the kernel has in memory and in open files.
 
-The one idea: a file that was unlinked lives on as long as it is open, and the kernel has every stream file open;
-so when somebody removes the directory nothing is lost yet, and all of it can be written again. The descriptors
-keep their numbers, so no other room notices. Clients have descriptors of the old files, in which nothing arrives
-any more: they are disconnected, and get the new ones when they attach again.
+The one idea: a file that was unlinked lives on as long as it is open, and the kernel has every stream file open (but
+in its first moment, see papa.kernel.reopening); so when somebody removes the directory nothing is lost yet, and all of
+it can be written again. The descriptors keep their numbers, so no other room notices. Clients have descriptors of the
+old files, in which nothing arrives any more: they are disconnected, and get the new ones when they attach again.
 
 When to do that is papa.kernel.premises.
 """
