@@ -48,29 +48,20 @@ MAX_EVENTS = 256
 MAX_SLEEP_S = 86_400.0
 
 
-class Watch:
-    """One descriptor that the loop looks at."""
-
-    __slots__ = ("callback", "events", "since")
-
-    def __init__(self, events: int, callback: Callable[[int], None], since: int) -> None:
-        self.events = events
-        self.callback = callback
-        self.since = since
-
-
 class Loop:
     """See the module. Not re-entrant, one thread."""
 
     __slots__ = (
-        "_after", "_epoll", "_poll", "_signals", "_status", "_stopped", "_timers", "_turn", "_wakeup",
+        "_after", "_epoll", "_poll", "_poller", "_signals", "_status", "_stopped", "_timers", "_turn", "_wakeup",
         "_watches", "faults",
     )  # fmt: skip
 
     def __init__(self, tier: str = "full") -> None:
         self._epoll = None if tier == "portable" else select.epoll()
         self._poll = select.poll()
-        self._watches: dict[int, Watch] = {}
+        self._poller: Poller = self._epoll if self._epoll is not None else self._poll
+        #: Of each descriptor: the events, whom to call, and since which turn.
+        self._watches: dict[int, tuple[int, Callable[[int], None], int]] = {}
         self._timers = Timers()
         self._after: list[Callable[[], None]] = []
         self._signals: dict[int, Callable[[], None]] = {}
@@ -85,23 +76,19 @@ class Loop:
     def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
         """Calls ``callback(what is ready)`` whenever ``fd`` is; with no events on a hang-up or error only."""
         self._poller.register(fd, events)
-        self._watches[fd] = Watch(events, callback, self._turn)
+        self._watches[fd] = events, callback, self._turn
 
     def change(self, fd: int, events: int) -> None:
         """Waits for other events on a descriptor that is watched; costs nothing if they are the same."""
-        watch = self._watches[fd]
-        if watch.events != events:
+        before, callback, since = self._watches[fd]
+        if before != events:
             self._poller.modify(fd, events)
-            watch.events = events
+            self._watches[fd] = events, callback, since
 
     def forget(self, fd: int) -> None:
         """Leaves ``fd`` alone; must come before its close. One that is not watched is fine."""
         if self._watches.pop(fd, None) is not None:
             self._poller.unregister(fd)
-
-    @property
-    def _poller(self) -> Poller:
-        return self._epoll if self._epoll is not None else self._poll
 
     # --- time ----------------------------------------------------------------------------------------------
 
@@ -149,8 +136,8 @@ class Loop:
         self._turn += 1
         for fd, ready in self._wait(self._sleep_s()):
             watch = self._watches.get(fd)
-            if watch is not None and watch.since < self._turn:
-                self.contain(watch.callback, ready)
+            if watch is not None and watch[2] < self._turn:
+                self.contain(watch[1], ready)
         for timer in self._timers.due(time.monotonic()):
             self.contain(timer.fire)
         after, self._after = self._after, []

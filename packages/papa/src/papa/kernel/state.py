@@ -44,6 +44,8 @@ MAX_JOURNAL_BYTES = 1 << 30
 
 _MARK = ".started"
 
+_PIECE = 64 * 1024
+
 # No word about the file: to try again may help.
 _NOT_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 
@@ -308,10 +310,14 @@ class State:
     def _read(self, name: str, limit: int) -> bytes:
         fd = self._open(name, _READ)
         try:
-            size = os.fstat(fd).st_size
-            if size > limit:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-            return os.read(fd, size)
+            # A record is smaller, as a rule: one call for all of it.
+            content = piece = os.read(fd, _PIECE)
+            while len(piece) == _PIECE:
+                if len(content) > limit:
+                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+                piece = os.read(fd, _PIECE)
+                content += piece
+            return content
         finally:
             os.close(fd)
 
