@@ -16,6 +16,7 @@ FULL = {
     "uid": 5, "gid": 6, "groups": [7, 8], "umask": 0o22, "rlimits": {"nofile": [10, None], "core": [0, -1]},
     "stdin": {"socket": "in"}, "stdout": "null", "stderr": "stdout", "sockets": ["a", "b", "a"], "bound": 4096,
     "overflow": "drop-oldest", "stall_s": 2, "meta": {"k": [1]}, "owner": "me", "supersede": True, "fds": True,
+    "nice": 5, "oom_score_adj": -3, "listen_fds": True,
 }  # fmt: skip
 
 
@@ -86,6 +87,7 @@ def test_what_is_not_said_has_its_default():
     assert (spec.env, spec.rlimits, spec.meta, spec.sockets, spec.stdin) == ({}, {}, {}, (), None)
     assert (spec.stdout, spec.stderr, spec.captured) == ("capture", "capture", ("out", "err"))
     assert (spec.bound, spec.overflow, spec.stall_s) == (2 * 1024 * 1024, "block", 1.0)
+    assert (spec.nice, spec.oom_score_adj, spec.listen_fds) == (None, None, False)
 
 
 def test_everything_that_can_be_said_is_taken():
@@ -96,6 +98,7 @@ def test_everything_that_can_be_said_is_taken():
     assert spec.rlimits == {"nofile": (10, None), "core": (0, -1)}
     assert (spec.stdout, spec.stderr, spec.captured) == ("null", "stdout", ())
     assert (spec.bound, spec.overflow, spec.stall_s, spec.meta) == (4096, "drop-oldest", 2.0, {"k": [1]})
+    assert (spec.nice, spec.oom_score_adj, spec.listen_fds) == (5, -3, True)
 
 
 def test_null_means_not_said():
@@ -133,6 +136,8 @@ def test_a_record_can_leave_the_environment_out():
         ("stall_s", "1"), ("stall_s", 3601), ("stall_s", float("nan")), ("stall_s", True), ("meta", []),
         ("rlimits", []), ("env", ""), ("sockets", {}), ("overflow", ""), ("bound", False),
         ("meta", {"k": "x" * 4096}), ("owner", "a b"), ("supersede", 1), ("fds", "yes"), ("colour", "red"),
+        ("nice", 20), ("nice", -21), ("nice", "5"), ("oom_score_adj", 1001), ("oom_score_adj", -1001),
+        ("listen_fds", 1),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named(field, value):
@@ -156,7 +161,8 @@ def test_arguments_that_would_not_fit_a_row_are_refused():
 def test_each_field_makes_another_digest(field):
     changed = {"name": "other", "argv": ["prog"], "executable": "/x", "env": {}, "cwd": "/", "uid": 1, "gid": 1,
                "groups": [], "umask": 0, "rlimits": {}, "stdin": "null", "stdout": "capture", "stderr": "null",
-               "sockets": [], "bound": 5, "overflow": "block", "stall_s": 1}  # fmt: skip
+               "sockets": [], "bound": 5, "overflow": "block", "stall_s": 1,
+               "nice": 0, "oom_score_adj": 0, "listen_fds": False}  # fmt: skip
     spec, other = ProcessSpec.parse(FULL), ProcessSpec.parse({**FULL, field: changed[field]})
     assert spec.digest(b"k") != other.digest(b"k")
 
@@ -165,6 +171,10 @@ def test_what_a_client_remembers_and_the_order_of_variables_make_no_other_digest
     spec = ProcessSpec.parse(FULL)
     other = ProcessSpec.parse({**FULL, "meta": {}, "env": {"B": "", "A": "1"}, "owner": "you", "supersede": False})
     assert spec.digest(b"k") == other.digest(b"k")
+
+
+def test_a_process_that_an_older_kernel_started_is_known_by_its_digest():
+    assert ProcessSpec.parse(MINIMAL).digest(b"k") == "e3d98e4e9d928d752083aa28cdd3e505"
 
 
 def test_a_digest_needs_its_key():

@@ -77,6 +77,9 @@ RLIMITS = frozenset(
     ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "ofile",
      "rss", "rtprio", "rttime", "sigpending", "stack", "vmem")
 )  # fmt: skip
+#: What setpriority(2) and proc_pid_oom_score_adj(5) take.
+NICE = (-20, 19)
+OOM_SCORE_ADJ = (-1000, 1000)
 #: Limits may be as large as the kernel's unsigned 64 bits; -1 says "no limit".
 MAX_RLIMIT = 2**64 - 1
 MAX_ID = 2**32 - 1
@@ -274,8 +277,8 @@ class ProcessSpec:
     """What a process is asked to be: every field checked, defaults filled in."""
 
     __slots__ = (
-        "argv", "bound", "cwd", "env", "executable", "gid", "groups", "meta", "name", "overflow", "rlimits",
-        "sockets", "stall_s", "stderr", "stdin", "stdout", "uid", "umask",
+        "argv", "bound", "cwd", "env", "executable", "gid", "groups", "listen_fds", "meta", "name", "nice",
+        "oom_score_adj", "overflow", "rlimits", "sockets", "stall_s", "stderr", "stdin", "stdout", "uid", "umask",
     )  # fmt: skip
 
     name: str
@@ -287,11 +290,14 @@ class ProcessSpec:
     gid: int | None
     groups: tuple[int, ...] | None
     umask: int | None
+    nice: int | None  # None, here and below: as the kernel's own
+    oom_score_adj: int | None
     rlimits: dict[str, tuple[int, int | None]]
     stdin: str | None  # None: /dev/null; else a socket's name
     stdout: str  # "capture" | "null"
     stderr: str  # "capture" | "null" | "stdout"
     sockets: tuple[str, ...]
+    listen_fds: bool  # they come as sd_listen_fds(3) expects them, too
     bound: int
     overflow: str
     stall_s: float
@@ -326,12 +332,15 @@ class ProcessSpec:
             else tuple(check_integer(g, "groups", 0, MAX_ID) for g in _list(groups, "groups", MAX_GROUPS))
         )
         self.umask = _optional(data, "umask", _umask)
+        self.nice = _optional(data, "nice", lambda v, k: check_integer(v, k, *NICE))
+        self.oom_score_adj = _optional(data, "oom_score_adj", lambda v, k: check_integer(v, k, *OOM_SCORE_ADJ))
         self.rlimits = _rlimits(_given(data, "rlimits", {}))
         self.stdin = _stdin(_given(data, "stdin", "null"))
         self.stdout = _choice(_given(data, "stdout", "capture"), "stdout", ("capture", "null"))
         self.stderr = _choice(_given(data, "stderr", "capture"), "stderr", ("capture", "null", "stdout"))
         names = _list(_given(data, "sockets", []), "sockets", MAX_SOCKETS)
         self.sockets = tuple(dict.fromkeys(check_name(n, "sockets") for n in names))
+        self.listen_fds = _flag(_given(data, "listen_fds", False), "listen_fds")
         self.bound = check_integer(_given(data, "bound", DEFAULT_BOUND), "bound", 1, MAX_BOUND)
         self.overflow = _choice(_given(data, "overflow", BLOCK), "overflow", (DROP_OLDEST, BLOCK))
         stall = _given(data, "stall_s", DEFAULT_STALL_S)
@@ -379,6 +388,9 @@ class ProcessSpec:
             "stall_s": self.stall_s,
             "meta": self.meta,
         }
+        # Only where they are said: the digests of processes that an older kernel started know nothing of them.
+        said = {"nice": self.nice, "oom_score_adj": self.oom_score_adj, "listen_fds": self.listen_fds or None}
+        data.update((key, value) for key, value in said.items() if value is not None)
         if with_env:
             data["env"] = self.env
         return data

@@ -3,8 +3,9 @@
 The one idea: what a process inherits from this single-threaded kernel can be set in the kernel itself for
 the moment of the spawn (working directory, umask, harmless soft limits), and posix_spawn, which neither
 copies page tables nor runs Python in the child, does the rest. Only what cannot be taken back, or what would
-hurt the kernel meanwhile (users, groups, hard limits, limits on memory and processor time), is done in a fork
-of ours, which reports the stage and errno of a failure through a pipe.
+hurt the kernel meanwhile (users, groups, hard limits, limits on memory and processor time, niceness), and what
+only the child knows (its pid, for sd_listen_fds), is done in a fork of ours, which reports the stage and errno
+of a failure through a pipe.
 
 A child gets: all signals at their default and none blocked (Python ignores SIGPIPE and SIGXFSZ), a session of
 its own, the limits that the kernel was started with, exactly the descriptors that are named, exactly the
@@ -26,10 +27,11 @@ import signal
 
 from papa.errors import PapaError
 from papa.kernel import system
+from papa.kernel.stages import DEFAULT_PATH, StageError, explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn
 
     from papa.model import ProcessSpec
@@ -40,9 +42,6 @@ if TYPE_CHECKING:
 #: What a process creates is for its user to change and for all to read, unless the client says otherwise: the
 #: kernel's own umask, which lets nobody in, is none of its business.
 DEFAULT_UMASK = 0o022
-
-#: Where execvp(3) looks when the environment has no PATH.
-DEFAULT_PATH = "/bin:/usr/bin"
 
 # Soft limits that do not hurt the kernel in the moment in which they are its own. Not among them: cpu
 # (SIGXCPU at once), as, data and stack (no memory for the clone), nproc (no clone).
@@ -55,6 +54,9 @@ _HARMLESS = frozenset(
     if hasattr(resource, name)
 )  # fmt: skip
 
+#: Where sd_listen_fds(3) looks for the first one.
+_FIRST_LISTENING = 3
+
 _MARK_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 # These say "not here, look further"; anything else of an attempt is final.
@@ -62,15 +64,6 @@ _LOOK_FURTHER = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.E
 _NO_PROCESS = (errno.EAGAIN, errno.ENOMEM)
 # A failure's report is one write of less than PIPE_BUF, so it comes whole or not at all.
 _MAX_REPORT = 64
-
-
-class StageError(Exception):
-    """A stage of a start failed, with an errno."""
-
-    def __init__(self, stage: str, number: int) -> None:
-        super().__init__(stage, number)
-        self.stage = stage
-        self.errno = number
 
 
 class Launcher:
@@ -96,13 +89,15 @@ class Launcher:
         stdout: int | None = None,
         stderr: int | None = None,
         sockets: Sequence[tuple[int, int]] = (),
+        listening: Mapping[str, int] | None = None,
         mark: str | None = None,
         is_named: bool = False,
     ) -> int:
         """Starts ``argv`` as ``spec`` says; returns the pid of a child that runs the program.
 
         A descriptor that is None is /dev/null; ``sockets`` are pairs of a descriptor and the number that it
-        has in the child. Everything else that is open must be close-on-exec. ``mark`` is the path of a file that the
+        has in the child, ``listening`` those that it also finds as sd_listen_fds(3) says, under their names.
+        Everything else that is open must be close-on-exec. ``mark`` is the path of a file that the
         child makes before it becomes the program; with ``is_named`` it says in any case who that is.
 
         Raises: PapaError spawn-failed, with stage and errno in its details.
@@ -117,16 +112,17 @@ class Launcher:
             (self._null if stdout is None else stdout, 1),
             (self._null if stderr is None else stderr, 2),
             *sockets,
+            *((fd, number) for number, fd in enumerate((listening or {}).values(), _FIRST_LISTENING)),
         ]
         moved: list[int] = []
         try:
             limits = self._limits(spec)
             places = _out_of_the_way(wanted, limits[resource.RLIMIT_NOFILE][0], moved)
-            if is_named or _needs_fork(spec, limits, places):
-                return _fork(spec, argv, places, limits, mark)
+            if is_named or listening or _needs_fork(spec, limits, places):
+                return _fork(spec, argv, places, limits, mark, listening or {})
             return self._posix_spawn(spec, argv, places, limits, mark)
         except StageError as error:
-            raise _explain(spec, argv, error) from None
+            raise explain(spec, argv, error) from None
         finally:
             for fd in moved:
                 os.close(fd)
@@ -178,7 +174,7 @@ class Launcher:
 
 
 def _needs_fork(spec: ProcessSpec, limits: Limits, places: Places) -> bool:
-    if spec.uid is not None or spec.gid is not None or spec.groups is not None:
+    if any(value is not None for value in (spec.uid, spec.gid, spec.groups, spec.nice, spec.oom_score_adj)):
         return True
     soft = limits[resource.RLIMIT_NOFILE][0]
     if any(source >= soft >= 0 for source, _ in places):
@@ -190,7 +186,14 @@ def _needs_fork(spec: ProcessSpec, limits: Limits, places: Places) -> bool:
 # --- by fork -----------------------------------------------------------------------------------------------
 
 
-def _fork(spec: ProcessSpec, argv: list[str], places: Places, limits: Limits, mark: str | None) -> int:
+def _fork(
+    spec: ProcessSpec,
+    argv: list[str],
+    places: Places,
+    limits: Limits,
+    mark: str | None,
+    listening: Mapping[str, int],
+) -> int:
     """The pipe's writing end closes at the exec: an empty report means that the program runs."""
     taken = {number for _, number in places}
     reader, writer = os.pipe()
@@ -202,7 +205,7 @@ def _fork(spec: ProcessSpec, argv: list[str], places: Places, limits: Limits, ma
         except OSError as error:
             raise StageError("fork", error.errno or errno.EAGAIN) from None
         if pid == 0:
-            _become(spec, argv, places, limits, mark, writer)
+            _become(spec, argv, places, limits, mark, listening, writer)
         os.close(writer)
         writer = -1
         report = os.read(reader, _MAX_REPORT)
@@ -218,7 +221,13 @@ def _fork(spec: ProcessSpec, argv: list[str], places: Places, limits: Limits, ma
 
 
 def _become(
-    spec: ProcessSpec, argv: list[str], places: Places, limits: Limits, mark: str | None, writer: int
+    spec: ProcessSpec,
+    argv: list[str],
+    places: Places,
+    limits: Limits,
+    mark: str | None,
+    listening: Mapping[str, int],
+    writer: int,
 ) -> NoReturn:
     """The child's side: becomes the program, or reports why not and ends. Nothing here may return."""
     try:
@@ -240,6 +249,10 @@ def _become(
             _in_stage("chdir", os.chdir, spec.cwd or "/")
             for which, pair in limits.items():
                 _set_limit(which, pair)
+            if spec.nice is not None:
+                _in_stage("nice", os.setpriority, os.PRIO_PROCESS, 0, spec.nice)
+            if spec.oom_score_adj is not None:
+                _in_stage("oom_score_adj", _set_oom_score_adj, spec.oom_score_adj)
             if spec.gid is not None:
                 _in_stage("setgid", os.setgid, spec.gid)
             groups = _groups_for(spec)
@@ -248,8 +261,10 @@ def _become(
             if spec.uid is not None:
                 _in_stage("setuid", os.setuid, spec.uid)
 
+            env = {**spec.env, **_listen_variables(listening)}
+
             def attempt(path: str) -> NoReturn:
-                os.execve(path, argv, spec.env)  # noqa: S606
+                os.execve(path, argv, env)  # noqa: S606
 
             _first_that_starts(spec, argv, attempt)
         except StageError as error:
@@ -267,6 +282,21 @@ def _sign(mark: str) -> None:
         os.write(fd, b"%d %d" % (pid, system.start_ticks(pid) or 0))
     finally:
         os.close(fd)
+
+
+def _set_oom_score_adj(value: int) -> None:
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"%d" % value)
+    finally:
+        os.close(fd)
+
+
+def _listen_variables(listening: Mapping[str, int]) -> dict[str, str]:
+    """What sd_listen_fds(3) reads: the pid says that they are not meant for a descendant."""
+    if not listening:
+        return {}
+    return {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(listening)), "LISTEN_FDNAMES": ":".join(listening)}
 
 
 def _groups_for(spec: ProcessSpec) -> list[int] | None:
@@ -352,53 +382,3 @@ def _move_above(fd: int, taken: set[int]) -> int:
     moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(taken) + 1)
     os.close(fd)
     return moved
-
-
-# --- words -------------------------------------------------------------------------------------------------
-
-
-def _explain(spec: ProcessSpec, argv: list[str], error: StageError) -> PapaError:
-    reason = os.strerror(error.errno)
-    program = spec.executable or argv[0]
-    hint = ""
-    what = reason
-    if error.stage == "chdir":
-        what = f"working directory {spec.cwd or '/'}: {reason}"
-        if error.errno == errno.ENOENT:
-            what = f"working directory {spec.cwd or '/'} does not exist"
-    elif error.stage == "exec":
-        what = f"program {program}: {reason}"
-        if error.errno == errno.ENOENT and "/" not in program:
-            what = f"program {program} is not on the PATH {spec.env.get('PATH', DEFAULT_PATH)}"
-        elif error.errno == errno.ENOENT:
-            what = f"program {program} does not exist, or the interpreter in its first line does not"
-        elif error.errno == errno.E2BIG:
-            what = "arguments and environment are larger than the system takes"
-        elif error.errno == errno.ENOEXEC:
-            hint = "a script needs a first line like #!/bin/sh"
-    elif error.stage in ("setuid", "setgid", "setgroups"):
-        what = f"cannot become uid {spec.uid}, gid {spec.gid}: {reason}"
-        if error.errno == errno.EPERM:
-            hint = f"the kernel runs as uid {os.geteuid()}; only root may become another user"
-    elif error.stage == "rlimit":
-        what = f"limits {_words(spec)}: {reason}"
-        if error.errno == errno.EPERM:
-            hint = "only root may raise a hard limit"
-    elif error.stage == "descriptors":
-        what = "its limit nofile is below the number of a socket that it is handed"
-        hint = "raise rlimit nofile"
-    elif error.stage == "fork":
-        what = f"no new process: {reason}"
-        hint = "look at the limits on processes and memory of this user and of the control group"
-    return PapaError(
-        f"{spec.name}: cannot start: {what} (stage {error.stage})",
-        code="spawn-failed",
-        hint=hint,
-        details={"stage": error.stage, "errno": error.errno},
-    )
-
-
-def _words(spec: ProcessSpec) -> str:
-    return ", ".join(
-        f"{name} {soft}" + ("" if hard is None else f":{hard}") for name, (soft, hard) in spec.rlimits.items()
-    )

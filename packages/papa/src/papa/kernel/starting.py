@@ -68,6 +68,7 @@ class Starter:
                 stdout=writers.get(model.OUT),
                 stderr=writers.get(model.OUT if spec.stderr == "stdout" else model.ERR),
                 sockets=[(self._host.listening[socket.id][0], socket.fileno) for socket in handed],
+                listening={s.name: self._host.listening[s.id][0] for s in handed} if spec.listen_fds else None,
                 mark=self._host.state.mark_path(number),
                 is_named=capture is None and self._is_with_stranger(),
             )
