@@ -411,8 +411,8 @@ class SocketSpec:
     """What a listening socket is asked to be: every field checked, defaults filled in."""
 
     __slots__ = (
-        "backlog", "blocking", "family", "host", "interface", "meta", "name", "path", "port", "replace",
-        "reuseport", "type", "umask",
+        "backlog", "blocking", "family", "gid", "host", "interface", "meta", "name", "path", "port", "replace",
+        "reuseport", "type", "uid", "umask",
     )  # fmt: skip
 
     name: str
@@ -423,6 +423,8 @@ class SocketSpec:
     path: str | None  # None for inet and inet6
     backlog: int
     umask: int | None  # of a unix socket's file
+    uid: int | None  # who shall own that file; None: who the kernel is
+    gid: int | None
     interface: str | None
     reuseport: bool
     replace: bool  # unlink a unix socket's file that is in the way
@@ -446,6 +448,8 @@ class SocketSpec:
         self.replace = _flag(_given(data, "replace", False), "replace")
         self.blocking = _flag(_given(data, "blocking", False), "blocking")
         self.umask = _optional(data, "umask", _umask)
+        self.uid = _optional(data, "uid", lambda v, k: check_integer(v, k, 0, MAX_ID))
+        self.gid = _optional(data, "gid", lambda v, k: check_integer(v, k, 0, MAX_ID))
         self.backlog = check_integer(_given(data, "backlog", DEFAULT_BACKLOG), "backlog", 0, MAX_BACKLOG)
         self.meta = check_meta(data.get("meta"))
         self.host = self.port = None
@@ -467,7 +471,7 @@ class SocketSpec:
     def _parse_inet(self, data: Mapping[str, Any]) -> None:
         if self.type == "seqpacket":
             raise bad("type", "seqpacket exists only for unix sockets")
-        for key in ("path", "umask", "replace"):
+        for key in ("path", "umask", "uid", "gid", "replace"):
             if data.get(key) is not None and data[key] is not False:
                 raise bad(key, f"makes sense for a unix socket only, not for {self.family}")
         self.port = check_integer(_given(data, "port", 0), "port", 0, 65_535)

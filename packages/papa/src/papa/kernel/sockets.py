@@ -178,7 +178,15 @@ def _bind_unix(spec: SocketSpec, sock: socket.socket) -> tuple[int, int]:
         return os.lstat(path)
 
     made = _in_stage(spec, "bind", bind)
-    return made.st_dev, made.st_ino
+    file = made.st_dev, made.st_ino
+    if spec.uid is not None or spec.gid is not None:
+        owner = [-1 if number is None else number for number in (spec.uid, spec.gid)]
+        try:
+            _in_stage(spec, "owner", lambda: os.chown(path, *owner, follow_symlinks=False))
+        except PapaError:
+            remove_file(path, file)
+            raise
+    return file
 
 
 def _clear_way(spec: SocketSpec, path: str) -> None:
@@ -229,6 +237,9 @@ def _failed(spec: SocketSpec, stage: str, number: int, *, why: str = "") -> Papa
         what = f"interface {spec.interface}: {os.strerror(number)}"
         if number == errno.EPERM:
             hint = "binding to an interface needs root or CAP_NET_RAW"
+    elif stage == "owner":
+        what = f"{where} cannot belong to uid {spec.uid}, gid {spec.gid}: {os.strerror(number)}"
+        hint = "only root may give files away" if number == errno.EPERM else ""
     else:
         what = f"{where}: {why or os.strerror(number)}"
     return PapaError(
