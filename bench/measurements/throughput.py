@@ -10,7 +10,7 @@ from typing import Any
 from bench import machine
 from bench.peers import PEERS
 
-DEFAULT_PEERS = ("cat", "circus", "supervisor")
+DEFAULT_PEERS = ("cat", "papa", "circus", "supervisor")
 
 #: Without a byte arriving for so long, what is missing is lost.
 STALL_S = 5.0

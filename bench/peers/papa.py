@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.peers.base import MARKER, Peer
+from bench.peers.base import MARKER, Peer, Work
 from papa import __version__, places
 from papa.client.aio import AsyncPapa
 from papa.client.blocking import Connection
@@ -27,6 +28,9 @@ T = TypeVar("T")
 TMPFS = Path("/dev/shm")
 
 IDLE = ["/bin/sleep", "100000"]
+
+#: Where the package of the bench lies.
+ROOT = Path(__file__).parents[2]
 
 #: Between two looks at a socket that nobody serves.
 LOOK_S = 0.0005
@@ -52,6 +56,12 @@ class Papa(Peer):
     def __init__(self) -> None:
         super().__init__()
         self._root = Path(tempfile.mkdtemp(prefix="bench-papa-", dir=TMPFS if TMPFS.is_dir() else None))
+
+    def start(self, works: list[Work]) -> None:
+        """The kernel, and a client of it that does nothing but store output."""
+        self.environ |= {"PAPA_RUNTIME_DIR": str(self._root), "PYTHONPATH": str(ROOT)}
+        wanted = json.dumps([[work.name, work.argv, str(work.log)] for work in works])
+        self.launch(sys.executable, "-m", "bench.reader", wanted)
 
     def close(self) -> None:
         super().close()

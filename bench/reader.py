@@ -1,0 +1,57 @@
+"""The plainest client that stores output: `python -m bench.reader WORKS`, a JSON list of [name, argv, log].
+
+It owns the processes, copies from the kernel's files to the logs as soon as it is told of output, and acknowledges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+from papa.client.aio import AsyncPapa
+from papa.client.output import StreamFiles
+
+#: Of each process in one commit: the kernel's bound is 2 MiB by default, so this keeps it writing.
+BATCH_BYTES = 1 << 20
+
+
+class Log:
+    def __init__(self, files: StreamFiles, path: str) -> None:
+        self.files = files
+        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        self.at = 0
+
+
+async def main(works: list[tuple[str, list[str], str]]) -> None:
+    papa = await AsyncPapa.connect(client="bench reader")
+    logs: dict[int, Log] = {}
+    more = asyncio.Event()
+
+    def on_event(_kind: str, _data: dict[str, Any]) -> None:
+        more.set()
+
+    papa.on_event = on_event
+    for name, argv, path in works:
+        reply = await papa.spawn(name=name, argv=argv, env={}, stderr="null", owner="bench", fds=True)
+        os.close(reply.fds.pop("pid"))
+        logs[reply.ok["id"]] = Log(StreamFiles(reply.fds), path)
+    while True:
+        await more.wait()
+        more.clear()
+        acks, seen = [], []
+        for number, log in logs.items():
+            head = log.files.head("out")
+            if head > log.at:
+                log.at += log.files.copy_to("out", log.at, min(head, log.at + BATCH_BYTES), log.fd)
+                acks.append((number, "out", log.at))
+                seen.append((number, log.at, None))
+        if acks:
+            more.set()
+            await papa.commit(acks=acks, seen=seen)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))
