@@ -313,6 +313,28 @@ def test_without_privileges_the_limit_of_descriptors_in_flight_is_met_without_ha
     assert (live, dead) == (covered - 10, 0)
 
 
+def test_room_that_the_dead_of_a_single_message_have_is_given_to_others():
+    def work():
+        rx, tx = vaults.open_pair()
+        vault = Vault(rx, tx)
+        fd = os.memfd_create("x")
+        for number in range(100):
+            vault.push(f"p{number}", [fd])
+        sum(vault.pack())
+        # As much as the living of that message take to be sent again, while it is there.
+        soft, hard = 120, 220
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        while vault.push(f"p{vault.live}", [fd]):
+            pass
+        messages = vault._messages
+        vault.drop(*(f"p{number}" for number in range(40)))
+        return messages, [vault.push(f"o{number}", [fd]) for number in range(40)].count(True)
+
+    messages, again = without_privileges(work)
+    assert messages == 1
+    assert again == 40
+
+
 def test_a_full_send_buffer_is_packed_before_anything_is_refused():
     def work():
         rx, tx = vaults.open_pair()

@@ -32,8 +32,6 @@ MAX_TOLD = 20
 #: How long after a push the vault is packed: who starts hundreds has probably started all of them by then.
 PACK_AFTER_S = 1.0
 
-_OVER = object()
-
 
 class Coverage:
     """Of one host. ``losses`` are sentences about what a kill has cost, ``lost`` is how many there were."""
@@ -109,9 +107,9 @@ class Coverage:
             self._is_packing = True
             self._host.loop.call_at(time.monotonic() + PACK_AFTER_S, lambda: self._pack(self._host.vault.pack()))
 
-    def _pack(self, passes: Iterator[None]) -> None:
+    def _pack(self, passes: Iterator[int]) -> None:
         """One pass in each turn: about 1 ms."""
-        self._is_packing = next(passes, _OVER) is not _OVER
+        self._is_packing = next(passes, 0) > 0
         if self._is_packing:
             self._host.loop.after_turn(lambda: self._pack(passes))
 

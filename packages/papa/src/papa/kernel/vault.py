@@ -97,7 +97,7 @@ class NoVault:
     def has(self, key: str) -> bool:  # noqa: ARG002
         return False
 
-    def pack(self) -> Iterator[None]:
+    def pack(self) -> Iterator[int]:
         return iter(())
 
 
@@ -269,21 +269,22 @@ class Vault:
         """Whether a next kernel would be faster if this one packed."""
         return not self.foreign and self._messages > 2 * self._fewest + MANY_MESSAGES
 
-    def pack(self) -> Iterator[None]:
-        """Turns the whole queue once, a pass at a time, so that few messages carry the living and the dead are gone."""
+    def pack(self) -> Iterator[int]:
+        """Turns the whole queue once, so that few messages carry the living and the dead are gone.
+
+        A pass at a time; yields how many messages each took away. It ends before its time when there is no room.
+        """
         left = self._messages
         while left > 0 and (taken := self._rotate(left)):
             left -= taken
-            yield
+            yield taken
 
     def _make_room(self) -> bool:
         """False if there was nothing to win: a vault that is full for good is not turned for each push."""
         if self.foreign or (not self.dead and self._messages <= 2 * self._fewest + 1):
             return False
         before = self._messages
-        for _ in self.pack():
-            pass
-        return self._messages < before
+        return sum(self.pack()) >= before
 
     def _rotate(self, most: int = MESSAGES_A_PASS) -> int:
         """One pass: what lives in the oldest messages goes to the tail as one message, then they go.
