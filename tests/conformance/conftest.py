@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.house import free_port
 
 from papa.client import launch
 from papa.client.blocking import Connection
@@ -31,14 +32,15 @@ worlds = _load_world()
 
 
 @pytest.fixture(scope="session")
-def kernel_root() -> Iterator[str]:
-    """A runtime root with a kernel that serves the whole run."""
+def kernel_port() -> Iterator[int]:
+    """The port of a kernel that serves the whole run, in a runtime root of its own."""
+    port = free_port()
     root = tempfile.mkdtemp(prefix="papa-conf-")
     previous = os.environ.get("PAPA_RUNTIME_DIR")
     os.environ["PAPA_RUNTIME_DIR"] = root
-    yield root
+    yield port
     try:
-        with Connection(client="the end", autostart=False) as connection:
+        with Connection(port, client="the end", autostart=False) as connection:
             connection.request("exit", force=True)
             while connection.wait(30.0):
                 pass
@@ -51,16 +53,28 @@ def kernel_root() -> Iterator[str]:
     shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.fixture(params=["fake", "fake-asyncio", "fake-blocking", "kernel-asyncio", "kernel-blocking"])
+#: Who the kernel is, who asks it, and on what way.
+WORLDS = [
+    "fake",
+    *(
+        f"{who}-{client}{way}"
+        for who in ("fake", "kernel")
+        for client in ("asyncio", "blocking")
+        for way in ("", "-tcp")
+    ),
+]
+
+
+@pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[object]:
-    who, _, client = request.param.partition("-")
+    who, client, way = (*request.param.split("-"), "", "")[:3]
     if who == "fake":
-        made = worlds.FakeWorld(client or "direct")
+        made = worlds.FakeWorld(client or "direct", is_tcp=way == "tcp")
         if made.server is not None:
             monkeypatch.setattr(launch, "open_connection", made.server.open_connection)
     else:
-        request.getfixturevalue("kernel_root")
-        made = worlds.RealWorld(client, str(tmp_path))
+        made = worlds.RealWorld(client, str(tmp_path), request.getfixturevalue("kernel_port"), is_tcp=way == "tcp")
+        monkeypatch.setattr(launch, "open_connection", made.open_connection)
     before = len(os.listdir("/proc/self/fd"))
     yield made
     made.close()

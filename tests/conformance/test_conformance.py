@@ -148,7 +148,11 @@ def test_output_is_read_from_the_files_and_acknowledged(world: World) -> None:
 def test_a_descriptor_outlives_the_connection_that_gave_it(world: World) -> None:
     driver = world.connect()
     row, child = world.spawn(driver)
-    files = world.files(world.connect(), row["id"])
+    other = world.connect()
+    files = world.files(other, row["id"])
+    if not world.is_tcp:
+        other.close()
+        world.drivers.remove(other)
     child.write("err", b"abc")
     world.head(driver, row["id"], "err", 3)
     assert files.pread("err", 0, 3) == b"abc"

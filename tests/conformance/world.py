@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from papa.client import launch
 from papa.client.aio import AsyncPapa
 from papa.client.blocking import Connection
 from papa.client.output import StreamFiles
+from papa.client.remote import RemoteStreams
 from papa.client.reply import Reply
 from papa.errors import PapaError
 from papa.testing import FakeKernel, FakePapa, FakeServer
@@ -26,6 +29,9 @@ PATIENCE_S = 30.0
 TICK_S = 0.002
 FDS = {"out": 1, "err": 2}
 CHILD = os.path.join(os.path.dirname(__file__), "child.py")
+
+#: Before a world puts its own in this one's place.
+_open_connection = launch.open_connection
 
 Event = tuple[str, dict[str, Any]]
 
@@ -164,11 +170,30 @@ class RealChild:
         os.close(self._fd)
 
 
+class WireFiles(RemoteStreams):
+    """What a client has in place of files where no descriptors come: each question is asked."""
+
+    def __init__(self, driver: Driver, row: dict[str, Any]) -> None:
+        super().__init__(_Asker(driver), row["id"], tuple(row["streams"]))  # type: ignore[arg-type]
+        self._driver = driver
+
+    def dropped(self, stream: str) -> int:
+        return self._driver.call("attach", id=self._id).ok["streams"][stream]["dropped"]
+
+
+class _Asker:
+    """As much of a connection as questions need."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.request = driver.call
+
+
 class World:
     """One kernel and the clients of one test."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_tcp: bool) -> None:
         self.drivers: list[Driver] = []
+        self.is_tcp = is_tcp
         self._files: list[StreamFiles] = []
 
     def connect(self) -> Driver:
@@ -182,8 +207,11 @@ class World:
     def pattern(self, size: int) -> bytes:
         return pattern(size)
 
-    def files(self, driver: Driver, kernel_id: int) -> StreamFiles:
+    def files(self, driver: Driver, kernel_id: int) -> StreamFiles | WireFiles:
         reply = driver.call("attach", id=kernel_id, fds=True)
+        if self.is_tcp:
+            assert reply.fds == {}
+            return WireFiles(driver, reply.ok)
         if "pid" in reply.fds:
             os.close(reply.fds.pop("pid"))
         files = StreamFiles(reply.fds)
@@ -223,10 +251,11 @@ class World:
 class FakeWorld(World):
     """The fake kernel: directly, or behind sockets with one of the real clients."""
 
-    def __init__(self, client: str) -> None:
-        super().__init__()
+    def __init__(self, client: str, *, is_tcp: bool) -> None:
+        super().__init__(is_tcp=is_tcp)
         self.kernel = FakeKernel()
-        self.server = FakeServer(self.kernel) if client != "direct" else None
+        family = socket.AF_INET if is_tcp else socket.AF_UNIX
+        self.server = FakeServer(self.kernel, family=family) if client != "direct" else None
         self._client = client
 
     def _call(self, function: Callable[[], Any]) -> Any:
@@ -260,11 +289,20 @@ class FakeWorld(World):
 class RealWorld(World):
     """A real kernel with real processes; it serves the whole run, each test leaves it empty."""
 
-    def __init__(self, client: str, directory: str) -> None:
-        super().__init__()
+    def __init__(self, client: str, directory: str, port: int, *, is_tcp: bool) -> None:
+        super().__init__(is_tcp=is_tcp)
         self._client = client
         self._directory = directory
+        self._port = port
         self._children: list[RealChild] = []
+
+    def open_connection(self, _endpoint: object = None, **how: Any) -> socket.socket:
+        """In the place of papa.client.launch.open_connection, which prefers the unix socket."""
+        connection = _open_connection(self._port, **how)
+        if self.is_tcp:
+            connection.close()
+            connection = socket.create_connection(("127.0.0.1", self._port))
+        return connection
 
     def _connect(self) -> Driver:
         if self._client == "blocking":

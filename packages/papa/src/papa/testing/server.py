@@ -45,10 +45,14 @@ class _Served:
 
 
 class FakeServer:
-    """Serves a `FakeKernel` to anybody who takes a connection with `open_connection`."""
+    """Serves a `FakeKernel` to anybody who takes a connection with `open_connection`.
 
-    def __init__(self, kernel: FakeKernel) -> None:
+    With the family AF_INET connections are of TCP, which carries no descriptors.
+    """
+
+    def __init__(self, kernel: FakeKernel, *, family: socket.AddressFamily = socket.AF_UNIX) -> None:
         self.kernel = kernel
+        self._family = family
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
@@ -66,7 +70,7 @@ class FakeServer:
 
     def open_connection(self, endpoint: object = None, **_: object) -> socket.socket:  # noqa: ARG002
         """A connected socket; takes the arguments of `papa.client.launch.open_connection` and needs none."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair() if self._family == socket.AF_UNIX else _tcp_pair()
         theirs.setblocking(False)
         try:
             self.call(lambda: self._serve(theirs))
@@ -166,8 +170,12 @@ class FakeServer:
         except PapaError as error:
             self._send(served, served.session.refuse(item, error))
         else:
-            data = served.session.reply(item, reply.ok, fds=list(reply.fds), body=reply.body)
-            self._send(served, data, list(reply.fds.values()))
+            fds = reply.fds
+            if self._family != socket.AF_UNIX:
+                fdpass.close_all(fds.values())
+                fds = {}
+            data = served.session.reply(item, reply.ok, fds=list(fds), body=reply.body)
+            self._send(served, data, list(fds.values()))
         self._send_events()
 
     def _send_events(self) -> None:
@@ -200,3 +208,9 @@ class FakeServer:
                 fdpass.close_all(served.unsent.popleft()[1])
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if served.unsent else 0)
         self._selector.modify(served.socket, events, served)
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        return ours, listener.accept()[0]
