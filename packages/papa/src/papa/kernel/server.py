@@ -20,6 +20,7 @@ from papa.errors import PapaError
 from papa.kernel import peers
 from papa.kernel.doorstep import Doorstep
 from papa.kernel.loop import HANGUP, READ, WRITE
+from papa.kernel.patience import Patience
 from papa.wire.session import Answer, Close, ServerSession
 
 TYPE_CHECKING = False
@@ -212,6 +213,7 @@ class Connection:
             self._work_later()
         if self.is_open:
             self._choose_events()
+            self._server.bear(self, self._queued + self.session.held)
 
     def _work_later(self) -> None:
         """What has come already makes no descriptor readable, so the loop would not ask again."""
@@ -307,6 +309,7 @@ class Connection:
         if not self._queue:
             self._run_after_sent()
         self._choose_events()
+        self._server.bear(self, self._queued + self.session.held)
 
     def _choose_events(self) -> None:
         # Who sends faster than it is served waits in the system's buffers, not in this memory.
@@ -318,7 +321,9 @@ class Connection:
 class Server:
     """The listeners of a kernel and everybody who came in through them."""
 
-    __slots__ = ("_connections", "_listeners", "_reserve", "_uids", "admitted", "doorstep", "loop", "performer")
+    __slots__ = (
+        "_connections", "_listeners", "_patience", "_reserve", "_uids", "admitted", "doorstep", "loop", "performer",
+    )  # fmt: skip
 
     def __init__(self, loop: Loop, performer: Performer) -> None:
         self.loop = loop
@@ -326,6 +331,7 @@ class Server:
         self.doorstep = Doorstep(loop)
         self._listeners: list[socket.socket] = []
         self._connections: set[Connection] = set()
+        self._patience = Patience()
         #: How many came in so far.
         self.admitted = 0
         self._uids = {0, os.geteuid()}
@@ -412,8 +418,17 @@ class Server:
             self.loop.forget(listener.fileno())
             self._watch(listener)
 
+    def bear(self, connection: Connection, held: int) -> None:
+        """``connection`` makes the kernel hold so much now: see papa.kernel.patience."""
+        while (tiresome := self._patience.note(connection, held)) is not None:
+            self.doorstep.tell("a connection was cut off", "it stood still with much while all together held too much")
+            tiresome.close()
+            if tiresome is connection:
+                break
+
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self._patience.note(connection, 0)
 
     def close(self) -> None:
         for connection in list(self._connections):

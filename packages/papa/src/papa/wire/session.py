@@ -94,6 +94,13 @@ class ServerSession:
         """It has said its last word."""
         return self._is_closed
 
+    @property
+    def held(self) -> int:
+        """Bytes that wait for the rest of what they belong to, or for their turn."""
+        if self._decoder is not None:
+            return self._decoder.held
+        return len(self._buffer) - self._at + len(self._line)
+
     def pack(self) -> dict[str, Any]:
         """What it is in the middle of, for another one's unpack()."""
         if self._decoder is not None:
