@@ -158,3 +158,12 @@ def test_a_failing_disk_is_not_told_to_be_full(state, monkeypatch):
         durable.commit({"values": {"a": "1"}})
     assert "room" not in caught.value.hint
     assert durable.problem == "Input/output error"
+
+
+def test_of_a_journal_with_a_record_that_no_papa_wrote_what_stands_before_it_is_kept(state):
+    good = [{"boot": "boot", "next": 5, "secret": "00ff"}, {"values": {"a": "x"}, "acks": [[1, "out", 2]]}]
+    state.append_journal(b"".join(map(journal.encode, [*good, {"acks": [[1, "out", None]]}, {"values": {"a": None}}])))
+    durable = Durable(state, "boot", Room(0), Owed(), lambda _number: ())
+    durable.recover()
+    assert (durable.ledger.values, durable.ledger.acks, durable.ledger.secret) == ({"a": "x"}, {1: {"out": 2}}, "00ff")
+    assert list(state.aside) == ["journal.aside-1"]

@@ -124,3 +124,10 @@ def test_a_head_is_pure_ascii_without_needless_space():
     head = {"a": ["é", "\ud800", 1.5]}
     wire = encode_frame(head)
     assert wire[8:].decode("ascii") == json.dumps(head, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"[1.5,2e308]"])
+def test_a_number_beyond_all_floats_is_no_head_because_nobody_could_be_told_of_it(number):
+    with pytest.raises(ProtocolError, match="too large a number"):
+        decode(frame_of(b'{"op":"spawn","meta":{"k":' + number + b"}}"))
+    assert decode(frame_of(b'{"k":-1.5e308}')) == ({"k": -1.5e308}, b"")

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papa.core import index
+from papa.core.output import Output
 
 
 def records(*items: tuple[str, int, int]) -> bytes:
@@ -93,3 +94,15 @@ def test_each_byte_gets_the_last_record_at_or_before_it(offsets, start, end, hea
             assert got
     if start >= min(end, head):
         assert stamps == []
+
+
+def test_stamps_ascend_even_where_the_records_of_a_damaged_file_do_not():
+    data = records(("out", 0, 10), ("out", 10, 20), ("out", 20, 30), ("out", 5, 40))
+    assert index.stamps_between(data, "out", 30, 0, 30) == [(0, 10, 17), (5, 40, 47)]
+
+
+def test_a_header_that_says_more_was_dropped_than_ever_came_can_still_be_written_again():
+    header = index.pack_header({"out": 7}, {"out": 2**64 - 1}, 64)
+    output = Output.recover({"out": 10}, 64, header, {})
+    output.drop(lambda _offset, _size: b"", 1)
+    assert output.header() == index.pack_header({"out": 8}, {"out": 8}, 64)

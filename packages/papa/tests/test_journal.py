@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -156,3 +157,46 @@ def test_too_much_in_all_values_is_refused_but_making_it_less_goes_on(monkeypatc
     ledger.check_values({"a": None, "b": "x" * 80})
     ledger.apply({"values": {"b": "x" * 80}})
     ledger.check_values({"b": "x" * 79})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"next": "5"}, {"next": 1.5}, {"next": True}, {"next": -1}, {"version": "1"}, {"boot": 1},
+        {"secret": 5}, {"secret": "xy"}, {"secret": "abc"}, {"secret": "00" * 65}, {"exits": [None]}, {"exits": {}},
+        {"acks": [[1, "out"]]}, {"acks": [[[], "out", 1]]}, {"acks": [[1, 2, 3]]}, {"acks": [[1, "out", -1]]},
+        {"acks": {}}, {"values": {"a": 5}}, {"values": []},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_record_that_no_papa_wrote_is_damage_and_what_stands_before_it_is_kept(odd):
+    before = [{"next": 5, "secret": "00ff"}, {"values": {"a": "x"}, "acks": [[1, "out", 2]], "exits": [3]}]
+    whole = b"".join(map(journal.encode, before))
+    rest = journal.encode(odd) + journal.encode({"next": 9})
+    assert journal.decode(whole + rest) == (before, len(whole))
+    assert not journal.is_torn(rest)
+
+
+def test_a_record_of_a_newer_format_may_have_anything_in_its_fields():
+    newer = {"version": journal.VERSION + 1, "acks": "elsewhere"}
+    records, _ = journal.decode(journal.encode(newer))
+    assert records == [newer]
+    with pytest.raises(PapaError, match="newer than"):
+        journal.check(records)
+
+
+def test_brackets_nested_deeper_than_python_goes_are_damage():
+    text = b'{"values":' + b"[" * 100_000
+    record = len(text).to_bytes(4, "little") + crc32(text).to_bytes(4, "little") + text
+    assert journal.decode(journal.encode({"next": 5}) + record) == ([{"next": 5}], len(journal.encode({"next": 5})))
+
+
+def test_when_all_numbers_are_used_there_is_none_and_the_journal_stays_readable():
+    ledger = Ledger([{"next": model.MAX_ID + 2 - 2 * journal.ID_BLOCK}])
+    record = ledger.reservation()
+    assert record is not None and journal.decode(journal.encode(record))[0] == [record]
+    ledger.apply(record)
+    while ledger.reservation() is None and ledger.take_id() < model.MAX_ID - journal.ID_BLOCK:
+        pass
+    with pytest.raises(PapaError, match="none may be above"):
+        Ledger([{"next": ledger.limit}, {"next": 2**70}]).reservation()

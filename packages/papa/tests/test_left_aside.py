@@ -49,6 +49,9 @@ CHANGES = {
     "damaged": lambda record: json.dumps(record)[:-9],
     "misshapen": lambda record: json.dumps({**record, "pid": ["none"]}),
     "no record": lambda record: "[1]",
+    "too deep": lambda record: "[" * 100_000,
+    "no name": lambda record: json.dumps({**record, "name": ["web"]}),
+    "no inode": lambda record: json.dumps({**record, "inodes": [float("inf")]}),
 }
 
 

@@ -250,3 +250,8 @@ def test_asking_for_the_same_socket_is_met_by_it():
     for field, value in (("port", 81), ("host", "::"), ("backlog", 9), ("type", "dgram"), ("reuseport", True),
                          ("blocking", True), ("interface", "lo"), ("name", "t")):  # fmt: skip
         assert not asked.is_met_by(SocketSpec.parse({**base, field: value}))
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**5000], ids=["inf", "nan", "long"])
+def test_meta_has_no_number_that_json_cannot_say(number):
+    assert "cannot say" in refusal(model.check_meta, {"k": [number]}).message

@@ -7,6 +7,7 @@ import pytest
 from papa import model
 from papa.core.entries import Process, Socket
 from papa.core.output import Bounds, Output
+from papa.errors import PapaError
 from papa.kernel import records
 
 
@@ -74,3 +75,42 @@ def test_what_is_no_record_raises_what_recovery_expects():
     for record in ({}, {"name": 1}, {"exit": [1]}):
         with pytest.raises((KeyError, TypeError, ValueError)):
             records.to_process(1, record)
+
+
+ODD = [
+    ("name", ["web"]), ("name", ""), ("name", "a b"), ("argv", "x"), ("argv", [1]), ("digest", 1), ("pid", -1),
+    ("pid", 2**31), ("pid", True), ("ticks", "x"), ("started_at", float("nan")), ("started_at", float("inf")),
+    ("meta", {"k": float("inf")}), ("meta", [1]), ("uid", "root"), ("gid", -1), ("exit", [1]), ("exit", ["x", 1.5]),
+    ("exit", [None, None]), ("exit", "ab"), ("removed", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), ODD, ids=str)
+def test_a_field_that_no_papa_wrote_is_found_before_anything_is_done_with_it(key, value):
+    record = through_json(records.of_process(a_process(), "boot"))
+    with pytest.raises((KeyError, TypeError, ValueError, PapaError)):
+        records.to_process(12, {**record, key: value})
+
+
+@pytest.mark.parametrize("bounds", [["a", "block", 1.0], [0, "block", 1.0], [1, "x", 1.0], [1, "block", None], [1], {}])
+def test_bounds_that_no_papa_wrote(bounds):
+    with pytest.raises((TypeError, ValueError, PapaError)):
+        records.bounds_of({"bounds": bounds})
+
+
+@pytest.mark.parametrize(
+    ("captured", "inodes"), [(["../x"], []), ("out", []), (["out"], [float("inf")]), (["out"], [-1]), (["out"], {})]
+)
+def test_streams_that_no_papa_wrote(captured, inodes):
+    with pytest.raises((TypeError, ValueError, PapaError)):
+        records.streams_of({"captured": captured, "inodes": inodes})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("spec", []), ("port", "80"), ("port", 65_536), ("fileno", None), ("file", [1]), ("file", "ab")]
+)
+def test_a_socket_that_no_papa_wrote(key, value):
+    spec = model.SocketSpec.parse({"name": "front", "host": "127.0.0.1"})
+    record = through_json(records.of_socket(Socket(3, spec, port=8080, fileno=200), "boot", None))
+    with pytest.raises((TypeError, ValueError, PapaError)):
+        records.to_socket(3, {**record, key: value})

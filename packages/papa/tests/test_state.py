@@ -170,3 +170,9 @@ def test_clearing_leaves_what_others_made(tmp_path):
     state.clear()
     state.close()
     assert os.listdir(tmp_path) == ["kernel.log"]
+
+
+def test_a_name_that_is_a_digit_and_no_number_is_passed_over(state, tmp_path):
+    (tmp_path / PROCESSES / "\u00b2.json").write_text("{}")
+    assert state.read_records(PROCESSES) == {}
+    assert state.highest_number() == 0

@@ -238,3 +238,15 @@ def test_any_line_is_understood_or_refused(line):
         text.parse_line(line)
     except PapaError as error:
         assert error.message
+
+
+@pytest.mark.parametrize("key", ["uid", "gid", "bufsize", "rlimit.nofile"])
+def test_a_number_of_more_digits_than_python_reads_is_refused(key):
+    assert error_of(f"make process a {key}={'9' * 5000} x").startswith(f"{key} must be a number")
+
+
+@pytest.mark.parametrize("line", [f"make process a bufsize={'9' * 4300}g x", f"make socket a umask=0{'7' * 9000}"])
+def test_a_number_of_more_digits_than_python_writes_is_refused_in_one_line(line):
+    op, args = parse(line)
+    with pytest.raises(PapaError, match="a number of very many digits"):
+        ProcessSpec.parse(args) if op == "spawn" else SocketSpec.parse({**args, "path": "/a"})

@@ -106,3 +106,10 @@ def test_output_and_exits_are_shown_as_clients_read_them():
 def test_bytes_of_the_system_are_shown_unharmed():
     row = {**PROCESS, "argv": ["\udcff"]}
     assert b"args=\xff\n" in text_reply.render_reply("spawn", row)
+
+
+def test_a_value_with_a_surrogate_that_stands_for_no_byte_is_shown_and_so_are_the_others():
+    items = [{"name": "a", "value": "\ud800"}, {"name": "b", "value": "\udcff"}]
+    shown = text_reply.render_reply("list", {"items": items})
+    assert shown.decode("utf-8", "surrogatepass") == "a \ud800\nb \udcff\n> "
+    assert text_reply.render_reply("get", {"value": "\ud800"}) == b"\xed\xa0\x80\n> "

@@ -47,26 +47,29 @@ class _Context:
 
     strict = True
     object_hook = object_pairs_hook = None
-    parse_float, parse_int = float, int
+    parse_int = int
 
-    def __init__(self, parse_constant: Callable[[str], Any]) -> None:
+    def __init__(self, parse_constant: Callable[[str], Any], parse_float: Callable[[str], Any]) -> None:
         self.parse_constant = parse_constant
+        self.parse_float = parse_float
 
 
-def _scanner(parse_constant: Callable[[str], Any]) -> Callable[[str, int], tuple[Any, int]]:
+def _scanner(
+    parse_constant: Callable[[str], Any] = _CONSTANTS.__getitem__, parse_float: Callable[[str], Any] = float
+) -> Callable[[str, int], tuple[Any, int]]:
     # The stubs of the type checker ask for a decoder of package json.
-    scanner: Callable[[str, int], tuple[Any, int]] = _json.make_scanner(_Context(parse_constant))  # type: ignore[arg-type]
+    scanner: Callable[[str, int], tuple[Any, int]] = _json.make_scanner(_Context(parse_constant, parse_float))  # type: ignore[arg-type]
     return scanner
 
 
-_scan = _scanner(_CONSTANTS.__getitem__)
+_scan = _scanner()
 
 
-def loads(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
-    """As `json.loads`. Raises: ValueError."""
+def loads(text: str | bytes, **parsers: Callable[[str], Any]) -> Any:
+    """As `json.loads`, with ``parse_constant`` and ``parse_float``. Raises: ValueError, RecursionError."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogatepass")
-    scan = _scan if parse_constant is None else _scanner(parse_constant)
+    scan = _scanner(**parsers) if parsers else _scan
     start = len(text) - len(text.lstrip(_SPACE))
     try:
         value, end = scan(text, start)

@@ -66,6 +66,7 @@ BLOCK = "block"
 
 DEFAULT_BACKLOG = 128
 MAX_BACKLOG = 65_535
+MAX_PORT = 65_535
 
 FAMILIES = ("inet", "inet6", "unix")
 TYPES = ("stream", "dgram", "seqpacket")
@@ -83,6 +84,10 @@ OOM_SCORE_ADJ = (-1000, 1000)
 #: Limits may be as large as the kernel's unsigned 64 bits; -1 says "no limit".
 MAX_RLIMIT = 2**64 - 1
 MAX_ID = 2**32 - 1
+#: The largest pid_t.
+MAX_PID = 2**31 - 1
+#: A longer number, of some forty digits, is not repeated in an error.
+MAX_SHOWN_BITS = 128
 #: Offsets are unsigned 64 bits in the index; files end earlier.
 MAX_OFFSET = 2**63 - 1
 
@@ -118,7 +123,10 @@ def check_meta(value: object) -> dict[str, Any]:
         raise bad("meta", "must be an object")
     if not _is_shallow(value, MAX_META_DEPTH):
         raise bad("meta", f"is nested deeper than {MAX_META_DEPTH} levels")
-    size = len(jsontext.dumps(value, separators=(",", ":")))
+    try:
+        size = len(jsontext.dumps(value, separators=(",", ":"), allow_nan=False))
+    except ValueError as error:
+        raise bad("meta", f"has a number that JSON cannot say: {error}") from None
     if size > MAX_META:
         raise bad("meta", f"takes {size} bytes, more than {MAX_META}", hint="keep large things in a value")
     return value
@@ -134,7 +142,9 @@ def check_integer(value: object, what: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise bad(what, "must be a whole number")
     if not low <= value <= high:
-        raise bad(what, f"must be between {low} and {high}, not {value}")
+        # Python refuses to write a number of thousands of digits.
+        shown = str(value) if value.bit_length() <= MAX_SHOWN_BITS else "a number of very many digits"
+        raise bad(what, f"must be between {low} and {high}, not {shown}")
     return value
 
 
@@ -474,7 +484,7 @@ class SocketSpec:
         for key in ("path", "umask", "uid", "gid", "replace"):
             if data.get(key) is not None and data[key] is not False:
                 raise bad(key, f"makes sense for a unix socket only, not for {self.family}")
-        self.port = check_integer(_given(data, "port", 0), "port", 0, 65_535)
+        self.port = check_integer(_given(data, "port", 0), "port", 0, MAX_PORT)
         host = _optional(data, "host", lambda v, k: _text(v, k, limit=255))
         if not host:
             host = _HOSTS[self.family][self.interface is not None]

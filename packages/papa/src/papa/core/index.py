@@ -109,7 +109,8 @@ def stamps_between(records: bytes, stream: str, head: int, start: int, end: int)
         if record.offset >= end:
             break
         offset = max(record.offset, start)
-        if stamps and stamps[-1][0] >= offset:
+        # Of several at one offset the last counts; more than one goes only where the file is damaged.
+        while stamps and stamps[-1][0] >= offset:
             stamps.pop()
         if not stamps:
             offset = start

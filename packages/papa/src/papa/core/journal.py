@@ -38,6 +38,9 @@ MAX_RECORD = 8 * model.MAX_VALUES_TOTAL
 ID_BLOCK = 1000
 #: A journal smaller than this is read in a few milliseconds.
 COMPACT_ABOVE = 1024 * 1024
+#: Digits of the longest key of a digest, and all of them.
+_MAX_SECRET = 128
+_HEX = "0123456789abcdef"
 #: What an acknowledgement, an exit or a value's name takes in a snapshot, roughly.
 _ROW = 24
 
@@ -51,7 +54,7 @@ def encode(record: Mapping[str, Any]) -> bytes:
 def decode(data: bytes) -> tuple[list[dict[str, Any]], int]:
     """All whole records from the start, and the number of bytes they take.
 
-    What follows is a torn tail; cut the file there before appending.
+    What follows is a torn tail; cut the file there before appending. Or it is damaged: ``is_torn`` knows.
     """
     records: list[dict[str, Any]] = []
     end = 0
@@ -62,9 +65,9 @@ def decode(data: bytes) -> tuple[list[dict[str, Any]], int]:
             break
         try:
             record = jsontext.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
-        if not isinstance(record, dict):
+        if not isinstance(record, dict) or not (_is_newer(record) or _is_record(record)):
             break
         records.append(record)
         end += _HEADER.size + size
@@ -73,11 +76,49 @@ def decode(data: bytes) -> tuple[list[dict[str, Any]], int]:
 
 def check(records: Iterable[Mapping[str, Any]]) -> None:
     """Raises: PapaError internal when these say that they are of a format that came after this one."""
-    newest = max((record.get("version", 1) for record in records), default=1)
-    if newest > VERSION:
+    newer = [record["version"] for record in records if _is_newer(record)]
+    if newer:
         raise PapaError(
-            f"its format {newest} is newer than {VERSION}, the newest that this papa knows", code="internal"
+            f"its format {max(newer)} is newer than {VERSION}, the newest that this papa knows", code="internal"
         )
+
+
+def _is_newer(record: Mapping[str, Any]) -> bool:
+    """Whether it is of a later format, in which fields may be anything."""
+    version = record.get("version", 1)
+    return isinstance(version, int) and version > VERSION
+
+
+def _is_record(record: Mapping[str, Any]) -> bool:
+    """Whether the fields are what the ledger takes them for. What is not was written by no papa."""
+    secret, values = record.get("secret", ""), record.get("values", {})
+    acks, exits = record.get("acks", []), record.get("exits", [])
+    return (
+        _is_whole(record.get("version", 1), VERSION)
+        and _is_whole(record.get("next", 0))
+        and isinstance(record.get("boot", ""), str)
+        and isinstance(secret, str)
+        and len(secret) <= _MAX_SECRET
+        and not len(secret) % 2
+        and not secret.strip(_HEX)
+        and isinstance(exits, list)
+        and all(_is_whole(id, model.MAX_ID) for id in exits)
+        and isinstance(acks, list)
+        and all(_is_ack(ack) for ack in acks)
+        and isinstance(values, dict)
+        and all(value is None or isinstance(value, str) for value in values.values())
+    )
+
+
+def _is_ack(ack: object) -> bool:
+    if not isinstance(ack, list) or len(ack) != 3:
+        return False
+    id, stream, offset = ack
+    return _is_whole(id, model.MAX_ID) and isinstance(stream, str) and _is_whole(offset, model.MAX_OFFSET)
+
+
+def _is_whole(value: object, most: int | None = None) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0 and (most is None or value <= most)
 
 
 def is_torn(rest: bytes) -> bool:
@@ -138,8 +179,19 @@ class Ledger:
             raise PapaError(f"all values together would take more than {model.MAX_VALUES_TOTAL} bytes", code="limit")
 
     def reservation(self) -> dict[str, Any] | None:
-        """The record to append and apply before ``take_id``, or None when an id is left."""
-        return {"next": self.limit + ID_BLOCK} if self._given >= self.limit else None
+        """The record to append and apply before ``take_id``, or None when an id is left.
+
+        Raises: PapaError limit when there is no further one.
+        """
+        if self._given < self.limit:
+            return None
+        if self.limit + ID_BLOCK > model.MAX_ID + 1:
+            raise PapaError(
+                f"numbers up to {self.limit - 1} may have been given out, and none may be above {model.MAX_ID}",
+                code="limit",
+                hint="`papa exit` when nothing is hosted: the next kernel begins anew",
+            )
+        return {"next": self.limit + ID_BLOCK}
 
     def take_id(self) -> int:
         """An id that no incarnation of this kernel ever gave out. Append and apply ``reservation`` before."""

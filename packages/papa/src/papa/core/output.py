@@ -162,7 +162,8 @@ class Output:
             stream.acked = min(acked.get(name, 0), stream.head)
             if known is not None:
                 stream.low = min(known.low[name], stream.head)
-                stream.dropped = known.dropped[name]
+                # What was dropped lay below; more is damage, and would grow out of the header's 64 bits.
+                stream.dropped = min(known.dropped[name], stream.low)
             # The crash may have come between the commit and the header.
             stream.low = max(stream.low, stream.acked)
         return self

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from papa.kernel.state import State
 
 
-_MISSHAPEN = (KeyError, TypeError, ValueError, AttributeError, PapaError)
-
-
 class Durable:
     """The ledger and the records of one kernel. ``make_room(error)`` drops output; False when that does not help.
 
@@ -64,7 +61,7 @@ class Durable:
             contents, valid = journal.decode(data)
             journal.check(contents)
             self.ledger = journal.Ledger(contents)
-        except _MISSHAPEN as error:
+        except PapaError as error:
             self._state.make_place(JOURNAL, str(error))
             contents, valid, data = [], 0, b""
         boots = [record["boot"] for record in contents if "boot" in record]

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-_NUMBERS = (int, float)
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "argv": list, "digest": str, "pid": int, "started_at": _NUMBERS, "meta": dict, "captured": list, "inodes": list,
-}  # fmt: skip
+#: Ticks, devices and inodes are unsigned 64 bits.
+_MAX_UNSIGNED = 2**64 - 1
+#: Of the wall clock, in seconds: whole numbers are exact up to here.
+_MAX_TIME = 2**53
 
 
 def check(record: dict[str, Any]) -> None:
@@ -65,33 +65,74 @@ def of_process(process: Process, boot_id: str, *, inodes: Sequence[int] = ()) ->
 
 
 def to_process(number: int, record: dict[str, Any]) -> Process:
-    """Without its output, which its files know better. Raises: KeyError, TypeError, ValueError, PapaError."""
+    """Without its output, which its files know better; nobody behind has to look at its fields again.
+
+    Raises: KeyError, TypeError, ValueError, PapaError.
+    """
     check(record)
-    for key, kind in _TYPES.items():
-        if not isinstance(record[key], kind):
-            raise TypeError(f"its {key} is {record[key]!r}")
+    argv = _list(record, "argv")
+    if not all(isinstance(word, str) for word in argv) or not isinstance(record["digest"], str):
+        raise TypeError("its argv and digest are not made of strings")
+    if not isinstance(record["removed"], bool):
+        raise TypeError(f"its removed is {record['removed']!r}")
+    name = record["name"]
     process = Process(
         number,
-        record["name"],
-        argv=record["argv"],
+        None if name is None else model.check_name(name),
+        argv=argv,
         digest=record["digest"],
-        pid=record["pid"],
-        start_ticks=record["ticks"],
-        started_at=record["started_at"],
-        meta=record["meta"],
-        uid=record["uid"],
-        gid=record["gid"],
+        pid=_whole(record["pid"], "pid", model.MAX_PID),
+        start_ticks=_whole_or_none(record["ticks"], "ticks", _MAX_UNSIGNED),
+        started_at=_time(record["started_at"]),
+        meta=model.check_meta(record["meta"]),
+        uid=_whole_or_none(record["uid"], "uid", model.MAX_ID),
+        gid=_whole_or_none(record["gid"], "gid", model.MAX_ID),
     )
     if record["exit"] is not None:
-        status, at = record["exit"]
-        process.exit = status, at
+        status, at = _list(record, "exit")
+        if status is not None:
+            model.check_integer(status, "status", -model.MAX_PID, model.MAX_PID)
+        process.exit = status, _time(at)
     process.is_removed = record["removed"]
     return process
 
 
 def bounds_of(record: dict[str, Any]) -> Bounds:
-    bounds = record["bounds"]
-    return Bounds() if bounds is None else Bounds(*bounds)
+    """Raises: as to_process()."""
+    if record["bounds"] is None:
+        return Bounds()
+    bound, overflow, stall_s = _list(record, "bounds")
+    if overflow not in (model.BLOCK, model.DROP_OLDEST):
+        raise ValueError(f"its overflow is {overflow!r}")
+    return Bounds(model.check_integer(bound, "bound", 1, model.MAX_BOUND), overflow, _time(stall_s))
+
+
+def streams_of(record: dict[str, Any]) -> tuple[tuple[str, ...], list[int]]:
+    """What is captured, and the inodes of its pipes. Raises: as to_process()."""
+    captured = tuple(dict.fromkeys(map(model.check_stream, _list(record, "captured"))))
+    return captured, [_whole(inode, "inode", _MAX_UNSIGNED) for inode in _list(record, "inodes")]
+
+
+def _list(record: dict[str, Any], key: str) -> list[Any]:
+    value = record[key]
+    if not isinstance(value, list):
+        raise TypeError(f"its {key} is no list")
+    return value
+
+
+def _whole(value: object, what: str, most: int) -> int:
+    return model.check_integer(value, what, 0, most)
+
+
+def _whole_or_none(value: object, what: str, most: int) -> int | None:
+    return None if value is None else _whole(value, what, most)
+
+
+def _time(value: Any) -> float:
+    """Seconds. The comparison leaves out what is no number, too."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MAX_TIME:
+        raise TypeError("one of its times is none")
+    return value
 
 
 def of_socket(socket: Socket, boot_id: str, file: tuple[int, int] | None) -> dict[str, Any]:
@@ -109,7 +150,12 @@ def of_socket(socket: Socket, boot_id: str, file: tuple[int, int] | None) -> dic
 def to_socket(number: int, record: dict[str, Any]) -> tuple[Socket, tuple[int, int] | None]:
     """Raises: KeyError, TypeError, ValueError, PapaError."""
     check(record)
+    if not isinstance(record["spec"], dict):
+        raise TypeError("its spec is no object")
     spec = model.SocketSpec.parse(record["spec"])
-    socket = Socket(number, spec, port=record["port"], fileno=record["fileno"])
-    file = record["file"]
-    return socket, None if file is None else (file[0], file[1])
+    port = _whole_or_none(record["port"], "port", model.MAX_PORT)
+    socket = Socket(number, spec, port=port, fileno=_whole(record["fileno"], "fileno", model.MAX_PID))
+    if record["file"] is None:
+        return socket, None
+    device, inode = (_whole(part, "file", _MAX_UNSIGNED) for part in _list(record, "file"))
+    return socket, (device, inode)

@@ -137,10 +137,10 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
     try:
         process = records.to_process(number, record)
         bounds = records.bounds_of(record)
-        captured = tuple(record["captured"])
+        captured, numbers = records.streams_of(record)
         # Who was removed has no output any more, and pipes all the same.
         streams = captured or model.STREAMS
-        inodes = dict(zip(streams, map(int, record["inodes"]), strict=False))
+        inodes = dict(zip(streams, numbers, strict=False))
     except _MISSHAPEN as error:
         _leave_aside(host, PROCESSES, number, record, error)
         return None

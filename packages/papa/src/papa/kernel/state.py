@@ -129,15 +129,15 @@ class State:
         records: dict[int, dict[str, Any]] = {}
         for name in self._names_in(kind):
             number, _, ending = name.partition(".")
-            if ending != "json" or not number.isdigit():
+            if ending != "json" or not number.isdecimal():
                 if ending == "json.new":
                     os.unlink(f"{kind}/{name}", dir_fd=self.fd)
-                elif name == f"{number}{_MARK}" and number.isdigit():
+                elif name == f"{number}{_MARK}" and number.isdecimal():
                     self.marks.add(int(number))
                 continue
             try:
                 record = jsontext.loads(self._read(f"{kind}/{name}", MAX_RECORD_BYTES))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 if isinstance(error, OSError) and error.errno in _NOT_NOW:
                     raise
                 self.leave_aside(f"{kind}/{name}", f"it cannot be read: {error}")
@@ -173,7 +173,7 @@ class State:
     def highest_number(self) -> int:
         """The highest that anything here has, read or not; 0 when there is nothing."""
         names = [name.partition(".")[0] for kind in (PROCESSES, SOCKETS, OUTPUT) for name in self._names_in(kind)]
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        return max((int(name) for name in names if name.isdecimal()), default=0)
 
     # --- output --------------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class State:
 
     def outputs(self) -> list[int]:
         """The numbers of the processes that have files."""
-        return sorted(int(name) for name in self._names_in(OUTPUT) if name.isdigit())
+        return sorted(int(name) for name in self._names_in(OUTPUT) if name.isdecimal())
 
     # --- journal -------------------------------------------------------------------------------------------
 

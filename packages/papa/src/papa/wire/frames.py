@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+_INFINITY = float("inf")
 _LENGTHS = Struct("<II")
 PREFIX = _LENGTHS.size
 
@@ -94,10 +95,18 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+def _finite(text: str) -> float:
+    """What is beyond all floats would be read as infinity, which no JSON can say again."""
+    number = float(text)
+    if number in (_INFINITY, -_INFINITY):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
+
+
 def _load(text: bytes) -> dict[str, Any]:
     try:
         # Decoded first: jsontext.loads would guess UTF-16 and UTF-32 from the first bytes.
-        head = jsontext.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+        head = jsontext.loads(text.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame's head is no JSON: {error}") from None
     if not isinstance(head, dict):

@@ -227,7 +227,7 @@ def _owner(key: str, value: str) -> int:
             f"{key} must be a number, not {value!r}",
             hint="the kernel reads no user database; papa's Python client looks names up",
         )
-    return int(value)
+    return _number(key, value)
 
 
 def _mode(key: str, value: str) -> int:

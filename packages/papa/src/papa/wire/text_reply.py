@@ -83,7 +83,11 @@ def render_watch_end(is_stopped: bool) -> bytes:
 
 
 def encode(said: str) -> bytes:
-    return said.encode("utf-8", "surrogateescape")
+    try:
+        return said.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        # Surrogates that stand for no byte, which a value may have that came in frames.
+        return said.encode("utf-8", "surrogatepass")
 
 
 def render_row(row: Mapping[str, Any]) -> str:
