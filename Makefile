@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Programs of the ancestors, which must go on working with our papa: tests/ancestors.
 ANCESTORS := .venv-ancestors
+# What `make fuzz` needs, and no test.
+FUZZ := .venv-fuzz
 # As many at once as there are processors; most tests wait for processes.
 PYTEST_ARGS ?= -n auto
 # Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
@@ -66,9 +68,14 @@ chaos: $(VENV)/.dev
 instants: $(VENV)/.dev
 	$(BIN)/python -m packages.papa.tests.instants $(INSTANTS_ARGS)
 
+# A million inputs, guided by coverage: some minutes. FUZZ_ARGS="--runs N --target NAME --seed S".
+.PHONY: fuzz
+fuzz: $(FUZZ)/.ready
+	PYTHONPATH=packages/papa/src $(FUZZ)/bin/python -m tests.fuzz $(FUZZ_ARGS)
+
 # The files of pinned versions and hashes, made anew from the *.in beside them; needs `uv`.
 requirements:
-	for name in runtime dev ancestors ancestors-papa; do uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet requirements/$$name.in --output-file requirements/$$name.txt; done
+	for name in runtime dev ancestors ancestors-papa fuzz; do uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet requirements/$$name.in --output-file requirements/$$name.txt; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -87,6 +94,11 @@ $(ANCESTORS)/.ready: requirements/ancestors.txt requirements/ancestors-papa.txt
 	$(PYTHON) -m venv --clear $(ANCESTORS)
 	$(ANCESTORS)/bin/$(INSTALL) --no-deps --require-hashes -r requirements/ancestors.txt
 	$(ANCESTORS)/bin/$(INSTALL) --no-deps --no-build-isolation --require-hashes -r requirements/ancestors-papa.txt
+	touch $@
+
+$(FUZZ)/.ready: requirements/fuzz.txt
+	$(PYTHON) -m venv --clear $(FUZZ)
+	$(FUZZ)/bin/$(INSTALL) --only-binary :all: --require-hashes -r requirements/fuzz.txt
 	touch $@
 
 clean:
