@@ -90,7 +90,7 @@ def guided(name: str, runs: int, seed: int, corpus: Path) -> bool:
         words.unlink()
     if done.returncode == 0:
         last = re.search(r"^#\d+\s+DONE\s+(cov: .*?) exec/s", done.stdout, re.MULTILINE)
-        print(f"{name}: {last[1] if last else 'done'}")
+        print(f"{name}: {last[1] if last else 'done'}", flush=True)
         return True
     print(done.stdout[-6000:])
     found = re.search(r"Test unit written to (\S+)", done.stdout)
