@@ -76,7 +76,7 @@ def decode(data: bytes) -> tuple[list[dict[str, Any]], int]:
 
 def check(records: Iterable[Mapping[str, Any]]) -> None:
     """Raises: PapaError internal when these say that they are of a format that came after this one."""
-    newer = [record["version"] for record in records if _is_newer(record)]
+    newer = [record.get("version", 1) for record in records if _is_newer(record)]
     if newer:
         raise PapaError(
             f"its format {max(newer)} is newer than {VERSION}, the newest that this papa knows", code="internal"
