@@ -139,3 +139,5 @@ def test_what_cannot_be_recorded_ends_nothing(tmp_path, capfd):
 def test_a_torn_record_is_no_status(tmp_path):
     (tmp_path / "reaped").write_text("5 6\n5 6 1\n5 6 1 1\n\nx")
     assert recorder.recorded_status(str(tmp_path), 5, 6) == 1
+    (tmp_path / "reaped").write_text("5 6 -9\n5 6 -\n5 6 1")
+    assert recorder.recorded_status(str(tmp_path), 5, 6) == -9

@@ -111,13 +111,14 @@ def recorded_status(directory: str, pid: int, ticks: int) -> int | None:
     """How the process ended that had this pid and start time; None: nobody wrote it down."""
     try:
         with open(f"{directory}/{NAME}", "rb") as file:
-            lines = file.read(2 * MAX_REAPED_BYTES).splitlines()
+            # Of a line without its end a full disk took a part, which may look like another status.
+            lines = file.read(2 * MAX_REAPED_BYTES).rpartition(b"\n")[0].splitlines()
     except OSError:
         return None
     wanted = [b"%d" % pid, b"%d" % ticks]
     for line in reversed(lines):
         words = line.split()
-        if words[:2] == wanted and len(words) == 3:
+        if words[:2] == wanted and len(words) == 3 and words[2].removeprefix(b"-").isdigit():
             return int(words[2])
     return None
 
