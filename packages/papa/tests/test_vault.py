@@ -197,7 +197,7 @@ def test_a_bad_descriptor_is_refused_and_not_raised(pair, files):
     assert vault.refused == 1
 
 
-@pytest.mark.parametrize("message", [b"o1:3", b"2 o9:1", b"\xff\0"])
+@pytest.mark.parametrize("message", [b"o1:3", b"2 o9:1", b"\xff\0", b"o1:" + b"9" * 5000])
 def test_a_message_that_cannot_be_understood_stays_with_what_it_carries(pair, files, message):
     rx, tx = pair
     vault = Vault(rx, tx)
@@ -223,7 +223,7 @@ def test_a_message_that_cannot_be_understood_stays_with_what_it_carries(pair, fi
     assert later.foreign == 1
     rx.setsockopt(socket.SOL_SOCKET, vaults._SO_PEEK_OFF, 0)
     rx.recv(100)
-    data, fds, _ = fdpass.recv_with_fds(rx, 100, 4)
+    data, fds, _ = fdpass.recv_with_fds(rx, len(message), 4)
     assert data == message and os.path.samestat(os.fstat(fds[0]), os.fstat(foreign[0]))
     fdpass.close_all(fds)
 

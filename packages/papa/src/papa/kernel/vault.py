@@ -53,6 +53,9 @@ _PEEK, _TRUNC = int(socket.MSG_PEEK), int(socket.MSG_TRUNC)
 #: A key is a letter and a number; the bound makes the largest message computable.
 MAX_KEY_BYTES = 32
 
+# Of a count. More would be too many for int(), too.
+_MAX_DIGITS = len(str(fdpass.MAX_FDS))
+
 #: The largest message: every descriptor with a key of its own, a count and blanks.
 MAX_MESSAGE_BYTES = fdpass.MAX_FDS * (MAX_KEY_BYTES + 6)
 
@@ -382,7 +385,7 @@ def _parse(data: bytes, fds: list[int]) -> list[tuple[str, list[int]]] | None:
     taken = 0
     for word in data.decode("ascii", "replace").split(" "):
         key, _, count = word.partition(":")
-        if not _is_key(key) or not count.isdecimal() or not count.isascii():
+        if not _is_key(key) or not count.isdecimal() or not count.isascii() or len(count) > _MAX_DIGITS:
             return None
         entries.append((key, fds[taken : taken + int(count)]))
         taken += int(count)
