@@ -164,16 +164,17 @@ def test_an_order_may_take_longer_than_the_time_out_unless_it_is_bounded(is_boun
     engine = FakeEngine(make_watcher("web"))
     with FakeCircusd(engine, path) as circusd:
         engine.gate = asyncio.Event()
-        # Behind the time out, which is long enough for the order to be taken.
-        timer = threading.Timer(2.5, lambda: circusd.call(engine.gate.set))  # type: ignore[union-attr]
-        timer.start()
+        # Long enough for the order to be taken.
         client = Client(path, timeout_s=2.0)
         if is_bounded:
             error = refusal(lambda: client.post("/v1/stop", {}, is_bounded=True))
             assert (error.code, "has taken the order" in error.hint) == ("timeout", True)
+            circusd.call(engine.gate.set)
         else:
+            timer = threading.Timer(2.5, lambda: circusd.call(engine.gate.set))  # type: ignore[union-attr]
+            timer.start()
             assert client.post("/v1/stop", {})["op"] == 1
-        timer.join()
+            timer.join()
 
 
 def test_a_listener_with_a_full_queue_is_timed_out(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -65,16 +66,23 @@ class World:
             self.loop.turn()
 
 
-@pytest.fixture(params=["full", "portable"])
-def world(request, tmp_path):
+@contextlib.contextmanager
+def world_in(directory, tier):
+    """A world that leaves no descriptor open."""
     before = sorted(os.listdir("/proc/self/fd"))
-    world = World(tmp_path, request.param)
+    world = World(directory, tier)
     yield world
     world.pipes.close_all()
     world.state.close()
     world.loop.close()
     assert world.loop.faults == 0
     assert sorted(os.listdir("/proc/self/fd")) == before, "descriptors were left open"
+
+
+@pytest.fixture(params=["full", "portable"])
+def world(request, tmp_path):
+    with world_in(tmp_path, request.param) as world:
+        yield world
 
 
 def content(capture, stream="out"):

@@ -6,7 +6,7 @@ import errno
 import os
 
 import pytest
-from packages.papa.tests.test_pipes import World, content
+from packages.papa.tests.test_pipes import content, world_in
 
 from papa.core.output import Bounds
 from papa.kernel import reopening
@@ -15,14 +15,8 @@ from papa.kernel.reopening import OPENED_A_TURN
 
 @pytest.fixture
 def world(tmp_path):
-    before = sorted(os.listdir("/proc/self/fd"))
-    world = World(tmp_path, "full")
-    yield world
-    world.pipes.close_all()
-    world.state.close()
-    world.loop.close()
-    assert world.loop.faults == 0
-    assert sorted(os.listdir("/proc/self/fd")) == before, "descriptors were left open"
+    with world_in(tmp_path, "full") as world:
+        yield world
 
 
 @pytest.fixture
