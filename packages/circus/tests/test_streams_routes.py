@@ -188,22 +188,38 @@ def test_the_last_configuration_before_binding_counts(depot: Depot) -> None:
     play(depot, story())
 
 
-def test_an_intent_reserves_its_sources_until_its_file_is_open(depot: Depot) -> None:
+def test_an_intent_reserves_its_sources_until_its_file_is_open(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_for, mine, open_file, open_sink = threading.Event(), threading.local(), sinks.open_file, sinks.open_sink
+
+    def open_late(path: str) -> sinks.FileSink:
+        if not hasattr(mine, "is_looking"):
+            looked_for.wait(BOUND_S)
+        return open_file(path)
+
+    def look(config: StreamConfig | None) -> sinks.Sink:
+        mine.is_looking = True
+        sink = open_sink(config)
+        looked_for.set()
+        return sink
+
     async def story() -> None:
-        depot.routes.configure("one", {"out": depot.file("new")})
-        one, two = await depot.source("one", depot.file("new")), await depot.source("two", depot.file("old"))
+        files = {"one": "new", "stays": "old", "two": "old"}
+        for name, file in files.items():
+            depot.routes.configure(name, {"out": depot.file(file)})
+        one, stays, two = [await depot.source(name, depot.file(file)) for name, file in files.items()]
         path = str(depot.directory / "old")
-        intent = Intent(path, Place(1, 2, 3, "x"), (Segment(one.key, 0, OPEN),))
-        depot.routes.resume([intent], [one, two])
+        intent = Intent(path, Place(1, 2, 3, "x"), (Segment(one.key, 0, 0), Segment(stays.key, 0, OPEN)))
+        monkeypatch.setattr(sinks, "open_file", open_late)
+        monkeypatch.setattr(sinks, "open_sink", look)
+        depot.routes.resume([intent], [one, stays, two])
         depot.routes.reconfigure(one)  # changes nothing yet
         async with asyncio.timeout(BOUND_S):
-            while depot.routes.channel_of(one) is None:
+            while (first := depot.routes.channel_of(one)) is None:
                 await asyncio.sleep(0)
-        first = depot.routes.channel_of(one)
-        assert first is not None
         assert first.sink.path == path
         assert one.limit == 0
-        await depot.until_bound(two)
+        await depot.until_bound(stays, two)
+        assert depot.routes.channel_of(stays) is first
         assert depot.routes.channel_of(two) is first
         async with asyncio.timeout(BOUND_S):
             while (now := depot.routes.channel_of(one)) is None or now is first:
