@@ -16,6 +16,9 @@ from papa.client.output import StreamFiles
 
 #: Of each process in one commit: the kernel's bound is 2 MiB by default, so this keeps it writing.
 BATCH_BYTES = 1 << 20
+#: A batch of less than half of it is followed by a moment in which more may come: a commit costs as much as copying
+#: a hundred KiB.
+PAUSE_S = 0.001
 
 
 class Log:
@@ -41,16 +44,20 @@ async def main(works: list[tuple[str, list[str], str]]) -> None:
     while True:
         await more.wait()
         more.clear()
-        acks, seen = [], []
+        acks, seen, largest = [], [], 0
         for number, log in logs.items():
             head = log.files.head("out")
             if head > log.at:
-                log.at += log.files.copy_to("out", log.at, min(head, log.at + BATCH_BYTES), log.fd)
+                count = log.files.copy_to("out", log.at, min(head, log.at + BATCH_BYTES), log.fd)
+                log.at += count
+                largest = max(largest, count)
                 acks.append((number, "out", log.at))
                 seen.append((number, log.at, None))
         if acks:
             more.set()
             await papa.commit(acks=acks, seen=seen)
+            if largest < BATCH_BYTES // 2:
+                await asyncio.sleep(PAUSE_S)
 
 
 if __name__ == "__main__":

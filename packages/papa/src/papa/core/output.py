@@ -42,8 +42,8 @@ READ = "read"
 DROP = "drop"
 PAUSE = "pause"
 
-#: The most that one splice takes, and the least that one drop frees of a large buffer: the size of a pipe.
-STEP = 64 * 1024
+#: The most that one splice takes, and the least that one drop frees of a large buffer: what a large pipe holds.
+STEP = 256 * 1024
 #: A splice of less than a page costs as much as one of a page.
 MIN_STEP = 4096
 #: Bytes of one stream taken within this time share a record: a busy stream costs 32 KB of index a second at

@@ -25,6 +25,7 @@ from papa.kernel.capture import INDEX, Capture
 from papa.kernel.loop import READ
 from papa.kernel.reopening import RETRY_S, Reopening
 from papa.kernel.state import OUTPUT
+from papa.kernel.widening import Widening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ MAX_BUDGET_BYTES = 256 << 20
 #: ... and at most this part of its file system.
 BUDGET_PART = 4
 
-#: Splices in a row for one pipe: enough to keep up with a writer, few enough that a flood of one process does
+#: Taken from one pipe in a row: enough to keep up with a writer, little enough that a flood of one process does
 #: not keep the others waiting.
-STEPS_PER_TURN = 4
+TURN_BYTES = 256 << 10
 
 #: What a drop on behalf of others frees at least, so that it does not come again with each splice.
 MIN_DROP = 1 << 20
@@ -59,8 +60,8 @@ class Pipes:
     """
 
     __slots__ = (
-        "_arrears", "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault", "budget",
-        "captures", "dropped_bytes", "held_bytes", "is_punching", "reopening",
+        "_arrears", "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault", "_widening",
+        "budget", "captures", "dropped_bytes", "held_bytes", "is_punching", "reopening",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +87,7 @@ class Pipes:
         self.reopening = Reopening(
             loop, state, self._page, on_opened=self._on_opened, on_failed=lambda capture: self._pause(capture, None)
         )
+        self._widening = Widening()
         self._null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         self.budget = MAX_BUDGET_BYTES
         size = system.file_system_bytes(state.fd)
@@ -192,6 +194,7 @@ class Pipes:
         """Closes its descriptors only: files and vault stay for a next incarnation."""
         self._pause(capture, None)
         for fd in capture.pipes.values():
+            self._widening.forget(fd)
             os.close(fd)
         capture.pipes.clear()
         self.reopening.forget(capture)
@@ -248,9 +251,7 @@ class Pipes:
         if not self.reopening.try_to_open(capture):
             return
         taken = 0
-        for _ in range(STEPS_PER_TURN):
-            if stream not in capture.pipes or not self._may_read(capture):
-                break
+        while taken < TURN_BYTES and stream in capture.pipes and self._may_read(capture):
             limit = capture.output.step_bytes
             moved = self._move(capture, stream, limit)
             taken += moved
@@ -319,6 +320,7 @@ class Pipes:
             self._end(capture, stream)
             return 0
         capture.output.add(stream, moved)
+        self._widening.took(pipe, moved)
         self._count(capture)
         if self.held_bytes > self.budget:
             self._keep_budget()
@@ -348,6 +350,7 @@ class Pipes:
     def _end(self, capture: Capture, stream: str) -> None:
         pipe = capture.pipes.pop(stream)
         self._loop.forget(pipe)
+        self._widening.forget(pipe)
         os.close(pipe)
         capture.output.close(stream)
         if not capture.pipes:
