@@ -82,16 +82,20 @@ def test_threads_end_when_they_are_given_back() -> None:
     assert not thread.is_alive()
 
 
-def test_a_result_that_comes_after_the_loop_has_ended_is_nobodys() -> None:
-    gate = threading.Event()
+def test_a_result_that_comes_after_the_loop_has_ended_is_nobodys_and_what_was_asked_for_behind_it_is_done() -> None:
+    gate, is_closed = threading.Event(), threading.Event()
 
     async def main() -> threading.Thread:
-        worker = Workers().take("dev:9")
+        workers = Workers()
+        worker = workers.take("dev:9")
         thread = await worker.run(threading.current_thread)
         worker.run(lambda: gate.wait(BOUND_S))
+        worker.run(is_closed.set)
+        workers.give_back("dev:9")
         return thread
 
     thread = asyncio.run(main())
     gate.set()
     thread.join(BOUND_S)
     assert not thread.is_alive()
+    assert is_closed.is_set()

@@ -197,6 +197,23 @@ def test_a_request_that_nobody_reads_the_answer_to_does_not_grow_the_kernel(host
         assert len(deaf._message().ok["value"]) == 900_000
 
 
+def test_a_peer_that_reads_none_of_many_tiny_answers_does_not_grow_the_kernel(host):
+    peer = host.connect()
+    before = peer.request("status")["rss_bytes"]
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.settimeout(0.3)
+        deaf.connect(host.path)
+        with pytest.raises(TimeoutError):
+            deaf.sendall(b"\n" * (16 << 20))
+        assert peer.request("status")["rss_bytes"] - before < 8 << 20
+        # Once it listens again it gets every answer.
+        deaf.settimeout(30)
+        deaf.shutdown(socket.SHUT_WR)
+        answers = len(GREETING) + 2 * 1024
+        while answers > 0:
+            answers -= len(deaf.recv(1 << 16))
+
+
 def test_a_peer_that_sends_faster_than_it_is_served_does_not_grow_the_kernel(host):
     peer = host.connect()
     before = peer.request("status")["rss_bytes"]

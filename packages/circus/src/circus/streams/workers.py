@@ -7,6 +7,7 @@ a thread that a dead NFS server holds; these are left behind. An idle thread sle
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -60,10 +61,9 @@ class Worker:
                 result = job.call()
             except Exception as caught:  # noqa: BLE001 - handed over to whoever waits
                 error = caught
-            try:
+            # A closed loop waits for nothing any more, but what comes behind may be the close of a file.
+            with contextlib.suppress(RuntimeError):
                 job.loop.call_soon_threadsafe(job.finish, result, error)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits any more
             del job, result, error
 
 

@@ -49,6 +49,8 @@ MAX_CONNECTIONS = 256
 
 #: Bytes of answers that may wait before the next request is looked at.
 ENOUGH_QUEUED = 1 << 20
+#: ... and how many answers: the smallest is of two bytes, and waits in a hundred times as much.
+ENOUGH_ANSWERS = 1024
 
 #: Bytes that may wait for a peer before it is cut off: two of the largest answers, or the exits and ends of
 #: MAX_PROCESSES processes several times over.
@@ -175,7 +177,7 @@ class Connection:
 
     @property
     def _is_willing(self) -> bool:
-        return not self._is_waiting and self._queued < ENOUGH_QUEUED
+        return not self._is_waiting and self._queued < ENOUGH_QUEUED and len(self._queue) < ENOUGH_ANSWERS
 
     def _receive(self) -> None:
         try:
