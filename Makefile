@@ -68,6 +68,11 @@ chaos: $(VENV)/.dev
 instants: $(VENV)/.dev
 	$(BIN)/python -m packages.papa.tests.instants $(INSTANTS_ARGS)
 
+# Tests with rare schedules of threads and loops; PAPA_JITTER=SEED repeats one. JITTER_ARGS="packages/circus/tests" takes some.
+.PHONY: jitter
+jitter: $(VENV)/.dev
+	$(BIN)/python -m pytest -p tests.jitter $(PYTEST_ARGS) $(or $(JITTER_ARGS),packages)
+
 # A million inputs, guided by coverage: some minutes. FUZZ_ARGS="--runs N --target NAME --seed S".
 .PHONY: fuzz
 fuzz: $(FUZZ)/.ready
