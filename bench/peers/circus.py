@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 from bench.peers.base import Peer, Work
+from bench.peers.papa import make_runtime_root
 
 BIN = Path(sys.executable).parent
 
@@ -15,7 +17,12 @@ class Circus(Peer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.environ["PAPA_RUNTIME_DIR"] = str(self.folder / "run")
+        self._root = make_runtime_root()
+        self.environ["PAPA_RUNTIME_DIR"] = str(self._root)
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self._root, ignore_errors=True)
 
     def version(self) -> str:
         return self.run(str(BIN / "circusd"), "--version").stdout.strip()

@@ -38,6 +38,10 @@ LOOK_S = 0.0005
 UPGRADE_S = 30.0
 
 
+def make_runtime_root() -> Path:
+    return Path(tempfile.mkdtemp(prefix="bench-papa-", dir=TMPFS if TMPFS.is_dir() else None))
+
+
 class Papa(Peer):
     name = "papa"
 
@@ -55,7 +59,7 @@ class Papa(Peer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._root = Path(tempfile.mkdtemp(prefix="bench-papa-", dir=TMPFS if TMPFS.is_dir() else None))
+        self._root = make_runtime_root()
 
     def start(self, works: list[Work]) -> None:
         """The kernel, and a client of it that does nothing but store output."""
