@@ -26,9 +26,6 @@ from circus.streams.store import DATA, HASHED_BYTES, NOBODY, Place, Segment, Sou
 from circus.streams.tap import View
 from papa.client.output import Overtaken
 
-#: One step of a copy: what is lost at most to an overflow that overtakes it, beyond what the kernel dropped.
-COPY_STEP = 1024 * 1024
-
 #: A pipe that is writable takes this much without blocking (PIPE_BUF, pipe(7)).
 PIPE_STEP = 4096
 
@@ -137,7 +134,7 @@ class FileSink:
         return self._place()
 
     def _open(self) -> None:
-        # Not O_APPEND: copies from file to file are refused then. O_NONBLOCK: a FIFO in its place must not hang us.
+        # Not O_APPEND: where each byte goes was decided before. O_NONBLOCK: a FIFO in its place must not hang us.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
         fd = os.open(self.path, flags, 0o666)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -197,12 +194,7 @@ class FileSink:
     def _copy(self, segment: Segment, view: View, written: Written) -> None:
         files, at = view.tap.files, segment.start
         while at < segment.end:
-            base = os.lseek(self._fd, 0, os.SEEK_CUR)
-            try:
-                count = files.copy_to(segment.source.stream, at, min(segment.end, at + COPY_STEP), self._fd)
-            except Overtaken:
-                self._cut(base)
-                raise
+            count = files.copy_to(segment.source.stream, at, segment.end, self._fd)
             if count == 0:
                 raise OSError(errno.EIO, "the kernel's file is shorter than it was", self.path)
             at += count

@@ -1,23 +1,22 @@
 """The output of one process, read from the kernel's own files through the descriptors that it handed over.
 
 One idea: a stream's file offset *is* its absolute offset and the file's size *is* its head, so reading needs no
-question to the kernel, and copying to a log file needs no byte in Python. The price is that the kernel may drop
-the oldest bytes at any moment; a hole reads as NULs. The kernel therefore raises the low-water mark in the index
-header *before* it punches, and everything here reads the mark *after* it took bytes: if the mark has passed the
-first byte taken, the bytes are void and `Overtaken` says where the stream goes on.
+question to the kernel. The price is that the kernel may drop the oldest bytes at any moment; a hole reads as NULs. The
+kernel therefore raises the low-water mark in the index header *before* it punches, and everything here reads the mark
+*after* it took bytes and before it gives them to anybody: if the mark has passed the first byte taken, the bytes are
+void and `Overtaken` says where the stream goes on.
 
-Only regular files are copied to by sendfile. Into a pipe or a socket it would move *references* to the kernel's
-pages, and the part of a page that is punched after the acknowledgement is zeroed in place: the far end of the pipe
-would read NULs (measured on Linux 6.18: 808 of 10000 bytes). Those targets get real copies.
+Copies go through a buffer. sendfile(2) would be slower by a fifth (from tmpfs it goes page by page), could only be
+checked when the void bytes stand in the target, and into a pipe or a socket it moves *references* to the kernel's
+pages, of which a part is zeroed in place when it is punched.
 
 Not here: acknowledging (that is a commit, `papa.client.aio`), lines, rendering, retries.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
+import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from operator import itemgetter
@@ -28,22 +27,26 @@ from papa.core import index
 from papa.errors import PapaError
 from papa.model import STREAMS
 
-#: One turn of the slow copy: big enough to be cheap, small enough to keep out of the large-object allocator.
-COPY_CHUNK = 64 * 1024
-
-#: What sendfile says about a target that it cannot write to (O_APPEND files, some devices and file systems).
-_NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV})
+#: One turn of a copy: twice as much is no faster.
+COPY_CHUNK = 256 * 1024
 
 _OFFSET = itemgetter(0)
 
 
+class _Buffer(threading.local):
+    """Of each thread that copies: new memory for each turn would cost as much as the copy."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(COPY_CHUNK))
+
+
+_buffer = _Buffer()
+
+
 class Overtaken(PapaError):
-    """The kernel dropped bytes that were being read; the stream goes on at ``new_low``.
+    """The kernel dropped bytes that were to be read; the stream goes on at ``new_low``."""
 
-    ``copied`` bytes of the attempt already stand in the target, and some of them may be NULs: cut them off.
-    """
-
-    def __init__(self, stream: str, offset: int, new_low: int, copied: int = 0) -> None:
+    def __init__(self, stream: str, offset: int, new_low: int) -> None:
         super().__init__(
             f"output {stream} from offset {offset} was dropped while it was read: the oldest byte kept is {new_low}",
             code="overtaken",
@@ -52,7 +55,6 @@ class Overtaken(PapaError):
         )
         self.stream = stream
         self.new_low = new_low
-        self.copied = copied
 
 
 class StreamFiles:
@@ -113,10 +115,10 @@ class StreamFiles:
             )
         return header
 
-    def _check(self, stream: str, offset: int, copied: int = 0) -> None:
+    def _check(self, stream: str, offset: int) -> None:
         low = self._header().low[stream]
         if low > offset:
-            raise Overtaken(stream, offset, low, copied)
+            raise Overtaken(stream, offset, low)
 
     # -- bytes ---------------------------------------------------------------------------------------------
 
@@ -132,38 +134,30 @@ class StreamFiles:
     def copy_to(self, stream: str, start: int, end: int, out_fd: int) -> int:
         """Copy the bytes from ``start`` to ``end`` to where ``out_fd`` stands; the number of bytes copied.
 
-        Fewer only when the head comes first, or when ``out_fd`` is non-blocking or out of space after some bytes.
+        Fewer only when the head comes first, when ``out_fd`` is non-blocking or has no room for more, or when the
+        kernel drops bytes meanwhile; what was copied is good.
 
         Raises: Overtaken; OSError of ``out_fd`` (nothing was copied then).
         """
         at = start
-        copy_some = self._send_some if stat.S_ISREG(os.fstat(out_fd).st_mode) else self._write_some
         try:
             while at < end:
-                count = copy_some(self._fds[stream], at, end - at, out_fd)
+                view = _buffer.view[: end - at]
+                count = self._take(stream, at, view)
                 if count == 0:
                     break
-                at += count
+                at += os.write(out_fd, view[:count])
         except BlockingIOError:
             pass
-        except OSError:
+        except (OSError, Overtaken):
             if at == start:
                 raise
-        self._check(stream, start, at - start)
         return at - start
 
-    def _send_some(self, source: int, at: int, count: int, out_fd: int) -> int:
-        try:
-            return os.sendfile(out_fd, source, at, count)
-        except OSError as error:
-            if error.errno not in _NO_SENDFILE:
-                raise
-        return self._write_some(source, at, count, out_fd)
-
-    @staticmethod
-    def _write_some(source: int, at: int, count: int, out_fd: int) -> int:
-        data = os.pread(source, min(count, COPY_CHUNK), at)
-        return os.write(out_fd, data) if data else 0
+    def _take(self, stream: str, offset: int, view: memoryview) -> int:
+        count = os.preadv(self._fds[stream], [view], offset)
+        self._check(stream, offset)
+        return count
 
     # -- time ----------------------------------------------------------------------------------------------
 
