@@ -228,6 +228,8 @@ def test_options_are_translated(papa: Papa, world: World, options: dict[str, Any
         ({"rlimits": {"cheese": 1}}, 'Unknown rlimit "cheese"'),
         ({"rlimits": {"nofile": "many"}}, "rlimit nofile: must be a number, not 'many'"),
         ({"uid": "no such user"}, "not a valid user name"),
+        ({"uid": "²"}, "not a valid user name"),
+        ({"uid": "root\0"}, "not a valid user name"),
         ({"uid": 4_000_000_000}, "not a valid user id"),
         ({"gid": "no such group"}, "No such group"),
     ],

@@ -89,13 +89,13 @@ def _identity(config: WatcherConfig) -> dict[str, object]:
 
 def _user(config: WatcherConfig, wanted: str) -> pwd.struct_passwd:
     try:
-        return pwd.getpwuid(int(wanted)) if wanted.isdigit() else pwd.getpwnam(wanted)
-    except KeyError:
+        return pwd.getpwuid(int(wanted)) if wanted.isdecimal() else pwd.getpwnam(wanted)
+    except (KeyError, ValueError):
         raise CircusError("operation-failed", f"{config.name}: there is no user {wanted!r} (stage uid)") from None
 
 
 def _group(config: WatcherConfig, wanted: str) -> int:
     try:
-        return (grp.getgrgid(int(wanted)) if wanted.isdigit() else grp.getgrnam(wanted)).gr_gid
-    except KeyError:
+        return (grp.getgrgid(int(wanted)) if wanted.isdecimal() else grp.getgrnam(wanted)).gr_gid
+    except (KeyError, ValueError):
         raise CircusError("operation-failed", f"{config.name}: there is no group {wanted!r} (stage gid)") from None

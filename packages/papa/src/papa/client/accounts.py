@@ -57,18 +57,18 @@ def number(what: str, value: int | str) -> int:
 
 def _account(user: int | str) -> pwd.struct_passwd:
     try:
-        if isinstance(user, int) or user.isdigit():
+        if isinstance(user, int) or user.isdecimal():
             return pwd.getpwuid(int(user))
         return pwd.getpwnam(user)
-    except KeyError:
-        kind = "user id" if isinstance(user, int) or user.isdigit() else "user name"
+    except (KeyError, ValueError):
+        kind = "user id" if isinstance(user, int) or user.isdecimal() else "user name"
         raise Error(f"{str(user)!r} is not a valid {kind}") from None
 
 
 def _group(group: int | str) -> int:
-    if isinstance(group, int) or group.isdigit():
+    if isinstance(group, int) or group.isdecimal():
         return int(group)
     try:
         return grp.getgrnam(group).gr_gid
-    except KeyError:
+    except (KeyError, ValueError):
         raise Error(f"No such group: {group!r}") from None

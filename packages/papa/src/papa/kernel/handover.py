@@ -76,8 +76,7 @@ def take(host: Host, file: int) -> None:
         stream.seek(0)
         handed = jsontext.loads(stream.read())
     for row in handed["connections"]:
-        sock = socket.socket(fileno=row["fd"])
-        connection = Connection(host.server, sock)
+        connection = Connection(host.server, socket.socket(fileno=row["fd"]))
         if host.loop.contain(_resume, host, connection, row) is not None:
             connection.close()
     system.log(f"{len(handed['connections'])} connections go on")
