@@ -48,7 +48,7 @@ def test_blocking_is_as_asked(open_one, blocking):
     assert os.get_blocking(open_one(blocking=blocking).fd) is blocking
 
 
-@pytest.mark.parametrize("host", ["::1%no-such-interface", "::1%²", "::1\0", "::1%l\0o"])
+@pytest.mark.parametrize("host", ["::1%no-such-interface", "::1%²"])
 def test_an_address_that_is_none_is_refused_with_its_stage(open_one, host):
     with pytest.raises(PapaError, match=r"is no inet6 address \(stage address\)"):
         open_one(family="inet6", host=host)

@@ -145,7 +145,7 @@ def _address(spec: SocketSpec) -> tuple[Any, ...]:
             return bare, port, 0, _scope(scope) if scope else 0
         if scope:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-    except (OSError, ValueError):
+    except OSError:
         raise PapaError(
             f"{spec.name}: cannot listen: {host!r} is no {spec.family} address (stage address)",
             code="listen-failed",
