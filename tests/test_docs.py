@@ -201,5 +201,5 @@ def test_the_page_about_moving_over_has_all_that_is_not_there() -> None:
     idle = {option.name for table in tables for option in table.values() if option.idle}
     known = {option.name for table in tables for option in table.values()}
     assert (idle | set(ELSEWHERE) | set(options.STREAM_STAND_INS)) - named == set()
-    # What has come since is no longer listed; these are named as what is there, or have half an effect.
-    assert named & ((known - idle) | set(COMMANDS)) <= {"reloadconfig", "max_bytes", "backup_count", "so_reuseport"}
+    # What has come since is no longer listed; these are named as what is there.
+    assert named & ((known - idle) | set(COMMANDS)) <= {"reloadconfig", "max_bytes", "backup_count"}

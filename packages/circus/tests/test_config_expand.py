@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from circus.config import expand
 from circus.config.expand import Names
-from circus.config.model import WatcherConfig
+from circus.config.model import SocketConfig, WatcherConfig
 from circus.errors import CircusError
 
 
@@ -150,7 +150,7 @@ def test_a_virtual_environment_comes_first_and_works_with_copy_env() -> None:
 
 
 def test_the_sockets_of_a_process_are_those_it_names_or_all_if_it_names_none() -> None:
-    known = ["a", "b", "c"]
+    known = [SocketConfig(name=name) for name in "abc"]
     named = WatcherConfig(name="w", cmd="x $(circus.sockets.B)", args="((circus.sockets.b))", use_sockets=True)
     assert expand.sockets_used(named, known) == ("b",)
     stdin = WatcherConfig(name="w", cmd="x", stdin_socket="c")
@@ -159,3 +159,6 @@ def test_the_sockets_of_a_process_are_those_it_names_or_all_if_it_names_none() -
     assert expand.sockets_used(unknown, known) == ()
     assert expand.sockets_used(WatcherConfig(name="w", cmd="x", use_sockets=True), known) == ("a", "b", "c")
     assert expand.sockets_used(WatcherConfig(name="w", cmd="x"), known) == ()
+    known[1] = SocketConfig(name="b", so_reuseport=True)
+    assert expand.sockets_used(WatcherConfig(name="w", cmd="x", use_sockets=True), known) == ("a", "c")
+    assert expand.sockets_used(named, known) == ("b",)

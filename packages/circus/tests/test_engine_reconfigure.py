@@ -48,7 +48,7 @@ async def state(bench: Bench, engine: Engine) -> object:
     rows = await bench.papa.list("sockets")
     sockets = [(row["name"], row["port"], row["backlog"]) for row in rows]
     options = {name: engine.options(name) for name in sorted(engine.configs)}
-    return bench.running(), sockets, sorted(engine.sockets.kernel_names()), options, engine.config
+    return bench.running(), sockets, sorted(engine.sockets.configs), options, engine.config
 
 
 @pytest.mark.parametrize("hook", ["no_such_module.hook", "os.no_such", "quitting.hook"])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from circus.config import load
+from circus.config.model import SocketConfig
 from circus.engine import spawning
 from circus.engine.names import Names
 from circus.errors import CircusError
@@ -22,14 +23,14 @@ def spec(folder: Path, options: str, *, sockets: str = "", umask: int = 0o22, **
     path = folder / "circus.ini"
     path.write_text(f"{sockets}[watcher:web]\n{options}")
     (config,) = load.load(str(path), ENVIRON).watchers
-    named = {name: f"circus.{name}" for name in more.pop("names", ())}
+    known = [SocketConfig(name=name) for name in more.pop("names", ())]
     return spawning.build_spec(
         config,
         wid=3,
         token="t",
         config_path=str(path),
         names=Names("default"),
-        sockets=named,
+        sockets=known,
         environ=ENVIRON,
         working_dir="/here",
         umask=umask,

@@ -128,9 +128,8 @@ def test_a_path_that_somebody_else_took_meanwhile_is_theirs(kernel, tmp_path):
 
 
 def test_a_socket_waits_for_whoever_serves_it_next(kernel, tmp_path):
-    """Not one for each process: when one of them ended, the connections that wait in its own would be lost."""
     kernel.start()
-    front = kernel.ask("listen", name="front", reuseport=True, blocking=True)
+    front = kernel.ask("listen", name="front", blocking=True)
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     idle = ["/bin/sh", "-c", f"echo; read x <{gate}", "$(socket.front.fileno)"]
@@ -150,6 +149,71 @@ def test_a_socket_waits_for_whoever_serves_it_next(kernel, tmp_path):
     finally:
         for client in clients:
             client.close()
+
+
+SERVE = """
+import socket, sys
+s = socket.socket(fileno=3)
+print("serves", flush=True)
+while True:
+    s.accept()[0].sendall(sys.argv[1].encode())
+"""
+
+
+def serve(kernel, name):
+    """A process that answers with its name, from a listener of its own."""
+    argv = ["/usr/bin/python3", "-I", "-S", "-c", SERVE, name]
+    row = kernel.ask("spawn", name=name, argv=argv, env={}, sockets=["front"], listen_fds=True)
+    kernel.pids.append(row["pid"])
+    wait_for(lambda: kernel.output(row), f"{name} to serve")
+    return row
+
+
+def answer(front):
+    with client_of(front) as client:
+        client.settimeout(30)
+        return client.recv(9).decode()
+
+
+def end(kernel, row):
+    os.kill(row["pid"], signal.SIGKILL)
+    wait_for(lambda: kernel.rows()[row["id"]]["exit"], "its end")
+
+
+@pytest.mark.parametrize("family", ["inet", "inet6"])
+def test_with_reuseport_each_process_listens_for_itself_and_the_port_stays_ours(kernel, family):
+    kernel.start()
+    front = kernel.ask("listen", name="front", family=family, reuseport=True, blocking=True)
+    kind = socket.AF_INET if family == "inet" else socket.AF_INET6
+    with pytest.raises(ConnectionRefusedError):
+        client_of(front)  # nobody is there who would accept
+    one, two = serve(kernel, "one"), serve(kernel, "two")
+    wait_for(lambda: {answer(front) for _ in range(8)} == {"one", "two"}, "both of them")
+    kernel.kill()
+    assert answer(front) in ("one", "two")
+    end(kernel, one)
+    assert {answer(front) for _ in range(20)} == {"two"}, "nothing waits where nobody accepts"
+    end(kernel, two)
+    with pytest.raises(ConnectionRefusedError):
+        client_of(front)
+    with socket.socket(kind) as other, pytest.raises(OSError, match="in use"):
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((front["host"], front["port"]))
+    three = serve(kernel, "three")
+    assert answer(front) == "three"
+    end(kernel, three)
+
+
+def test_datagrams_come_to_one_socket_also_with_reuseport(kernel):
+    kernel.start()
+    front = kernel.ask("listen", name="front", type="dgram", reuseport=True, blocking=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"early", (front["host"], front["port"]))
+    take = "import socket; print(socket.socket(fileno=3).recv(9).decode())"
+    argv = ["/usr/bin/python3", "-I", "-S", "-c", take]
+    row = kernel.ask("spawn", name="taker", argv=argv, env={}, sockets=["front"], listen_fds=True)
+    wait_for(lambda: kernel.rows()[row["id"]]["exit"], "its end")
+    assert kernel.output(row) == b"early\n"
 
 
 @pytest.mark.parametrize("kind", ["stream", "dgram", "seqpacket"])

@@ -494,6 +494,11 @@ class SocketSpec:
         """The request's form, which ``parse`` reads back."""
         return {key: getattr(self, key) for key in self.__slots__ if getattr(self, key) is not None}
 
+    @property
+    def is_listened_by_each(self) -> bool:
+        """Whether each process has a listener of its own."""
+        return self.reuseport and self.type == "stream"
+
     def is_met_by(self, other: SocketSpec) -> bool:
         """True when an open socket asked for as *other* is what this asks for: port 0 takes any port."""
         return all(

@@ -312,9 +312,6 @@ class Builder:
             taken["family"] = "unix"
         elif taken.get("family") == "unix":
             sheet.error("family", "a Unix socket needs a path", "write path = /path/of/the.sock")
-        if taken.get("so_reuseport"):
-            sheet.warn("so_reuseport", "so_reuseport has only half its effect",
-                       "SO_REUSEPORT is set, but all processes share one listener")  # fmt: skip
         taken.setdefault("use_papa", circus.use_papa)
         return SocketConfig(
             name=name.lower(), **taken, digest=digest_of(restarting), file=section.file, line=section.line
@@ -324,7 +321,7 @@ class Builder:
         self, watchers: list[tuple[WatcherConfig, Section]], sockets: list[tuple[SocketConfig, Section]]
     ) -> list[tuple[SocketConfig, Section]]:
         """A socket that a lasting watcher uses must last as long: a restart would find it closed."""
-        known = [config.name for config, _ in sockets]
+        known = [config for config, _ in sockets]
         users: dict[str, str] = {}
         for config, _ in watchers:
             if config.use_papa:

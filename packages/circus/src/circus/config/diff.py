@@ -87,7 +87,6 @@ def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
     sockets_change = _socket_changes(old_sockets, new_sockets)
     moved = {name for name, each in sockets_change.items() if each.reopen}
     moved |= old_sockets.keys() ^ new_sockets.keys()
-    known = old_sockets.keys() | new_sockets.keys()
     # Names are compared as written: a change of letter case is another watcher for people and for logs.
     old_watchers = {each.name: each for each in old.watchers}
     new_watchers = {each.name: each for each in new.watchers}
@@ -97,7 +96,8 @@ def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
         if before is None:
             continue
         reasons = _watcher_reasons(before, config)
-        reasons += [f"socket {each}" for each in expand.sockets_used(config, sorted(known)) if each in moved]
+        used = {*expand.sockets_used(config, old.sockets), *expand.sockets_used(config, new.sockets)}
+        reasons += [f"socket {each}" for each in sorted(used & moved)]
         if reasons:
             restart = before.digest != config.digest or any(each.startswith("socket ") for each in reasons)
             change.append(WatcherChange(config, restart, tuple(reasons)))

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from circus.config import options
-from circus.config.model import WatcherConfig
+from circus.config.model import SocketConfig, WatcherConfig
 from circus.errors import CircusError
 
 #: What ``copy_path`` hands on: circusd's as it was started, without what is added for the hooks of watchers.
@@ -109,14 +109,16 @@ def socket_references(config: WatcherConfig) -> tuple[str, ...]:
     return tuple(found)
 
 
-def sockets_used(config: WatcherConfig, known: Iterable[str]) -> tuple[str, ...]:
-    """The sockets that a process of this watcher is to get: those it names; all, if it uses some and names
-    none.
+def sockets_used(config: WatcherConfig, known: Iterable[SocketConfig]) -> tuple[str, ...]:
+    """The sockets that a process of this watcher is to get: those it names; all, if it uses some and names none.
+
+    But not those of which each process has a listener of its own: who does not accept there would keep connections
+    waiting for ever.
     """
-    named = socket_references(config)
+    named, by_name = socket_references(config), {each.name: each for each in known}
     if config.use_sockets and not named:
-        return tuple(known)
-    return tuple(name for name in named if name in set(known))
+        return tuple(name for name, each in by_name.items() if not each.so_reuseport)
+    return tuple(name for name in named if name in by_name)
 
 
 def child_environment(config: WatcherConfig, environ: Mapping[str, str]) -> dict[str, str]:

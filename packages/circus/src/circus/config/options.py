@@ -180,7 +180,7 @@ SOCKET = _table(
     Option("umask", "octal", 0o010, "umask while the path is made, octal.", "restart"),
     Option("replace", "flag", False, "Replace a path that already exists.", "live"),
     Option("interface", "text", None, "Network interface to bind to.", "restart"),
-    Option("so_reuseport", "flag", False, "Set SO_REUSEPORT.", "restart"),
+    Option("so_reuseport", "flag", False, "Each process that names it has a listener of its own.", "restart"),
     Option("blocking", "flag", False, "Leave the socket blocking.", "restart"),
     Option("use_papa", "flag", False, "The socket outlives `circusctl quit`.", "live"),
 )  # fmt: skip

@@ -217,7 +217,7 @@ class Engine:
             token=token,
             config_path=self.config.path,
             names=self.names,
-            sockets=self.sockets.kernel_names(),
+            sockets=self.sockets.configs.values(),
             environ=self._environ,
             working_dir=self._working_dir,
             umask=self._umask if self.config.umask is None else self.config.umask,

@@ -26,7 +26,7 @@ log = logging.getLogger("circus.engine")
 def users_of(engine: Engine, sockets: Iterable[SocketConfig]) -> set[str]:
     """The watchers whose commands name one of ``sockets``, or that inherit all."""
     wanted = {each.name for each in sockets}
-    known = engine.sockets.configs
+    known = engine.sockets.configs.values()
     return {name for name, config in engine.configs.items() if wanted.intersection(expand.sockets_used(config, known))}
 
 

@@ -37,9 +37,6 @@ class SocketSet:
         self.configs: dict[str, SocketConfig] = {}
         self.rows: dict[str, dict[str, Any]] = {}
 
-    def kernel_names(self) -> dict[str, str]:
-        return {name: self._names.socket(name) for name in self.configs}
-
     async def open(self, configs: Iterable[SocketConfig]) -> list[SocketConfig]:
         """Open what is missing; those that are there with other options, which stay as they are.
 
@@ -141,7 +138,7 @@ class SocketSet:
 
     async def close_forgotten(self) -> None:
         """Those of an earlier circusd of this configuration, which the file does not have any more."""
-        known = set(self.kernel_names().values())
+        known = {self._names.socket(name) for name in self.configs}
         for row in await self._kernel.list("sockets", self._names.pattern):
             if row["name"] not in known and row.get("meta") == self._meta:
                 log.info("socket %s is not in the configuration any more: closed", row["name"])

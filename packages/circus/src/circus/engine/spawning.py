@@ -9,10 +9,10 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from circus.config import expand
-from circus.config.model import WatcherConfig
+from circus.config.model import SocketConfig, WatcherConfig
 from circus.engine.names import Names
 from circus.errors import CircusError
 
@@ -27,29 +27,31 @@ def build_spec(
     token: str,
     config_path: str,
     names: Names,
-    sockets: Mapping[str, str],
+    sockets: Iterable[SocketConfig],
     environ: Mapping[str, str],
     working_dir: str,
     umask: int,
 ) -> dict[str, object]:
     """The arguments of the kernel's ``spawn``.
 
-    ``sockets`` maps the configuration's socket names to the kernel's; ``token`` is unique to this attempt.
+    ``sockets`` are all that there are; ``token`` is unique to this attempt.
 
     Raises:
         CircusError: an unknown user or group, or a command that cannot be expanded.
     """
     env = expand.child_environment(config, environ)
+    sockets = list(sockets)
+    kernel_names = {each.name: names.socket(each.name) for each in sockets}
     spec: dict[str, object] = {
         "name": names.process(config.name, wid),
-        "argv": expand.expand_command(config, wid=wid, env=env, sockets=sockets),
+        "argv": expand.expand_command(config, wid=wid, env=env, sockets=kernel_names),
         "env": env,
         "cwd": config.working_dir or working_dir,
         "umask": umask,
-        "stdin": {"socket": sockets[config.stdin_socket]} if config.stdin_socket else "null",
+        "stdin": {"socket": kernel_names[config.stdin_socket]} if config.stdin_socket else "null",
         "stdout": "null" if config.close_child_stdout else "capture",
         "stderr": "null" if config.close_child_stderr else "capture",
-        "sockets": [sockets[each] for each in expand.sockets_used(config, sockets)],
+        "sockets": [kernel_names[each] for each in expand.sockets_used(config, sockets)],
         "owner": names.prefix,
         "fds": True,
         "meta": {

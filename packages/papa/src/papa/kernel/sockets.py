@@ -4,8 +4,9 @@ The one idea: a socket belongs to the kernel, never to a process, so that it goe
 serves it is replaced. A process finds it at a number that stays the same for the socket's whole life; the
 kernel itself may have it at any other.
 
-With ``reuseport`` there is still one socket, which every process shares (closing one of several would reset
-the connections that wait in its queue); the option only lets *others* bind the same port.
+With ``reuseport`` and type stream each process gets a listener of its own (`open_listener`), and the kernel's socket
+only holds the port: it is bound and does not listen, so the system gives it no connection. What waits in a listener
+goes with its process. Datagrams would come to whoever is bound: of these there is one socket also with ``reuseport``.
 
 Names are not resolved here: a name server that does not answer must not stop the kernel. ``localhost`` is
 known, everything else must be an address.
@@ -67,9 +68,9 @@ def open_socket(spec: SocketSpec) -> Opened:
         if spec.family == "unix":
             file = _bind_unix(spec, sock)
         else:
-            _bind_inet(spec, sock)
+            _bind_inet(spec, sock, spec.port)
         try:
-            if spec.type != "dgram":
+            if spec.type != "dgram" and not spec.is_listened_by_each:
                 _in_stage(spec, "listen", lambda: sock.listen(spec.backlog))
         except PapaError:
             remove_file(spec.path, file)
@@ -78,6 +79,15 @@ def open_socket(spec: SocketSpec) -> Opened:
         return Opened(sock.detach(), port, file)
     finally:
         sock.close()
+
+
+def open_listener(spec: SocketSpec, port: int | None) -> int:
+    """One process's own, beside the socket that holds the port. Raises: PapaError listen-failed."""
+    with socket.socket(_FAMILIES[spec.family], socket.SOCK_STREAM) as sock:
+        sock.setblocking(spec.blocking)
+        _bind_inet(spec, sock, port)
+        _in_stage(spec, "listen", lambda: sock.listen(spec.backlog))
+        return sock.detach()
 
 
 def remove_file(path: str | None, file: tuple[int, int] | None) -> None:
@@ -114,14 +124,23 @@ def next_number(taken: Iterable[int], *, below: int) -> int:
 # --- inet ------------------------------------------------------------------------------------------------
 
 
-def _bind_inet(spec: SocketSpec, sock: socket.socket) -> None:
-    address = _address(spec)
-    if spec.type == "stream":
-        _in_stage(spec, "options", lambda: sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
+def _bind_inet(spec: SocketSpec, sock: socket.socket, port: int | None) -> None:
+    address = _address(spec, port or 0)
     if spec.reuseport:
         _in_stage(spec, "options", lambda: sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1))
     if spec.interface is not None:
         _bind_to_interface(spec, sock, spec.interface)
+    if spec.is_listened_by_each:
+        try:
+            sock.bind(address)
+        except OSError:
+            # Perhaps somebody else's connections still end there: only then SO_REUSEADDR, with which any program that
+            # has it too could take a port on which nobody listens at the moment.
+            pass
+        else:
+            return
+    if spec.type == "stream":
+        _in_stage(spec, "options", lambda: sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
     _in_stage(spec, "bind", lambda: sock.bind(address))
 
 
@@ -133,9 +152,8 @@ def _bind_to_interface(spec: SocketSpec, sock: socket.socket, interface: str) ->
     _in_stage(spec, "interface", lambda: sock.setsockopt(socket.SOL_SOCKET, option, name))
 
 
-def _address(spec: SocketSpec) -> tuple[Any, ...]:
+def _address(spec: SocketSpec, port: int) -> tuple[Any, ...]:
     host = spec.host or ""
-    port = spec.port or 0
     host = _LOCALHOST[spec.family] if host.lower() == "localhost" else host
     bare, _, scope = host.partition("%")
     try:

@@ -21,6 +21,9 @@ from papa.kernel.spawn import Launcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from papa.core.entries import Socket
     from papa.kernel.capture import Capture
     from papa.kernel.host import Host
 
@@ -41,7 +44,7 @@ class Starter:
         """A new process, hosted and running. Raises: PapaError; nothing is left behind."""
         argv, named = sockets.substitute(spec.argv, lambda name: self._host.table.socket(name).row())
         handed = [self._host.table.socket(name) for name in dict.fromkeys((*spec.sockets, *named))]
-        stdin = None if spec.stdin is None else self._host.listening[self._host.table.socket(spec.stdin).id][0]
+        stdin = None if spec.stdin is None else self._host.table.socket(spec.stdin)
         number = self._host.durable.new_number()
         process = Process(
             number,
@@ -59,16 +62,18 @@ class Starter:
         spare = os.dup(self._host.state.fd)
         writers: dict[str, int] = {}
         capture: Capture | None = None
+        own: dict[int, int] = {}
         try:
+            sources = self._sources({*handed, *([stdin] if stdin else [])}, own)
             capture, writers = self._prepare(process, spec)
             process.pid = self._launcher.start(
                 spec,
                 argv,
-                stdin=stdin,
+                stdin=None if stdin is None else sources[stdin.id],
                 stdout=writers.get(model.OUT),
                 stderr=writers.get(model.OUT if spec.stderr == "stdout" else model.ERR),
-                sockets=[(self._host.listening[socket.id][0], socket.fileno) for socket in handed],
-                listening={s.name: self._host.listening[s.id][0] for s in handed} if spec.listen_fds else None,
+                sockets=[(sources[socket.id], socket.fileno) for socket in handed],
+                listening={s.name: sources[s.id] for s in handed} if spec.listen_fds else None,
                 mark=self._host.state.mark_path(number),
                 is_named=capture is None and self._is_with_stranger(),
             )
@@ -77,10 +82,20 @@ class Starter:
             raise
         finally:
             os.close(spare)
-            for fd in writers.values():
+            for fd in (*writers.values(), *own.values()):
                 os.close(fd)
         self._host_new(process, capture)
         return process
+
+    def _sources(self, wanted: Iterable[Socket], own: dict[int, int]) -> dict[int, int]:
+        """The descriptors of these sockets. Listeners that are the process's own are put into ``own`` as well."""
+        sources = {}
+        for socket in wanted:
+            if socket.spec.is_listened_by_each:
+                own[socket.id] = sources[socket.id] = sockets.open_listener(socket.spec, socket.port)
+            else:
+                sources[socket.id] = self._host.listening[socket.id][0]
+        return sources
 
     def _is_with_stranger(self) -> bool:
         """Whether orphans of ours would not become the next kernel's siblings: our holder was replaced.

@@ -63,7 +63,7 @@ make socket NAME [OPTION=VALUE...]
   host=ADDRESS             a number; 127.0.0.1 or ::1 unless named, with an interface 0.0.0.0 or ::
   port=N                   0 or none: the system chooses one, and the answer shows it
   interface=NAME           accept from this network interface only; needs root
-  reuseport=1              let other programs listen on the same port, too
+  reuseport=1              a listener of its own for each process
   Asking again for the same socket answers with the one that is there; other words for its NAME are refused.
 """,
     ("remove",): """\
