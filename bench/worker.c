@@ -2,10 +2,17 @@
 
    worker sleep RUN NAME         append "NAME PID MONOTONIC_NS" to RUN/stamps, then pause
    worker flood RUN NAME BYTES   stamp, wait for RUN/go, write BYTES in lines of 100, leave RUN/done/NAME, pause
-   worker spawn COUNT PROGRAM    posix_spawn PROGRAM and wait for it, COUNT times; print the nanoseconds it took */
+   worker spawn LIVE COUNT PROGRAM [ID]
+                                 beside LIVE sleeping children: start PROGRAM and wait for it, COUNT times, by posix_spawn,
+                                 or with ID by a fork that becomes that user and group; print the nanoseconds that it
+                                 took, and those until the exec had succeeded
+   worker bytes RUN NAME COUNT   stamp, wait for RUN/go, write COUNT bytes, each by a write of its own, as fast as can be
+   worker lines RUN NAME         stamp, wait for RUN/go, write a line of 100 bytes each second, for ever */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -55,13 +62,31 @@ static void write_all(const char *data, size_t size)
     }
 }
 
-static void flood(const char *run, const char *name, uint64_t total)
+static void await_go(const char *run)
 {
-    static char block[LINE * BLOCK_LINES];
-    char path[512], hidden[512];
+    char path[512];
     snprintf(path, sizeof path, "%s/go", run);
     while (access(path, F_OK))
         usleep(2000);
+}
+
+static void say_done(const char *run, const char *name, uint64_t began, uint64_t ended)
+{
+    char path[512], hidden[512];
+    snprintf(hidden, sizeof hidden, "%s/done/.%s", run, name);
+    snprintf(path, sizeof path, "%s/done/%s", run, name);
+    FILE *file = fopen(hidden, "w");
+    if (!file)
+        fail(hidden);
+    fprintf(file, "%llu %llu\n", (unsigned long long)began, (unsigned long long)ended);
+    fclose(file);
+    rename(hidden, path);
+}
+
+static void flood(const char *run, const char *name, uint64_t total)
+{
+    static char block[LINE * BLOCK_LINES];
+    await_go(run);
     uint64_t number = 0, began = now_ns();
     for (uint64_t done = 0; done < total;) {
         size_t size = 0;
@@ -76,41 +101,99 @@ static void flood(const char *run, const char *name, uint64_t total)
         write_all(block, size);
         done += size;
     }
-    uint64_t ended = now_ns();
-    snprintf(hidden, sizeof hidden, "%s/done/.%s", run, name);
-    snprintf(path, sizeof path, "%s/done/%s", run, name);
-    FILE *file = fopen(hidden, "w");
-    if (!file)
-        fail(hidden);
-    fprintf(file, "%llu %llu\n", (unsigned long long)began, (unsigned long long)ended);
-    fclose(file);
-    rename(hidden, path);
+    say_done(run, name, began, now_ns());
 }
 
-static int spawn_loop(int count, char *program)
+static char *no_environment[] = {NULL};
+
+static pid_t started(char *program, char *argument)
 {
-    char *arguments[] = {program, NULL}, *environment[] = {NULL};
-    uint64_t began = now_ns();
+    char *arguments[] = {program, argument, NULL};
+    pid_t pid;
+    errno = posix_spawn(&pid, program, NULL, NULL, arguments, no_environment);
+    if (errno)
+        fail(program);
+    return pid;
+}
+
+/* The end of the pipe says that the exec has succeeded. */
+static pid_t started_as(char *program, gid_t id)
+{
+    char *arguments[] = {program, NULL}, word;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC))
+        fail("pipe2");
+    pid_t pid = fork();
+    if (pid < 0)
+        fail("fork");
+    if (!pid) {
+        if (!setgroups(1, &id) && !setgid(id) && !setuid(id))
+            execve(program, arguments, no_environment);
+        ssize_t told = write(ends[1], "!", 1);
+        _exit(told != 1);
+    }
+    close(ends[1]);
+    if (read(ends[0], &word, 1))
+        fail(program);
+    close(ends[0]);
+    return pid;
+}
+
+static int spawn_loop(int live, int count, char *program, char *id)
+{
+    pid_t *sleeping = calloc((size_t)live + 1, sizeof *sleeping);
+    for (int i = 0; i < live; i++)
+        sleeping[i] = started("/bin/sleep", "100000");
+    uint64_t began = now_ns(), until_exec = 0;
     for (int i = 0; i < count; i++) {
-        pid_t pid;
-        errno = posix_spawn(&pid, program, NULL, NULL, arguments, environment);
-        if (errno)
-            fail(program);
+        uint64_t asked = now_ns();
+        pid_t pid = id ? started_as(program, (gid_t)atoi(id)) : started(program, NULL);
+        until_exec += now_ns() - asked;
         waitpid(pid, NULL, 0);
     }
-    printf("%llu\n", (unsigned long long)(now_ns() - began));
+    printf("%llu %llu\n", (unsigned long long)(now_ns() - began), (unsigned long long)until_exec);
+    for (int i = 0; i < live; i++) {
+        kill(sleeping[i], SIGKILL);
+        waitpid(sleeping[i], NULL, 0);
+    }
     return 0;
+}
+
+static void bytes(const char *run, const char *name, uint64_t total)
+{
+    await_go(run);
+    uint64_t began = now_ns();
+    for (uint64_t done = 0; done < total; done++)
+        write_all(done % LINE == LINE - 1 ? "\n" : "x", 1);
+    say_done(run, name, began, now_ns());
+}
+
+static void lines(const char *run, const char *name)
+{
+    char line[LINE];
+    memset(line, 'x', LINE);
+    memcpy(line, name, strlen(name) < LINE ? strlen(name) : LINE);
+    line[LINE - 1] = '\n';
+    await_go(run);
+    for (;;) {
+        write_all(line, LINE);
+        sleep(1);
+    }
 }
 
 int main(int count, char **words)
 {
-    if (count == 4 && !strcmp(words[1], "spawn"))
-        return spawn_loop(atoi(words[2]), words[3]);
+    if (count >= 5 && !strcmp(words[1], "spawn"))
+        return spawn_loop(atoi(words[2]), atoi(words[3]), words[4], count > 5 ? words[5] : NULL);
     if (count < 4)
         return 2;
     stamp(words[2], words[3]);
     if (!strcmp(words[1], "flood") && count == 5)
         flood(words[2], words[3], strtoull(words[4], NULL, 10));
+    else if (!strcmp(words[1], "bytes") && count == 5)
+        bytes(words[2], words[3], strtoull(words[4], NULL, 10));
+    else if (!strcmp(words[1], "lines"))
+        lines(words[2], words[3]);
     else if (strcmp(words[1], "sleep"))
         return 2;
     for (;;)

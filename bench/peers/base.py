@@ -52,9 +52,9 @@ class Peer:
         """The command with which a person asks how things are."""
         raise Unmeasured(self, "status_command")
 
-    def spawn_one_after_another(self, count: int, program: str) -> float:
-        """Start ``program`` and learn of its end, ``count`` times; the seconds that it took."""
-        raise Unmeasured(self, "spawn_one_after_another")
+    def kernel(self) -> tuple[str, int]:
+        """The path of the socket of a kernel that hosts nothing yet, and its pid."""
+        raise Unmeasured(self, "kernel")
 
     def host(self, children: int) -> int:
         """Start ``children`` idle processes; the pid of what hosts them."""

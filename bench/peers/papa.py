@@ -48,8 +48,8 @@ class Papa(Peer):
     def version(self) -> str:
         return __version__
 
-    def spawn_one_after_another(self, count: int, program: str) -> float:
-        return self._run(_spawn(count, program))
+    def kernel(self) -> tuple[str, int]:
+        return self._run(_kernel(autostart=True))
 
     def host(self, children: int) -> int:
         return self._run(_host(children))
@@ -81,26 +81,6 @@ class Papa(Peer):
                 del os.environ[name]
 
 
-async def _spawn(count: int, program: str) -> float:
-    papa = await AsyncPapa.connect(client="bench")
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Queue[int] = asyncio.Queue()
-    papa.on_event = lambda kind, data: ended.put_nowait(data["id"]) if kind == "exit" else None
-    try:
-        began = loop.time()
-        for number in range(count):
-            reply = await papa.spawn(
-                name=f"spawn-{number}", argv=[program], env={}, stdout="null", stderr="null", owner="bench"
-            )
-            while await ended.get() != reply.ok["id"]:
-                pass
-            await papa.commit(exits=[reply.ok["id"]])
-        return loop.time() - began
-    finally:
-        await papa.request("exit", force=True)
-        await papa.close()
-
-
 async def _host(children: int) -> int:
     papa = await AsyncPapa.connect(client="bench")
     for number in range(children):
@@ -118,21 +98,21 @@ async def _absences(children: int, times: int) -> dict[str, list[float]]:
         began = time.perf_counter()
         subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
         taken["python -I -S -c pass"].append(time.perf_counter() - began)
-        pid = await _kernel()
+        _, pid = await _kernel()
         began = time.perf_counter()
         os.kill(pid, signal.SIGKILL)
         _await_answer(path)
         taken["SIGKILL"].append(time.perf_counter() - began)
-        assert await _kernel() != pid
+        assert (await _kernel())[1] != pid
         taken["upgrade"].append(await _upgrade())
     return taken
 
 
-async def _kernel() -> int:
-    papa = await AsyncPapa.connect(client="bench", autostart=False)
+async def _kernel(*, autostart: bool = False) -> tuple[str, int]:
+    papa = await AsyncPapa.connect(client="bench", autostart=autostart)
     pid: int = papa.hello["pid"]
     await papa.close()
-    return pid
+    return places.resolve(None).control_path, pid
 
 
 async def _upgrade() -> float:
