@@ -175,6 +175,8 @@ static void lines(const char *run, const char *name)
     memcpy(line, name, strlen(name) < LINE ? strlen(name) : LINE);
     line[LINE - 1] = '\n';
     await_go(run);
+    /* Not all in the same moment of a second. */
+    usleep((useconds_t)(getpid() % 100) * 10000);
     for (;;) {
         write_all(line, LINE);
         sleep(1);

@@ -1,6 +1,6 @@
 """Every measurement by the name of its sub-command."""
 
-from bench.measurements import hosted, idle, latency, recovery, spawn, throughput
+from bench.measurements import hosted, idle, latency, lines, recovery, small, spawn, throughput
 
 MEASUREMENTS = {
     "throughput": throughput,
@@ -9,4 +9,6 @@ MEASUREMENTS = {
     "spawn": spawn,
     "recovery": recovery,
     "hosted": hosted,
+    "small": small,
+    "lines": lines,
 }

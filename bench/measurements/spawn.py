@@ -1,8 +1,9 @@
 """How long a start takes: from the request until the exec has succeeded, the kernel beside loops in C.
 
 Each row has its own loop in C, run just before and just after the kernel's: fork and exec are as slow as the rest of
-the machine lets them be. ``c_us`` is a start with the wait for its end, ``c_exec_us`` that without the wait; the
-kernel hears of the ends of what it started before while it starts the next ones.
+the machine lets them be. ``c_us`` is a start with the wait for its end, ``c_exec_us`` that without the wait. The
+kernel is asked for all at once (``pipelined_us``; ``whole_us`` until it told of the last end) and for one after the
+other (``single_us``); ratios are to ``c_us``. It hears of ends while it starts the next ones.
 """
 
 from __future__ import annotations
@@ -10,14 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from bench import tools
+from bench import machine, tools
+from bench.calls import counted
 from bench.line import Line
 from bench.peers import PEERS
 
@@ -27,9 +26,6 @@ SLEEPER = ["/bin/sleep", "100000"]
 
 #: Of a user that owns nothing.
 NOBODY = 65534
-
-#: Until a tracer has said that it traces.
-ATTACH_S = 10.0
 
 CAPTURED = {"stdout": "capture", "stderr": "null"}
 NULL = {"stdout": "null", "stderr": "null"}
@@ -49,7 +45,7 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
         try:
             path, pid = peer.kernel()
             with Line(path) as line:
-                _start(line, live, "live", argv=SLEEPER, **NULL)
+                _start(line, live, "live", argv=SLEEPER, **CAPTURED)
                 # The vault is packed a second after many pushes.
                 time.sleep(1.5)
                 for user, identity in users.items():
@@ -59,18 +55,20 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
                         if options.calls:
                             yield what | _calls(line, pid, options.count, asked)
                         else:
-                            yield what | _times(line, live, options.count, asked)
+                            yield what | _times(line, pid, live, options.count, asked)
         finally:
             peer.close()
 
 
-def _times(line: Line, live: int, count: int, asked: dict[str, Any]) -> dict[str, Any]:
+def _times(line: Line, pid: int, live: int, count: int, asked: dict[str, Any]) -> dict[str, Any]:
     before = _loop(live, count, "uid" in asked)
+    cost = machine.cost([pid])
     began = time.perf_counter()
     _start(line, count, "many", **asked)
     pipelined = time.perf_counter() - began
     line.await_exits(count)
     whole = time.perf_counter() - began
+    cpu_s, _ = machine.cost([pid]).since(cost)
     _acknowledge(line)
     single = 0.0
     for number in range(count):
@@ -85,9 +83,10 @@ def _times(line: Line, live: int, count: int, asked: dict[str, Any]) -> dict[str
     c_us, c_exec_us = ((first + second) / 2 for first, second in zip(before, after, strict=True))
     figures = {"pipelined_us": pipelined, "single_us": single, "whole_us": whole}
     row = {key: round(value / count * 1e6) for key, value in figures.items()}
-    row |= {"c_us": round(c_us), "c_exec_us": round(c_exec_us)}
-    row |= {f"{key[:-3]}_ratio": round(c_us / value, 2) for key, value in list(row.items())[:3]}
-    return row
+    ratios = {f"{key[:-3]}_ratio": round(c_us / value, 2) for key, value in row.items()}
+    return (
+        row | {"kernel_cpu_us": round(cpu_s / count * 1e6), "c_us": round(c_us), "c_exec_us": round(c_exec_us)} | ratios
+    )
 
 
 def _start(line: Line, count: int, name: str, **asked: Any) -> list[dict[str, Any]]:
@@ -115,40 +114,13 @@ def _loop(live: int, count: int, is_as_user: bool) -> tuple[float, float]:
 
 
 def _calls(line: Line, pid: int, count: int, asked: dict[str, Any]) -> dict[str, Any]:
-    """System calls of the kernel for each start, of its end too, and of the child until its exec."""
-    with tempfile.TemporaryDirectory(prefix="bench-strace-") as folder:
-        trace = Path(folder) / "trace"
-        tracer = subprocess.Popen(
-            ["strace", "-f", "-o", trace, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        assert tracer.stderr is not None
-        # "Process N attached" comes when it is.
-        tracer.stderr.readline()
-        try:
-            _start(line, count, "many", **asked)
-            line.await_exits(count)
-        finally:
-            tracer.terminate()
-            tracer.communicate(timeout=ATTACH_S)
-        own: Counter[str] = Counter()
-        child = 0
-        running: set[str] = set()
-        for text in trace.read_text(errors="replace").splitlines():
-            who, _, call = text.partition(" ")
-            name = call.strip().partition("(")[0]
-            if not name.isidentifier():
-                # The rest of a call that was interrupted, or a signal.
-                continue
-            if who == str(pid):
-                own[name] += 1
-            elif who not in running:
-                child += 1
-                if name == "execve":
-                    running.add(who)
+    """Of the kernel for each start, and its end, and of the child until its exec."""
+    with counted(pid) as calls:
+        _start(line, count, "many", **asked)
+        line.await_exits(count)
     _acknowledge(line)
-    most = ", ".join(f"{name} {number / count:.1f}" for name, number in own.most_common() if number * 20 > count)
     return {
-        "kernel_calls": round(own.total() / count, 1),
-        "child_calls_until_exec": round(child / count, 1),
-        "most": most,
+        "kernel_calls": round(calls.own.total() / count, 1),
+        "child_calls_until_exec": round(calls.of_children / count, 1),
+        "most": calls.most(count),
     }

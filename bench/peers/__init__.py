@@ -3,6 +3,4 @@
 from bench.peers import cat, circus, papa, supervisor
 from bench.peers.base import Peer
 
-PEERS: dict[str, type[Peer]] = {
-    peer.name: peer for peer in (cat.Cat, circus.Circus, papa.Papa, supervisor.Supervisor)
-}
+PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (cat.Cat, circus.Circus, papa.Papa, supervisor.Supervisor)}

@@ -61,6 +61,9 @@ host.serve([listener])
 
 def upgrade(target, asker, request):
     asker.finish(request, Outcome({}))
+    asker.after_sent(replace)
+
+def replace():
     os.unlink(path)
     for fd in (3, 4):
         os.set_inheritable(fd, True)

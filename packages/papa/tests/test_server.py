@@ -244,6 +244,15 @@ def test_requests_in_one_piece_are_answered_in_order(host):
     assert peer.request("get", name="a") == {"value": "299"}
 
 
+def test_requests_in_one_piece_are_answered_in_one_piece(host):
+    peer = host.connect()
+    peer.request("ping")
+    peer.sock.sendall(b"".join(peer.session.request("ping", {})[1] for _ in range(20)))
+    peer.session.feed(peer.sock.recv(1 << 16))
+    answers = [peer.session.next() for _ in range(21)]
+    assert [answer is not None for answer in answers] == [True] * 20 + [False]
+
+
 def test_a_request_without_an_id_is_carried_out_and_not_answered(host):
     peer = host.connect()
     peer.post("set", name="a", value="1")

@@ -221,6 +221,42 @@ def test_descriptors_above_the_childs_limit_are_handed_all_the_same(launcher):
         os.close(reader)
 
 
+def test_descriptors_above_the_childs_limit_are_no_reason_for_a_fork(launcher, monkeypatch):
+    high = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, NOFILE[0] - 8)
+    reader, writer = os.pipe()
+    above = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, NOFILE[0] - 8)
+    os.close(writer)
+    monkeypatch.delattr(os, "fork")
+    try:
+        for _ in range(3):
+            wanted = spec("/bin/sh", "-c", "ls -l /proc/self/fd >&5", rlimits={"nofile": [64, None]})
+            pid = launcher.start(wanted, list(wanted.argv), stdin=high, stdout=above, sockets=[(above, 5)])
+            assert os.waitpid(pid, 0)[1] == 0
+            shown = [line.split() for line in os.read(reader, 9000).decode().splitlines()[1:]]
+            pipe = os.readlink(f"/proc/self/fd/{above}")
+            # 3 is the directory that `ls` reads.
+            expected = {"0": os.readlink("/proc/self/fd/0"), "1": pipe, "2": "/dev/null", "5": pipe}
+            assert {words[-3]: words[-1] for words in shown if words[-3] != "3"} == expected
+    finally:
+        for fd in (high, above, reader):
+            os.close(fd)
+
+
+def test_more_of_them_than_there_are_low_numbers_are_handed_by_a_fork(launcher):
+    reader, writer = os.pipe()
+    above = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, NOFILE[0] - 8)
+    os.close(writer)
+    try:
+        wanted = spec("/bin/sh", "-c", "echo nineteen >/proc/self/fd/19", rlimits={"nofile": [64, None]})
+        sockets = [(above, number) for number in range(5, 20)]
+        pid = launcher.start(wanted, list(wanted.argv), stdout=above, sockets=sockets)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert os.read(reader, 100) == b"nineteen\n"
+    finally:
+        os.close(above)
+        os.close(reader)
+
+
 def test_a_hard_limit_is_lowered_in_the_child_only(launcher):
     out, _ = sh(launcher, "ulimit -n; ulimit -Hn", rlimits={"nofile": [100, 150]})
     assert out.split() == ["100", "150"]

@@ -36,10 +36,12 @@ PACK_AFTER_S = 1.0
 class Coverage:
     """Of one host. ``losses`` are sentences about what a kill has cost, ``lost`` is how many there were."""
 
-    __slots__ = ("_host", "_is_due", "_is_packing", "losses", "lost")
+    __slots__ = ("_has_refused", "_host", "_is_due", "_is_packing", "losses", "lost")
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        #: Something found no room since everything was tried again: else nobody has to be looked for.
+        self._has_refused = False
         self._is_due = False
         self._is_packing = False
         self.losses: list[str] = []
@@ -79,6 +81,7 @@ class Coverage:
             return self._push(key, fds)
         except OSError:
             # No descriptor is left for a stand-in.
+            self._has_refused = True
             return False
         finally:
             for fd in stand_ins:
@@ -96,6 +99,7 @@ class Coverage:
 
     def _push(self, key: str, fds: list[int]) -> bool:
         is_covered = self._host.vault.push(key, fds)
+        self._has_refused |= not is_covered
         self.pack_soon()
         return is_covered
 
@@ -117,13 +121,13 @@ class Coverage:
 
     def try_again_soon(self) -> None:
         """Something has left the vault."""
-        if not self._is_due and self._host.vault.live:
+        if self._has_refused and not self._is_due and self._host.vault.live:
             self._is_due = True
             self._host.loop.after_turn(self.try_again)
 
     def try_again(self) -> None:
         """Covers what there is room for now."""
-        self._is_due = False
+        self._is_due = self._has_refused = False
         for thing in list(self.uncovered()):
             is_covered = self.cover_socket(thing) if isinstance(thing, Socket) else self.cover(thing)
             if not is_covered:

@@ -110,8 +110,9 @@ class Pipes:
         pipes: dict[str, int] = {}
         writers: dict[str, int] = {}
         try:
+            self._state.make_output_dir(number)
             for name in (*captured, INDEX):
-                files[name] = self._state.open_output(number, name)
+                files[name] = self._state.make_output(number, name)
             for name in captured:
                 pipes[name], writers[name] = os.pipe()
                 os.set_blocking(pipes[name], False)

@@ -88,8 +88,8 @@ class Connection:
     """One peer, from its acceptance to its end."""
 
     __slots__ = (
-        "_after_sent", "_is_performing", "_is_waiting", "_loop", "_performer", "_queue", "_queued", "_scheduled",
-        "_server", "_sock", "client", "is_open", "is_unix", "session", "watch",
+        "_after_sent", "_is_held_back", "_is_performing", "_is_waiting", "_loop", "_performer", "_queue", "_queued",
+        "_scheduled", "_server", "_sock", "client", "is_open", "is_unix", "session", "watch",
     )  # fmt: skip
 
     def __init__(self, server: Server, sock: socket.socket) -> None:
@@ -99,6 +99,8 @@ class Connection:
         self._sock = sock
         self._queue: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._queued = 0
+        #: What is sent meanwhile goes out together: each message by itself would wake the peer as often.
+        self._is_held_back = False
         self._after_sent: list[Callable[[], None]] = []
         #: A request is being carried out and is not answered yet.
         self._is_waiting = False
@@ -161,7 +163,6 @@ class Connection:
     # --- in ------------------------------------------------------------------------------------------------
 
     def _on_ready(self, ready: int) -> None:
-        was_willing = self._is_willing
         if ready & WRITE:
             self._flush()
         if not self.is_open:
@@ -170,8 +171,6 @@ class Connection:
             # Who hung up reads no answer, and would be reported again and again.
             if ready & HANGUP:
                 self.close()
-        elif not was_willing:
-            self._work()
         elif ready & ~WRITE and not self._scheduled:
             self._receive()
 
@@ -195,7 +194,10 @@ class Connection:
     def _work(self) -> None:
         """Carries out what has come, as far as its turn goes."""
         end = time.monotonic() + TURN_S
+        was_held_back, self._is_held_back = self._is_held_back, True
         for done in range(REQUESTS_PER_TURN):
+            if self._queued >= ENOUGH_QUEUED:
+                self._flush()
             if not self.is_open or not self._is_willing:
                 break
             if done and time.monotonic() >= end:
@@ -213,9 +215,9 @@ class Connection:
                 self._perform(item)
         else:
             self._work_later()
-        if self.is_open:
-            self._choose_events()
-            self._server.bear(self, self._queued + self.session.held)
+        self._is_held_back = was_held_back
+        if self.is_open and not was_held_back:
+            self._flush()
 
     def _work_later(self) -> None:
         """What has come already makes no descriptor readable, so the loop would not ask again."""
@@ -275,8 +277,16 @@ class Connection:
     # --- out -----------------------------------------------------------------------------------------------
 
     def tell(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Sends an event; in text nothing is told unasked."""
+        """Sends an event, soon; in text nothing is told unasked."""
+        if not self._is_held_back:
+            self._is_held_back = True
+            self._loop.after_turn(self._let_go)
         self.send(self.session.event(event, fields))
+
+    def _let_go(self) -> None:
+        self._is_held_back = False
+        if self.is_open:
+            self._flush()
 
     def send(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
         """Sends, or queues; the descriptors are closed here. Cuts off a peer that leaves too much unread."""
@@ -285,14 +295,17 @@ class Connection:
             return
         self._queue.append((memoryview(data), fds))
         self._queued += len(data)
-        self._flush()
+        # Descriptors are open until they are sent.
+        if not self._is_held_back or fds or self._queued > MAX_QUEUED:
+            self._flush()
         if self._queued > MAX_QUEUED:
             self._server.doorstep.tell("a connection was cut off", f"it left {self._queued} bytes unread")
             self.close()
 
     def _flush(self) -> None:
+        was_willing = self._is_willing
         while self._queue:
-            data, fds = self._queue[0]
+            data, fds = self._first()
             try:
                 sent = fdpass.send_with_fds(self._sock, data, fds) if fds else self._sock.send(data)
             except (BlockingIOError, InterruptedError):
@@ -310,8 +323,20 @@ class Connection:
                 self._queue.popleft()
         if not self._queue:
             self._run_after_sent()
+        if not was_willing and self._is_willing:
+            self._work_later()
         self._choose_events()
         self._server.bear(self, self._queued + self.session.held)
+
+    def _first(self) -> tuple[memoryview, tuple[int, ...]]:
+        """What goes out next: all that waits, up to what comes with descriptors."""
+        queue = self._queue
+        if len(queue) > 1 and not queue[0][1] and not queue[1][1]:
+            parts = []
+            while queue and not queue[0][1]:
+                parts.append(queue.popleft()[0])
+            queue.appendleft((memoryview(b"".join(parts)), ()))
+        return queue[0]
 
     def _choose_events(self) -> None:
         # Who sends faster than it is served waits in the system's buffers, not in this memory.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from papa.model import ProcessSpec
 
     Limits = dict[int, tuple[int, int]]
-    Places = Sequence[tuple[int, int]]
+    Places = list[tuple[int, int]]
 
 #: What a process creates is for its user to change and for all to read, unless the client says otherwise: the
 #: kernel's own umask, which lets nobody in, is none of its business.
@@ -57,6 +57,9 @@ _HARMLESS = frozenset(
 #: Where sd_listen_fds(3) looks for the first one.
 _FIRST_LISTENING = 3
 
+#: Descriptors with low numbers, kept for sources with high ones: standard streams, and some sockets.
+_LOW = 8
+
 _MARK_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 # These say "not here, look further"; anything else of an attempt is final.
@@ -65,18 +68,26 @@ _NO_PROCESS = (errno.EAGAIN, errno.ENOMEM)
 # A failure's report is one write of less than PIPE_BUF, so it comes whole or not at all.
 _MAX_REPORT = 64
 
+#: More than any descriptor.
+_NO_LIMIT = 1 << 31
+
 
 class Launcher:
     """Starts processes for one kernel. ``nofile`` are the soft and hard limits that children get."""
 
-    __slots__ = ("_home", "_nofile", "_null")
+    __slots__ = ("_home", "_home_path", "_low", "_nofile", "_null", "_signals")
 
     def __init__(self, nofile: tuple[int, int]) -> None:
         self._nofile = nofile
+        self._signals = tuple(system.all_signals())
+        self._home_path = os.getcwd()
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._home = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._low = [os.dup(self._null) for _ in range(_LOW)]
 
     def close(self) -> None:
+        for fd in self._low:
+            os.close(fd)
         os.close(self._null)
         os.close(self._home)
 
@@ -115,17 +126,44 @@ class Launcher:
             *((fd, number) for number, fd in enumerate((listening or {}).values(), _FIRST_LISTENING)),
         ]
         moved: list[int] = []
+        lent: list[int] = []
         try:
             limits = self._limits(spec)
-            places = _out_of_the_way(wanted, limits[resource.RLIMIT_NOFILE][0], moved)
-            if is_named or listening or _needs_fork(spec, limits, places):
+            soft = limits[resource.RLIMIT_NOFILE][0]
+            places = _out_of_the_way(wanted, soft, moved)
+            if (
+                is_named
+                or listening
+                or _needs_fork(spec, limits)
+                or not self._brings_down(places, soft if soft >= 0 else _NO_LIMIT, lent)
+            ):
                 return _fork(spec, argv, places, limits, mark, listening or {})
             return self._posix_spawn(spec, argv, places, limits, mark)
         except StageError as error:
             raise explain(spec, argv, error) from None
         finally:
+            for fd in lent:
+                os.dup2(self._null, fd, inheritable=False)
             for fd in moved:
                 os.close(fd)
+
+    def _brings_down(self, places: Places, soft: int, lent: list[int]) -> bool:
+        """Gives sources that the child's limit does not reach, and posix_spawn refuses, a low number; False: some.
+
+        A kernel with much to hold has no other low ones. What is in use is added to ``lent``.
+        """
+        if all(source < soft for source, _ in places):
+            return True
+        taken = {number for _, number in places}
+        free = [fd for fd in self._low if fd < soft and fd not in taken]
+        for at, (source, number) in enumerate(places):
+            if source >= soft:
+                if not free:
+                    return False
+                lent.append(free.pop())
+                os.dup2(source, lent[-1], inheritable=False)
+                places[at] = lent[-1], number
+        return True
 
     # --- limits --------------------------------------------------------------------------------------------
 
@@ -149,8 +187,10 @@ class Launcher:
         actions.extend((os.POSIX_SPAWN_DUP2, source, number) for source, number in places)
         before = {which: resource.getrlimit(which) for which in limits}
         umask = os.umask(_umask(spec))
+        cwd = spec.cwd or "/"
         try:
-            _in_stage("chdir", os.chdir, spec.cwd or "/")
+            if cwd != self._home_path:
+                _in_stage("chdir", os.chdir, cwd)
             for which, pair in limits.items():
                 _set_limit(which, pair)
 
@@ -162,7 +202,7 @@ class Launcher:
                     file_actions=actions,
                     setsid=True,
                     setsigmask=(),
-                    setsigdef=system.all_signals(),
+                    setsigdef=self._signals,
                 )
 
             return _first_that_starts(spec, argv, attempt)
@@ -170,15 +210,12 @@ class Launcher:
             for which, pair in before.items():
                 resource.setrlimit(which, pair)
             os.umask(umask)
-            os.fchdir(self._home)
+            if cwd != self._home_path:
+                os.fchdir(self._home)
 
 
-def _needs_fork(spec: ProcessSpec, limits: Limits, places: Places) -> bool:
+def _needs_fork(spec: ProcessSpec, limits: Limits) -> bool:
     if any(value is not None for value in (spec.uid, spec.gid, spec.groups, spec.nice, spec.oom_score_adj)):
-        return True
-    soft = limits[resource.RLIMIT_NOFILE][0]
-    if any(source >= soft >= 0 for source, _ in places):
-        # A kernel with much to hold has higher numbers than a child may have; posix_spawn refuses these.
         return True
     return any(which not in _HARMLESS or pair[1] != resource.getrlimit(which)[1] for which, pair in limits.items())
 

@@ -183,8 +183,13 @@ class State:
         try:
             return self._open(path, _CREATE)
         except FileNotFoundError:
-            self._make_output_dir(number)
+            self.make_output_dir(number)
             return self._open(path, _CREATE)
+
+    def make_output(self, number: int, name: str) -> int:
+        """The same of a file that nobody had before, in a directory that make_output_dir() has made."""
+        # Nor can anybody have put a file of another kind there.
+        return os.open(f"{OUTPUT}/{number}/{name}", _CREATE | os.O_EXCL, 0o600, dir_fd=self.fd)
 
     def open_output_anew(self, number: int, name: str) -> int:
         """The same, of an empty file that takes the place of the one that was there."""
@@ -195,7 +200,8 @@ class State:
         """A descriptor that can be handed to a client: it cannot write."""
         return self._open(f"{OUTPUT}/{number}/{name}", _READ)
 
-    def _make_output_dir(self, number: int) -> None:
+    def make_output_dir(self, number: int) -> None:
+        """For a process's files; one that is there is fine."""
         try:
             os.mkdir(f"{OUTPUT}/{number}", 0o700, dir_fd=self.fd)
         except FileExistsError:

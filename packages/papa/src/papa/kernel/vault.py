@@ -196,7 +196,8 @@ class Vault:
         urgent = {key for key in keys if at_once or key.startswith("s")}
         # Once round the queue passes each copy that is in it now.
         left = self._messages
-        while left > 0 and not urgent.isdisjoint(self._copies) and (taken := self._rotate()):
+        # Not isdisjoint(), which looks at all that a dictionary has.
+        while left > 0 and any(key in self._copies for key in urgent) and (taken := self._rotate()):
             left -= taken
         self._turn_out_the_dead()
         return not any(key in self._copies for key in keys)
