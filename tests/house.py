@@ -26,6 +26,10 @@ TICKER = ROOT / "examples" / "ticker.py"
 TICKER_COMMAND = f"{sys.executable} -S -u {TICKER}"
 
 
+#: Within this circusd answers however busy the machine is; of itself circusctl gives it 5 s.
+ANSWER_S = 50
+
+
 #: A shutdown whose output does not get into its files in time leaves it with papa; then another circusd takes it.
 CLOSE_ATTEMPTS = 3
 
@@ -89,7 +93,7 @@ class House:
     # Asking -------------------------------------------------------------------------------------------------
 
     def ctl(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-        return self.run(BIN / "circusctl", *words, timeout_s=timeout_s)
+        return self.run(BIN / "circusctl", "--timeout", str(ANSWER_S), *words, timeout_s=timeout_s)
 
     def run(self, *argv: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

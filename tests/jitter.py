@@ -1,7 +1,8 @@
 """A pytest plugin that makes rare schedules common: `make jitter`, or `-p tests.jitter` with PAPA_JITTER=SEED.
 
 Whatever it does, a busy machine does too, once in ten thousand tests: threads come late, their results are handed over
-late and in another order, a loop hears of what is ready in any order or one round later, a stream arrives in pieces.
+late and in another order, a loop stands still and hears of what is ready in any order or one round later, a stream
+arrives in pieces.
 It never breaks what is promised: what one thread hands over stays in order, and so does what is called soon.
 Chance is drawn anew for each test from the seed and the test's name, so that a test alone meets what it met among all,
 as far as threads ask for it in the same order.
@@ -32,6 +33,9 @@ PAUSE_S = 0.03
 
 #: How often who could pause does: in one test seldom, in another one nearly always.
 PAUSES = (0.05, 0.3, 0.8)
+
+#: Of a loop's rounds fewer are late: else nothing would ever come together.
+ROUNDS = 0.1
 
 #: How often what is ready is only heard of in the next round; how often a read is short.
 WITHHELD = 0.15
@@ -74,8 +78,8 @@ def pytest_configure() -> None:
     _jitter_streams()
 
 
-def _pause() -> None:
-    if _chance.random() < _pauses:
+def _pause(seldom: float = 1.0) -> None:
+    if _chance.random() < _pauses * seldom:
         time.sleep(_chance.random() * PAUSE_S)
 
 
@@ -117,6 +121,7 @@ def _jitter_what_is_ready() -> None:
 
     def ask_some(self: selectors.EpollSelector, timeout: float | None = None) -> list[Any]:
         """In any order, and for asyncio sometimes without what will be ready in the next round as well."""
+        _pause(ROUNDS)
         ready = ask(self, timeout)
         _chance.shuffle(ready)
         if asyncio._get_running_loop() is not None and _chance.random() < WITHHELD:
@@ -124,6 +129,7 @@ def _jitter_what_is_ready() -> None:
         return ready
 
     def wait_in_any_order(self: loop.Loop, sleep_s: float | None) -> list[tuple[int, int]]:
+        _pause(ROUNDS)
         ready = wait(self, sleep_s)
         _chance.shuffle(ready)
         return ready

@@ -16,6 +16,9 @@ from circus.control.client import Client
 from circus.errors import CircusError
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
 
+#: A time-out that shall pass.
+SOON_S = 0.05
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -68,6 +71,23 @@ def refusal(call: Callable[[], Any]) -> CircusError:
     with pytest.raises(CircusError) as caught:
         call()
     return caught.value
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """A client's time-out passes soon after it has sent this, and not before, however slow the machine is."""
+
+    def lose_patience_after(piece: bytes) -> None:
+        send = client_module._Reader.send
+
+        def send_and_lose_patience(reader: client_module._Reader, data: bytes) -> None:
+            send(reader, data)
+            if piece in data:
+                reader.deadline = time.monotonic() + SOON_S
+
+        monkeypatch.setattr(client_module._Reader, "send", send_and_lose_patience)
+
+    return lose_patience_after
 
 
 def test_a_query_and_an_order_are_answered(path: str) -> None:
@@ -130,21 +150,25 @@ def test_a_listener_of_another_user_is_sent_nothing(
 
 @pytest.mark.parametrize("is_bounded", [True, False])
 def test_a_hung_circusd_is_noticed_also_by_an_order_without_a_bound(
-    is_bounded: bool, path: str, peer: Callable[..., None]
+    is_bounded: bool, path: str, peer: Callable[..., None], impatient: Callable[[bytes], None]
 ) -> None:
     peer(silent)
-    error = refusal(lambda: Client(path, timeout_s=0.05).post("/v1/stop", {}, is_bounded=is_bounded))
+    impatient(b"Expect")
+    error = refusal(lambda: Client(path).post("/v1/stop", {}, is_bounded=is_bounded))
     assert (error.code, error.exit_status) == ("timeout", 1)
     assert error.message.startswith("Timed out.")
     assert error.hint.endswith("the order was not taken, and will not be")
 
 
-def test_a_query_is_bounded(path: str, peer: Callable[..., None]) -> None:
+def test_a_query_is_bounded(path: str, peer: Callable[..., None], impatient: Callable[[bytes], None]) -> None:
     peer(silent)
-    assert refusal(lambda: Client(path, timeout_s=0.05).get("/v1/status")).code == "timeout"
+    impatient(b"GET")
+    assert refusal(lambda: Client(path).get("/v1/status")).code == "timeout"
 
 
-def test_bytes_that_trickle_do_not_prolong_a_query(path: str, peer: Callable[..., None]) -> None:
+def test_bytes_that_trickle_do_not_prolong_a_query(
+    path: str, peer: Callable[..., None], impatient: Callable[[bytes], None]
+) -> None:
     def trickle(connection: socket.socket) -> None:
         try:
             while True:
@@ -154,35 +178,40 @@ def test_bytes_that_trickle_do_not_prolong_a_query(path: str, peer: Callable[...
             pass
 
     peer(trickle)
-    assert refusal(lambda: Client(path, timeout_s=0.05).get("/v1/status")).code == "timeout"
+    impatient(b"GET")
+    assert refusal(lambda: Client(path).get("/v1/status")).code == "timeout"
 
 
 @pytest.mark.parametrize("is_bounded", [True, False])
-def test_an_order_may_take_longer_than_the_time_out_unless_it_is_bounded(is_bounded: bool, path: str) -> None:
+def test_an_order_may_take_longer_than_the_time_out_unless_it_is_bounded(
+    is_bounded: bool, path: str, impatient: Callable[[bytes], None]
+) -> None:
     import asyncio
 
     engine = FakeEngine(make_watcher("web"))
     with FakeCircusd(engine, path) as circusd:
         engine.gate = asyncio.Event()
-        # Long enough for the order to be taken.
-        client = Client(path, timeout_s=2.0)
+        impatient(b"{}")  # with which the order is taken
+        client = Client(path)
         if is_bounded:
             error = refusal(lambda: client.post("/v1/stop", {}, is_bounded=True))
             assert (error.code, "has taken the order" in error.hint) == ("timeout", True)
             circusd.call(engine.gate.set)
         else:
-            timer = threading.Timer(2.5, lambda: circusd.call(engine.gate.set))  # type: ignore[union-attr]
+            timer = threading.Timer(5 * SOON_S, lambda: circusd.call(engine.gate.set))  # type: ignore[union-attr]
             timer.start()
             assert client.post("/v1/stop", {})["op"] == 1
             timer.join()
 
 
-def test_a_listener_with_a_full_queue_is_timed_out(path: str) -> None:
+def test_a_listener_with_a_full_queue_is_timed_out_and_an_order_was_not_taken(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
         listener.bind(path)
         listener.listen(0)
         first.connect(path)
-        assert refusal(lambda: Client(path, timeout_s=0.05).get("/v1/status")).code == "timeout"
+        assert refusal(lambda: Client(path, timeout_s=SOON_S).get("/v1/status")).code == "timeout"
+        error = refusal(lambda: Client(path, timeout_s=SOON_S).post("/v1/stop", {}))
+        assert (error.code, "was not taken" in error.hint) == ("timeout", True)
 
 
 @pytest.mark.parametrize(

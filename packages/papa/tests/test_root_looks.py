@@ -115,7 +115,7 @@ def test_who_listens_in_a_directory_that_is_another_users_is_no_kernel(theirs, i
                           stdout=subprocess.PIPE) as squatter:  # fmt: skip
         assert squatter.stdout.readline() == b"listens\n"
         with pytest.raises(PapaError, match="symbolic link" if is_linked else "none runs") as caught:
-            launch.open_connection(autostart=False, timeout_s=1)
+            launch.open_connection(autostart=False, timeout_s=30)
         assert caught.value.code == "unreachable"
         squatter.stdin.close()
 

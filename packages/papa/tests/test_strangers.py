@@ -56,7 +56,7 @@ def test_what_a_stranger_has_put_there_is_refused_before_anything_is_touched(run
     plant(directory / name, kind)
     for _ in range(2):
         with pytest.raises(PapaError) as caught:
-            launch.open_connection(timeout_s=5)
+            launch.open_connection(timeout_s=30)
         assert caught.value.code == "refused"
         assert f"{directory}/{name}: belongs to uid {STRANGER}" in caught.value.message
         assert os.listdir(directory) == [name]

@@ -64,7 +64,7 @@ def test_another_program_at_the_address_is_no_kernel(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(blocking.launch, "open_connection", lambda *_, **__: ours)
     theirs.sendall(b"220 mail.example ESMTP\r\n")
     with theirs, pytest.raises(PapaError, match="ESMTP") as caught:
-        Connection(client="me", timeout_s=1.0)
+        Connection(client="me", timeout_s=30)
     assert caught.value.code == "unreachable"
 
 

@@ -55,7 +55,7 @@ class Client:
     def _exchange(self, method: str, target: str, body: bytes | None, *, is_bounded: bool) -> dict[str, Any]:
         deadline = time.monotonic() + self.timeout_s
         has_ordered = False
-        with self._connect(deadline) as sock:
+        with self._connect(deadline, is_order=body is not None) as sock:
             try:
                 head = f"{method} {target} HTTP/1.1\r\nHost: circusd\r\nConnection: close\r\n"
                 if body is not None:
@@ -86,7 +86,7 @@ class Client:
                     "it ended meanwhile, or takes neither your user nor so many clients at once; see its log",
                 ) from None
 
-    def _connect(self, deadline: float) -> socket.socket:
+    def _connect(self, deadline: float, *, is_order: bool) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             while True:
@@ -106,7 +106,7 @@ class Client:
                 )
         except TimeoutError:
             sock.close()
-            raise self._timed_out() from None
+            raise self._timed_out(is_order=is_order) from None
         except OSError as error:
             sock.close()
             raise self._unreachable(error) from None
@@ -118,7 +118,7 @@ class Client:
             raise
         return sock
 
-    def _timed_out(self, *, is_order: bool = False, has_ordered: bool = False) -> CircusError:
+    def _timed_out(self, *, is_order: bool, has_ordered: bool = False) -> CircusError:
         """circusd asks for the body of an order when it begins on it, and without a body does nothing."""
         hint = "it is stopped, hung or overloaded; --timeout S waits longer"
         if has_ordered:
