@@ -50,10 +50,10 @@ def test_defaults_stand_in_and_are_overruled() -> None:
 
 
 def test_an_option_without_effect_is_told_of_unless_it_says_the_default() -> None:
-    made, findings = _sheet("max_age = 0\non_demand = true\n")
+    made, findings = _sheet("on_demand = false\nvirtualenv_py_ver = 3\n")
     assert made.take(options.WATCHER) == {}
     assert [(each.line, each.severity) for each in findings] == [(3, "warning")]
-    assert "on_demand has no effect" in findings[0].what
+    assert "virtualenv_py_ver has no effect" in findings[0].what
 
 
 def test_an_unknown_variable_is_told_of_where_nothing_else_will_replace_it() -> None:

@@ -201,6 +201,9 @@ class World:
                     expected_timers.add(TimerKey(*life[0], "backoff", slot.generation))
                 case SlotState.STOPPED:
                     raise AssertionError("an empty slot is kept")
+            if slot.is_aging:
+                assert slot.state is SlotState.RUNNING
+                expected_timers.add(TimerKey(*life[0], "age", slot.generation))
             if slot.state in (SlotState.STARTING, SlotState.BACKOFF, SlotState.EXITED, SlotState.FATAL):
                 assert slot.pid is None and slot.kernel_id is None
         slot_timers = {key for key in self.timers if key.wid}
@@ -242,6 +245,10 @@ class World:
 
     # Coming to rest -------------------------------------------------------------------------------------------
 
+    def pressing_timers(self) -> list[TimerKey]:
+        """Of age there is no end: each one that is fired begets another."""
+        return [key for key in self.timers if key.purpose != "age"]
+
     def settle(self, *, until_no_timers: bool = False) -> None:
         """Answer everything, and well; no order is left open then."""
         for _ in range(PATIENCE):
@@ -251,8 +258,8 @@ class World:
                 self.answer_hook(self.hooks[0], True)
             elif self.exits:
                 self.deliver_exit(self.exits[0])
-            elif self.timers and (self.open_ops or until_no_timers):
-                self.fire(min(self.timers, key=lambda key: self.timers[key]))
+            elif (timers := self.pressing_timers()) and (self.open_ops or until_no_timers):
+                self.fire(min(timers, key=lambda key: self.timers[key]))
             else:
                 break
         else:
@@ -307,6 +314,7 @@ def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
         singleton=rng.random() < 0.1,
         warmup_delay_s=rng.choice([0.0, 0.0, 1.0]),
         graceful_timeout_s=rng.choice([0.0, 2.0]),
+        max_age_s=rng.choice([0.0, 0.0, 0.0, 5.0]),
         stop_signal=rng.choice([15, 15, 3, 9]),
         send_hup=rng.random() < 0.2,
         max_retry=rng.choice([0, 2, 5, -1]),
@@ -413,6 +421,7 @@ policies_of = {
         singleton=st.booleans(),
         warmup_delay_s=st.sampled_from([0.0, 1.0]),
         graceful_timeout_s=st.sampled_from([0.0, 2.0]),
+        max_age_s=st.sampled_from([0.0, 5.0]),
         send_hup=st.booleans(),
         max_retry=st.sampled_from([1, 3, -1]),
         outlives_quit=st.booleans(),

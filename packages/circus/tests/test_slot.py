@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
 from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
-from circus.supervise.slot import KILL_AGAIN_S, TABLE, Down, Slot, SlotEvent, Up, step
+from circus.supervise.slot import KILL_AGAIN_S, TABLE, Aging, Down, Slot, SlotEvent, Up, step
 from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
 
 KEY = SlotKey("web", 1)
@@ -54,6 +54,7 @@ RETRY = TimerKey("web", 1, "backoff", 1)
 NEWS: list[SlotEvent] = [
     Up(),
     Down(),
+    Aging(),
     Adopted(KEY, 7, 77, 1.0),
     spawned(),
     SpawnFailed(KEY, 1, "no such program"),
@@ -338,6 +339,48 @@ def test_down_while_stopping_takes_the_wish_back() -> None:
 # Any story --------------------------------------------------------------------------------------------------
 
 
+# Age --------------------------------------------------------------------------------------------------------
+
+AGING = replace(PLAIN, max_age_s=60.0, max_age_spread_s=30.0)
+AGE = TimerKey("web", 1, "age", 1)
+
+
+def test_a_process_that_is_too_old_is_told_to_end_and_another_one_follows() -> None:
+    slot, actions = tell(STARTING, spawned(), policy=AGING)
+    assert actions == [StartTimer(AGE, 60.0, 30.0)]
+    slot, actions = tell(slot, TimerFired(AGE), policy=AGING, now=70.0)
+    kill = replace(KILL, generation=2)
+    assert (slot.state, slot.wants_up) == (SlotState.STOPPING, True)
+    assert slot.reason == "renewed, as it is older than 60 s"
+    assert actions == [Signal(KEY, 1, 15), StartTimer(kill, 30.0)]
+    slot, actions = tell(slot, Exited(KEY, 1, -15), policy=AGING)
+    assert actions == [CancelTimer(kill), Spawn(KEY, 2)]
+    assert slot.reason == ""
+
+
+@pytest.mark.parametrize(("age_s", "left_s"), [(0.0, 60.0), (50.0, 10.0), (1e9, 0.0)])
+def test_the_age_of_an_adopted_process_counts_from_its_start(age_s: float, left_s: float) -> None:
+    _, actions = tell(EMPTY, Adopted(KEY, 7, 77, 1.0, age_s), policy=AGING, now=5.0)
+    assert actions == [StartTimer(AGE, left_s, 30.0)]
+
+
+@pytest.mark.parametrize("end", [Down(), Exited(KEY, 1, 1)])
+def test_who_ends_before_is_not_waited_for_any_more(end: SlotEvent) -> None:
+    slot, actions = tell(STARTING, spawned(), end, policy=AGING)
+    assert actions[0] == CancelTimer(AGE)
+    assert not slot.is_aging
+
+
+def test_another_limit_counts_from_the_start_of_the_process_too() -> None:
+    slot, _ = tell(STARTING, spawned(), policy=AGING)
+    less = replace(AGING, max_age_s=20.0)
+    again, actions = tell(slot, Aging(), policy=less, now=15.0)
+    assert actions == [CancelTimer(AGE), StartTimer(replace(AGE, generation=2), 5.0, 30.0)]
+    _, actions = tell(again, Aging(), policy=PLAIN, now=16.0)
+    assert actions == [CancelTimer(replace(AGE, generation=2))]
+    assert tell(RUNNING, Aging(), policy=less, now=15.0)[1] == [StartTimer(AGE, 5.0, 30.0)]
+
+
 class SlotStory(RuleBasedStateMachine):
     """A slot, and a world that answers its spawns late, ends processes, and repeats old news."""
 
@@ -385,9 +428,10 @@ class SlotStory(RuleBasedStateMachine):
         self.wants_up = False
         self.tell(Down())
 
-    @rule(respawn=st.booleans())
-    def change(self, respawn: bool) -> None:
-        self.policy = replace(self.policy, respawn=respawn)
+    @rule(respawn=st.booleans(), max_age_s=st.sampled_from([0.0, 2.0]))
+    def change(self, respawn: bool, max_age_s: float) -> None:
+        self.policy = replace(self.policy, respawn=respawn, max_age_s=max_age_s)
+        self.tell(Aging())
 
     @rule(seconds=st.floats(0, 3))
     def wait(self, seconds: float) -> None:
@@ -443,7 +487,7 @@ class SlotStory(RuleBasedStateMachine):
     @precondition(lambda self: self.past)
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
-        facts = [each for each in self.past if not isinstance(each, Up | Down)]
+        facts = [each for each in self.past if not isinstance(each, Up | Down | Aging)]
         if facts:
             old: Any = data.draw(st.sampled_from(facts))
             slot, actions = step(self.slot, old, self.now, self.policy)
@@ -455,7 +499,10 @@ class SlotStory(RuleBasedStateMachine):
         state = self.slot.state
         assert (state is SlotState.STARTING) == (self.asked is not None)
         assert self.slot.is_alive == (self.alive is not None)
-        assert (state in (SlotState.STOPPING, SlotState.BACKOFF)) == (self.timer is not None)
+        waits = state in (SlotState.STOPPING, SlotState.BACKOFF) or self.slot.is_aging
+        assert waits == (self.timer is not None)
+        assert state is SlotState.RUNNING or not self.slot.is_aging
+        assert self.slot.is_aging == (state is SlotState.RUNNING and self.policy.max_age_s > 0)
         assert self.slot.wants_up == self.wants_up
         if self.slot.is_alive and not self.wants_up:
             assert state is SlotState.STOPPING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -1211,6 +1212,29 @@ def test_a_frozen_watcher_leaves_even_a_process_alone_that_after_spawn_refuses()
 
 
 # What is shown ----------------------------------------------------------------------------------------------
+
+
+def test_a_new_limit_of_age_counts_at_once_and_no_more_when_circusd_leaves() -> None:
+    scene = running(numprocesses=2)
+    scene.watcher.change(scene.now, replace(scene.watcher.policy, max_age_s=60.0), must_restart=False)
+    assert [(key.wid, key.purpose) for key in scene.timers] == [(1, "age"), (2, "age")]
+    scene.fire()
+    assert scene.signals == [(1, 15)]
+    scene.exit(1)
+    assert [wid for wid, _ in scene.spawns] == [1]
+    scene.spawn()
+    assert len(scene.timers) == 2
+    scene.watcher.freeze(scene.now)
+    assert scene.timers == {}
+
+
+def test_a_process_that_was_too_old_when_it_was_to_end_is_not_followed() -> None:
+    scene = running(max_age_s=60.0)
+    scene.fire()
+    scene.stop()
+    scene.exit(1)
+    assert scene.spawns == []
+    assert scene.watcher.state is WatcherState.STOPPED
 
 
 def test_a_view_shows_every_slot_in_the_order_of_wids() -> None:

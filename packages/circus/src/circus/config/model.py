@@ -115,6 +115,8 @@ class WatcherConfig:
     numprocesses: int = 1
     warmup_delay_s: float = 0.0
     graceful_timeout_s: float = 30.0
+    max_age_s: float = 0.0
+    max_age_variance_s: float = 30.0
     max_retry: int = 5
     stop_signal: int = 15
     stop_children: bool = False

@@ -130,10 +130,10 @@ WATCHER = _table(
     Option("close_child_stdin", "flag", True, "Standard input is /dev/null.", "restart"),
     Option("close_child_stdout", "flag", False, "Standard output is /dev/null.", "restart"),
     Option("close_child_stderr", "flag", False, "Standard error is /dev/null.", "restart"),
-    Option("max_age", "seconds", 0.0, "Renew processes that are older than this many seconds.", "none",
-           idle="processes are not renewed by age yet"),
-    Option("max_age_variance", "seconds", 30.0, "Random part of that age.", "none",
-           idle="processes are not renewed by age yet"),
+    Option("max_age", "seconds", 0.0, "Renew a process that is older: it is stopped, and another one follows. 0: "
+           "never.", "live", field="max_age_s"),
+    Option("max_age_variance", "seconds", 30.0, "Up to so many seconds later, at random, so that not all are renewed "
+           "at once.", "live", field="max_age_variance_s"),
     Option("on_demand", "flag", False, "Start only when a connection waits on one of its sockets.", "none",
            idle="the watcher starts with circusd, not with the first connection"),
     Option("check_flapping", "flag", True, "Once: whether to watch for flapping.", "none",

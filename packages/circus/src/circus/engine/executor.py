@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from typing import TYPE_CHECKING, assert_never
 
 from circus.engine.lives import send_signal
@@ -33,9 +34,9 @@ class Executor:
                 self._tasks.begin(self._engine.lives.spawn(slot, incarnation, awaits_hook=awaits_hook))
             case actions.Signal():
                 self._tasks.begin(self._signal(action))
-            case actions.StartTimer(key, delay_s):
+            case actions.StartTimer(key, delay_s, spread_s):
                 loop = asyncio.get_running_loop()
-                self._timers[key] = loop.call_later(delay_s, self._on_timer, key)
+                self._timers[key] = loop.call_later(delay_s + random.uniform(0, spread_s), self._on_timer, key)
             case actions.CancelTimer(key):
                 if handle := self._timers.pop(key, None):
                     handle.cancel()

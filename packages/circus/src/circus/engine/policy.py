@@ -19,6 +19,8 @@ def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
         stop_signal=config.stop_signal,
         stop_children=config.stop_children,
         send_hup=config.send_hup,
+        max_age_s=config.max_age_s,
+        max_age_spread_s=config.max_age_variance_s,
         max_retry=config.max_retry,
         outlives_quit=config.use_papa,
         flapping=config.flapping,

@@ -206,7 +206,7 @@ async def _attach(engine: Engine, kernel_id: int) -> Reply | None:
 async def _adopt(engine: Engine, survivor: adopt.Survivor, reply: Reply) -> None:
     slot = SlotKey(survivor.watcher, survivor.wid)
     row = reply.ok
-    adopted = events.Adopted(slot, row["id"], row["pid"], row["started_at"])
+    adopted = events.Adopted(slot, row["id"], row["pid"], row["started_at"], max(0.0, clock.wall() - row["started_at"]))
     for action in engine.fleet.step(adopted, clock.monotonic()):
         engine.executor.carry_out(action)
     incarnation = engine.fleet.watchers[slot.watcher].slots[slot.wid].incarnation

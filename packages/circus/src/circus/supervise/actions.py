@@ -41,6 +41,7 @@ class Signal:
 class StartTimer:
     key: TimerKey
     delay_s: float
+    spread_s: float = 0.0  # up to so much later, at random
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ class Adopted:
     kernel_id: int
     pid: int
     started_at: float  # wall clock
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from circus.supervise.actions import Action, CancelTimer
 from circus.supervise.events import TimerKey
-from circus.supervise.slot import Down, Slot, SlotEvent, Up, step
+from circus.supervise.slot import Aging, Down, Slot, SlotEvent, Up, step
 from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherPolicy
 
 
@@ -95,6 +95,11 @@ class Places:
             if slot.is_spent or slot.state is SlotState.BACKOFF:
                 self.give(slot.key.wid, now, Up())
 
+    def age(self, now: float) -> None:
+        """The limit of age is another one."""
+        for slot in [*self.slots.values()]:
+            self.give(slot.key.wid, now, Aging())
+
     def lower_extra(self, now: float, count: int, *, spare: frozenset[int] = frozenset()) -> None:
         """Down to ``count``: those without a process go first, then the oldest; the wids in ``spare`` last."""
         wanted = sorted(self.wanted, key=lambda slot: (slot.key.wid in spare, *_seniority(slot)))
@@ -115,6 +120,7 @@ class Places:
     def cancel_timers(self) -> None:
         for slot in self.slots.values():
             purpose = {SlotState.STOPPING: "kill", SlotState.BACKOFF: "backoff"}.get(slot.state)
+            purpose = "age" if slot.is_aging else purpose
             if purpose is not None:
                 self._emit(CancelTimer(TimerKey(self._watcher, slot.key.wid, purpose, slot.generation)))
 

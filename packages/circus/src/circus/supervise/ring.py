@@ -32,7 +32,7 @@ answer: it is never asked a second time before that answer came, and the old ans
 happens until an order comes; then it goes on with rising, so before_start is skipped and after_start is not.
 
 **Frozen** (the manager leaves): nothing new begins. Warm-ups and pauses end, what dies is not replaced, what
-lives is left alone, spawns under way are awaited, a fall under way is finished.
+lives is left alone, however old it is, spawns under way are awaited, a fall under way is finished.
 
 Does not belong here: how orders turn the wish (watcher), what a single slot does (slot).
 """
@@ -131,7 +131,9 @@ class Ring:
 
     def _policy_for(self, wid: int) -> WatcherPolicy:
         """One that gives no second chance while nothing new may begin, and to the new ones of a reload."""
-        if self.is_frozen or self.phase in FALLING or self._is_trial(wid):
+        if self.is_frozen or self.phase in FALLING:
+            return replace(self.policy, respawn=False, max_retry=0, max_age_s=0.0)
+        if self._is_trial(wid):
             return replace(self.policy, respawn=False, max_retry=0)
         return self.policy
 

@@ -19,7 +19,9 @@ overtakes its ``Spawned`` is kept, and counts as soon as the spawn is answered.
 **running** (alive). It is *ready* at once, or, if the watcher has the hook after_spawn, when that agrees; if
 it refuses, the process is told to end and is not wanted any more. ``Down`` tells it to end: the stop signal,
 and a timer for the grace. ``Exited``: it ended by itself: exited if the watcher does not respawn, else the
-budget says: at once, after a pause (backoff), or never (fatal).
+budget says: at once, after a pause (backoff), or never (fatal). With a ``max_age_s`` the timer says when it is
+too old: then it is told to end and is wanted still, so that a new incarnation follows. ``Aging`` sets that
+timer anew.
 
 **stopping** (told to end). When the grace is over: SIGKILL, and again every few seconds as long as the
 process does not go (it may be stuck in the system). Only ``Exited`` leaves this state: to stopped, or, if the
@@ -61,7 +63,12 @@ class Down:
     """The wish: this slot shall be empty."""
 
 
-SlotEvent = Up | Down | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
+@dataclass(frozen=True, slots=True)
+class Aging:
+    """The policy's ``max_age_s`` is another one."""
+
+
+SlotEvent = Up | Down | Aging | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class Slot:
     up_since: float = 0.0  # monotonic
     is_ready: bool = False
     awaits_hook: bool = False  # after_spawn will be answered for this incarnation
+    is_aging: bool = False  # its timer says when it is too old
     early_exit: Exited | None = None  # news that came before Spawned
     kills: int = 0  # SIGKILLs sent to this incarnation
     budget: Budget = UNTOUCHED
@@ -143,13 +151,28 @@ def _publish(slot: Slot, event: str, **fields: object) -> Publish:
     return Publish(slot.key.watcher, event, {**fields, "wid": slot.key.wid})
 
 
-def _start_timer(slot: Slot, purpose: str, delay_s: float) -> tuple[Slot, StartTimer]:
+def _start_timer(slot: Slot, purpose: str, delay_s: float, spread_s: float = 0.0) -> tuple[Slot, StartTimer]:
     slot = replace(slot, generation=slot.generation + 1)
-    return slot, StartTimer(TimerKey(slot.key.watcher, slot.key.wid, purpose, slot.generation), delay_s)
+    return slot, StartTimer(TimerKey(slot.key.watcher, slot.key.wid, purpose, slot.generation), delay_s, spread_s)
 
 
 def _cancel_timer(slot: Slot, purpose: str) -> CancelTimer:
     return CancelTimer(TimerKey(slot.key.watcher, slot.key.wid, purpose, slot.generation))
+
+
+def _age(slot: Slot, policy: WatcherPolicy, now: float) -> Step:
+    """A running slot, with the timer of its age if it has a limit."""
+    if policy.max_age_s <= 0:
+        return slot, ()
+    left_s = max(0.0, policy.max_age_s - (now - slot.up_since))
+    slot, timer = _start_timer(replace(slot, is_aging=True), "age", left_s, policy.max_age_spread_s)
+    return slot, (timer,)
+
+
+def _age_no_more(slot: Slot) -> Step:
+    if not slot.is_aging:
+        return slot, ()
+    return replace(slot, is_aging=False), (_cancel_timer(slot, "age"),)
 
 
 def _spawn(slot: Slot, policy: WatcherPolicy, budget: Budget) -> Step:
@@ -170,10 +193,11 @@ def _spawn(slot: Slot, policy: WatcherPolicy, budget: Budget) -> Step:
 
 def _tell_to_end(slot: Slot, policy: WatcherPolicy, reason: str) -> Step:
     is_kill = policy.stop_signal == SIGKILL
+    slot, aged = _age_no_more(slot)
     slot = replace(slot, state=SlotState.STOPPING, wants_up=False, is_ready=False, kills=int(is_kill), reason=reason)
     slot, timer = _start_timer(slot, "kill", policy.graceful_timeout_s)
     signal = Signal(slot.key, slot.incarnation, policy.stop_signal, is_kill, policy.stop_children)
-    return slot, (signal, _publish(slot, "kill", process_pid=slot.pid, signum=policy.stop_signal), timer)
+    return slot, (*aged, signal, _publish(slot, "kill", process_pid=slot.pid, signum=policy.stop_signal), timer)
 
 
 def _empty(slot: Slot, state: SlotState, reason: str) -> Slot:
@@ -237,16 +261,18 @@ def _take_over(at: Case[Adopted]) -> Step:
         kernel_id=at.event.kernel_id,
         pid=at.event.pid,
         started_at=at.event.started_at,
-        up_since=at.now,
+        up_since=at.now - at.event.age_s,
         is_ready=True,
         kills=0,
         budget=UNTOUCHED,
         reason="",
     )
+    slot, aging = _age(slot, at.policy, at.now)
+    actions = (_publish_spawn(slot), *aging)
     if "after_spawn" not in at.policy.hooks:
-        return slot, (_publish_spawn(slot),)
+        return slot, actions
     hook = RunHook(slot.key.watcher, "after_spawn", is_awaited=True, slot=slot.key, incarnation=slot.incarnation)
-    return slot, (_publish_spawn(slot), hook)
+    return slot, (*actions, hook)
 
 
 def _publish_spawn(slot: Slot) -> Publish:
@@ -273,7 +299,7 @@ def _take_spawned(at: Case[Spawned]) -> Step:
     elif not slot.wants_up:
         slot, more = _tell_to_end(slot, at.policy, "")
     else:
-        more = ()
+        slot, more = _age(slot, at.policy, at.now)
     return slot, (*actions, *more)
 
 
@@ -309,14 +335,30 @@ def _end(at: Case[Down]) -> Step:
     return _tell_to_end(at.slot, at.policy, "")
 
 
+def _renew(at: Case[TimerFired]) -> Step:
+    """It is too old."""
+    slot = replace(at.slot, is_aging=False)
+    if at.policy.max_age_s <= 0:
+        return slot, ()
+    slot, actions = _tell_to_end(slot, at.policy, f"renewed, as it is older than {at.policy.max_age_s:g} s")
+    return replace(slot, wants_up=True, budget=UNTOUCHED), actions
+
+
+def _age_anew(at: Case[Aging]) -> Step:
+    slot, aged = _age_no_more(at.slot)
+    slot, aging = _age(slot, at.policy, at.now)
+    return slot, (*aged, *aging)
+
+
 def _end_by_itself(at: Case[Exited]) -> Step:
-    slot, reap = _reap(at.slot, at.event)
+    slot, aged = _age_no_more(at.slot)
+    slot, reap = _reap(slot, at.event)
     how = _tell_how(at.event.status)
     if not at.policy.respawn:
-        return _empty(slot, SlotState.EXITED, how), (reap,)
+        return _empty(slot, SlotState.EXITED, how), (*aged, reap)
     budget, verdict = judge_death(slot.budget, how, at.policy, lived_s=at.now - slot.up_since, now=at.now)
     slot, actions = _wait_or_give_up(replace(slot, budget=budget), at.policy, verdict)
-    return slot, (reap, *actions)
+    return slot, (*aged, reap, *actions)
 
 
 def _end_as_told(at: Case[Exited]) -> Step:
@@ -355,6 +397,7 @@ Cell = Callable[[Case[Any]], Step]
 _AT_REST: Mapping[type, Cell] = {
     Up: _begin,
     Down: _clear,
+    Aging: _ignore,
     Adopted: _take_over,
     Spawned: _ignore,
     SpawnFailed: _ignore,
@@ -369,6 +412,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
     SlotState.STARTING: {
         Up: _turn_wish_up,
         Down: _turn_wish_down,
+        Aging: _ignore,
         Adopted: _ignore,
         Spawned: _take_spawned,
         SpawnFailed: _take_failure,
@@ -379,16 +423,18 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
     SlotState.RUNNING: {
         Up: _ignore,
         Down: _end,
+        Aging: _age_anew,
         Adopted: _ignore,
         Spawned: _ignore,
         SpawnFailed: _ignore,
         Exited: _end_by_itself,
-        TimerFired: _ignore,
+        TimerFired: _renew,
         HookAnswered: _hear_after_spawn,
     },
     SlotState.STOPPING: {
         Up: _turn_wish_up,
         Down: _turn_wish_down,
+        Aging: _ignore,
         Adopted: _ignore,
         Spawned: _ignore,
         SpawnFailed: _ignore,
@@ -399,6 +445,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
     SlotState.BACKOFF: {
         Up: _try_at_once,
         Down: _stop_waiting,
+        Aging: _ignore,
         Adopted: _ignore,
         Spawned: _ignore,
         SpawnFailed: _ignore,

@@ -53,6 +53,8 @@ class WatcherPolicy:
     stop_signal: int = 15
     stop_children: bool = False
     send_hup: bool = False
+    max_age_s: float = 0.0  # a process that is older is renewed; 0: never
+    max_age_spread_s: float = 30.0  # and up to so much later, so that not all are renewed at once
     max_retry: int = 5  # spawn attempts before the watcher stops; -1: for ever
     outlives_quit: bool = False  # use_papa
     flapping: FlappingPolicy | None = None

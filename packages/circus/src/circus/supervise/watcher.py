@@ -125,7 +125,9 @@ class Watcher(Ring):
 
     def _apply(self, policy: WatcherPolicy, now: float) -> Ticket:
         ticket = self._open(Verb.COUNT)
-        self.policy = policy
+        before, self.policy = self.policy, policy
+        if (before.max_age_s, before.max_age_spread_s) != (policy.max_age_s, policy.max_age_spread_s):
+            self.places.age(now)
         self._publish("updated", numprocesses=policy.numprocesses)
         if self.phase is Phase.UP:
             self.phase = Phase.RISING
@@ -138,6 +140,7 @@ class Watcher(Ring):
         """The manager leaves: begin nothing, and tell those who wait for something new."""
         self.is_frozen = True
         self._cancel_warmup()
+        self.places.age(now)
         self.places.lower(now, {SlotState.BACKOFF})
         self._drop_reload()
         self._close(ALL_BUT_STOP, LEAVING)
