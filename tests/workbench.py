@@ -96,6 +96,7 @@ class Bench:
             yield engine
         finally:
             engine.executor.close()
+            engine.demand.close()
             engine.lives.close()
             await engine.link.close()
             await engine.pump.close()

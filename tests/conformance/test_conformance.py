@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -467,6 +468,20 @@ def test_a_socket_is_opened_found_again_and_removed(world: World) -> None:
     assert driver.call("list", what="sockets", patterns=["s"]).ok == {"items": [row], "more": False}
     assert driver.call("remove", what="sockets", names=["s"]).ok == {"removed": 1}
     assert driver.call("list", what="sockets").ok["items"] == []
+
+
+def test_a_socket_is_attached_by_whoever_waits_for_a_connection(world: World) -> None:
+    driver = world.connect()
+    row = driver.call("listen", name="s").ok
+    assert driver.call("attach", id=row["id"]).ok == row
+    refused(driver, "bad-request", "attach", id=row["id"], owner="me")
+    reply = driver.call("attach", id=row["id"], fds=True)
+    assert reply.ok == row
+    assert set(reply.fds) == (set() if world.is_tcp else {"socket"})
+    for fd in reply.fds.values():
+        readable, _, _ = select.select([fd], [], [], 0)
+        assert readable == []
+    reply.close_fds()
 
 
 def test_a_unix_socket_has_a_path_that_is_taken_once(world: World, tmp_path: Any) -> None:

@@ -222,7 +222,7 @@ def test_a_slip_is_a_warning_and_kept(tmp_path: Path) -> None:
     assert built["web"].extra == {"gracefull_timeout": "3"}
 
 
-@pytest.mark.parametrize("option", ["on_demand = true", "virtualenv_py_ver = 3.9", "check_flapping = no"])
+@pytest.mark.parametrize("option", ["virtualenv_py_ver = 3.9", "check_flapping = no"])
 def test_options_that_have_no_effect_yet_say_so(tmp_path: Path, option: str) -> None:
     built = Built(tmp_path, f"[watcher:web]\ncmd = x\n{option}\n")
     assert "has no effect" in built.told[0] and built.told[0].startswith("c.ini:3: ")

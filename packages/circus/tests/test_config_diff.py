@@ -129,7 +129,7 @@ def test_limits_are_shown_by_name(edit: Edit) -> None:
 
 
 def test_an_option_without_effect_changes_nothing(edit: Edit) -> None:
-    assert edit.plan("numprocesses = 2", "numprocesses = 2\non_demand = true").is_empty
+    assert edit.plan("numprocesses = 2", "numprocesses = 2\nvirtualenv_py_ver = 3").is_empty
 
 
 def test_only_the_watchers_of_a_changed_socket_restart(edit: Edit) -> None:

@@ -50,7 +50,7 @@ def test_defaults_stand_in_and_are_overruled() -> None:
 
 
 def test_an_option_without_effect_is_told_of_unless_it_says_the_default() -> None:
-    made, findings = _sheet("on_demand = false\nvirtualenv_py_ver = 3\n")
+    made, findings = _sheet("check_flapping = true\nvirtualenv_py_ver = 3\n")
     assert made.take(options.WATCHER) == {}
     assert [(each.line, each.severity) for each in findings] == [(3, "warning")]
     assert "virtualenv_py_ver has no effect" in findings[0].what

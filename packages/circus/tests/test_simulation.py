@@ -47,6 +47,7 @@ class World:
     processes: dict[Life, Process] = field(default_factory=dict)  # alive
     exits: list[Exited] = field(default_factory=list)  # happened, not told yet
     timers: dict[TimerKey, float] = field(default_factory=dict)
+    awaited: set[str] = field(default_factory=set)  # watchers that wait for a connection
     hooks: list[AskedHook] = field(default_factory=list)
     old_news: list[events.Fact] = field(default_factory=list)
     open_ops: dict[int, Order] = field(default_factory=dict)
@@ -152,6 +153,9 @@ class World:
             case actions.CancelTimer(key):
                 del self.timers[key]
                 self.old_news.append(TimerFired(key))
+            case actions.AwaitDemand(name, is_wanted):
+                assert (name in self.awaited) is not is_wanted
+                (self.awaited.add if is_wanted else self.awaited.remove)(name)
             case actions.RunHook(name, hook, is_awaited, slot, incarnation):
                 asked = (name, hook, slot, incarnation)
                 assert is_awaited
@@ -167,6 +171,10 @@ class World:
                 self.has_left = True
             case actions.Publish():
                 pass
+
+    def demand(self, name: str) -> None:
+        self.tell(events.Demanded(name))
+        self.old_news.append(events.Demanded(name))
 
     # What always holds ----------------------------------------------------------------------------------------
 
@@ -210,6 +218,7 @@ class World:
         assert slot_timers == expected_timers, "each waiting slot has its timer, and there are no others"
         for watcher in self.fleet.watchers.values():
             self.check_waits(watcher)
+            assert (watcher.name in self.awaited) == (watcher.phase is Phase.WAITING)
         if self.has_left:
             assert not self.open_ops
             assert not self.fleet_is_busy()
@@ -237,7 +246,7 @@ class World:
             case Phase.UP:
                 assert len([slot for slot in slots if slot.wants_up]) == watcher.policy.numprocesses
                 assert watcher.wants_up
-            case Phase.DOWN:
+            case Phase.DOWN | Phase.WAITING:
                 assert not any(slot.is_alive or slot.is_busy for slot in slots)
 
     def fleet_is_busy(self) -> bool:
@@ -274,7 +283,7 @@ class World:
                 assert len(states) == watcher.policy.numprocesses
                 assert set(states) <= {SlotState.RUNNING, SlotState.EXITED, SlotState.FATAL}
             elif not watcher.is_frozen:
-                assert watcher.phase in (Phase.DOWN, Phase.INHERITED)
+                assert watcher.phase in (Phase.DOWN, Phase.INHERITED, Phase.WAITING)
 
     def end(self) -> None:
         """Shutdown ends everything, whatever happened before; a manager that has left does nothing more."""
@@ -311,6 +320,7 @@ def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
         priority=rng.choice([0, 0, 1]),
         autostart=rng.random() < 0.8,
         respawn=rng.random() < 0.85,
+        on_demand=rng.random() < 0.2,
         singleton=rng.random() < 0.1,
         warmup_delay_s=rng.choice([0.0, 0.0, 1.0]),
         graceful_timeout_s=rng.choice([0.0, 2.0]),
@@ -357,7 +367,7 @@ def play(world: World, rng: random.Random, steps: int) -> None:
         world.now += rng.choice([0.0, 0.01, 0.1, 1.0])
         moves = ["order", *["spawn"] * 3 * bool(world.spawns), *["hook"] * 2 * bool(world.hooks)]
         moves += [*["exit"] * 2 * bool(world.exits), *["die"] * bool(world.processes), *["timer"] * bool(world.timers)]
-        moves += ["old"] * bool(world.old_news)
+        moves += ["old"] * bool(world.old_news) + ["demand"] * bool(world.awaited)
         match rng.choice(moves):
             case "order" if rng.random() < 0.5:
                 world.order(lambda op: random_order(rng, op))
@@ -375,6 +385,8 @@ def play(world: World, rng: random.Random, steps: int) -> None:
                 world.fire(min(world.timers, key=lambda key: world.timers[key]))
             case "old":
                 world.tell(rng.choice(world.old_news))
+            case "demand":
+                world.demand(rng.choice(sorted(world.awaited)))
         world.check()
 
 
@@ -418,6 +430,7 @@ policies_of = {
         priority=st.integers(0, 1),
         autostart=st.booleans(),
         respawn=st.booleans(),
+        on_demand=st.booleans(),
         singleton=st.booleans(),
         warmup_delay_s=st.sampled_from([0.0, 1.0]),
         graceful_timeout_s=st.sampled_from([0.0, 2.0]),
@@ -504,6 +517,11 @@ class FleetStory(RuleBasedStateMachine):
     @rule(data=st.data())
     def fire(self, data: st.DataObject) -> None:
         self.world.fire(data.draw(st.sampled_from(sorted(self.world.timers, key=repr))))
+
+    @precondition(lambda self: self.world.awaited)
+    @rule(data=st.data())
+    def demand(self, data: st.DataObject) -> None:
+        self.world.demand(data.draw(st.sampled_from(sorted(self.world.awaited))))
 
     @precondition(lambda self: self.world.old_news)
     @rule(data=st.data())

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
-from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
+from circus.supervise.actions import Action, AwaitDemand, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
+from circus.supervise.events import Adopted, Demanded, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.operation import DETAIL
 from circus.supervise.ring import Phase
 from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy, WatcherState
@@ -29,6 +29,7 @@ class Scene:
         self.timers: dict[TimerKey, float] = {}
         self.signals: list[tuple[int, int]] = []  # wid, signal
         self.hooks: list[str] = []
+        self.awaits: list[bool] = []
         self.said: list[str] = []
 
     def carry_out(self, action: Action) -> None:
@@ -42,6 +43,8 @@ class Scene:
                 self.timers[key] = delay_s
             case CancelTimer(key):
                 del self.timers[key]
+            case AwaitDemand(_, is_wanted):
+                self.awaits.append(is_wanted)
             case RunHook(_, hook):
                 self.hooks.append(hook)
             case Publish(_, event):
@@ -81,6 +84,9 @@ class Scene:
     def adopt(self, *wids: int) -> None:
         for age, wid in enumerate(wids):
             self.watcher.take(Adopted(SlotKey("web", wid), wid, 1000 + wid, float(age)), self.now)
+
+    def demand(self) -> None:
+        self.watcher.take(Demanded("web"), self.now)
 
     def start(self) -> Ticket:
         return self.watcher.start(self.now)
@@ -1235,6 +1241,72 @@ def test_a_process_that_was_too_old_when_it_was_to_end_is_not_followed() -> None
     scene.exit(1)
     assert scene.spawns == []
     assert scene.watcher.state is WatcherState.STOPPED
+
+
+# On demand ---------------------------------------------------------------------------------------------------
+
+
+def test_on_demand_a_started_watcher_waits_for_a_connection() -> None:
+    scene = Scene(on_demand=True, numprocesses=2)
+    ticket = scene.start()
+    assert ticket.is_done and not ticket.error
+    assert scene.spawns == []
+    assert scene.awaits == [True]
+    assert (scene.watcher.state, scene.watcher.view().reason) == (WatcherState.STOPPED, "waits for a connection")
+    scene.demand()
+    assert scene.awaits == [True, False]
+    scene.spawn()
+    scene.spawn()
+    assert scene.watcher.state is WatcherState.ACTIVE
+
+
+def test_a_good_end_of_all_processes_is_followed_by_waiting_a_bad_one_by_another_process() -> None:
+    scene = Scene(on_demand=True, numprocesses=2)
+    scene.start()
+    scene.demand()
+    scene.spawn()
+    scene.spawn()
+    scene.exit(1, status=1)
+    scene.spawn()
+    scene.exit(1, status=0)
+    assert scene.awaits == [True, False]
+    scene.exit(2, status=0)
+    assert scene.awaits == [True, False, True]
+    assert scene.spawns == []
+    scene.demand()
+    assert len(scene.spawns) == 1
+
+
+def test_a_watcher_that_waits_is_stopped_and_changed_without_a_process() -> None:
+    scene = Scene(on_demand=True)
+    scene.start()
+    assert scene.restart().is_done and scene.reload().is_done and scene.count(3).is_done
+    assert scene.awaits == [True]
+    assert scene.stop().is_done
+    assert scene.awaits == [True, False]
+    scene.demand()
+    assert scene.spawns == []
+    scene.start()
+    scene.watcher.change(scene.now, replace(scene.watcher.policy, on_demand=False), must_restart=False)
+    assert scene.awaits == [True, False, True, False]
+    assert len(scene.spawns) == 1
+
+
+def test_a_watcher_that_waits_when_circusd_leaves_begins_nothing() -> None:
+    scene = Scene(on_demand=True)
+    scene.start()
+    scene.watcher.freeze(scene.now)
+    assert scene.awaits == [True, False]
+    scene.demand()
+    assert scene.spawns == []
+
+
+def test_an_adopted_process_of_an_on_demand_watcher_just_goes_on() -> None:
+    scene = Scene(on_demand=True)
+    scene.adopt(1)
+    scene.start()
+    assert scene.awaits == []
+    assert scene.watcher.state is WatcherState.ACTIVE
 
 
 def test_a_view_shows_every_slot_in_the_order_of_wids() -> None:

@@ -116,6 +116,7 @@ class WatcherConfig:
     warmup_delay_s: float = 0.0
     graceful_timeout_s: float = 30.0
     max_age_s: float = 0.0
+    on_demand: bool = False
     max_age_variance_s: float = 30.0
     max_retry: int = 5
     stop_signal: int = 15

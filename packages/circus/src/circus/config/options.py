@@ -134,8 +134,8 @@ WATCHER = _table(
            "never.", "live", field="max_age_s"),
     Option("max_age_variance", "seconds", 30.0, "Up to so many seconds later, at random, so that not all are renewed "
            "at once.", "live", field="max_age_variance_s"),
-    Option("on_demand", "flag", False, "Start only when a connection waits on one of its sockets.", "none",
-           idle="the watcher starts with circusd, not with the first connection"),
+    Option("on_demand", "flag", False, "Start when a connection waits on one of its sockets; when its processes have "
+           "ended well (status 0), wait for the next.", "live"),
     Option("check_flapping", "flag", True, "Once: whether to watch for flapping.", "none",
            idle="write flapping.active = false"),
 )  # fmt: skip

@@ -21,6 +21,7 @@ from circus.config import expand, load, options
 from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine import faces, figures, leaving, reconfigure, spawning, startup
+from circus.engine.demand import Demand
 from circus.engine.executor import Executor
 from circus.engine.link import Link
 from circus.engine.lives import Lives, send_signal
@@ -61,6 +62,7 @@ class Engine:
         self.pump = Pump(kernel, prefix=self.names.prefix, on_event=self._on_stream_event)
         self.sockets = SocketSet(kernel, self.names, config.path)
         self.lives = Lives(self)
+        self.demand = Demand(self)
         self.executor = Executor(self)
         self.link = Link(kernel, lambda: startup.reattach(self))
         self.is_started = False  # all that runs is held

@@ -40,6 +40,8 @@ class Executor:
             case actions.CancelTimer(key):
                 if handle := self._timers.pop(key, None):
                     handle.cancel()
+            case actions.AwaitDemand(watcher, is_wanted):
+                (self._engine.demand.watch if is_wanted else self._engine.demand.forget)(watcher)
             case actions.RunHook():
                 self._tasks.begin(self._run_hook(action))
             case actions.Publish(watcher, event, fields):

@@ -60,6 +60,7 @@ async def close(engine: Engine) -> None:
         except PapaError as error:
             log.warning("the kernel could not be tidied up: %s", error)
     engine.executor.close()
+    engine.demand.close()
     engine.lives.close()
     await engine.link.close()
     await engine.pump.close()

@@ -49,6 +49,7 @@ async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> None:
     if again := tuple(sorted(stopped & watchers.keys())):
         finishes += await _settle(engine, [partial(events.Start, names=again)])
     await engine.sockets.close(plan.sockets_remove)
+    engine.demand.look_again()
     if failed := [finish.error for finish in finishes if not finish.ok]:
         raise CircusError("operation-failed", f"the new configuration is in force, but: {'; '.join(failed)}")
 

@@ -51,6 +51,8 @@ async def renew(engine: Engine, sockets: Sequence[SocketConfig]) -> set[str]:
         if users:
             engine.give(partial(events.Start, names=tuple(sorted(users))))
         raise
+    finally:
+        engine.demand.look_again()
     return users
 
 

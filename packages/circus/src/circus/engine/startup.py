@@ -245,6 +245,7 @@ async def reattach(engine: Engine) -> None:
     for loss in (await engine.kernel.request("status")).ok.get("losses", ()):
         log.warning("papa has lost %s", loss)
     await engine.sockets.open_again()
+    engine.demand.look_again()
     held = list(lives.hosted)
     rows = {row["id"]: row for row in await our_rows(engine)}
     for hosted in held:

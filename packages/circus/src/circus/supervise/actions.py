@@ -50,6 +50,14 @@ class CancelTimer:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitDemand:
+    """Say when somebody waits at one of the watcher's sockets, by Demanded; or, not ``is_wanted``, no more."""
+
+    watcher: str
+    is_wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunHook:
     """A watcher's hook. ``is_awaited``: the core waits for HookAnswered; else the answer is not reported.
 
@@ -88,4 +96,4 @@ class Leave:
     """The last process that had to end has ended: circusd may leave (after Quit or Shutdown)."""
 
 
-Action = Spawn | Signal | StartTimer | CancelTimer | RunHook | Publish | Finish | Leave
+Action = Spawn | Signal | StartTimer | CancelTimer | AwaitDemand | RunHook | Publish | Finish | Leave

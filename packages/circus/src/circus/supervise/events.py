@@ -160,6 +160,13 @@ class HookAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class Demanded:
+    """Somebody waits at one of the watcher's sockets: the answer to AwaitDemand."""
+
+    watcher: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimerKey:
     """Which timer: its owner (``watcher``, and ``wid`` for a slot, else 0), its purpose, its generation."""
 
@@ -169,5 +176,5 @@ class TimerKey:
     generation: int
 
 
-Fact = Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
+Fact = Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered | Demanded
 Event = Order | Fact

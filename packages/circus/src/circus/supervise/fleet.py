@@ -37,6 +37,7 @@ from circus.supervise.events import (
     AddWatcher,
     Adopted,
     ChangeWatcher,
+    Demanded,
     Event,
     Exited,
     Fact,
@@ -92,7 +93,7 @@ class Fleet:
     def step(self, event: Event, now: float) -> list[Action]:
         """What ``event`` causes. ``now`` is monotonic."""
         match event:
-            case Adopted() | Spawned() | SpawnFailed() | Exited() | TimerFired() | HookAnswered():
+            case Adopted() | Spawned() | SpawnFailed() | Exited() | TimerFired() | HookAnswered() | Demanded():
                 self._take_fact(event, now)
             case _:
                 self._take_order(event, now)
@@ -112,7 +113,7 @@ class Fleet:
                 return
             case TimerFired(key):
                 name = key.watcher
-            case HookAnswered():
+            case HookAnswered() | Demanded():
                 name = fact.watcher
             case Adopted() | Spawned() | SpawnFailed() | Exited():
                 name = fact.slot.watcher

@@ -9,6 +9,8 @@
       +------- after_stop <- lowering <- before_stop <-----------+
 
 - *down*: leaves as soon as it is wanted up, unless it has given up and no order came since.
+- *waiting*: between down and before_start, if it starts on demand: until somebody waits at one of its sockets. It
+  comes back here when all of its processes have ended for good. Whoever waits for a start has it.
 - *before_start*: waits for the hook; if it refuses, the watcher gives up, and nothing was ever begun.
 - *rising*: brings the number of slots to the wish: extra ones are lowered (those without a process first,
   then the oldest), missing ones are raised one after another at the lowest free wid, each followed by the
@@ -45,7 +47,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from circus.supervise import reload
-from circus.supervise.actions import Action, CancelTimer, Publish, Signal, StartTimer
+from circus.supervise.actions import Action, AwaitDemand, CancelTimer, Publish, Signal, StartTimer
 from circus.supervise.asking import Asking
 from circus.supervise.events import TimerKey
 from circus.supervise.places import Places, tell
@@ -61,6 +63,7 @@ LEAVING = "circusd is leaving"
 
 class Phase(enum.Enum):
     DOWN = "down"
+    WAITING = "waiting"
     INHERITED = "inherited"
     BEFORE_START = "before_start"
     RISING = "rising"
@@ -165,10 +168,12 @@ class Ring:
         if self.phase in STANDING and self._must_fall:
             return self._begin_fall(now)
         if self.is_frozen and self.phase not in FALLING:
-            return self.phase is Phase.BEFORE_START and self._land()
+            return self.phase in (Phase.BEFORE_START, Phase.WAITING) and self._land()
         match self.phase:
             case Phase.DOWN:
                 return self._turn_down()
+            case Phase.WAITING:
+                return self._turn_waiting()
             case Phase.INHERITED:
                 return False
             case Phase.BEFORE_START:
@@ -198,9 +203,30 @@ class Ring:
         if not self.wants_up or self._has_given_up:
             return False
         self.places.clear()
+        if self.policy.on_demand:
+            self.phase = Phase.WAITING
+            self._emit(AwaitDemand(self.name, is_wanted=True))
+        else:
+            self._begin_start()
+        return True
+
+    def _begin_start(self) -> None:
         self.phase = Phase.BEFORE_START
         self._asking.ask("before_start", self.policy.hooks)
+
+    def _turn_waiting(self) -> bool:
+        self._close(ALL_BUT_STOP)
+        if self._must_fall:
+            return self._land()
+        if self.policy.on_demand:
+            return False
+        self.stop_waiting()
+        self._begin_start()
         return True
+
+    def stop_waiting(self) -> None:
+        if self.phase is Phase.WAITING:
+            self._emit(AwaitDemand(self.name, is_wanted=False))
 
     def _turn_before_start(self) -> bool:
         if self._must_fall:
@@ -288,6 +314,8 @@ class Ring:
         fatal = [slot for slot in wanted if slot.state is SlotState.FATAL]
         if fatal:
             self._give_up(tell(fatal))
+        elif self.policy.on_demand:
+            self._must_cycle = True
         else:
             self.wants_up, self.reason = False, tell(wanted)
             self._close({Verb.START, Verb.RESTART})
@@ -368,6 +396,7 @@ class Ring:
 
     def _land(self) -> bool:
         """The bottom of the ring: stops are done; the others are done too, or wait for the next way up."""
+        self.stop_waiting()
         self.phase = Phase.DOWN
         self._has_greeted = False
         if not self.reason:

@@ -18,10 +18,10 @@ overtakes its ``Spawned`` is kept, and counts as soon as the spawn is answered.
 
 **running** (alive). It is *ready* at once, or, if the watcher has the hook after_spawn, when that agrees; if
 it refuses, the process is told to end and is not wanted any more. ``Down`` tells it to end: the stop signal,
-and a timer for the grace. ``Exited``: it ended by itself: exited if the watcher does not respawn, else the
-budget says: at once, after a pause (backoff), or never (fatal). With a ``max_age_s`` the timer says when it is
-too old: then it is told to end and is wanted still, so that a new incarnation follows. ``Aging`` sets that
-timer anew.
+and a timer for the grace. ``Exited``: it ended by itself: exited if the watcher does not respawn (or starts on
+demand, and this was a good end), else the budget says: at once, after a pause (backoff), or never (fatal).
+With a ``max_age_s`` the timer says when it is too old: then it is told to end and is wanted still, so that a
+new incarnation follows. ``Aging`` sets that timer anew.
 
 **stopping** (told to end). When the grace is over: SIGKILL, and again every few seconds as long as the
 process does not go (it may be stuck in the system). Only ``Exited`` leaves this state: to stopped, or, if the
@@ -354,7 +354,7 @@ def _end_by_itself(at: Case[Exited]) -> Step:
     slot, aged = _age_no_more(at.slot)
     slot, reap = _reap(slot, at.event)
     how = _tell_how(at.event.status)
-    if not at.policy.respawn:
+    if not at.policy.respawn or (at.policy.on_demand and at.event.status == 0):
         return _empty(slot, SlotState.EXITED, how), (*aged, reap)
     budget, verdict = judge_death(slot.budget, how, at.policy, lived_s=at.now - slot.up_since, now=at.now)
     slot, actions = _wait_or_give_up(replace(slot, budget=budget), at.policy, verdict)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from circus.supervise.events import Adopted, Exited, Fact, HookAnswered, Spawned, SpawnFailed, TimerFired
+from circus.supervise.events import Adopted, Demanded, Exited, Fact, HookAnswered, Spawned, SpawnFailed, TimerFired
 from circus.supervise.ring import ALL_BUT_STOP, FALLING, LEAVING, STANDING, Phase, Ring
 from circus.supervise.states import SlotKey, SlotState, WatcherPolicy, WatcherState, WatcherView
 from circus.supervise.tickets import Ticket, Verb
 
 REMOVED = "removed by a later order"
+AWAITS = "waits for a connection"
 
 
 class Watcher(Ring):
@@ -25,7 +26,7 @@ class Watcher(Ring):
     @property
     def state(self) -> WatcherState:
         match self.phase:
-            case Phase.DOWN:
+            case Phase.DOWN | Phase.WAITING:
                 return WatcherState.STOPPED
             case Phase.BEFORE_STOP | Phase.LOWERING | Phase.AFTER_STOP:
                 return WatcherState.STOPPING
@@ -66,7 +67,7 @@ class Watcher(Ring):
             numprocesses=self.policy.numprocesses,
             priority=self.policy.priority,
             wants_up=self.wants_up,
-            reason=self.reason,
+            reason=AWAITS if self.phase is Phase.WAITING else self.reason,
             slots=self.places.views(),
             singleton=self.policy.singleton,
         )
@@ -148,6 +149,7 @@ class Watcher(Ring):
 
     def abandon(self) -> None:
         """Forget everything at once; what lives is nobody's any more."""
+        self.stop_waiting()
         self._cancel_warmup()
         self._drop_reload()
         self.places.cancel_timers()
@@ -173,6 +175,10 @@ class Watcher(Ring):
                     self._warmup = None
             case TimerFired(key):
                 self.places.give(key.wid, now, fact)
+            case Demanded():
+                if self.phase is Phase.WAITING and not self.is_frozen:
+                    self.stop_waiting()
+                    self._begin_start()
             case HookAnswered(slot=None):
                 self._asking.hear(fact.hook, fact.ok, self.policy.hooks)
             case HookAnswered(slot=SlotKey(_, wid)):

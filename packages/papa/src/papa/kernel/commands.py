@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from papa.core.entries import Process
+    from papa.core.entries import Process, Socket
     from papa.kernel.host import Host
     from papa.kernel.server import Connection
     from papa.kernel.watch import Watch
@@ -136,10 +136,20 @@ class Commands:
 
     def _attach(self, connection: Connection, request: Request) -> Outcome:
         args = request.args
+        socket = self._host.table.sockets.get(args["id"]) if isinstance(args.get("id"), int) else None
+        if socket is not None:
+            return self._attach_socket(connection, args, socket)
         process = self._host.table.process(args.get("id"))
         if args.get("owner") is not None:
             self._host.own(process, model.check_name(args["owner"], "owner"), connection)
         return Outcome(process.row(), fds=self._descriptors(connection, args, process))
+
+    def _attach_socket(self, connection: Connection, args: Args, socket: Socket) -> Outcome:
+        if args.get("owner") is not None:
+            raise model.bad("owner", "makes no sense for a socket")
+        if not _flag(args, "fds") or not connection.is_unix:
+            return Outcome(socket.row())
+        return Outcome(socket.row(), fds=[("socket", os.dup(self._host.listening[socket.id][0]))])
 
     def _descriptors(self, connection: Connection, args: Args, process: Process) -> list[tuple[str, int]]:
         if not _flag(args, "fds") or not connection.is_unix:

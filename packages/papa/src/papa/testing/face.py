@@ -124,6 +124,14 @@ class FakePapa(Asking):
         """Force a gap of ``count`` bytes at the stream's low-water mark."""
         self.kernel.drop_oldest(which, stream, count)
 
+    def knock(self, name: str) -> None:
+        """Somebody connects to a socket."""
+        self.kernel.knock(name)
+
+    def answer(self, name: str) -> None:
+        """Whoever serves a socket accepts all who wait there."""
+        self.kernel.answer(name)
+
     def row(self, which: int | str) -> dict[str, Any]:
         """The process's row; by id even when its name was lost."""
         return self.kernel.row(which)

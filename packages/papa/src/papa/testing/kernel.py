@@ -26,6 +26,7 @@ from papa.core.output import Bounds, Output
 from papa.core.table import PROCESSES, SOCKETS, VALUES, Table, find_values
 from papa.errors import PapaError
 from papa.testing.clock import FakeClock
+from papa.testing.doors import Doors
 from papa.testing.files import OutputFiles
 from papa.testing.line import Line
 from papa.wire.frames import MAX_BODY
@@ -58,6 +59,7 @@ class FakeKernel:
         #: Processes that ended while a full buffer kept their last output in the pipe.
         self._ending: dict[int, int] = {}
         self._lines: list[Line] = []
+        self._doors = Doors()
         self._has_left = False
         self._last_pid = FIRST_PID - 1
         self._last_port = FIRST_PORT - 1
@@ -68,6 +70,7 @@ class FakeKernel:
         for files in self._files.values():
             files.close()
         self._files.clear()
+        self._doors.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     # -- connections ---------------------------------------------------------------------------------------
@@ -286,6 +289,11 @@ class FakeKernel:
         return files.open_readers() if args.get("fds") and files is not None else {}
 
     def _attach(self, line: Line, args: dict[str, Any]) -> Reply:
+        socket = self._table.sockets.get(args["id"]) if isinstance(args.get("id"), int) else None
+        if socket is not None:
+            if args.get("owner") is not None:
+                raise model.bad("owner", "makes no sense for a socket")
+            return Reply(socket.row(), fds={"socket": os.dup(self._doors.of(socket.id))} if args.get("fds") else {})
         process = self._table.process(args.get("id"))
         if args.get("owner") is not None:
             self._table.own(process, model.check_name(args["owner"], "owner"), line)
@@ -313,12 +321,21 @@ class FakeKernel:
             sockets = self._table.find_sockets(names, ids)
             for socket in sockets:
                 self._table.forget_socket(socket)
+                self._doors.remove(socket.id)
             return Reply({"removed": len(sockets)})
         if what == VALUES and not ids:
             gone = find_values(self._ledger.values, names)
             self._ledger.apply({"values": dict.fromkeys(gone)})
             return Reply({"removed": len(gone)})
         raise model.bad("what", f"must be {PROCESSES}, {SOCKETS} or {VALUES} (which have no ids), not {what!r}")
+
+    def knock(self, name: str) -> None:
+        """Somebody connects to the socket of that name."""
+        self._doors.knock(self._table.socket(name).id)
+
+    def answer(self, name: str) -> None:
+        """Whoever serves the socket of that name accepts all who wait."""
+        self._doors.answer(self._table.socket(name).id)
 
     def _listen(self, args: dict[str, Any]) -> Reply:
         spec = model.SocketSpec.parse(args)
