@@ -105,6 +105,27 @@ def test_a_holder_is_renewed_on_demand(world, monkeypatch):
         os.waitpid(told[0], os.WNOHANG)
 
 
+def test_a_holder_that_is_gone_before_it_is_ended_is_renewed_like_any_other(world, monkeypatch):
+    """Its replacement ends it as well, and whoever reaps it may be faster than we are."""
+    watch, _loop, told = world
+    program(monkeypatch, WAITING)
+    with subprocess.Popen(["sleep", "60"]) as parent:
+        monkeypatch.setattr(os, "getppid", lambda: parent.pid)
+        watch.begin(parent.pid, None)
+        start = Guard._start
+
+        def start_slowly(self, instead=None):
+            pid = start(self, instead)
+            parent.kill()
+            parent.wait()
+            return pid
+
+        monkeypatch.setattr(Guard, "_start", start_slowly)
+        watch.renew()
+    assert told == [parent.pid, watch.pid] and watch.pid != parent.pid
+    told.remove(parent.pid)
+
+
 def test_a_replacement_is_told_whom_it_replaces_while_that_one_lives(world, monkeypatch, tmp_path):
     watch, _loop, _told = world
     how = tmp_path / "how"

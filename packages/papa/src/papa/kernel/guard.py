@@ -85,15 +85,22 @@ class Guard:
             pid = self._start(instead=old)
         except OSError:
             # It is tried again as soon as the end of the old one is seen.
-            os.kill(old, signal.SIGKILL)
+            self._kill()
             return
+        self._kill()
         self._loop.forget(self._pidfd)
         os.close(self._pidfd)
-        os.kill(old, signal.SIGKILL)
         if old_pipe >= 0:
             os.close(old_pipe)
             os.waitpid(old, 0)
         self._watch(pid)
+
+    def _kill(self) -> None:
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            # By itself, or its replacement was faster; who has its number now is none of ours.
+            pass
 
     def _watch(self, pid: int) -> None:
         pidfd = system.pidfd_open(pid)
