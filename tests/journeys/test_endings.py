@@ -247,7 +247,7 @@ def _switches(pid: int) -> int:
 
 def test_a_shutdown_does_not_wait_for_ever_for_what_a_process_has_left_behind(tmp_path: Path) -> None:
     config = (
-        "[watcher:shell]\ncmd = sh -c 'sleep 60 & echo $! > left; exec cat /dev/zero > /dev/null'\ncopy_env = true\n"
+        "[watcher:shell]\ncmd = sh -c 'sleep 1000 & echo $! > left; exec cat /dev/zero > /dev/null'\ncopy_env = true\n"
     )
     with opened(tmp_path / "house", config) as house:
         house.start()

@@ -105,7 +105,7 @@ def test_daemon_has_no_effect_in_a_container(run: Run, house: House) -> None:
 def test_a_read_only_root_with_one_tmpfs_is_enough(run: Run, house: House) -> None:
     runtime = house.environ["PAPA_RUNTIME_DIR"]
     house.config.write_text(
-        "[watcher:web]\ncmd = sh -c 'touch no 2>/dev/null || echo read-only; exec sleep 60'\ncopy_env = true\n"
+        "[watcher:web]\ncmd = sh -c 'touch no 2>/dev/null || echo read-only; exec sleep 1000'\ncopy_env = true\n"
     )
     container = run("sh", "-c", READ_ONLY, "sh", runtime, BIN / "circusd", house.config)
     wait_for(lambda: "read-only" in container.out.read_text(), "the program's output on circusd's")

@@ -15,7 +15,7 @@ def test_a_process_is_found_by_its_pipe_and_the_oldest_wins():
     inode = os.fstat(reader).st_ino
     pid = os.posix_spawn(
         "/bin/sh",
-        ["sh", "-c", "sleep 60 & echo started; wait"],
+        ["sh", "-c", "sleep 1000 & echo started; wait"],
         {"PATH": "/bin:/usr/bin"},
         setsid=True,
         file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)],
@@ -34,7 +34,7 @@ def test_a_process_is_found_by_its_pipe_and_the_oldest_wins():
 def test_what_an_ended_process_has_forked_is_not_found_in_its_place():
     reader, writer = os.pipe()
     inode = os.fstat(reader).st_ino
-    script = "sleep 60 & echo started"
+    script = "sleep 1000 & echo started"
     actions = [(os.POSIX_SPAWN_DUP2, writer, 1)]
     pid = os.posix_spawn("/bin/sh", ["sh", "-c", script], {"PATH": "/bin:/usr/bin"}, setsid=True, file_actions=actions)
     os.close(writer)
@@ -51,7 +51,7 @@ def test_what_an_ended_process_has_forked_is_not_found_in_its_place():
 def test_a_child_that_has_not_come_to_its_program_yet_is_found_by_its_pipe_too():
     reader, writer = os.pipe()
     actions = [(os.POSIX_SPAWN_DUP2, writer, 17)]
-    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "sleep 60"], {}, file_actions=actions, setsid=True)
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "sleep 1000"], {}, file_actions=actions, setsid=True)
     inode = os.fstat(writer).st_ino
     os.close(writer)
     try:
@@ -81,7 +81,7 @@ def orphaned_pipe(script):
 
 
 def test_a_pipe_without_a_reader_is_opened_again_with_what_lies_in_it():
-    with orphaned_pipe("echo here; exec sleep 60") as (pid, inode):
+    with orphaned_pipe("echo here; exec sleep 1000") as (pid, inode):
         found, is_all = finding.open_again(pid, {inode})
         assert is_all and list(found) == [inode]
         assert os.read(found[inode], 100) == b"here\n"
@@ -92,7 +92,7 @@ def test_a_pipe_without_a_reader_is_opened_again_with_what_lies_in_it():
 
 
 def test_one_that_only_a_descendant_has_any_more_is_opened_as_well():
-    with orphaned_pipe("sleep 60 & echo here") as (pid, inode):
+    with orphaned_pipe("sleep 1000 & echo here") as (pid, inode):
         os.waitpid(pid, 0)
         found, is_all = finding.open_again(pid, {inode})
         assert is_all and list(found) == [inode]
@@ -100,7 +100,7 @@ def test_one_that_only_a_descendant_has_any_more_is_opened_as_well():
 
 
 def test_any_other_pipe_is_left_alone():
-    with orphaned_pipe("echo here; exec sleep 60") as (pid, inode):
+    with orphaned_pipe("echo here; exec sleep 1000") as (pid, inode):
         assert finding.open_again(pid, {inode + 1}) == ({}, True)
         assert finding._open_pipe(f"/proc/{pid}/fd/1", inode + 1) is None
         assert finding._open_pipe(f"/proc/{pid}/fd/77", inode) is None
@@ -109,7 +109,7 @@ def test_any_other_pipe_is_left_alone():
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_one_of_another_user_is_not_certain():
-    with orphaned_pipe("echo here; exec sleep 60") as (owner, inode):
+    with orphaned_pipe("echo here; exec sleep 1000") as (owner, inode):
         pid = os.fork()
         if pid == 0:
             try:

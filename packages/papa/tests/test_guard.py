@@ -109,7 +109,7 @@ def test_a_holder_that_is_gone_before_it_is_ended_is_renewed_like_any_other(worl
     """Its replacement ends it as well, and whoever reaps it may be faster than we are."""
     watch, _loop, told = world
     program(monkeypatch, WAITING)
-    with subprocess.Popen(["sleep", "60"]) as parent:
+    with subprocess.Popen(["sleep", "1000"]) as parent:
         monkeypatch.setattr(os, "getppid", lambda: parent.pid)
         watch.begin(parent.pid, None)
         start = Guard._start

@@ -160,7 +160,7 @@ def test_notices_of_output_wait_until_the_owner_has_seen(peer, tmp_path):
 
 
 def test_a_new_owner_is_told_of_what_lies_there(host):
-    number = host.connect().request("spawn", **sh("echo hello; sleep 60"))["id"]
+    number = host.connect().request("spawn", **sh("echo hello; sleep 1000"))["id"]
     peer = host.connect()
     peer.read_all(number, "out", upto=6)
     peer.request("attach", id=number, owner="me")
@@ -216,7 +216,7 @@ def test_a_reader_that_goes_away_frees_the_process(host):
 
 def test_acknowledged_output_gives_its_room_back(host):
     peer = host.connect()
-    number = peer.request("spawn", **sh("head -c 1000000 /dev/urandom; sleep 60", owner="me"))["id"]
+    number = peer.request("spawn", **sh("head -c 1000000 /dev/urandom; sleep 1000", owner="me"))["id"]
     peer.read_all(number, "out", upto=1_000_000)
     file = f"{host.directory}/output/{number}/out"
     with open(file) as written:
@@ -262,7 +262,7 @@ def test_an_acknowledgement_below_the_mark_says_where_to_go_on(host):
 
 def test_only_the_owner_may_acknowledge_while_it_lives(host):
     owner, other = host.connect(), host.connect()
-    number = owner.request("spawn", **sh("echo hello; sleep 60", owner="me"))["id"]
+    number = owner.request("spawn", **sh("echo hello; sleep 1000", owner="me"))["id"]
     owner.read_all(number, "out", upto=6)
     for request in (
         lambda: other.request("attach", id=number, owner="you"),
@@ -301,15 +301,15 @@ def test_removing_needs_a_name(peer):
 
 
 def test_an_equal_request_means_the_process_that_runs(peer):
-    first = peer.request("spawn", **sh("sleep 60"))
-    again = peer.request("spawn", **sh("sleep 60", owner="me"))
+    first = peer.request("spawn", **sh("sleep 1000"))
+    again = peer.request("spawn", **sh("sleep 1000", owner="me"))
     assert again["existing"] and again["pid"] == first["pid"] and again["owner"] == "me"
     with pytest.raises(PapaError) as caught:
-        peer.request("spawn", **sh("sleep 61"))
+        peer.request("spawn", **sh("sleep 1001"))
     assert caught.value.code == "exists"
     with pytest.raises(PapaError):
-        peer.request("spawn", **sh("sleep 60", env={"SECRET": "other"}))
-    newer = peer.request("spawn", **sh("sleep 61", supersede=True))
+        peer.request("spawn", **sh("sleep 1000", env={"SECRET": "other"}))
+    newer = peer.request("spawn", **sh("sleep 1001", supersede=True))
     assert newer["id"] > first["id"]
     assert [row["name"] for row in peer.request("list", what="processes")["items"]] == [None, "web"]
 
@@ -419,7 +419,7 @@ def test_a_unix_socket_can_be_the_standard_input_and_goes_with_its_name(host):
 @pytest.mark.vault
 def test_a_local_client_reads_the_files_themselves(host):
     peer = host.connect()
-    reply = peer.ask("spawn", **sh("echo hello; echo oops >&2; sleep 60", fds=True, owner="me"))
+    reply = peer.ask("spawn", **sh("echo hello; echo oops >&2; sleep 1000", fds=True, owner="me"))
     assert reply.fds == ("pid", "out", "err", "index")
     fds = peer.take_fds(reply.fds)
     with StreamFiles({name: fds[name] for name in ("out", "err", "index")}) as files:
@@ -447,7 +447,7 @@ def test_a_removed_process_lives_on_and_is_drained_until_it_ends(peer, tmp_path)
     script = f"read x < {gates[0]}; head -c 200000 /dev/zero; read x < {gates[1]}"
     row = peer.request("spawn", **sh(script, owner="me"))
     assert peer.request("remove", what="processes", names=["web"]) == {"removed": 1}
-    again = peer.request("spawn", **sh("sleep 60"))
+    again = peer.request("spawn", **sh("sleep 1000"))
     assert again["id"] != row["id"] and "existing" not in again
     for gate in gates:
         gate.write_text("go\n")
@@ -470,7 +470,7 @@ def test_a_dead_process_is_removed_at_once(host):
 def test_hello_and_status_say_who_answers(peer):
     hello = peer.request("hello", client="tests")
     assert hello["protocol"] == 1 and hello["instance"] == "test" and hello["boot_id"]
-    peer.request("spawn", **sh("sleep 60"))
+    peer.request("spawn", **sh("sleep 1000"))
     status = peer.request("status")
     assert status["pid"] == hello["pid"] and status["tier"] == hello["tier"]
     assert (status["processes"], status["running"], status["clients"]) == (1, 1, ["tests"])
@@ -497,7 +497,7 @@ def test_only_an_idle_kernel_exits_unless_it_is_forced(host):
 
 def test_a_forced_exit_leaves_processes_alone(host):
     peer = host.connect()
-    pid = peer.request("spawn", **sh("sleep 60"))["pid"]
+    pid = peer.request("spawn", **sh("sleep 1000"))["pid"]
     peer.request("listen", name="front", path=host.directory + "/front.sock")
     assert "left alone" in peer.request("exit", force=True)["hint"]
     assert host.wait() == 0
@@ -507,7 +507,7 @@ def test_a_forced_exit_leaves_processes_alone(host):
 
 def test_an_idle_kernel_does_not_wake_up(host):
     peer = host.connect()
-    peer.request("spawn", **sh("sleep 60", owner="me"))
+    peer.request("spawn", **sh("sleep 1000", owner="me"))
     peer.request("ping")
 
     def switches():

@@ -122,7 +122,7 @@ def test_numbers_are_never_given_twice(host):
 def test_a_process_that_was_started_but_not_yet_noted_is_found_by_its_pipes(host):
     """As if the kernel had been killed between the spawn and the note of the pid."""
     peer = host.connect()
-    row = peer.request("spawn", **sh("echo hello; sleep 60"))
+    row = peer.request("spawn", **sh("echo hello; sleep 1000"))
     host.kill()
     path = f"{host.directory}/processes/{row['id']}.json"
     with open(path) as file:
@@ -158,7 +158,7 @@ def _boot_id():
 
 def test_after_a_reboot_everything_is_gone_but_the_numbers_go_on(host):
     peer = host.connect()
-    row = peer.request("spawn", **sh("sleep 60"))
+    row = peer.request("spawn", **sh("sleep 1000"))
     peer.request("set", name="a", value="1")
     peer.request("listen", name="front", family="inet")
     host.kill()
@@ -179,12 +179,12 @@ def test_after_a_reboot_everything_is_gone_but_the_numbers_go_on(host):
     assert rows(peer) == {}
     assert peer.request("list", what="sockets")["items"] == []
     assert peer.request("list", what="values")["items"] == []
-    assert peer.request("spawn", **sh("sleep 60"))["id"] > row["id"]
+    assert peer.request("spawn", **sh("sleep 1000"))["id"] > row["id"]
 
 
 def test_a_record_that_makes_no_sense_is_left_out_and_the_others_are_taken_over(host):
     peer = host.connect()
-    row = peer.request("spawn", **sh("sleep 60"))
+    row = peer.request("spawn", **sh("sleep 1000"))
     host.kill()
     with open(f"{host.directory}/processes/999.json", "w") as file:
         json.dump({"boot": _boot_id(), "pid": "x"}, file)
@@ -254,7 +254,7 @@ def test_who_was_removed_stays_removed(host, tmp_path):
 
 def test_a_kill_in_the_middle_of_a_removal_leaves_no_files_behind(host):
     peer = host.connect()
-    row = peer.request("spawn", **sh("echo hello; exec sleep 60"))
+    row = peer.request("spawn", **sh("echo hello; exec sleep 1000"))
     peer.read_all(row["id"], "out", upto=6)
     host.kill()
     path = f"{host.directory}/processes/{row['id']}.json"
@@ -271,8 +271,8 @@ def test_a_process_without_pipes_that_was_started_but_not_yet_noted_is_found(hos
     """Its first record is all that there is: no pid, no pipes, no pidfd."""
     peer = host.connect()
     more = {"stdout": "null", "stderr": "null"}
-    peer.request("spawn", **sh("exec sleep 60", **more) | {"name": "other"})
-    kept = peer.request("spawn", **sh("exec sleep 60", **more) | {"name": "kept"})
+    peer.request("spawn", **sh("exec sleep 1000", **more) | {"name": "other"})
+    kept = peer.request("spawn", **sh("exec sleep 1000", **more) | {"name": "kept"})
     host.kill()
     path = f"{host.directory}/processes/{kept['id']}.json"
     with open(path) as file:
@@ -291,17 +291,17 @@ def test_a_process_without_pipes_that_was_started_but_not_yet_noted_is_found(hos
 
 def test_who_lost_its_name_does_not_get_it_back(host):
     peer = host.connect()
-    old = peer.request("spawn", **sh("sleep 60"))
-    new = peer.request("spawn", **sh("sleep 61", supersede=True))
+    old = peer.request("spawn", **sh("sleep 1000"))
+    new = peer.request("spawn", **sh("sleep 1001", supersede=True))
     host.restart()
     found = rows(host.connect())
     assert (found[old["id"]]["name"], found[new["id"]]["name"]) == (None, "web")
 
 
 def test_an_equal_request_is_known_again_by_the_next_incarnation(host):
-    first = host.connect().request("spawn", **sh("sleep 60"))
+    first = host.connect().request("spawn", **sh("sleep 1000"))
     host.restart()
-    again = host.connect().request("spawn", **sh("sleep 60"))
+    again = host.connect().request("spawn", **sh("sleep 1000"))
     assert again["existing"] and again["pid"] == first["pid"]
 
 
@@ -356,7 +356,7 @@ def test_a_kill_at_any_moment_of_starting_loses_no_process(host, kept):
     for round in range(6):
         peer = host.connect()
         for number in range(8):
-            spec = sh("echo started; exec sleep 60", name=f"web{round}.{number}", stdout=kept, stderr=kept)
+            spec = sh("echo started; exec sleep 1000", name=f"web{round}.{number}", stdout=kept, stderr=kept)
             peer.sock.sendall(peer.session.request("spawn", spec)[1])
         time.sleep(random.random() * 0.03)
         host.restart()
@@ -381,7 +381,7 @@ def _sleepers():
             except OSError:
                 continue
             is_ours = int(fields[1]) == os.getpid() and fields[0] != "Z"
-            if is_ours and (words[:2] == [b"sleep", b"60"] or b"exec sleep 60" in b" ".join(words)):
+            if is_ours and (words[:2] == [b"sleep", b"1000"] or b"exec sleep 1000" in b" ".join(words)):
                 found.add(int(entry))
     return found
 

@@ -69,8 +69,8 @@ def test_a_person_makes_lists_and_removes(terminal):
     assert re.fullmatch(
         r"front family=inet type=stream backlog=5 host=127\.0\.0\.1 port=\d+ fileno=200\n", terminal.say("m s front")
     )
-    made = terminal.say('m p sleeper env.PATH="/usr/bin:/bin" sleep 60')
-    assert re.fullmatch(r"sleeper pid=\d+ running=True started=[\d.]+ args=sleep 60\n", made)
+    made = terminal.say('m p sleeper env.PATH="/usr/bin:/bin" sleep 1000')
+    assert re.fullmatch(r"sleeper pid=\d+ running=True started=[\d.]+ args=sleep 1000\n", made)
     assert terminal.say("list processes") == made
     assert terminal.say("set a 1 2 3") == "\n"
     assert terminal.say("get a") == "1 2 3\n"

@@ -85,7 +85,7 @@ def test_a_program_gets_its_arguments_environment_and_status(launcher, way):
 
 def test_a_child_that_is_to_be_named_says_who_it_is_before_it_becomes_its_program(launcher, tmp_path):
     mark = tmp_path / "1.started"
-    pid = launcher.start(spec("sleep", "60"), ["sleep", "60"], mark=str(mark), is_named=True)
+    pid = launcher.start(spec("sleep", "1000"), ["sleep", "1000"], mark=str(mark), is_named=True)
     try:
         assert mark.read_text() == f"{pid} {system.start_ticks(pid)}"
     finally:

@@ -68,7 +68,7 @@ def test_a_pidfd_tells_the_status_only_after_the_reap():
 
 
 def test_a_running_child_has_no_status_and_a_stranger_is_no_child():
-    pid = start("sleep 60")
+    pid = start("sleep 1000")
     pidfd = system.pidfd_open(pid)
     try:
         assert system.child_status(pidfd) is None

@@ -416,7 +416,7 @@ def test_ctrl_d_leaves_at_a_prompt_and_in_a_watch(kernel):
 def test_ctrl_c_ends_a_watch_and_not_the_shell(kernel):
     with Connection(client="test") as connection:
         row = connection.request(
-            "spawn", name="w", argv=["/bin/sleep", "60"], env={}, stdin="null", stdout="capture", stderr="null"
+            "spawn", name="w", argv=["/bin/sleep", "1000"], env={}, stdin="null", stdout="capture", stderr="null"
         ).ok
     process = subprocess.Popen([*PAPA, "shell"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:

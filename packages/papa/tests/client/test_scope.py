@@ -142,7 +142,7 @@ def test_without_a_scope_the_kernel_is_started_all_the_same(systemd_run, then, r
 
 
 def test_a_systemd_run_that_hangs_is_asked_once_and_the_kernel_is_started_all_the_same(systemd_run, monkeypatch):
-    words = systemd_run("exec sleep 60")
+    words = systemd_run("exec sleep 1000")
     wait = subprocess.Popen.wait
 
     def wait_until_it_hangs(process, timeout=None):
