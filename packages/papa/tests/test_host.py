@@ -324,16 +324,19 @@ def test_an_equal_request_means_the_process_that_runs(peer):
         ("rlimit", errno.EINVAL, "limits nofile 64:32", {"rlimits": {"nofile": [64, 32]}}),
     ],
 )
-def test_a_failed_start_names_its_stage_and_leaves_nothing_behind(host, stage, number, words, more):
+@pytest.mark.parametrize("way", [{}, {"uid": os.geteuid(), "gid": os.getegid()}])
+def test_a_failed_start_names_its_stage_and_leaves_nothing_behind(host, way, stage, number, words, more):
     peer = host.connect()
-    before = _pipes_of(host.pid)
+    peer.request("ping")
+    before = _pipes_of(host.pid), len(os.listdir(f"/proc/{host.pid}/fd")), peer.request("status")["vault"]["live"]
     with pytest.raises(PapaError, match=words) as caught:
-        peer.request("spawn", **{**sh("true"), **more})
+        peer.request("spawn", **{**sh("true"), **way, **more})
     assert caught.value.code == "spawn-failed"
     assert caught.value.details == {"stage": stage, "errno": number}
     assert ids(peer) == []
     assert os.listdir(host.directory + "/output") == os.listdir(host.directory + "/processes") == []
-    assert _pipes_of(host.pid) == before
+    after = _pipes_of(host.pid), len(os.listdir(f"/proc/{host.pid}/fd")), peer.request("status")["vault"]["live"]
+    assert after == before
 
 
 def _pipes_of(pid):

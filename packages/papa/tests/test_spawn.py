@@ -67,8 +67,8 @@ def _limits():
     return {name: resource.getrlimit(getattr(resource, name)) for name in names}
 
 
-# Whatever needs a fork of ours must give the same world as posix_spawn does.
-WAYS = [{}, {"rlimits": {"cpu": [600, None]}}]
+# Whatever needs a fork, with Python in the child or without, must give the same world as posix_spawn does.
+WAYS = [{}, {"rlimits": {"cpu": [600, None]}}, {"uid": os.geteuid(), "gid": os.getegid()}]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -302,7 +302,7 @@ def test_another_user_without_a_group_is_refused(launcher):
 )
 def test_a_failure_names_its_stage_and_errno(launcher, way, stage, number, words, more):
     before = world()
-    more = {"argv": ["/bin/true"], **more}
+    more = {"argv": ["/bin/true"], **way, **more}
     more["rlimits"] = {**way.get("rlimits", {}), **more.get("rlimits", {})}
     argv = more.pop("argv")
     with pytest.raises(PapaError, match=words) as caught:

@@ -7,7 +7,7 @@ import pytest
 
 from papa.errors import PapaError
 from papa.kernel import state as state_module
-from papa.kernel import system
+from papa.kernel import swift, system
 from papa.kernel.state import PROCESSES, SOCKETS, State
 
 
@@ -38,6 +38,17 @@ def test_a_mark_names_whoever_made_it_if_that_one_lives(state):
         with open(state.mark_path(1), "w") as mark:
             mark.write(content)
         assert state.marked_pid(1) == pid
+
+
+def test_a_link_that_nobody_has_followed_is_no_mark_yet(state):
+    assert not state.is_marked(1)
+    swift.make_link(state.mark_path(1), "/")
+    assert not state.is_marked(1)
+    assert state.marked_pid(1) == 0
+    os.stat(state.mark_path(1))
+    assert state.is_marked(1)
+    state.remove_mark(1)
+    assert not state.is_marked(1)
 
 
 def test_a_record_can_be_removed_twice(state):

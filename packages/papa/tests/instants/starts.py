@@ -83,9 +83,16 @@ class SpawnForked(Spawn):
     more: ClassVar[dict[str, Any]] = {"rlimits": {"cpu": [1000, 2000]}}
 
 
+class SpawnAsUser(Spawn):
+    """A process that becomes another user, or could: the kernel forks, and no Python runs in the child."""
+
+    more: ClassVar[dict[str, Any]] = {"uid": os.getuid(), "gid": os.getgid()}
+
+
 class Short(Scene):
     """A process that is over before anybody can have noted who it is."""
 
+    more: ClassVar[dict[str, Any]] = {}
     captured: ClassVar[str] = "capture"
     output: ClassVar[bytes] = b"here\n"
 
@@ -93,7 +100,7 @@ class Short(Scene):
         self.trace = f"{self.world.folder}/ran"
         self.spec = {
             "name": "short", "argv": ["/bin/sh", "-c", f'echo >>"{self.trace}"; echo here; exit 7'],
-            "env": {}, "stdout": self.captured, "stderr": self.captured,
+            "env": {}, "stdout": self.captured, "stderr": self.captured, **self.more,
         }  # fmt: skip
 
     def act(self) -> None:
@@ -133,3 +140,15 @@ class ShortQuiet(Short):
 
     captured: ClassVar[str] = "null"
     output: ClassVar[bytes] = b""
+
+
+class ShortAsUser(Short):
+    """The same of one that becomes another user, or could."""
+
+    more: ClassVar[dict[str, Any]] = SpawnAsUser.more
+
+
+class ShortQuietAsUser(ShortQuiet):
+    """Nor is anything of it captured."""
+
+    more: ClassVar[dict[str, Any]] = SpawnAsUser.more

@@ -156,6 +156,7 @@ def _adopt_process(host: Host, number: int, record: dict[str, Any], found: Found
             if not host.state.is_marked(number):
                 # It was never started, and nobody was told that it was.
                 host.durable.forget_process(number)
+                host.durable.forget_mark(number)
                 return None
             process.exit = None, time.time()
     pipes = dict(zip(streams, found.pop(f"o{number}", []), strict=False))

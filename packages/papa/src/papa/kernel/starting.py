@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 class Starter:
     """Starts processes of one host."""
 
-    __slots__ = ("_host", "_launcher")
+    __slots__ = ("_host", "_is_noted", "_launcher")
 
     def __init__(self, host: Host, nofile: tuple[int, int]) -> None:
         self._host = host
         self._launcher = Launcher(nofile)
+        #: The record of the last one has its pid.
+        self._is_noted = False
 
     def close(self) -> None:
         self._launcher.close()
@@ -59,14 +61,27 @@ class Starter:
             gid=spec.gid,
         )
         # Held free for the pidfd: a process that runs without one would be looked at once a second.
-        spare = os.dup(self._host.state.fd)
+        spare = [os.dup(self._host.state.fd)]
+
+        # As it runs, or will in a moment, it is no reason to withdraw anything.
+        faults: list[OSError] = []
+
+        def note(pid: int) -> None:
+            if spare:
+                os.close(spare.pop())
+            faults.clear()
+            try:
+                self._note(process, pid)
+            except OSError as error:
+                faults.append(error)
+
         writers: dict[str, int] = {}
         capture: Capture | None = None
         own: dict[int, int] = {}
         try:
             sources = self._sources({*handed, *([stdin] if stdin else [])}, own)
             capture, writers = self._prepare(process, spec)
-            process.pid = self._launcher.start(
+            self._launcher.start(
                 spec,
                 argv,
                 stdin=None if stdin is None else sources[stdin.id],
@@ -76,14 +91,17 @@ class Starter:
                 listening={s.name: sources[s.id] for s in handed} if spec.listen_fds else None,
                 mark=self._host.state.mark_path(number),
                 is_named=capture is None and self._is_with_stranger(),
+                note=note,
+                forget=lambda: self._forget(process),
             )
         except (PapaError, OSError):
             self._withdraw(number, capture, writers)
             raise
         finally:
-            os.close(spare)
-            for fd in (*writers.values(), *own.values()):
+            for fd in (*spare, *writers.values(), *own.values()):
                 os.close(fd)
+        if faults:
+            raise faults[0]
         self._host_new(process, capture)
         return process
 
@@ -136,12 +154,25 @@ class Starter:
             self._host.vault.drop(f"o{number}")
             self._host.pipes.release(capture)
 
-    def _host_new(self, process: Process, capture: Capture | None) -> None:
-        process.start_ticks = system.start_ticks(process.pid)
-        pidfd = None if self._host.tier == "portable" else system.pidfd_open(process.pid)
+    def _note(self, process: Process, pid: int) -> None:
+        """Puts away who it is. It may still be becoming its program: that takes as long as this does."""
+        process.pid = pid
+        process.start_ticks = system.start_ticks(pid)
+        pidfd = None if self._host.tier == "portable" else system.pidfd_open(pid)
         self._host.adopt(process, pidfd)
+        self._is_noted = self._host.durable.write_process(process)
+
+    def _forget(self, process: Process) -> None:
+        """It never became its program: takes back what _note did, but for the record, which goes or is written anew."""
+        self._host.reaper.forget(process.id)
+        self._host.vault.drop(f"p{process.id}")
+        pidfd = self._host.pidfds.pop(process.id, None)
+        if pidfd is not None:
+            os.close(pidfd)
+
+    def _host_new(self, process: Process, capture: Capture | None) -> None:
         loser = self._host.table.add_process(process)
-        if self._host.durable.write_process(process):
+        if self._is_noted:
             self._host.durable.forget_mark(process.id)
         if loser is not None:
             self._host.durable.write_process(loser)

@@ -20,7 +20,7 @@ import stat
 
 from papa import jsontext, places
 from papa.errors import PapaError
-from papa.kernel import system
+from papa.kernel import swift, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ class State:
         return f"{self.directory}/{PROCESSES}/{number}{_MARK}"
 
     def is_marked(self, number: int) -> bool:
-        return os.path.exists(self.mark_path(number))
+        try:
+            return not swift.is_untouched(self.mark_path(number))
+        except FileNotFoundError:
+            return False
 
     def marked_pid(self, number: int) -> int:
         """Who has made the mark, if it says so and that very process lives; else 0."""
