@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
+import signal
 
 import pytest
 
@@ -19,10 +21,16 @@ USER = {"uid": os.geteuid(), "gid": os.getegid()}
 @pytest.fixture
 def launcher():
     system.keep_to_ourselves()
+    # As a kernel is: a shell that starts a test run in the background has it ignore some.
+    ignored = [number for number in system.all_signals() if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
     before = sorted(os.listdir("/proc/self/fd"))
     launcher = Launcher(resource.getrlimit(resource.RLIMIT_NOFILE))
     yield launcher
     launcher.close()
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
     assert sorted(os.listdir("/proc/self/fd")) == before, "descriptors were left open"
 
 
@@ -51,6 +59,21 @@ def test_no_python_runs_in_the_child_and_it_leaves_its_mark(launcher, mark, monk
     assert (tmp_path / "out").read_text().split() == ["0027", "/usr", str(os.geteuid())]
     assert os.path.islink(mark)
     assert not swift.is_untouched(mark)
+
+
+def test_a_kernel_with_more_descriptors_than_a_child_may_have_does_the_same(launcher, mark, monkeypatch):
+    monkeypatch.delattr(os, "fork")
+    held = [os.dup(0) for _ in range(100)]
+    above = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 90)
+    try:
+        script = "test $(ulimit -n) = 64"
+        status, _ = start(
+            launcher, "sh", "-c", script, spec={"rlimits": {"nofile": [64, None]}}, mark=mark, stdin=above
+        )
+    finally:
+        for fd in (*held, above):
+            os.close(fd)
+    assert status == 0
 
 
 def test_a_link_says_whether_it_was_followed_from_its_first_moment_on(mark, monkeypatch):

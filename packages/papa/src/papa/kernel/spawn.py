@@ -230,13 +230,11 @@ class Launcher:
             self._is_swift = not self._hands_on_signals() and (mark is None or swift.are_followed_links_told(mark))
         if not self._is_swift or [number for _, number in places] != [0, 1, 2]:
             return None
-        before = _limits_now(limits)
         cwd = spec.cwd or "/"
+        child = None
         try:
             if mark is not None:
                 swift.make_link(mark, cwd)
-            for which, pair in limits.items():
-                forked.set_limit(which, pair)
             child = swift.fork(
                 forked.paths_of(spec, argv),
                 argv,
@@ -247,12 +245,11 @@ class Launcher:
                 uid=spec.uid,
                 gid=spec.gid,
                 groups=forked.groups_for(spec),
+                within=lambda fork: _within(limits, fork),
             )
         except (OSError, StageError):
             # Whatever it is: the long way will meet it, too.
-            child = None
-        finally:
-            _put_back(before)
+            pass
         if child is None and mark is not None:
             _remove(mark)
         return child
@@ -261,6 +258,16 @@ class Launcher:
         """Whether an exec would hand on more than what subprocess's own C code takes away."""
         ignored = {signum for signum in self._signals if signal.getsignal(signum) == signal.SIG_IGN}
         return bool(ignored - _IGNORED_BY_PYTHON or signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def _within(limits: Limits, fork: Callable[[], int]) -> int:
+    before = _limits_now(limits)
+    try:
+        for which, pair in limits.items():
+            forked.set_limit(which, pair)
+        return fork()
+    finally:
+        _put_back(before)
 
 
 def _limits_now(limits: Limits) -> Limits:

@@ -18,7 +18,7 @@ import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 # What the child reports of a failure: there was one, which is all that is asked.
@@ -56,15 +56,20 @@ def fork(
     uid: int | None,
     gid: int | None,
     groups: list[int] | None,
+    within: Callable[[Callable[[], int]], int],
 ) -> Child | None:
     """A child with these three ``standard`` descriptors, which tries ``paths``. None: it cannot be done here.
 
+    ``within`` calls what forks, in the moment in which the child's limits are the kernel's own.
     Signals that are ignored, but for those that Python ignores, stay so, and so does the signal mask.
 
     Raises: OSError of fork(2).
     """
     # Not before somebody needs it. Its arguments are nobody's promise: where they are others, there is the long way.
-    import _posixsubprocess
+    try:
+        import _posixsubprocess
+    except ImportError:
+        return None
 
     reader, writer = os.pipe()
     stdin, stdout, stderr = standard
@@ -74,7 +79,7 @@ def fork(
         stdin, -1, -1, stdout, -1, stderr, reader, writer, True, True, -1, gid, groups, uid, umask, None, False,
     ]  # fmt: skip
     try:
-        pid = _posixsubprocess.fork_exec(*arguments)
+        pid = within(lambda: _posixsubprocess.fork_exec(*arguments))
     except (TypeError, ValueError):
         os.close(reader)
         return None
