@@ -7,7 +7,7 @@
                                  or with ID by a fork that becomes that user and group; print the nanoseconds that it
                                  took, and those until the exec had succeeded
    worker bytes RUN NAME COUNT   stamp, wait for RUN/go, write COUNT bytes, each by a write of its own, as fast as can be
-   worker lines RUN NAME         stamp, wait for RUN/go, write a line of 100 bytes each second, for ever */
+   worker lines RUN NAME         stamp, write a line of 100 bytes each second, for ever */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -168,13 +168,12 @@ static void bytes(const char *run, const char *name, uint64_t total)
     say_done(run, name, began, now_ns());
 }
 
-static void lines(const char *run, const char *name)
+static void lines(const char *name)
 {
     char line[LINE];
     memset(line, 'x', LINE);
     memcpy(line, name, strlen(name) < LINE ? strlen(name) : LINE);
     line[LINE - 1] = '\n';
-    await_go(run);
     /* Not all in the same moment of a second. */
     usleep((useconds_t)(getpid() % 100) * 10000);
     for (;;) {
@@ -195,7 +194,7 @@ int main(int count, char **words)
     else if (!strcmp(words[1], "bytes") && count == 5)
         bytes(words[2], words[3], strtoull(words[4], NULL, 10));
     else if (!strcmp(words[1], "lines"))
-        lines(words[2], words[3]);
+        lines(words[3]);
     else if (strcmp(words[1], "sleep"))
         return 2;
     for (;;)

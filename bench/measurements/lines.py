@@ -14,7 +14,7 @@ from bench.peers import PEERS
 
 DEFAULT_PEERS = ("papa", "circus")
 
-#: After the first lines, until all have their files.
+#: After the last start, until all have their files.
 SETTLE_S = 5.0
 
 #: How /proc/PID/comm of a kernel begins.
@@ -32,7 +32,6 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
     try:
         peer.start(peer.works(options.children, "lines"))
         machine.wait_for(lambda: peer.started() >= options.children, 300)
-        (peer.folder / "go").touch()
         time.sleep(SETTLE_S)
         managers = peer.managers()
         kernels = [pid for pid in managers if Path(f"/proc/{pid}/comm").read_text().startswith(KERNEL)]
