@@ -308,6 +308,30 @@ def test_an_idle_kernel_leaves_with_its_directory(kernel, runtime_root):
 
 
 @pytest.mark.vault
+def test_a_kernel_that_comes_when_its_holder_and_its_directory_have_gone_leaves_at_once(kernel, runtime_root, tmp_path):
+    """As one that was started just before another holder took over, and hung until that one's kernel had left."""
+    status = kernel.start()
+    gate = tmp_path / "gate"
+    with open(kernel.instance.program_path, "r+") as program:
+        line = program.read()
+        program.seek(0)
+        program.write(f"while [ ! -e {gate} ]; do sleep 0.01; done\n{line}")
+    os.kill(status["pid"], signal.SIGKILL)
+
+    def successor():
+        with open(f"/proc/{status['holder']}/task/{status['holder']}/children") as file:
+            return next((int(pid) for pid in file.read().split() if int(pid) != status["pid"]), None)
+
+    late = wait_for(successor, "its successor")
+    os.kill(status["holder"], signal.SIGKILL)
+    wait_for(lambda: state_of(status["holder"]) in "ZX", "the holder's end")
+    take_away(kernel.instance.directory)
+    gate.touch()
+    wait_for(lambda: state_of(late) in "ZX", "its end")
+    assert os.listdir(runtime_root) == []
+
+
+@pytest.mark.vault
 def test_a_directory_that_was_removed_is_made_again_with_all_that_was_in_it(kernel, tmp_path):
     before = kernel.start()
     row = kernel.writer("w", 2000, 0.002)

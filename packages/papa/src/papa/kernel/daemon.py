@@ -120,9 +120,15 @@ class Daemon:
 
     def run(self) -> int:
         host = self._host
+        host.on_exit_request = self._leave
+        if self._is_lock_new and host.is_idle and os.getppid() != self._parent:
+            # Another holder took over while this one came to itself, and that one's kernel has left for good.
+            host.exit()
+            self._clear_directory()
+            host.close()
+            return 0
         self._doors.open(self._instance)
         host.facts["warnings"] = self._doors.warnings
-        host.on_exit_request = self._leave
         if self._guard is not None:
             # A tier without a vault has nothing to hand over.
             host.on_upgrade_check = self._check_upgrade
