@@ -22,8 +22,8 @@ from papa.client.reply import Reply
 from papa.errors import PapaError
 from papa.testing import FakePapa
 
-WEB = "[watcher:web]\ncmd = /bin/sleep 1000\ncopy_env = true\ngraceful_timeout = 5\n"
-DB = "[watcher:db]\ncmd = /bin/sleep 1001\ncopy_env = true\ngraceful_timeout = 5\n"
+WEB = "[watcher:web]\ncmd = /bin/sleep 60\ncopy_env = true\ngraceful_timeout = 5\n"
+DB = "[watcher:db]\ncmd = /bin/sleep 61\ncopy_env = true\ngraceful_timeout = 5\n"
 KEPT = "use_papa = true\n"
 TWO = "numprocesses = 2\n"
 
