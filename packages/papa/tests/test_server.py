@@ -244,15 +244,6 @@ def test_requests_in_one_piece_are_answered_in_order(host):
     assert peer.request("get", name="a") == {"value": "299"}
 
 
-def test_requests_in_one_piece_are_answered_in_one_piece(host):
-    peer = host.connect()
-    peer.request("ping")
-    peer.sock.sendall(b"".join(peer.session.request("ping", {})[1] for _ in range(20)))
-    peer.session.feed(peer.sock.recv(1 << 16))
-    answers = [peer.session.next() for _ in range(21)]
-    assert [answer is not None for answer in answers] == [True] * 20 + [False]
-
-
 def test_a_request_without_an_id_is_carried_out_and_not_answered(host):
     peer = host.connect()
     peer.post("set", name="a", value="1")
@@ -381,6 +372,44 @@ def test_who_hangs_up_while_its_answer_is_being_made_is_let_go(tmp_path):
     loop.call_at(time.monotonic() + 5, lambda: None)
     loop.turn()
     assert server.count == 0
+    server.close()
+    loop.close()
+
+
+def test_answers_and_events_of_one_turn_go_out_in_one_piece(tmp_path, monkeypatch):
+    class Prompt:
+        def perform(self, connection, request):
+            connection.tell("exit", {"id": 1})
+            return Outcome({})
+
+        def on_gone(self, connection):
+            pass
+
+    loop = Loop()
+    server = Server(loop, Prompt())
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    server.listen([listener])
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(tmp_path / "s"))
+    session = ClientSession()
+    client.sendall(session.opening() + b"".join(session.request("ping", {})[1] for _ in range(20)))
+    loop.turn()
+    flushes = []
+    flush = server_module.Connection._flush
+    monkeypatch.setattr(server_module.Connection, "_flush", lambda it: (flushes.append(len(it._queue)), flush(it)))
+    loop.turn()
+    assert [waiting for waiting in flushes if waiting] == [41], "twenty pairs, and the word that frames are spoken"
+    for connection in server.connections():
+        connection.tell("eof", {"id": 1})
+        connection.tell("exit", {"id": 1})
+    loop.turn()
+    assert [waiting for waiting in flushes if waiting] == [41, 2]
+    session.feed(client.recv(1 << 16))
+    heard = [session.next() for _ in range(43)]
+    assert [thing is not None for thing in heard] == [True] * 42 + [False]
+    client.close()
     server.close()
     loop.close()
 
