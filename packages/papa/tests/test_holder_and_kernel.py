@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import shutil
 import signal
 import sys
+import tempfile
 
 import pytest
 from tests.house import wait_for
@@ -195,27 +197,35 @@ def test_writers_that_mind_no_error_lose_nothing_when_both_are_killed(kernel, tm
         assert kernel.output(row) == numbered(int((tmp_path / f"gate{number}").read_text())), row["name"]
 
 
+@pytest.fixture
+def everybodys():
+    """A folder that any user may look into."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder)
+
+
 @pytest.mark.parametrize("uid", [None, 65534])
-def test_what_lies_in_the_pipes_when_both_are_killed_is_still_there(kernel, uid):
+def test_what_lies_in_the_pipes_when_both_are_killed_is_still_there(kernel, everybodys, uid):
     if uid is not None and os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
     before = kernel.start()
     pid = before["pid"]
     user = {} if uid is None else {"uid": uid, "gid": uid}
-    script = "kill -STOP $$; echo out; echo err >&2; kill -STOP $$; echo last; exit 42"
+    gate, last_gate = everybodys / "gate", everybodys / "last"
+    wait = "until [ -e {} ]; do sleep 0.01; done; "
+    script = f"{wait.format(gate)} echo out; echo err >&2; {wait.format(last_gate)} echo last; exit 42"
     row = kernel.ask("spawn", name="w", argv=["/bin/sh", "-c", script], env={}, stderr="capture", **user)
     kernel.pids.append(row["pid"])
-    wait_for(lambda: state_of(row["pid"]) == "T", "its first stop")
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: state_of(pid) == "T", "a kernel that reads nothing")
-    os.kill(row["pid"], signal.SIGCONT)
+    gate.touch()
     wait_for(lambda: pipe_bytes(row["pid"], 1) == 4 and pipe_bytes(row["pid"], 2) == 4, "both lines in their pipes")
     kill_both(kernel, before)
     status = kernel.start()
     assert status["lost"] == 1 and "they were opened again" in status["losses"][0]
     wait_for(lambda: kernel.output(row) == b"out\n" and kernel.output(row, "err") == b"err\n", "what lay in the pipes")
-    wait_for(lambda: state_of(row["pid"]) == "T", "its second stop")
-    os.kill(row["pid"], signal.SIGCONT)
+    last_gate.touch()
     wait_for(lambda: kernel.rows()[row["id"]]["exit"], "its exit")
     assert kernel.output(row) == b"out\nlast\n"
     # From then on it is as covered as any other.
