@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.workbench import DB, Bench, opened, story
 
-from circus.engine import demand
+from circus.engine import demand, link
 from circus.engine.engine import Engine
 from circus.supervise import events
 from circus.supervise.states import WatcherState
+from papa.client.reply import Reply
+from papa.errors import PapaError
+from papa.testing import FakePapa
 
 SOCKET = "[socket:front]\nhost = 127.0.0.1\nport = 0\n"
 LAZY = "[watcher:lazy]\ncmd = /bin/sleep $(circus.sockets.front)\non_demand = true\nuse_papa = true\n"
@@ -93,6 +97,30 @@ def test_a_socket_that_the_configuration_changes_is_waited_at_anew(bench: Bench)
             await until_it_waits(bench, engine)
             bench.papa.knock("circus.front")
             await bench.until(lambda: bench.named("circus.lazy.1"))
+
+    story(run)
+
+
+@pytest.mark.parametrize("code", ["not-found", "limit", "timeout"])
+def test_a_socket_that_cannot_be_had_is_asked_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
+    attach, refusals = FakePapa.attach, [PapaError("not now", code=code)] * 3
+
+    async def refuse(papa: FakePapa, kernel_id: int, **options: Any) -> Reply:
+        if refusals:
+            raise refusals.pop()
+        return await attach(papa, kernel_id, **options)
+
+    monkeypatch.setattr(FakePapa, "attach", refuse)
+    monkeypatch.setattr(link, "AGAIN_S", 0.001)
+
+    async def run() -> None:
+        async with bench.engine(SOCKET + LAZY) as engine:
+            await until_it_waits(bench, engine)
+            bench.papa.knock("circus.front")
+            await bench.until(lambda: bench.named("circus.lazy.1"))
+        assert caplog.text.count("lazy does not start on demand yet: not now") == (code != "timeout")
 
     story(run)
 

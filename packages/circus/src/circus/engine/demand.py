@@ -60,14 +60,15 @@ class Demand:
     async def _watch(self, watcher: str, fds: list[int]) -> None:
         """``fds`` are those of this call; another one has others."""
         await asyncio.sleep(max(0.0, self._met_at.get(watcher, -PAUSE_S) + PAUSE_S - clock.monotonic()))
-        engine = self._engine
+        told = ""
         while self._fds.get(watcher) is fds:
             try:
                 opened = await self._open(watcher)
             except PapaError as error:
-                if error.code not in (*UNANSWERED, "not-found"):
-                    raise
-                await engine.link.wait_to_ask_again(error)
+                if error.code not in (*UNANSWERED, told):
+                    told = error.code
+                    log.warning("%s does not start on demand yet: %s; trying again", watcher, error.message)
+                await self._engine.link.wait_to_ask_again(error)
                 continue
             if self._fds.get(watcher) is not fds:
                 for fd in opened:
@@ -90,7 +91,10 @@ class Demand:
         opened: list[int] = []
         try:
             for name in expand.sockets_used(config, sockets.configs.values()):
-                reply = await self._engine.kernel.attach(sockets.rows[name]["id"], fds=True)
+                row = sockets.rows[name]
+                if not row:
+                    raise PapaError(f"socket {name} is not open", code="not-found")
+                reply = await self._engine.kernel.attach(row["id"], fds=True)
                 if sockets.configs[name].so_reuseport:
                     reply.close_fds()  # it holds the port and does not listen
                 opened += reply.fds.values()
