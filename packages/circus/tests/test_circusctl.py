@@ -16,7 +16,7 @@ import pytest
 import circus
 from circus.circusctl import main
 from circus.cli import render
-from circus.cli.commands import COMMANDS
+from circus.cli.circusctl import COMMANDS
 from circus.supervise import events
 from circus.supervise.states import SlotState, WatcherState
 from circus.testing.circusd import FakeCircusd, FakeEngine, FakePlan, make_slot, make_watcher
@@ -331,11 +331,11 @@ def test_without_a_command_the_commands_are_listed_and_the_status_is_2(ctl: Ctl)
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_before_and_after_it(command: str, ctl: Ctl) -> None:
-    status, out, _ = ctl("--help", command)
+    status, out, _ = ctl("--help", *command.split())
     assert status == 0
     assert out.startswith(f"usage: circusctl {command} ")
     with pytest.raises(SystemExit) as caught:
-        ctl(command, "--help")
+        ctl(*command.split(), "--help")
     assert caught.value.code == 0
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from circus import hooks
 from circus.config import expand
-from circus.config.model import HookConfig, WatcherConfig
+from circus.config.model import ConfigInvalid, HookConfig, WatcherConfig
 from circus.errors import CircusError
 
 
@@ -120,15 +120,18 @@ def test_the_watcher_and_the_kind_of_a_wrong_hook_are_named() -> None:
 def test_every_hook_that_is_missing_is_said_at_once() -> None:
     wrong = {
         "web": {"before_start": HookConfig("no_such.one"), "after_start": HookConfig("os.getpid")},
-        "db": {"before_stop": HookConfig("no_such.two"), "after_stop": HookConfig("os.sep")},
+        "db": {"before_stop": HookConfig("no_such.two"), "after_stop": HookConfig("os.sep", file="c.ini", line=9)},
     }
-    with pytest.raises(CircusError) as raised:
+    with pytest.raises(ConfigInvalid) as raised:
         hooks.check(WatcherConfig(name=name, cmd="x", hooks=configured) for name, configured in wrong.items())
-    assert [line.split(": ")[:2] for line in raised.value.message.splitlines()] == [
+    assert [each.what.split(": ")[:2] for each in raised.value.findings] == [
         ["web", "before_start"],
         ["db", "before_stop"],
         ["db", "after_stop"],
     ]
+    assert raised.value.message.splitlines()[-1] == (
+        "c.ini:9: db: after_stop: hook os.sep is not a function (write it as module.function)"
+    )
     hooks.check([WatcherConfig(name="web", cmd="x", hooks={"after_start": HookConfig("os.getpid")})])
 
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
-from circus.config.model import HookConfig, WatcherConfig
+from circus.config.model import ConfigInvalid, Finding, HookConfig, WatcherConfig
 from circus.errors import CircusError
 
 log = logging.getLogger("circus.hooks")
@@ -67,16 +67,16 @@ def check(watchers: Iterable[WatcherConfig]) -> None:
     """Find the hooks of all watchers before anything is started.
 
     Raises:
-        CircusError: config-invalid, with every hook that there is not.
+        ConfigInvalid: with every hook that there is not.
     """
-    problems = []
+    problems: list[Finding] = []
     for watcher in watchers:
         try:
             HookSet.of(watcher)
-        except CircusError as error:
-            problems.append(error.message)
+        except ConfigInvalid as error:
+            problems += error.findings
     if problems:
-        raise CircusError("config-invalid", "\n".join(problems))
+        raise ConfigInvalid(problems)
 
 
 class HookSet:
@@ -91,17 +91,17 @@ class HookSet:
             try:
                 self._functions[name] = find(hook.path)
             except CircusError as error:
-                hint = f" ({error.hint})" if error.hint else ""
-                problems.append(f"{watcher}: {name}: {error.message}{hint}")
+                what = f"{watcher}: {name}: {error.message}"
+                problems.append(Finding(hook.file, hook.line, what, error.hint))
         if problems:
-            raise CircusError("config-invalid", "\n".join(problems))
+            raise ConfigInvalid(problems)
 
     @classmethod
     def of(cls, config: WatcherConfig) -> Self:
         """The hooks of a configured watcher; the PYTHONPATH in its environment is searched for them, too.
 
         Raises:
-            CircusError: config-invalid, with every hook that cannot be found.
+            ConfigInvalid: with every hook that cannot be found.
         """
         if config.hooks:
             _make_importable(config.env.get("PYTHONPATH", ""))

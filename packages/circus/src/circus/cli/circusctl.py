@@ -17,7 +17,8 @@ import os
 import sys
 
 import circus
-from circus.cli.commands import COMMANDS, ELSEWHERE, Command, Daemon
+from circus.cli import commands, configuration
+from circus.cli.commands import ELSEWHERE, Command, Daemon
 from circus.control import endpoints
 from circus.control.client import DEFAULT_TIMEOUT_S, Client
 from circus.errors import TABLE, CircusError
@@ -25,7 +26,12 @@ from circus.errors import TABLE, CircusError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn, TextIO
+    from typing import Any, NoReturn, TextIO
+
+COMMANDS = commands.COMMANDS | {command.name: command for command in configuration.COMMANDS}
+
+#: Commands of two words, by the first.
+GROUPS = {name.partition(" ")[0] for name in COMMANDS if " " in name}
 
 #: What the shell reports for a program that SIGINT ended.
 INTERRUPTED = 130
@@ -85,7 +91,9 @@ def _run(words: list[str]) -> int:
             return _say(_overview(parser))
         _write(sys.stderr, _overview(parser))
         return TABLE["usage"][1]
-    command = _find_command(words[at])
+    name = _command_name(words[at:])
+    command = _find_command(name)
+    at += name.count(" ")
     command_parser = _command_parser(command)
     if options.help:
         return _say(command_parser.format_help())
@@ -98,10 +106,14 @@ def _perform(command: Command, args: argparse.Namespace) -> int:
     answer = command.run(Daemon(client, is_bounded=args.timeout is not None), args)
     if args.json:
         text = json.dumps(answer, indent=4, sort_keys=True) if args.prettify else json.dumps(answer)
-        return _say(f"{text}\n")
+        return _say(f"{text}\n") or _status(command, answer)
     status = _say("".join(f"{line}\n" for line in command.lines(answer, args)))
     _write(sys.stderr, "".join(f"{line}\n" for line in command.warnings(answer, args)))
-    return status
+    return status or _status(command, answer)
+
+
+def _status(command: Command, answer: dict[str, Any]) -> int:
+    return TABLE["failed"][1] if command.fails(answer) else 0
 
 
 def _report(error: CircusError, *, is_json: bool) -> int:
@@ -149,6 +161,16 @@ def _command_index(words: list[str]) -> int:
     while at < len(words) and words[at].startswith("-"):
         at += 2 if words[at] in _GLOBAL_WITH_VALUE else 1
     return min(at, len(words))
+
+
+def _command_name(words: list[str]) -> str:
+    """The command's name at the begin of what is behind the global options."""
+    if words[0] not in GROUPS:
+        return words[0]
+    if len(words) == 1 or words[1].startswith("-"):
+        known = ", ".join(name.partition(" ")[2] for name in COMMANDS if name.startswith(f"{words[0]} "))
+        raise CircusError("usage", f"{words[0]} needs another word: {known}", "`circusctl --help` says what they do")
+    return " ".join(words[:2])
 
 
 def _find_command(word: str) -> Command:

@@ -41,7 +41,9 @@ class Daemon:
 
 
 class Command:
-    __slots__ = ("arguments", "help", "lines", "name", "run")
+    """``fails`` says whether an answer, though there is one, ends circusctl with the status of a failure."""
+
+    __slots__ = ("arguments", "fails", "help", "lines", "name", "run")
 
     def warnings(self, answer: Answer, args: argparse.Namespace) -> list[str]:
         """For standard error. They stay the same for weeks, so only a verbose status lists them."""
@@ -57,8 +59,10 @@ class Command:
         run: Callable[[Daemon, argparse.Namespace], Answer],
         lines: Callable[[Answer, argparse.Namespace], Iterable[str]],
         arguments: Callable[[argparse.ArgumentParser], None],
+        fails: Callable[[Answer], bool] = lambda _answer: False,
     ) -> None:
         self.name, self.help, self.run, self.lines, self.arguments = name, help, run, lines, arguments
+        self.fails = fails
 
 
 # Arguments --------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Ite
         if is_verbose:
             drift = status["drift"].get(watcher["name"])
             if drift:
-                yield f"  drift: {_one_line(drift)}"
+                yield f"  drift: {one_line(drift)}"
         yield from slot_lines(watcher, now, is_verbose=is_verbose)
     if is_verbose:
         for foreign in status["foreign"]:
@@ -40,7 +40,7 @@ def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Ite
 def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iterable[str]:
     """The indented lines below a watcher."""
     if watcher["reason"] and watcher["state"] != "active":
-        yield f"  {_one_line(watcher['reason'])}"
+        yield f"  {one_line(watcher['reason'])}"
     for slot in watcher["slots"]:
         is_down = slot["state"] not in _QUIET and (slot["state"] != "stopped" or slot["reason"])
         if is_verbose or (watcher["wants_up"] and is_down):
@@ -49,7 +49,7 @@ def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iter
 
 def foreign_text(row: Answer) -> str:
     """``circus.web.1 pid 812``: a hosted process of another configuration."""
-    return _one_line(f"{row.get('name')} pid {row.get('pid')}")
+    return one_line(f"{row.get('name')} pid {row.get('pid')}")
 
 
 def _slot_text(slot: Answer, now: float) -> str:
@@ -62,7 +62,7 @@ def _slot_text(slot: Answer, now: float) -> str:
     reason = slot["reason"]
     if not reason and slot["pid"] is None and slot["last_status"] is not None:
         reason = ending(slot["last_status"])
-    return f"{text}: {_one_line(reason)}" if reason else text
+    return f"{text}: {one_line(reason)}" if reason else text
 
 
 def ending(status: int) -> str:
@@ -92,24 +92,24 @@ def stats_lines(answer: Answer) -> Iterable[str]:
 
 def process_lines(pid: str, info: Any) -> Iterable[str]:
     if not isinstance(info, dict):
-        yield f"{pid}: {_one_line(info)}"
+        yield f"{pid}: {one_line(info)}"
         return
     yield f"{pid}: {_info_text(info)}"
     for child in info.get("children", ()):
-        yield f"   {_info_text(child) if isinstance(child, dict) else _one_line(child)}"
+        yield f"   {_info_text(child) if isinstance(child, dict) else one_line(child)}"
     for key, value in info.items():
         if key not in _INFO_FIELDS and key not in _OTHER_FIELDS:
-            yield f"   {_one_line(key)}: {_one_line(json.dumps(value))}"
+            yield f"   {one_line(key)}: {one_line(json.dumps(value))}"
 
 
 def _info_text(info: Answer) -> str:
-    values = [_one_line(info.get(field, "N/A")) for field in _INFO_FIELDS]
+    values = [one_line(info.get(field, "N/A")) for field in _INFO_FIELDS]
     return f"{info.get('pid', 'N/A')}  {' '.join(values)}"
 
 
 def options_lines(options: Answer) -> Iterable[str]:
     for key in sorted(options):
-        yield f"{key}: {_one_line(_plain(options[key]))}"
+        yield f"{key}: {one_line(_plain(options[key]))}"
 
 
 def sockets_lines(answer: Answer) -> Iterable[str]:
@@ -130,6 +130,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _one_line(value: Any) -> str:
+def one_line(value: Any) -> str:
     """Bounded to one line, and without what a terminal would obey."""
     return "".join(char if char.isprintable() else " " for char in str(value)).strip()

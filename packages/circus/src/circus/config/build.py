@@ -42,6 +42,7 @@ class Draft:
     """A configuration that was built but not yet checked, with the sections that its findings point to."""
 
     config: CircusConfig
+    circus: Section
     watchers: list[tuple[WatcherConfig, Section]] = field(default_factory=list)
     sockets: list[tuple[SocketConfig, Section]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Builder:
         self.document = document
         self.environ = environ
         self.findings = list(document.findings)
+        self._circus_section = document.sections.get("circus") or Section("circus", document.path, 0)
         self.names = expand.file_names(document.texts("env"), environ)
         self._patterns: list[tuple[list[str], Section]] = []
         self._environments: dict[tuple[str, ...], _Environment] = {}
@@ -99,7 +101,7 @@ class Builder:
             watchers=tuple(config for config, _ in watchers),
             sockets=tuple(config for config, _ in sockets),
         )
-        return Draft(circus, watchers, sockets, self.findings)
+        return Draft(circus, self._circus_section, watchers, sockets, self.findings)
 
     def _tell(self, section: Section, what: str, hint: str, severity: str = "error") -> None:
         self.findings.append(Finding(section.file, section.line, what, hint, severity))
@@ -118,8 +120,7 @@ class Builder:
     # [circus] and plugins ---------------------------------------------------------------------------------
 
     def _circus(self) -> CircusConfig:
-        section = self.document.sections.get("circus") or Section("circus", self.document.path, 0)
-        sheet = self._sheet(section, "[circus]", self.names)
+        sheet = self._sheet(self._circus_section, "[circus]", self.names)
         taken = sheet.take(options.CIRCUS)
         sheet.tell_unknown(options.CIRCUS, options.CIRCUS.__contains__, is_free=False)
         for key in ("include", "include_dir"):
@@ -259,7 +260,7 @@ class Builder:
             except ValueError:
                 sheet.error(key, f"{key}: {flag!r} is neither true nor false", "true: errors of the hook are ignored")
                 continue
-            hooks[name] = HookConfig(path, ignores)
+            hooks[name] = HookConfig(path, ignores, *sheet.section.place(key))
         return hooks
 
     def _stream(self, sheet: Sheet, name: str) -> StreamConfig | None:

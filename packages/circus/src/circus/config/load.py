@@ -4,10 +4,11 @@ wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from circus.config.build import Builder
+from circus.config.build import Builder, Draft
 from circus.config.model import CircusConfig, ConfigInvalid, Finding
 from circus.config.read import read
 from circus.config.validate import Host, validate
@@ -21,17 +22,23 @@ def load(path: str, environ: Mapping[str, str], *, host: Host | None = None) -> 
     Raises:
         ConfigInvalid: with every error that was found, and with the warnings.
     """
-    document = read(path, environ)
-    if not document.sections and any(each.severity == "error" for each in document.findings):
-        raise ConfigInvalid(document.findings)
-    draft = Builder(document, environ).build()
-    findings = draft.findings + validate(draft, environ, host or Host())
-    findings.sort(key=lambda each: _place(document.path, path, each))
+    draft, findings = examine(path, environ, host=host)
     if any(each.severity == "error" for each in findings):
         raise ConfigInvalid(findings)
     return replace(draft.config, warnings=tuple(findings))
 
 
-def _place(main: str, path: str, finding: Finding) -> tuple[bool, str, int]:
-    """The order of reading: the main file first, the others by name."""
-    return finding.file not in (main, path), finding.file, finding.line
+def examine(path: str, environ: Mapping[str, str], *, host: Host | None = None) -> tuple[Draft, list[Finding]]:
+    """What the file says as far as it can be understood, and all that is wrong with it, in the order of reading."""
+    document = read(path, environ)
+    draft = Builder(document, environ).build()
+    findings = draft.findings
+    if document.sections or not any(each.severity == "error" for each in findings):
+        findings = findings + validate(draft, environ, host or Host())
+    return draft, in_order(path, findings)
+
+
+def in_order(path: str, findings: Iterable[Finding]) -> list[Finding]:
+    """As one reads: the file at ``path`` first, the others by name."""
+    main = (path, os.path.abspath(path))
+    return sorted(findings, key=lambda each: (each.file not in main, each.file, each.line))

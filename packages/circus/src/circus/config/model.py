@@ -24,7 +24,7 @@ class Finding:
     line: int
     what: str
     hint: str = ""
-    severity: str = "error"  # or "warning"
+    severity: str = "error"  # or "warning", or "note": nothing is wrong, but worth knowing
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
@@ -83,10 +83,12 @@ class StreamConfig:
 
 @dataclass(frozen=True, slots=True)
 class HookConfig:
-    """A hook of a watcher: the dotted path (or ``module:attribute``) of a callable."""
+    """A hook of a watcher: the dotted path (or ``module:attribute``) of a callable, and where it is written."""
 
     path: str
     ignore_errors: bool = False
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

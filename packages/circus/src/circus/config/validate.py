@@ -39,6 +39,8 @@ class Host:
     def _answer(self, question: str, subject: str) -> bool:
         if question == "directory":
             return os.path.isdir(subject)
+        if question == "file":
+            return os.path.isfile(subject)
         if question == "program":
             return os.path.isfile(subject) and os.access(subject, os.X_OK)
         if subject.isdecimal():
@@ -55,6 +57,9 @@ class Host:
 
     def is_directory(self, path: str) -> bool:
         return self._ask("directory", path)
+
+    def is_file(self, path: str) -> bool:
+        return self._ask("file", path)
 
     def is_program(self, path: str) -> bool:
         return self._ask("program", path)

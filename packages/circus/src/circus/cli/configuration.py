@@ -1,0 +1,110 @@
+"""`circusctl config ...`: the commands that look at a configuration file, and need no circusd.
+
+What is asked for is worked out here, in circusctl's own process; the rooms of the configuration are imported only then.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from circus.cli import render
+from circus.cli.commands import Command, Daemon
+from circus.errors import CircusError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from circus.config.model import CircusConfig, Finding
+
+    Answer = dict[str, Any]
+
+
+# check ------------------------------------------------------------------------------------------------------
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the configuration that circusd would be started with")
+    parser.add_argument(
+        "--hooks",
+        action="store_true",
+        help="look up the hooks, too; that imports their modules, as a start of circusd does",
+    )
+
+
+def _check(_daemon: Daemon, args: argparse.Namespace) -> Answer:
+    from circus.config.check import check
+    from circus.config.load import in_order
+
+    config, findings = check(args.file, os.environ)
+    findings = in_order(args.file, [*findings, *_about_hooks(config, is_asked=args.hooks)])
+    counts = {
+        severity: sum(each.severity == severity for each in findings) for severity in ("error", "warning", "note")
+    }
+    answer: Answer = {
+        "file": config.path,
+        "watchers": [each.name for each in config.watchers],
+        "sockets": [each.name for each in config.sockets],
+        "findings": [
+            {"file": each.file, "line": each.line, "severity": each.severity, "what": each.what, "hint": each.hint}
+            for each in findings
+        ],
+        "counts": counts,
+    }
+    if counts["error"]:
+        error = CircusError("failed", f"{config.path} has {_number(counts['error'], 'error')}", "mend what is listed")
+        answer["error"] = {"code": error.code, "message": error.message, "hint": error.hint}
+    return answer
+
+
+def _about_hooks(config: CircusConfig, *, is_asked: bool) -> Sequence[Finding]:
+    from circus.config.model import ConfigInvalid, Finding
+
+    written = [hook for watcher in config.watchers for hook in watcher.hooks.values()]
+    if not written:
+        return ()
+    if not is_asked:
+        what = f"{_number(len(written), 'hook')} not looked up, because that runs users' code"
+        return [Finding(written[0].file, written[0].line, what, "--hooks does it, as a start of circusd does", "note")]
+    import contextlib
+
+    from circus import hooks
+
+    try:
+        # What modules print when they are imported is no part of the answer.
+        with contextlib.redirect_stdout(sys.stderr):
+            hooks.check(config.watchers)
+    except ConfigInvalid as error:
+        return error.findings
+    return ()
+
+
+def _check_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    for each in answer["findings"]:
+        place = f"{each['file']}:{each['line']}" if each["line"] else each["file"]
+        hint = f" ({each['hint']})" if each["hint"] else ""
+        yield render.one_line(f"{place}: {each['severity']}: {each['what']}{hint}")
+    counts = answer["counts"]
+    said = [_number(counts[severity], severity) for severity in ("error", "warning") if counts[severity]]
+    if not counts["error"]:
+        said = [_number(len(answer[kind]), kind[:-1]) for kind in ("watchers", "sockets")] + said
+    yield f"{'error' if counts['error'] else 'ok'}: {render.one_line(answer['file'])}: {', '.join(said)}"
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+COMMANDS = (
+    Command(
+        "config check",
+        "all that is wrong with a configuration file",
+        _check,
+        _check_lines,
+        _check_arguments,
+        fails=lambda answer: "error" in answer,
+    ),
+)

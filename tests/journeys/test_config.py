@@ -1,0 +1,62 @@
+"""A configuration is looked at before anything is touched."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.house import BIN, opened, ticker
+
+TEN_MISTAKES = """\
+[watcher:one]
+cmd = /no/such/program
+[watcher:two]
+cmd = sleep 60
+numprocesses = many
+[watcher:three]
+cmd = sleep 60
+stop_signal = NOPE
+[watcher:four]
+cmd = sleep 60 $(circus.sockets.missing)
+[watcher:five]
+cmd = sleep 60
+singleton = perhaps
+[watcher:six]
+cmd = sleep 60
+working_dir = /no/such/directory
+[watcher:seven]
+cmd = sleep 60
+uid = no-such-user
+[watcher:eight]
+cmd = sleep 60
+stdout_stream.class = FileStrem
+[watcher:nine]
+cmd = sleep "60
+[socket:ten]
+port = 70000
+"""
+
+
+def test_ten_mistakes_are_ten_findings_and_nothing_is_started_or_changed(tmp_path: Path) -> None:
+    lines = [2, 5, 8, 10, 13, 16, 19, 22, 24, 26]
+    with opened(tmp_path / "house", TEN_MISTAKES) as house:
+        checked = house.ctl("config", "check", str(house.config))
+        assert checked.returncode == 1
+        *found, last = checked.stdout.splitlines()
+        assert last == f"error: {house.config}: {len(lines)} errors"
+        assert [re.match(rf"{house.config}:(\d+): error: .+ \(.+\)$", line)[1] for line in found] == [  # type: ignore[index]
+            str(line) for line in lines
+        ]
+        assert (checked.stderr, set(house.folder.iterdir())) == ("", {house.truth, house.config})
+
+        refused = house.run(BIN / "circusd", house.config)
+        assert refused.returncode == 1
+        assert all(f"{house.config}:{line}: " in refused.stderr for line in lines)
+        assert house.kernel() is None
+
+        house.config.write_text(ticker("web"))
+        house.start()
+        before = house.pids("web")
+        house.config.write_text(ticker("web", count=3) + TEN_MISTAKES)
+        assert house.ctl("reloadconfig").returncode == 3
+        assert (house.pids("web"), house.status()) == (before, {"web": "active"})
