@@ -12,8 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.house import wait_for
 
 import circus
+from circus.bus import Event
 from circus.circusctl import main
 from circus.cli import render
 from circus.cli.circusctl import COMMANDS
@@ -450,3 +452,51 @@ def test_durations_show_their_two_largest_units(seconds: float, text: str) -> No
 @pytest.mark.parametrize(("status", "text"), [(1, "exited with status 1"), (-15, "killed by signal 15")])
 def test_an_end_is_told_in_words(status: int, text: str) -> None:
     assert render.ending(status) == text
+
+
+# Events -----------------------------------------------------------------------------------------------------
+
+
+def test_listen_prints_events_goes_on_with_the_next_circusd_and_says_what_may_be_missing(root: str) -> None:
+    path, environ = f"{root}/circus-default.sock", {**os.environ, "PAPA_RUNTIME_DIR": root}
+    event = Event(5.0, "My Web", "reap", {"process_pid": 7, "exit_code": -9})
+    message = '{"time": 5.0, "process_pid": 7, "exit_code": -9}'
+    first, second = FakeEngine(make_watcher("web")), FakeEngine(make_watcher("web"))
+    second.started_at += 1
+    with FakeCircusd(first, path) as circusd:
+        listener = spawn("listen", "watcher.my_", env=environ)
+        assert listener.stdout is not None
+        assert listener.stderr is not None
+        wait_for(lambda: circusd.ops.listeners, "the listener")
+        circusd.call(lambda: first.bus.publish(Event(4.0, "other", "reap")))
+        circusd.call(lambda: first.bus.publish(event))
+        assert listener.stdout.readline() == f"watcher.my_web.reap: {message}\n"
+    second.bus.publish(event)
+    with FakeCircusd(second, path):
+        assert listener.stdout.readline() == f"watcher.my_web.reap: {message}\n"
+        assert listener.stderr.readline().startswith("warning: this is another circusd;")
+        listener.send_signal(signal.SIGINT)
+        assert listener.communicate(timeout=50)[1].startswith("circusctl: stopped waiting")
+        assert listener.returncode == 130
+
+
+def test_listen_as_json_is_a_line_for_each_event_and_ends_with_its_reader(root: str) -> None:
+    engine, path = FakeEngine(make_watcher("web")), f"{root}/circus-default.sock"
+    with FakeCircusd(engine, path) as circusd:
+        listener = spawn("--json", "listen", env={**os.environ, "PAPA_RUNTIME_DIR": root})
+        assert listener.stdout is not None
+        assert listener.stderr is not None
+        wait_for(lambda: circusd.ops.listeners, "the listener")
+        circusd.call(lambda: engine.bus.publish(Event(4.0, "web", "start")))
+        said = json.loads(listener.stdout.readline())
+        assert (said["topic"], said["message"]) == ("watcher.web.start", {"time": 4.0})
+        listener.stdout.close()
+        circusd.call(lambda: engine.bus.publish(Event(4.0, "web", "stop")))
+        assert listener.wait(50) == 1
+        assert listener.stderr.read() == ""
+        listener.stderr.close()
+
+
+def test_listen_needs_a_circusd_to_begin_with(root: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["listen"]) == 1
+    assert "no circusd answers" in capsys.readouterr().err

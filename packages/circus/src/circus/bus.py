@@ -30,10 +30,12 @@ class Event:
 class Bus:
     def __init__(self) -> None:
         self.recent: deque[Event] = deque(maxlen=RING_LENGTH)
+        self.published = 0  # so many ever: the number of the latest event, from 1
         self._subscribers: list[Callable[[Event], None]] = []
 
     def publish(self, event: Event) -> None:
         self.recent.append(event)
+        self.published += 1
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(event)

@@ -103,7 +103,15 @@ def _run(words: list[str]) -> int:
 def _perform(command: Command, args: argparse.Namespace) -> int:
     path = endpoints.resolve(args.endpoint or os.environ.get("CIRCUSCTL_ENDPOINT"))
     client = Client(path, timeout_s=DEFAULT_TIMEOUT_S if args.timeout is None else args.timeout)
-    answer = command.run(Daemon(client, is_bounded=args.timeout is not None), args)
+    answered = command.run(Daemon(client, is_bounded=args.timeout is not None), args)
+    for answer in (answered,) if isinstance(answered, dict) else answered:
+        status = _show(command, answer, args)
+        if status:
+            return status
+    return 0
+
+
+def _show(command: Command, answer: dict[str, Any], args: argparse.Namespace) -> int:
     if args.json:
         text = json.dumps(answer, indent=4, sort_keys=True) if args.prettify else json.dumps(answer)
         return _say(f"{text}\n") or _status(command, answer)

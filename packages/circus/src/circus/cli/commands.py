@@ -1,8 +1,8 @@
 """The commands of circusctl: for each its words, its question to circusd and its lines.
 
 A command is three functions in one table: arguments, run, lines. `run` answers with what circusd answered
-(that is what --json prints), `lines` says it for people. Errors are raised as CircusError; the caller prints
-them.
+(that is what --json prints), once or again and again; `lines` says it
+for people. Errors are raised as CircusError; the caller prints them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 import time
 
-from circus.cli import render
-from circus.control.client import Client
+from circus.cli import listen, render
+from circus.control.client import Client, target
 from circus.errors import CircusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     Answer = dict[str, Any]
@@ -33,11 +33,14 @@ class Daemon:
         self._is_bounded = is_bounded
 
     def get(self, *path: str, query: dict[str, str] | None = None) -> Answer:
-        asked = "&".join(f"{key}={_quote(value)}" for key, value in (query or {}).items())
-        return self._client.get(_target(path) + (f"?{asked}" if asked else ""))
+        return self._client.get(target(*path, query=query))
+
+    @property
+    def client(self) -> Client:
+        return self._client
 
     def post(self, *path: str, body: dict[str, object]) -> Answer:
-        return self._client.post(_target(path), body, is_bounded=self._is_bounded)
+        return self._client.post(target(*path), body, is_bounded=self._is_bounded)
 
 
 class Command:
@@ -56,7 +59,7 @@ class Command:
         self,
         name: str,
         help: str,
-        run: Callable[[Daemon, argparse.Namespace], Answer],
+        run: Callable[[Daemon, argparse.Namespace], Answer | Iterator[Answer]],
         lines: Callable[[Answer, argparse.Namespace], Iterable[str]],
         arguments: Callable[[argparse.ArgumentParser], None],
         fails: Callable[[Answer], bool] = lambda _answer: False,
@@ -329,6 +332,7 @@ _TABLE = (
         lambda answer, _: render.sockets_lines(answer),
         _no_arguments,
     ),
+    Command("listen", "print events as they happen", listen.run, listen.lines, listen.arguments),
     Command(
         "reloadconfig",
         "read the configuration again, and follow it",
@@ -353,17 +357,4 @@ ELSEWHERE = {
     "kill": "`circusctl signal NAME [PID] KILL` sends a signal; `circusctl restart NAME` stops in good order",
     "dstats": "`circusctl version` tells the pid of circusd, for ps and top",
     "globaloptions": "`circusctl version` tells which circusd it is; its configuration file has the options",
-    "listen": "the log of circusd has every change of state",
 }
-
-
-def _target(path: tuple[str, ...]) -> str:
-    return "/v1/" + "/".join(map(_quote, path))
-
-
-_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-
-
-def _quote(text: str) -> str:
-    """Percent-encoding (RFC 3986, 2.1) of everything but unreserved characters."""
-    return "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))

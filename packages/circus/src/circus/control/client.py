@@ -23,6 +23,7 @@ from papa.places import unix_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 DEFAULT_TIMEOUT_S = 5.0
@@ -35,6 +36,20 @@ MAX_BODY = 16 * 1024 * 1024
 
 #: Between two attempts to connect while the daemon's queue of connections is full.
 CONNECT_RETRY_S = 0.02
+
+
+_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def quote(text: str) -> str:
+    """Percent-encoding (RFC 3986, 2.1) of everything but unreserved characters."""
+    return "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))
+
+
+def target(*path: str, query: dict[str, str] | None = None) -> str:
+    """What stands in the request line for these parts of a path, and these parameters."""
+    asked = "&".join(f"{key}={quote(value)}" for key, value in (query or {}).items())
+    return "/v1/" + "/".join(map(quote, path)) + (f"?{asked}" if asked else "")
 
 
 class Client:
@@ -51,6 +66,35 @@ class Client:
     def post(self, target: str, body: dict[str, object], *, is_bounded: bool = False) -> dict[str, Any]:
         """The answer to an order; ``timeout_s`` bounds its first sign of life, or all if ``is_bounded``."""
         return self._exchange("POST", target, json.dumps(body).encode(), is_bounded=is_bounded)
+
+    def open_events(
+        self, topics: Sequence[str], *, last_id: str = "", since: float | None = None
+    ) -> tuple[socket.socket, bytes]:
+        """The connection from which events come (see `control.listening`), and what has come already.
+
+        In HTTP/1.0, in which the answer goes to the end of the connection.
+        """
+        asked = [f"topic={quote(topic)}" for topic in topics]
+        if since is not None:
+            asked.append(f"since={since!r}")
+        head = f"GET /v1/events?{'&'.join(asked)} HTTP/1.0\r\nHost: circusd\r\n"
+        if last_id:
+            head += f"Last-Event-ID: {last_id}\r\n"
+        deadline = time.monotonic() + self.timeout_s
+        sock = self._connect(deadline, is_order=False)
+        try:
+            reader = _Reader(sock, deadline)
+            reader.send(head.encode("ascii") + b"\r\n")
+            status, length = reader.read_head()
+            if status != 200:
+                _understand(status, reader.read_body(length))
+        except (TimeoutError, _Garbled, OSError) as error:
+            sock.close()
+            raise self._failed(error, is_order=False) from None
+        except BaseException:
+            sock.close()
+            raise
+        return sock, reader.rest
 
     def _exchange(self, method: str, target: str, body: bytes | None, *, is_bounded: bool) -> dict[str, Any]:
         deadline = time.monotonic() + self.timeout_s
@@ -71,20 +115,23 @@ class Client:
                         reader.deadline = None
                     status, length = reader.read_head()
                 return _understand(status, reader.read_body(length))
-            except TimeoutError:
-                raise self._timed_out(is_order=body is not None, has_ordered=has_ordered) from None
-            except _Garbled as error:
-                raise CircusError(
-                    "unreachable",
-                    f"what answers at {self.path} is no circusd: {error}",
-                    "name another one by --endpoint or CIRCUSCTL_ENDPOINT",
-                ) from None
-            except OSError as error:
-                raise CircusError(
-                    "unreachable",
-                    f"circusd at {self.path} gave no answer: {error.strerror or error}",
-                    "it ended meanwhile, or takes neither your user nor so many clients at once; see its log",
-                ) from None
+            except (TimeoutError, _Garbled, OSError) as error:
+                raise self._failed(error, is_order=body is not None, has_ordered=has_ordered) from None
+
+    def _failed(self, error: Exception, *, is_order: bool, has_ordered: bool = False) -> CircusError:
+        if isinstance(error, TimeoutError):
+            return self._timed_out(is_order=is_order, has_ordered=has_ordered)
+        if isinstance(error, OSError):
+            return CircusError(
+                "unreachable",
+                f"circusd at {self.path} gave no answer: {error.strerror or error}",
+                "it ended meanwhile, or takes neither your user nor so many clients at once; see its log",
+            )
+        return CircusError(
+            "unreachable",
+            f"what answers at {self.path} is no circusd: {error}",
+            "name another one by --endpoint or CIRCUSCTL_ENDPOINT",
+        )
 
     def _connect(self, deadline: float, *, is_order: bool) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -184,6 +231,11 @@ class _Reader:
             parts.append(self._receive(min(length - have, 256 * 1024)))
             have += len(parts[-1])
         return b"".join(parts)[:length]
+
+    @property
+    def rest(self) -> bytes:
+        """What has come behind the head."""
+        return self._pending
 
     def _receive(self, size: int) -> bytes:
         self._sock.settimeout(_left(self.deadline))

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import structs
 
 import circus
+from circus.bus import Bus
 from circus.config.values import parse_signal
 from circus.control import names, schema
+from circus.control.events import Feed
 from circus.engine.names import Names
 from circus.errors import CircusError
 from circus.supervise import events
@@ -61,6 +63,8 @@ class EngineFace(Protocol):
     def name(self) -> str: ...
     @property
     def started_at(self) -> float: ...
+    @property
+    def bus(self) -> Bus: ...
 
     def snapshot(self) -> ViewFace: ...
     async def order(self, make: Callable[[int], events.Order], /) -> Finish: ...
@@ -87,6 +91,15 @@ class Ops:
     def __init__(self, engine: EngineFace) -> None:
         self._engine = engine
         self._unawaited: set[asyncio.Task[None]] = set()
+        self._feed = Feed(engine.bus, engine.started_at)
+
+    @property
+    def listeners(self) -> int:
+        return self._feed.listeners
+
+    def close(self) -> None:
+        """Whoever listens is given what there is and let go; nobody else is waited for here."""
+        self._feed.close()
 
     # Queries ------------------------------------------------------------------------------------------------
 
@@ -141,6 +154,10 @@ class Ops:
 
     async def version(self) -> schema.VersionAnswer:
         return schema.VersionAnswer(self._engine.name, circus.__version__, os.getpid(), API_VERSION)
+
+    def listen(self, topics: Sequence[str], last_id: str, since: float | None) -> AsyncIterator[bytes]:
+        """See control.events."""
+        return self._feed.listen(topics, last_id=last_id, since=since)
 
     # Orders -------------------------------------------------------------------------------------------------
 

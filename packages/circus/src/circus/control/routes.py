@@ -18,9 +18,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from circus.control import schema
 from circus.control.ops import Ops
@@ -71,12 +71,16 @@ def make_app(ops: Ops) -> Starlette:
             order(f"/v1/watchers/{{name:path}}/{verb}", asked, of_one),
         ]
 
+    async def events(request: Request) -> Response:
+        return _events(ops, request)
+
     # The routes of a single watcher by its bare name come last: a name may contain slashes.
     routes = [
         query("/v1/version", lambda _request: ops.version()),
         query("/v1/status", lambda _request: ops.status()),
         query("/v1/status/{name:path}", lambda request: ops.status_of(_name(request))),
         query("/v1/sockets", lambda _request: ops.sockets()),
+        Route("/v1/events", events, methods=["GET"]),
         query("/v1/stats", lambda request: ops.stats(*_stats_query(request))),
         *(route for verb, operation in orders.items() for route in ordered(verb, schema.OrderRequest, operation)),
         *ordered("reload", schema.ReloadRequest, ops.reload),
@@ -111,8 +115,15 @@ class _LastResort:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send_on)
             return
         except ClientDisconnect:
             return
@@ -123,7 +134,8 @@ class _LastResort:
         except Exception:
             log.exception("a request failed method=%s path=%s", scope.get("method"), scope.get("path"))
             error = CircusError("internal", "circusd failed to answer", "its log has the traceback")
-        await error_response(error)(scope, receive, send)
+        if not has_begun:
+            await error_response(error)(scope, receive, send)
 
 
 def error_response(error: CircusError, *, closes: bool = False) -> Response:
@@ -194,12 +206,28 @@ def _name(request: Request) -> str:
     return name
 
 
-def _stats_query(request: Request) -> tuple[str | None, int | None, bool]:
-    known = ("name", "pid", "extended")
+def _events(ops: Ops, request: Request) -> Response:
+    """Server-sent events: `topic` (any number of beginnings), `since`; the header Last-Event-ID goes on behind one."""
     params = request.query_params
-    for key in params:
+    _check_parameters(request, ("topic", "since"))
+    since = params.get("since")
+    try:
+        since_s = None if since is None else float(since)
+    except ValueError:
+        raise CircusError("bad-request", f"since is {str(since)[:40]!r}", "give seconds since 1970") from None
+    heard = ops.listen(params.getlist("topic"), request.headers.get("last-event-id", ""), since_s)
+    return StreamingResponse(heard, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+def _check_parameters(request: Request, known: tuple[str, ...]) -> None:
+    for key in request.query_params:
         if key not in known:
             raise CircusError("bad-request", f"unknown parameter {key!r}", f"use {', '.join(known)}")
+
+
+def _stats_query(request: Request) -> tuple[str | None, int | None, bool]:
+    _check_parameters(request, ("name", "pid", "extended"))
+    params = request.query_params
     pid, extended = params.get("pid"), params.get("extended", "false").lower()
     if pid is not None and not (pid.isascii() and pid.isdigit() and len(pid) <= 10):
         raise CircusError("bad-request", f"{pid[:40]!r} is no pid", "give a number")

@@ -87,6 +87,9 @@ class ControlServer:
         for connection in list(self._state.connections):
             connection.shutdown()
         if tasks := set(self._state.tasks):
+            await asyncio.wait(tasks, timeout=FLUSH_TIMEOUT_S)
+            for connection in list(self._state.connections):
+                cast("_Connection", connection).give_up_stream()
             _, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
             for task in late:
                 task.cancel()
@@ -135,6 +138,11 @@ class _Connection(H11Protocol):
             self._forget_deadline()
         else:
             self._await_request()
+
+    def give_up_stream(self) -> None:
+        """An answer that comes in parts, to a client who does not take them, has no end to wait for."""
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """For bytes that are no HTTP: the same form of error as for all others."""

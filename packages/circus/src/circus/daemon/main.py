@@ -120,7 +120,8 @@ async def _run(
     engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
     engine.is_outlived = not is_contained
     _look_for_shared_service(engine)
-    control = ControlServer(make_app(Ops(engine)), mine)
+    ops = Ops(engine)
+    control = ControlServer(make_app(ops), mine)
     ends = _Ends(engine)
     ends.install()
     try:
@@ -138,6 +139,7 @@ async def _run(
         manager.stopping("leaving")
         log.info("circusd leaves")
     finally:
+        ops.close()
         await control.close()
         await engine.close()
 

@@ -42,6 +42,9 @@ log = logging.getLogger("circus.engine")
 
 NO_HOOKS = HookSet("", {})
 
+#: What a hook says of its failure goes into an event, and a ring of those is kept.
+MAX_ERROR = 1000
+
 #: Events that somebody should look at.
 SERIOUS = frozenset({"fatal", "flapping", "hook_failure", "sink_failed", "output_dropped", "output_doubt"})
 
@@ -241,7 +244,7 @@ class Engine:
         if error is None:
             self.publish(watcher, "hook_success", {"name": hook})
         else:
-            self.publish(watcher, "hook_failure", {"name": hook, "error": str(error)})
+            self.publish(watcher, "hook_failure", {"name": hook, "error": str(error)[:MAX_ERROR]})
         return ok
 
     def _face(self, watcher: str) -> faces.WatcherFace:

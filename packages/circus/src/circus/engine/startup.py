@@ -224,6 +224,8 @@ async def _settle_ended(engine: Engine, survivor: adopt.Survivor, reply: Reply) 
     if row["exit"] is not None:
         hosted.exit_status = row["exit"]["status"]
     log.info("%s pid=%d ended while circusd was away", slot, row["pid"])
+    reaped = {"process_pid": row["pid"], "exit_code": hosted.exit_status, "wid": slot.wid}
+    engine.publish(slot.watcher, "reap", reaped)
     engine.lives.settle_ended(hosted)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from circus.bus import Bus
 from circus.control.claim import claim
 from circus.control.ops import Ops
 from circus.control.routes import make_app
@@ -84,6 +85,7 @@ class FakeEngine:
     def __init__(self, *watchers: WatcherView, name: str = "default", **view: Any) -> None:
         self.name = name
         self.started_at = time.time()
+        self.bus = Bus()
         self.watchers = {watcher.name: watcher for watcher in watchers}
         self.view = view
         self.heard: list[Any] = []
@@ -187,6 +189,7 @@ class FakeCircusd:
 
     def __init__(self, engine: FakeEngine, path: str) -> None:
         self.engine = engine
+        self.ops = Ops(engine)
         self.path = path
         self._loop = asyncio.new_event_loop()
         self._leave = asyncio.Event()
@@ -215,9 +218,10 @@ class FakeCircusd:
 
     async def _serve(self) -> None:
         held = claim(self.path)
-        server = ControlServer(make_app(Ops(self.engine)), held)
+        server = ControlServer(make_app(self.ops), held)
         await server.start()
         self._is_up.set()
         await self._leave.wait()
+        self.ops.close()
         await server.close()
         held.release()
