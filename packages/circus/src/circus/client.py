@@ -1,0 +1,7 @@
+"""The ancestors' client."""
+
+from __future__ import annotations
+
+from circus.legacy.client import CircusClient, cast_message, make_json, make_message
+
+__all__ = ["CircusClient", "cast_message", "make_json", "make_message"]
