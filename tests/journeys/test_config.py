@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.house import BIN, opened, ticker
+from tests.house import BIN, opened, ticker, wait_for
 
 TEN_MISTAKES = """\
 [watcher:one]
@@ -60,3 +60,22 @@ def test_ten_mistakes_are_ten_findings_and_nothing_is_started_or_changed(tmp_pat
         house.config.write_text(ticker("web", count=3) + TEN_MISTAKES)
         assert house.ctl("reloadconfig").returncode == 3
         assert (house.pids("web"), house.status()) == (before, {"web": "active"})
+
+
+def test_an_env_file_that_changed_is_a_change_at_reloadconfig(tmp_path: Path) -> None:
+    config = "[watcher:web]\ncmd = /bin/sh -c 'echo $TOKEN-$(circus.env.TOKEN); exec sleep 60'\nenv_file = web.env\n"
+    config += "env.PATH = /bin\nstdout_stream.filename = web.log\n" + ticker("other")
+    with opened(tmp_path / "house", config) as house:
+        file = house.folder / "web.env"
+        file.write_text("export TOKEN='one two'\n")
+        house.start()
+        wait_for(lambda: house.log("web.log") == "one two-one two\n", "what the file says")
+        other = house.pids("other")
+        assert "web" not in house.asked("reloadconfig", "-v")
+        file.write_text("TOKEN=three\n")
+        assert "web: restarts: cmd, env (TOKEN)" in house.asked("reloadconfig", "-v")
+        wait_for(lambda: house.log("web.log").endswith("\nthree-three\n"), "the new value")
+        file.write_text("TOKEN\n")
+        refused = house.ctl("reloadconfig")
+        assert (refused.returncode, f"{file}:1: env_file: this line is not NAME=VALUE" in refused.stderr) == (3, True)
+        assert house.pids("other") == other

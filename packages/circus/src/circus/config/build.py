@@ -6,7 +6,6 @@ machine (does the program exist?) is asked in ``validate``.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from circus.config import expand, options, shared_files, values
+from circus.config.environments import Environments
 from circus.config.model import (
     CircusConfig,
     Finding,
@@ -32,7 +32,7 @@ from circus.config.sheet import Sheet
 ANCESTORS_ENDPOINT = "tcp://127.0.0.1:5555"
 
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*([.:])[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_PREFIXES = ("hooks.", "stdout_stream.", "stderr_stream.", "flapping.", "rlimit_")
+_PREFIXES = ("hooks.", "stdout_stream.", "stderr_stream.", "flapping.", "rlimit_", "env.")
 _KINDS = ("watcher:", "socket:", "plugin:", "env:", "circus", "env")
 _FLAPPING_PLUGIN = "circus.plugins.flapping.Flapping"
 
@@ -48,26 +48,15 @@ class Draft:
     findings: list[Finding] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Environment:
-    """The variables of one set of ``[env]`` sections: as the file writes them, and as a process gets them."""
-
-    names: expand.Names
-    written: Mapping[str, str]
-    expanded: Mapping[str, str]
-
-
 class Builder:
     """Builds one document. ``environ`` is circusd's own environment."""
 
     def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
         self.document = document
-        self.environ = environ
         self.findings = list(document.findings)
         self._circus_section = document.sections.get("circus") or Section("circus", document.path, 0)
-        self.names = expand.file_names(document.texts("env"), environ)
-        self._patterns: list[tuple[list[str], Section]] = []
-        self._environments: dict[tuple[str, ...], _Environment] = {}
+        self.environments = Environments(document, environ, self.findings)
+        self.names = self.environments.common.names
         self._flapping: FlappingPolicy | None = None
         self._flapping_defaults: dict[str, Any] = {}
 
@@ -86,13 +75,11 @@ class Builder:
                 self._tell(section, f"[{section.name}] is empty and is left out", "give it options", "warning")
             else:
                 kinds[kind].append((name.strip(), section))
-        self._unknown_references(["env", *(section.name for _, section in kinds["env"])])
-        self._patterns = [([pattern.strip() for pattern in name.split(",")], section) for name, section in kinds["env"]]
         for name, section in kinds["plugin"]:
             self._plugin(name, section)
         sockets = [(self._socket(name, section, circus), section) for name, section in kinds["socket"]]
         watchers = [(self._watcher(name, section, circus), section) for name, section in kinds["watcher"]]
-        self._unused_patterns([config.name for config, _ in watchers])
+        self.environments.tell_unused_patterns([config.name for config, _ in watchers])
         watchers, told = shared_files.agree(watchers)
         self.findings += told
         sockets = self._promoted(watchers, sockets)
@@ -129,7 +116,7 @@ class Builder:
             if sheet.texts.get(key):
                 taken[key] = sheet.texts[key]
         taken.setdefault("name", name_of_endpoint(sheet.texts.get("endpoint", "")))
-        env = self._environment(()).expanded
+        env = self.environments.common.expanded
         return CircusConfig(path=self.document.path, env=env, **taken)
 
     def _plugin(self, name: str, section: Section) -> None:
@@ -158,51 +145,10 @@ class Builder:
             return self._flapping if is_active else None
         return FlappingPolicy(**merged) if is_active else None
 
-    # Environments -----------------------------------------------------------------------------------------
-
-    def _environment(self, sections: tuple[str, ...]) -> _Environment:
-        """The variables of ``[env]`` and, over it, of these ``[env:...]`` sections; the same ones are
-        shared.
-        """
-        known = self._environments.get(sections)
-        if known is None:
-            written = dict(self.names.own)
-            for name in sections:
-                texts = self.document.texts(name)
-                written.update((key, expand.expand_env(text, self.names)) for key, text in texts.items())
-            expanded = {key: expand.expand_shell(text, self.environ) for key, text in written.items()}
-            names = expand.Names(written, self.names.below)
-            known = self._environments[sections] = _Environment(names, written, expanded)
-        return known
-
-    def _unknown_references(self, names: list[str]) -> None:
-        for name in names:
-            section = self.document.sections.get(name)
-            for key, entry in section.entries.items() if section else ():
-                for variable in expand.variables_in(expand.expand_env(entry.value, self.names)):
-                    what = f"[{name}]: {key} refers to circus.{variable}, which is not known"
-                    hint = "circus.env.NAME is known here, for the names in [env] and in circusd's environment"
-                    self.findings.append(Finding(entry.file, entry.line, what, hint, "warning"))
-
-    def _environment_of(self, name: str) -> _Environment:
-        matching = tuple(
-            section.name
-            for patterns, section in self._patterns
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-        )
-        return self._environment(matching)
-
-    def _unused_patterns(self, names: list[str]) -> None:
-        for patterns, section in self._patterns:
-            for pattern in patterns:
-                if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-                    hint = "patterns are compared with the names of watchers, and letter case counts"
-                    self._tell(section, f"[{section.name}]: no watcher is named {pattern}", hint, "warning")
-
     # Watchers ---------------------------------------------------------------------------------------------
 
     def _watcher(self, name: str, section: Section, circus: CircusConfig) -> WatcherConfig:
-        environment = self._environment_of(name)
+        environment = self.environments.of(name, section)
         sheet = self._sheet(section, name, environment.names)
         taken = sheet.take(options.WATCHER)
         unknown = sheet.tell_unknown(

@@ -197,4 +197,6 @@ def _option_value(config: WatcherConfig, name: str) -> str | None:
     value = getattr(config, option.attribute)
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, tuple):
+        return " ".join(value)
     return "" if value is None else str(value)

@@ -95,7 +95,7 @@ class HookConfig:
 class WatcherConfig:
     """One ``[watcher:NAME]``.
 
-    ``env`` is what the file gives the processes, expanded. ``digest`` is the hash of the options as
+    ``env`` is what the file and its env_files give the processes, expanded. ``digest`` is the hash of the options as
     written, after expansion of the variables that the file names, of those options that need a restart:
     nothing of the environment that circusd inherited, no default, and no option that can be changed live
     goes into it. ``written`` are the options as written, expanded; never log its values.
@@ -114,6 +114,7 @@ class WatcherConfig:
     copy_path: bool = False
     virtualenv: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    env_file: tuple[str, ...] = ()
     numprocesses: int = 1
     warmup_delay_s: float = 0.0
     graceful_timeout_s: float = 30.0
@@ -190,4 +191,5 @@ class CircusConfig:
     watchers: tuple[WatcherConfig, ...] = ()
     sockets: tuple[SocketConfig, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    env_file: tuple[str, ...] = ()
     warnings: tuple[Finding, ...] = ()

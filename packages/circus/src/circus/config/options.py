@@ -52,6 +52,7 @@ CIRCUS = _table(
            "part of a path. Relative ones start at the directory of the main file.", "live"),
     Option("include_dir", "words", (), "Directories; every `*.ini` in each is read, in order of name.",
            "live"),
+    Option("env_file", "words", (), "Files with variables for all watchers; see *Environment*.", "live"),
     Option("warmup_delay", "seconds", 0.0, "Pause between the starts of two watchers.", "restart",
            field="warmup_delay_s"),
     Option("check_delay", "period", 5.0, "Period of the ancestors' supervision tick. Deaths are noticed at "
@@ -102,6 +103,7 @@ WATCHER = _table(
            "restart"),
     Option("copy_env", "flag", False, "Give the processes circusd's environment, overlaid with the [env] "
            "sections. Without it they get those sections only.", "restart"),
+    Option("env_file", "words", (), "Files with variables for the processes; see *Environment*.", "live"),
     Option("copy_path", "flag", False, "Set PYTHONPATH to circusd's own import path.", "restart"),
     Option("virtualenv", "text", None, "Directory of a virtual environment: its `bin` becomes the first "
            "entry of PATH, and VIRTUAL_ENV is set. PYTHONHOME and PYTHONPATH of circusd are not handed on; "

@@ -175,36 +175,41 @@ def _included_files(
 
 def _read_into(document: Document, path: str, place: tuple[str, int], severity: str) -> bool:
     """Parse one file and merge it; ``place`` is to blame when it cannot be read."""
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        hint = "give the path of an existing file that this user may read"
-        what = f"the configuration file {path} cannot be read: {reason}"
-        if isinstance(error, FileNotFoundError):
-            what = f"the configuration file {path} does not exist"
-        document.findings.append(Finding(*place, what, hint, severity))
-        return False
-    if len(data) > MAX_FILE_BYTES:
-        what = f"the file is larger than {MAX_FILE_BYTES >> 20} MiB"
-        document.findings.append(Finding(path, 0, what, "is it a configuration? Split it with include"))
-        return False
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        document.findings.append(Finding(path, number, "this line is not UTF-8", "save the file as UTF-8"))
-        return False
-    if "\0" in text:
-        number = text.count("\n", 0, text.index("\0")) + 1
-        document.findings.append(Finding(path, number, "this line has a NUL in it", "remove it"))
+    text = read_text(path, MAX_FILE_BYTES)
+    if isinstance(text, Finding):
+        if text.line:
+            document.findings.append(text)
+        else:
+            what = f"the configuration file {text.what}"
+            document.findings.append(Finding(*place, what, text.hint, severity))
         return False
     sections, findings = parse_ini(text, path)
     document.findings.extend(findings)
     for section in sections:
         _merge(document, section)
     return True
+
+
+def read_text(path: str, max_bytes: int) -> str | Finding:
+    """The text of a file, or why there is none: with the line that is to blame, or 0 if it is the file."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(max_bytes + 1)
+    except FileNotFoundError:
+        return Finding(path, 0, f"{path} does not exist", "give the path of an existing file that this user may read")
+    except OSError as error:
+        hint = "give the path of an existing file that this user may read"
+        return Finding(path, 0, f"{path} cannot be read: {error.strerror or error}", hint)
+    if len(data) > max_bytes:
+        return Finding(path, 0, f"{path} is larger than {max_bytes >> 20} MiB", "is it the right one? Split it")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        return Finding(path, number, "this line is not UTF-8", "save the file as UTF-8")
+    if "\0" in text:
+        return Finding(path, text.count("\n", 0, text.index("\0")) + 1, "this line has a NUL in it", "remove it")
+    return text
 
 
 def _merge(document: Document, section: Section) -> None:

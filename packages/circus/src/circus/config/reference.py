@@ -73,11 +73,27 @@ anything, and when something is wrong it tells every problem with its file and l
   the options of the watcher, as in `$(circus.working_dir)`, `$(circus.numprocesses)`,
   `$(circus.rlimits.nofile)`.
 
-## Environment: `[env]` and `[env:PATTERNS]`
+## Environment
 
-`[env]` is for all watchers, `[env:web,worker*]` for those whose names match one of the patterns. Patterns
-are applied in the order of the file over `[env]`; the later one wins. A process gets nothing else, unless
-`copy_env` is set: then these are put over the environment of circusd.
+What a process gets, each over the one before it:
+
+1. with `copy_env` the environment of circusd, else nothing;
+2. `[env]`, for all watchers;
+3. the files that `env_file` of `[circus]` names;
+4. `[env:web,worker*]`, for the watchers whose names match one of the patterns, in the order of the file;
+5. `env.NAME = value` of the watcher;
+6. the files that `env_file` of the watcher names.
+
+What is nearer to the watcher wins, and of two that are equally near the `env_file`: sections hold what all
+installations have in common, such a file what one host or deployment sets, its secrets for instance.
+
+`env_file` is a list of paths; a later one wins, and relative ones start at the directory of the main file. One that
+is not there is an error, unless it is written as `-PATH`. Each line is `NAME=VALUE`; `export` in front, white space
+around `=`, blank lines and lines that begin with `#` are allowed. A value ends at its line or at ` #`; in single
+quotes everything stands for itself, in double quotes `\\n`, `\\t`, `\\"`, `\\\\` and `\\$` are known; quotes may go
+over several lines. Nothing else in such a file is expanded, but `$(circus.env.NAME)` elsewhere can refer to its
+names. Of a name that is given twice the last counts. `circusctl reloadconfig` reads the files again: a value that
+changed means new processes.
 
 ## What an edit needs
 
