@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from circus.config.model import CircusConfig, Finding
+    from circus.config.show import Origin
 
     Answer = dict[str, Any]
 
@@ -94,6 +95,60 @@ def _check_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
     yield f"{'error' if counts['error'] else 'ok'}: {render.one_line(answer['file'])}: {', '.join(said)}"
 
 
+# show -------------------------------------------------------------------------------------------------------
+
+#: Longer options and values push their origin to the right.
+COLUMN = 56
+
+
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", metavar="NAME", help="a watcher or a socket, in any case; watcher:NAME, socket:NAME; circus"
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", help="default: the file of the running circusd")
+
+
+def _show(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    from circus.config.show import show
+
+    path = os.path.abspath(args.file) if args.file else daemon.get("version")["config"]
+    shown = [
+        {
+            "kind": each.kind,
+            "name": each.name,
+            "options": [
+                {
+                    "option": row.option,
+                    "value": row.value,
+                    **_origin(row.origin),
+                    "variables": [{"name": name, **_origin(origin)} for name, origin in row.variables],
+                }
+                for row in each.rows
+            ],
+        }
+        for each in show(path, os.environ, args.name)
+    ]
+    return {"file": path, "shown": shown}
+
+
+def _origin(origin: Origin) -> Answer:
+    return {"origin": origin.what, "file": origin.file, "line": origin.line}
+
+
+def _show_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    for each in answer["shown"]:
+        yield render.one_line(each["kind"] if each["kind"] == "circus" else f"{each['kind']} {each['name']}")
+        for row in each["options"]:
+            said = render.one_line(f"{row['option']} = {row['value']}")
+            variables = "".join(f"; {each['name']}: {_origin_text(each)}" for each in row["variables"])
+            yield f"  {said:<{COLUMN}}  {render.one_line(_origin_text(row) + variables)}"
+
+
+def _origin_text(row: Answer) -> str:
+    place = f"{row['file']}:{row['line']}" if row["line"] else row["file"]
+    return " ".join(filter(None, (place, row["origin"])))
+
+
 def _number(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
@@ -107,4 +162,5 @@ COMMANDS = (
         _check_arguments,
         fails=lambda answer: "error" in answer,
     ),
+    Command("config show", "options, what counts and where it is written", _show, _show_lines, _show_arguments),
 )

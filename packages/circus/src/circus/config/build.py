@@ -42,6 +42,8 @@ class Draft:
     """A configuration that was built but not yet checked, with the sections that its findings point to."""
 
     config: CircusConfig
+    document: Document
+    environments: Environments
     circus: Section
     watchers: list[tuple[WatcherConfig, Section]] = field(default_factory=list)
     sockets: list[tuple[SocketConfig, Section]] = field(default_factory=list)
@@ -88,7 +90,7 @@ class Builder:
             watchers=tuple(config for config, _ in watchers),
             sockets=tuple(config for config, _ in sockets),
         )
-        return Draft(circus, self._circus_section, watchers, sockets, self.findings)
+        return Draft(circus, self.document, self.environments, self._circus_section, watchers, sockets, self.findings)
 
     def _tell(self, section: Section, what: str, hint: str, severity: str = "error") -> None:
         self.findings.append(Finding(section.file, section.line, what, hint, severity))

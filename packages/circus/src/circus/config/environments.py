@@ -24,8 +24,9 @@ OWN = "env."
 
 
 class Variable(NamedTuple):
-    """``text`` is what was written, after stage 1 of ``expand``; ``value`` is what a process gets."""
+    """``raw`` is what was written, ``text`` the same after stage 1 of ``expand``, ``value`` what a process gets."""
 
+    raw: str
     text: str
     value: str
     source: str
@@ -111,7 +112,8 @@ class Environments:
         variables: Variables = {}
         for name, entry in entries.items():
             text = expand.expand_env(entry.value, names)
-            variables[name] = Variable(text, expand.expand_shell(text, self._environ), source, entry.file, entry.line)
+            value = expand.expand_shell(text, self._environ)
+            variables[name] = Variable(entry.value, text, value, source, entry.file, entry.line)
         return variables
 
     def _check_names(self, title: str, entries: Mapping[str, Entry]) -> None:
@@ -158,4 +160,4 @@ class Environments:
         found, fault = dotenv.parse(text)
         if fault is not None:
             self._findings.append(Finding(path, fault.line, f"env_file: {fault.what}", fault.hint))
-        return {name: Variable(value, value, "env_file", path, line) for name, (value, line) in found.items()}
+        return {name: Variable(value, value, value, "env_file", path, line) for name, (value, line) in found.items()}

@@ -45,7 +45,15 @@ _HEAD = """\
 *This page is made from the tables in `circus.config.options` by `python -m circus.config.reference`.*
 
 A configuration is one INI file and those that it includes. `circusd` reads all of it before it touches
-anything, and when something is wrong it tells every problem with its file and line.
+anything, and when something is wrong it tells every problem with its file and line. Two commands look at a file
+without touching anything:
+
+- `circusctl config check FILE [--hooks]` lists what is wrong, what to be warned of, and what is worth knowing. The
+  exit status is 1 when circusd would not start with it. Programs are looked for in the environment of the command.
+  `--hooks` also looks up the hooks, which runs the modules that they are in, as a start of circusd does.
+- `circusctl config show NAME [FILE]` shows every option of a watcher, of a socket or of `circus`: the value that
+  counts, and where it is written. What comes from the environment of the command is not shown. Without FILE it is the
+  file of the running circusd.
 
 ## Syntax
 

@@ -64,6 +64,8 @@ class EngineFace(Protocol):
     @property
     def started_at(self) -> float: ...
     @property
+    def config_path(self) -> str: ...
+    @property
     def bus(self) -> Bus: ...
 
     def snapshot(self) -> ViewFace: ...
@@ -153,7 +155,8 @@ class Ops:
         )
 
     async def version(self) -> schema.VersionAnswer:
-        return schema.VersionAnswer(self._engine.name, circus.__version__, os.getpid(), API_VERSION)
+        engine = self._engine
+        return schema.VersionAnswer(engine.name, circus.__version__, os.getpid(), API_VERSION, engine.config_path)
 
     def listen(self, topics: Sequence[str], last_id: str, since: float | None) -> AsyncIterator[bytes]:
         """See control.events."""

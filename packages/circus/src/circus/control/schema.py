@@ -116,10 +116,13 @@ class StatsAnswer(Struct, frozen=True):
 
 
 class VersionAnswer(Struct, frozen=True):
+    """``config`` is the path of the main file."""
+
     name: str
     version: str
     pid: int
     api: int
+    config: str
 
 
 class DoneAnswer(Struct, frozen=True):

@@ -59,6 +59,7 @@ class Engine:
         self.bus = Bus()
         self.names = Names(config.name)
         self.name = config.name
+        self.config_path = config.path
         self.started_at = clock.wall()
         self.may_leave = asyncio.Event()
         self.fleet = Fleet([], warmup_delay_s=config.warmup_delay_s)

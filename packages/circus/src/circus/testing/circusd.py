@@ -85,6 +85,7 @@ class FakeEngine:
     def __init__(self, *watchers: WatcherView, name: str = "default", **view: Any) -> None:
         self.name = name
         self.started_at = time.time()
+        self.config_path = ""
         self.bus = Bus()
         self.watchers = {watcher.name: watcher for watcher in watchers}
         self.view = view
