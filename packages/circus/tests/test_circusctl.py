@@ -93,6 +93,7 @@ def spawn(*words: str, **more: object) -> subprocess.Popen[str]:
         ("numwatchers", "2\n"),
         ("signal web TERM", "ok\n"),
         ("signal web 13181 --children 9", "ok\n"),
+        ("set web priority 3 cmd sleep", "ok\n"),
         ("options web", "cmd: sleep 1\nenv: A=1,B=2\nnumprocesses: 2\n"),
         ("get web numprocesses cmd", "cmd: sleep 1\nnumprocesses: 2\n"),
         ("reloadconfig", "ok\n"),
@@ -126,6 +127,9 @@ def test_the_version_command_tells_both_sides(ctl: Ctl) -> None:
         ("incr web 2", events.SetCount(1, "web", delta=2)),
         ("decr web", events.SetCount(1, "web", delta=-1)),
         ("numprocesses web 0", events.SetCount(1, "web", count=0)),
+        ("set WEB max_retry -1 --waiting", ("set", "web", {"max_retry": "-1"})),
+        ("set web env A=1,B=2 stop_signal INT", ("set", "web", {"env.A": "1", "env.B": "2", "stop_signal": "INT"})),
+        ("set web -- args -v", ("set", "web", {"args": "-v"})),
         ("signal web RTMIN+1 --recursive", ("signal", "web", int(signal.SIGRTMIN) + 1, None, False, True)),
         ("signal web 13181 hup", ("signal", "web", 1, 13181, False, False)),
         ("stats --extended web 13181", ("stats", "web", 13181, True)),
@@ -190,6 +194,19 @@ def test_a_verbose_status_tells_drift_and_what_is_foreign_and_warnings_go_to_sta
     assert out.endswith("foreign: circus.x.1 pid 4\n")
     assert err == "warning: careful\n"
     assert ctl("status")[1:] == ("db: active\nweb: active\n", "warning: careful\n")
+
+
+def test_a_verbose_status_tells_what_is_by_hand(ctl: Ctl) -> None:
+    ctl.circusd.engine.view = {"by_hand": {"web": "set by hand: cmd", "old": "removed by hand"}}
+    out = ctl("status", "-v")[1]
+    assert "web: active\n  set by hand: cmd\n" in out
+    assert out.endswith("removed by hand: old\n")
+    assert ctl("status")[1] == "db: active\nweb: active\n"
+
+
+def test_what_is_odd_about_a_value_goes_to_standard_error(ctl: Ctl) -> None:
+    ctl.circusd.engine.set_warnings = ["web: careful"]
+    assert ctl("set", "web", "priority", "1") == (0, "ok\n", "warning: web: careful\n")
 
 
 def test_only_a_verbose_status_lists_many_warnings(ctl: Ctl) -> None:
@@ -287,6 +304,10 @@ def test_nothing_that_a_terminal_obeys_is_printed(ctl: Ctl) -> None:
         ("qqq", 2, "unknown command 'qqq'", "circusctl --help"),
         ("signal web", 2, "SIGNAL", "circusctl signal --help"),
         ("incr", 2, "NAME", "circusctl incr --help"),
+        ("set web", 2, "KEY VALUE", "circusctl set --help"),
+        ("set web cmd", 2, "cmd has no value", "KEY VALUE"),
+        ("set web uid 1 uid 2", 2, "twice", "once"),
+        ("set web gracefull_timeout 3", 3, "web: unknown option gracefull_timeout", "did you mean graceful_timeout?"),
         ("incr web many", 2, "many", "circusctl incr --help"),
         ("status a b", 2, "b", "circusctl status --help"),
         ("status --nope", 2, "--nope", "circusctl status --help"),

@@ -53,7 +53,7 @@ def test_the_schema_of_a_status_is_stable() -> None:
     engine = FakeEngine(watcher, kernel={"pid": 4}, drift={"web": "args"}, warnings=(ValueError("w"),))
     answer = msgspec.to_builtins(run(Ops(engine).status()))
     assert list(answer) == [
-        *("name", "version", "pid", "started_at", "watchers", "kernel", "foreign", "drift", "warnings")
+        *("name", "version", "pid", "started_at", "watchers", "kernel", "foreign", "drift", "by_hand", "warnings")
     ]
     assert answer["warnings"] == ["w"]
     assert answer["watchers"] == [
@@ -305,3 +305,37 @@ def test_operations_that_nobody_waits_for_are_bounded(
 
     run(scenario())
     assert [str(warning.message) for warning in recwarn] == []  # no operation was left unawaited
+
+
+# What the configuration says --------------------------------------------------------------------------------
+
+
+def test_options_are_set_as_text_whatever_form_they_came_in(ops: Ops, engine: FakeEngine) -> None:
+    engine.set_warnings = ["odd"]
+    options = {"numprocesses": 2, "respawn": False, "env": {"A": "1"}, "colour": "red", "stop_signal": "INT"}
+    answer = run(ops.set_options("WEB", schema.SetRequest(options=options)))
+    texts = {"numprocesses": "2", "respawn": "false", "env.A": "1", "colour": "red", "stop_signal": "INT"}
+    assert engine.heard == [("set", "web", texts)]
+    assert answer.warnings == ["odd"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [({"gracefull_timeout": 1}, "config-invalid"), ({"uid": None}, "bad-request"), ({"env": "A"}, "bad-request")],
+)
+def test_a_wrong_option_never_reaches_the_engine(
+    options: dict[str, object], code: str, ops: Ops, engine: FakeEngine
+) -> None:
+    assert refusal(ops.set_options("web", schema.SetRequest(options={"priority": 1, **options}, wait=False)))[0] == code
+    assert refusal(ops.set_options("nope", schema.SetRequest(options={"priority": 1})))[0] == "not-found"
+    assert engine.heard == []
+
+
+def test_setting_need_not_be_waited_for(ops: Ops, engine: FakeEngine) -> None:
+    async def story() -> None:
+        engine.gate = asyncio.Event()
+        answer = await ops.set_options("web", schema.SetRequest(options={"priority": 1}, wait=False))
+        assert not answer.waited
+        engine.gate.set()
+
+    run(story())

@@ -119,6 +119,13 @@ def test_counts_signals_and_the_ends_have_their_routes(ask: Asgi) -> None:
     assert ask.engine.heard[2:] == ["reloadconfig", "quit", "shutdown"]
 
 
+def test_options_are_set_by_a_route_of_their_watcher(ask: Asgi) -> None:
+    assert ask("POST", "/v1/watchers/a/b c/set", {"options": {"priority": 3}})[0] == 200
+    assert ask.engine.heard == [("set", "a/b c", {"priority": "3"})]
+    for body in ({}, {"options": {}}, {"options": []}, {"options": {"uid": None}}):
+        assert error_of(ask("POST", "/v1/watchers/web/set", body))[:2] == (400, "bad-request")
+
+
 def test_a_name_with_slashes_is_a_name(ask: Asgi) -> None:
     assert ask("GET", "/v1/watchers/a/b c/options")[1]["name"] == "a/b c"
     assert ask("GET", "/v1/watchers/a/b c")[1]["name"] == "a/b c"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from circus.config.amend import Amendment, Edits
 from circus.engine.memory import Memory, state_directory
 
 
@@ -65,7 +66,15 @@ def test_nothing_ordered_writes_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b'{"format": 2}', b'{"format": 1, "counts": {"a": 1}, "stopped": []}', b"\xff"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"format": 2}',
+        b'{"format": 1, "counts": {"a": 1}, "stopped": []}',
+        b"\xff",
+        b'{"format": 1, "counts": {}, "stopped": [], "options": {"a": {"b": "c"}}}',
+    ],
 )
 def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "memory.json").write_bytes(content)
@@ -98,6 +107,21 @@ def test_golden_memory_of_format_1_loads(tmp_path: Path) -> None:
     assert memory.count("web", 2) == 4
     assert memory.is_stopped("db")
     assert memory.trouble == ""
+
+
+def test_golden_memory_with_options_watchers_added_and_removed_loads(tmp_path: Path) -> None:
+    (tmp_path / "memory.json").write_text(
+        '{"format": 1, "counts": {}, "stopped": [],'
+        ' "options": {"web": {"cmd": {"text": "a", "in_file": "b"}, "uid": {"text": "c", "in_file": null}}},'
+        ' "added": {"New": {"cmd": "x"}}, "removed": {"old": "digest"}}'
+    )
+    edits = Edits(
+        {"web": {"cmd": Amendment("a", "b"), "uid": Amendment("c", None)}}, {"New": {"cmd": "x"}}, {"old": "digest"}
+    )
+    memory = Memory(tmp_path)
+    assert (memory.edits, memory.trouble) == (edits, "")
+    memory.remember_stopped({"web"}, stopped=True)
+    assert Memory(tmp_path).edits == edits
 
 
 def test_a_watcher_whose_spelling_changes_is_the_same_watcher(tmp_path: Path) -> None:

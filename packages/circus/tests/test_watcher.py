@@ -669,6 +669,43 @@ def test_a_live_change_touches_no_process_and_sets_the_count() -> None:
     assert scene.signals == [(1, 3), (2, 3)]
 
 
+def test_a_graceful_change_has_the_new_processes_up_before_the_old_ones_go() -> None:
+    scene = running()
+    ticket = scene.watcher.change(0.0, WatcherPolicy("web"), must_restart=True, is_graceful=True, keys=("cmd", "uid"))
+    assert scene.spawns == [(2, 1)] and scene.signals == []
+    told = [
+        action.fields["key"] for action in scene.actions if isinstance(action, Publish) and action.event == "updated"
+    ]
+    assert told == ["cmd", "uid"], "once for each option"
+    scene.spawn()
+    scene.exit(1)
+    assert outcome(ticket) == (True, "", {"stopped": [101], "started": [201], "kept": []})
+
+
+def test_a_graceful_change_whose_processes_do_not_come_up_leaves_the_old_ones() -> None:
+    scene = running(max_retry=0)
+    ticket = scene.watcher.change(0.0, scene.watcher.policy, must_restart=True, is_graceful=True)
+    scene.fail(2)
+    assert outcome(ticket)[0] is False
+    assert scene.pids == [101]
+
+
+@pytest.mark.parametrize("option", ["singleton", "send_hup"])
+def test_a_graceful_change_restarts_what_bears_no_second_generation_or_reloads_by_a_signal(option: str) -> None:
+    scene = running(**{option: True})
+    scene.watcher.change(0.0, scene.watcher.policy, must_restart=True, is_graceful=True)
+    assert scene.spawns == [] and scene.signals == [(1, 15)]
+
+
+def test_a_graceful_change_of_what_does_not_come_up_begins_anew() -> None:
+    scene = Scene(max_retry=-1)
+    scene.start()
+    incarnation = scene.spawns.pop()[1]
+    scene.watcher.take(SpawnFailed(SlotKey("web", 1), incarnation, "no such program"), scene.now)
+    scene.watcher.change(0.0, scene.watcher.policy, must_restart=True, is_graceful=True)
+    assert scene.spawns == [(1, 2)], "without waiting for the next attempt"
+
+
 def test_a_change_does_not_start_what_is_stopped_but_what_had_given_up() -> None:
     scene = Scene()
     assert outcome(scene.watcher.change(0.0, WatcherPolicy("web"), must_restart=True))[0]

@@ -18,7 +18,8 @@ import sys
 
 import circus
 from circus.cli import commands, configuration
-from circus.cli.commands import ELSEWHERE, Command, Daemon
+from circus.cli.asking import Command, Daemon
+from circus.cli.commands import ELSEWHERE
 from circus.control import endpoints
 from circus.control.client import DEFAULT_TIMEOUT_S, Client
 from circus.errors import TABLE, CircusError

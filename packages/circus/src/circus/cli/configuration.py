@@ -9,7 +9,7 @@ import os
 import sys
 
 from circus.cli import render
-from circus.cli.commands import Command, Daemon
+from circus.cli.asking import Command, Daemon
 from circus.errors import CircusError
 
 TYPE_CHECKING = False

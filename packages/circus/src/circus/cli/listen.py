@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from circus.cli.commands import Daemon
+    from circus.cli.asking import Daemon
     from circus.control.client import Client
     from circus.control.listening import Listening
 

@@ -31,8 +31,13 @@ def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Ite
             drift = status["drift"].get(watcher["name"])
             if drift:
                 yield f"  drift: {one_line(drift)}"
+            if told := status["by_hand"].get(watcher["name"]):
+                yield f"  {one_line(told)}"
         yield from slot_lines(watcher, now, is_verbose=is_verbose)
     if is_verbose:
+        known = {watcher["name"] for watcher in status["watchers"]}
+        for name in sorted(status["by_hand"].keys() - known):
+            yield f"{one_line(status['by_hand'][name])}: {one_line(name)}"
         for foreign in status["foreign"]:
             yield f"foreign: {foreign_text(foreign)}"
 

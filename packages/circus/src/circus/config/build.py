@@ -119,7 +119,7 @@ class Builder:
                 taken[key] = sheet.texts[key]
         taken.setdefault("name", name_of_endpoint(sheet.texts.get("endpoint", "")))
         env = self.environments.common.expanded
-        return CircusConfig(path=self.document.path, env=env, **taken)
+        return CircusConfig(path=self.document.path, env=env, document=self.document, **taken)
 
     def _plugin(self, name: str, section: Section) -> None:
         sheet = self._sheet(section, f"[plugin:{name}]", self.names)

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from circus.config import amend
+from circus.config.amend import Edits
 from circus.config.build import Builder, Draft
 from circus.config.model import CircusConfig, ConfigInvalid, Finding
 from circus.config.read import read
@@ -26,6 +28,26 @@ def load(path: str, environ: Mapping[str, str], *, host: Host | None = None) -> 
     if any(each.severity == "error" for each in findings):
         raise ConfigInvalid(findings)
     return replace(draft.config, warnings=tuple(findings))
+
+
+def amended(
+    config: CircusConfig, edits: Edits, environ: Mapping[str, str], watchers: Iterable[str], *, host: Host | None = None
+) -> CircusConfig:
+    """What ``config``, as it was loaded, becomes by ``edits``; of its watchers these are checked anew.
+
+    Raises:
+        ConfigInvalid: with every error that the edits make.
+    """
+    assert config.document is not None
+    draft = Builder(amend.laid_over(config.document, edits), environ).build()
+    names = frozenset(watchers)
+    meant = [pair for pair in draft.watchers if pair[0].name.lower() in names]
+    findings = draft.findings + validate(replace(draft, watchers=meant), environ, host or Host())
+    if any(each.severity == "error" for each in findings):
+        raise ConfigInvalid(findings)
+    of_file = [each for each in config.warnings if each.file != amend.BY_HAND]
+    made = [each for each in findings if each.file == amend.BY_HAND]
+    return replace(draft.config, warnings=(*of_file, *made), document=config.document)
 
 
 def examine(path: str, environ: Mapping[str, str], *, host: Host | None = None) -> tuple[Draft, list[Finding]]:

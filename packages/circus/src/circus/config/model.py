@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from circus.errors import CircusError
+
+if TYPE_CHECKING:
+    from circus.config.read import Document
 
 #: A file with more problems than this is no configuration; the rest is counted, not listed.
 MAX_LISTED_FINDINGS = 100
@@ -171,7 +175,10 @@ class SocketConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircusConfig:
-    """A whole configuration. The endpoints of the ancestors are None unless the file sets them."""
+    """A whole configuration. The endpoints of the ancestors are None unless the file sets them.
+
+    ``document`` is what the file says, before anything that was ordered by hand was laid over it.
+    """
 
     name: str = "default"
     path: str = ""
@@ -193,3 +200,4 @@ class CircusConfig:
     env: Mapping[str, str] = field(default_factory=dict)
     env_file: tuple[str, ...] = ()
     warnings: tuple[Finding, ...] = ()
+    document: Document | None = field(default=None, compare=False, repr=False)

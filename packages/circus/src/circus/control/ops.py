@@ -9,26 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from msgspec import structs
 
-import circus
-from circus.bus import Bus
+from circus.config import amend
 from circus.config.values import parse_signal
 from circus.control import names, schema
 from circus.control.events import Feed
-from circus.engine.names import Names
+from circus.control.face import EngineFace
+from circus.control.queries import Queries, check_pid
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
-from circus.supervise.states import SlotView, WatcherView
 
 log = logging.getLogger("circus.control")
-
-API_VERSION = 1
 
 SIGNAL_FORMS = "use a number (15), a name (TERM, SIGTERM) or a real-time signal (RTMIN+1)"
 
@@ -36,133 +32,25 @@ SIGNAL_FORMS = "use a number (15), a name (TERM, SIGTERM) or a real-time signal 
 MAX_UNAWAITED = 1_000
 
 
-class ViewFace(Protocol):
-    """What the engine shows of itself at one moment."""
+class Ops(Queries):
+    """Orders are here, queries in their own room."""
 
-    @property
-    def watchers(self) -> Sequence[WatcherView]: ...
-    @property
-    def sockets(self) -> Sequence[Mapping[str, Any]]: ...
-    @property
-    def kernel(self) -> Mapping[str, Any]: ...
-    @property
-    def foreign(self) -> Sequence[Any]: ...
-    @property
-    def drift(self) -> Mapping[str, Any]: ...
-    @property
-    def warnings(self) -> Sequence[object]: ...
-
-
-class EngineFace(Protocol):
-    """What operations need of the engine.
-
-    ``stats`` answers {watcher: {pid: what is known, or a sentence why nothing is}}.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def started_at(self) -> float: ...
-    @property
-    def config_path(self) -> str: ...
-    @property
-    def bus(self) -> Bus: ...
-
-    def snapshot(self) -> ViewFace: ...
-    async def order(self, make: Callable[[int], events.Order], /) -> Finish: ...
-    async def signal(
-        self,
-        name: str,
-        signum: int,
-        /,
-        *,
-        pid: int | None = None,
-        children: bool = False,
-        recursive: bool = False,
-    ) -> int: ...
-    async def stats(
-        self, name: str | None = None, pid: int | None = None, extended: bool = False
-    ) -> Mapping[str, Mapping[Any, Any]]: ...
-    def options(self, name: str, /) -> Mapping[str, Any]: ...
-    async def reloadconfig(self) -> Any: ...
-    async def quit(self) -> None: ...
-    async def shutdown(self) -> None: ...
-
-
-class Ops:
     def __init__(self, engine: EngineFace) -> None:
-        self._engine = engine
-        self._unawaited: set[asyncio.Task[None]] = set()
+        super().__init__(engine)
         self._feed = Feed(engine.bus, engine.started_at)
+        self._unawaited: set[asyncio.Task[None]] = set()
 
     @property
     def listeners(self) -> int:
         return self._feed.listeners
 
-    def close(self) -> None:
-        """Whoever listens is given what there is and let go; nobody else is waited for here."""
-        self._feed.close()
-
-    # Queries ------------------------------------------------------------------------------------------------
-
-    async def status(self) -> schema.StatusAnswer:
-        view = self._engine.snapshot()
-        return schema.StatusAnswer(
-            name=self._engine.name,
-            version=circus.__version__,
-            pid=os.getpid(),
-            started_at=self._engine.started_at,
-            watchers=[_watcher_answer(watcher) for watcher in view.watchers],
-            kernel=dict(view.kernel),
-            foreign=list(view.foreign),
-            drift=dict(view.drift),
-            warnings=[str(warning) for warning in view.warnings],
-        )
-
-    async def status_of(self, name: str) -> schema.WatcherAnswer:
-        return _watcher_answer(self._find(name))
-
-    async def watchers(self) -> schema.WatchersAnswer:
-        return schema.WatchersAnswer(sorted(self._names()))
-
-    async def pids(self, name: str) -> schema.PidsAnswer:
-        watcher = self._find(name)
-        return schema.PidsAnswer(watcher.name, _pids(watcher))
-
-    async def options(self, name: str) -> schema.OptionsAnswer:
-        found = self._find(name).name
-        return schema.OptionsAnswer(found, dict(self._engine.options(found)))
-
-    async def sockets(self) -> schema.SocketsAnswer:
-        prefix = Names(self._engine.name).prefix
-        rows = [dict(row) for row in self._engine.snapshot().sockets]
-        return schema.SocketsAnswer([{**row, "name": str(row["name"]).removeprefix(prefix)} for row in rows])
-
-    async def stats(
-        self, name: str | None = None, pid: int | None = None, extended: bool = False
-    ) -> schema.StatsAnswer:
-        """Raises: CircusError not-found for an unknown watcher, or a pid that is none of its processes."""
-        if pid is not None and name is None:
-            raise CircusError("bad-request", "a pid needs the watcher that it belongs to", "give name and pid")
-        if name is not None:
-            watcher = self._find(name)
-            name = watcher.name
-            if pid is not None:
-                _check_pid(watcher, pid)
-        infos = await self._engine.stats(name=name, pid=pid, extended=extended)
-        return schema.StatsAnswer(
-            {watcher: {str(pid): info for pid, info in by_pid.items()} for watcher, by_pid in infos.items()}
-        )
-
-    async def version(self) -> schema.VersionAnswer:
-        engine = self._engine
-        return schema.VersionAnswer(engine.name, circus.__version__, os.getpid(), API_VERSION, engine.config_path)
-
     def listen(self, topics: Sequence[str], last_id: str, since: float | None) -> AsyncIterator[bytes]:
         """See control.events."""
         return self._feed.listen(topics, last_id=last_id, since=since)
 
-    # Orders -------------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Whoever listens is given what there is and let go; nobody else is waited for here."""
+        self._feed.close()
 
     async def start(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant = self._meant(request)
@@ -203,11 +91,21 @@ class Ops:
         watcher = self._find(name)
         signum = _signal_number(request.signum)
         if request.pid is not None:
-            _check_pid(watcher, request.pid)
+            check_pid(watcher, request.pid)
         signalled = await self._engine.signal(
             watcher.name, signum, pid=request.pid, children=request.children, recursive=request.recursive
         )
         return schema.SignalAnswer(signum, signalled)
+
+    async def set_options(self, name: str, request: schema.SetRequest) -> schema.DoneAnswer:
+        watcher = self._find(name)
+        texts = amend.texts_of(request.options)
+        amend.check_keys(watcher.name, texts)
+        setting = self._engine.set_options(watcher.name, texts)
+        if not request.wait:
+            self._begin("set", setting)
+            return schema.DoneAnswer(waited=False)
+        return schema.DoneAnswer(warnings=await setting)
 
     async def reloadconfig(self, request: schema.Request) -> schema.PlanAnswer:
         if not request.wait:
@@ -222,13 +120,6 @@ class Ops:
         return await self._end("shutdown", self._engine.shutdown(), wait=request.wait)
 
     # Below the doors --------------------------------------------------------------------------------------
-
-    def _names(self) -> list[str]:
-        return [watcher.name for watcher in self._engine.snapshot().watchers]
-
-    def _find(self, name: str) -> WatcherView:
-        by_name = {watcher.name: watcher for watcher in self._engine.snapshot().watchers}
-        return by_name[names.find_watcher(by_name, name)]
 
     def _meant(self, request: schema.OrderRequest) -> tuple[str, ...] | None:
         if request.names is None:
@@ -283,42 +174,6 @@ class Ops:
         task = asyncio.get_running_loop().create_task(run())
         self._unawaited.add(task)
         task.add_done_callback(self._unawaited.discard)
-
-
-def _watcher_answer(watcher: WatcherView) -> schema.WatcherAnswer:
-    return schema.WatcherAnswer(
-        name=watcher.name,
-        state=watcher.state.value,
-        numprocesses=watcher.numprocesses,
-        priority=watcher.priority,
-        wants_up=watcher.wants_up,
-        reason=watcher.reason,
-        slots=[_slot_answer(slot) for slot in sorted(watcher.slots, key=lambda slot: slot.wid)],
-    )
-
-
-def _slot_answer(slot: SlotView) -> schema.SlotAnswer:
-    return schema.SlotAnswer(
-        wid=slot.wid,
-        state=slot.state.value,
-        pid=slot.pid,
-        kernel_id=slot.kernel_id,
-        started_at=slot.started_at,
-        incarnation=slot.incarnation,
-        reason=slot.reason,
-        last_status=slot.last_status,
-    )
-
-
-def _pids(watcher: WatcherView) -> list[int]:
-    return sorted(slot.pid for slot in watcher.slots if slot.pid is not None)
-
-
-def _check_pid(watcher: WatcherView, pid: int) -> None:
-    pids = _pids(watcher)
-    if pid not in pids:
-        listed = ", ".join(map(str, pids[: names.MAX_NAMES_IN_HINT])) or "none"
-        raise CircusError("not-found", f"{watcher.name}: {pid} is none of its processes", f"its pids: {listed}")
 
 
 def _signal_number(written: int | str) -> int:

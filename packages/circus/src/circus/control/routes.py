@@ -97,6 +97,11 @@ def make_app(ops: Ops) -> Starlette:
             schema.SignalRequest,
             lambda request, body: ops.signal(_name(request), body),
         ),
+        order(
+            "/v1/watchers/{name:path}/set",
+            schema.SetRequest,
+            lambda request, body: ops.set_options(_name(request), body),
+        ),
         query("/v1/watchers", lambda _request: ops.watchers()),
         query("/v1/watchers/{name:path}/options", lambda request: ops.options(_name(request))),
         query("/v1/watchers/{name:path}", lambda request: ops.pids(_name(request))),

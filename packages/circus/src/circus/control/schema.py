@@ -6,7 +6,7 @@ fields of a request are refused, so that a misspelt one is not silently without 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -58,6 +58,15 @@ class SignalRequest(Struct, frozen=True, forbid_unknown_fields=True):
     recursive: bool = False
 
 
+class SetRequest(Request, frozen=True, kw_only=True):
+    """``options`` under the names that a file has, as text or as numbers, flags and lists; those of a stream, of hooks
+    and of the environment also as an object under `stdout_stream`, `hooks`, `env`."""
+
+    options: Annotated[
+        dict[Annotated[str, Meta(max_length=MAX_NAME_LENGTH)], Any], Meta(min_length=1, max_length=MAX_NAMES)
+    ]
+
+
 class SlotAnswer(Struct, frozen=True):
     wid: int
     state: str
@@ -88,6 +97,7 @@ class StatusAnswer(Struct, frozen=True):
     kernel: dict[str, object]
     foreign: list[object]
     drift: dict[str, object]
+    by_hand: dict[str, str]  # watchers that are not as the file has them, and in what
     warnings: list[str]
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from circus import clock
 from circus.bus import Bus, Event
-from circus.config import expand, load, options
-from circus.config.diff import ConfigPlan, diff
+from circus.config import expand
+from circus.config.diff import ConfigPlan
 from circus.config.model import CircusConfig, WatcherConfig
-from circus.engine import faces, figures, leaving, reconfigure, spawning, startup
+from circus.engine import byhand, faces, figures, leaving, reconfigure, shown, spawning, startup
 from circus.engine.demand import Demand
 from circus.engine.executor import Executor
 from circus.engine.link import Link
@@ -74,8 +74,9 @@ class Engine:
         self.configs: dict[str, WatcherConfig] = {}
         self.foreign: list[dict[str, Any]] = []
         self.troubles: dict[str, str] = {}  # what -> sentence, for status
+        self.unheeded: dict[str, str] = {}  # watchers about which something was ordered that is not possible now
         self._started_with = config
-        self._environ = dict(environ)
+        self.environ = dict(environ)
         self._working_dir = _working_dir(environ)
         self._umask = os.umask(0o022)
         os.umask(self._umask)
@@ -86,7 +87,7 @@ class Engine:
         self._waiting: dict[int, asyncio.Future[actions.Finish]] = {}
         self._by_hand: set[int] = set()  # operations that people wait for
         self._tasks = Tasks()
-        self._reloading = asyncio.Lock()
+        self.reloading = asyncio.Lock()  # one change of the configuration at a time
         kernel.on_event = self.lives.on_kernel_event
 
     # Start and end ------------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ class Engine:
             config_path=self.config.path,
             names=self.names,
             sockets=self.sockets.configs.values(),
-            environ=self._environ,
+            environ=self.environ,
             working_dir=self._working_dir,
             umask=self._umask if self.config.umask is None else self.config.umask,
         )
@@ -252,7 +253,7 @@ class Engine:
         config = self.config_of(watcher)
         return faces.watcher_face(
             config,
-            env=expand.child_environment(config, self._environ),
+            env=expand.child_environment(config, self.environ),
             count=self.fleet.watchers[config.name].policy.numprocesses,
             hosted=self.lives.hosted.of_watcher(config.name),
             sockets=self.sockets.rows,
@@ -261,9 +262,9 @@ class Engine:
 
     def publish(self, watcher: str, name: str, fields: Mapping[str, object]) -> None:
         self.bus.publish(Event(clock.wall(), watcher, name, dict(fields)))
-        shown = " ".join(f"{key}={value}" for key, value in fields.items() if key != "time")
+        told = " ".join(f"{key}={value}" for key, value in fields.items() if key != "time")
         level = logging.WARNING if name in SERIOUS else logging.INFO
-        log.log(level, "%s %s%s", watcher, name, f" {shown}" if shown else "")
+        log.log(level, "%s %s%s", watcher, name, f" {told}" if told else "")
 
     def _on_stream_event(self, name: str, fields: dict[str, Any]) -> None:
         self.publish(str(fields.pop("watcher", "")), name, fields)
@@ -275,6 +276,7 @@ class Engine:
             self.link.trouble,
             self.memory.trouble,
             *self.troubles.values(),
+            *self.unheeded.values(),
             *self.pump.troubles(),
             reconfigure.needing_restart(self._started_with, self.config),
         )
@@ -290,28 +292,13 @@ class Engine:
             sockets=tuple(self.sockets.rows.values()),
             kernel=dict(self.kernel.hello),
             foreign=tuple(self.foreign),
-            drift=self._drift(),
+            drift=shown.drift(self),
+            by_hand=shown.by_hand(self),
             warnings=tuple(warnings),
         )
 
-    def _drift(self) -> dict[str, str]:
-        old: dict[str, list[int]] = {}
-        for process in self.lives.hosted:
-            config = self.configs.get(process.slot.watcher)
-            if config is not None and not process.has_exited and process.digest != config.digest:
-                old.setdefault(config.name, []).append(process.pid)
-        return {
-            name: f"runs with options from before a change: pid {', '.join(map(str, pids))}"
-            for name, pids in old.items()
-        }
-
     def options(self, name: str) -> dict[str, object]:
-        """All options of the watcher under the names of the configuration; the count is the present one."""
-        config = self.config_of(name)
-        shown: dict[str, object] = {each.name: each.default for each in options.WATCHER.values() if not each.idle}
-        shown |= config.written
-        shown["numprocesses"] = self.fleet.watchers[config.name].policy.numprocesses
-        return shown
+        return shown.options_of(self, name)
 
     async def signal(
         self,
@@ -343,18 +330,11 @@ class Engine:
             raise CircusError("not-found", f"no watcher has a process {pid}")
         return found
 
-    async def reloadconfig(self) -> ConfigPlan:
-        """Read the file again and do what its changes need; a wrong file changes nothing.
+    async def set_options(self, name: str, texts: Mapping[str, str]) -> list[str]:
+        return await byhand.set_options(self, name, texts)
 
-        Raises:
-            ConfigInvalid: with every problem of the file.
-            CircusError: see reconfigure.apply.
-        """
-        async with self._reloading:
-            new = await asyncio.to_thread(load.load, self.config.path, self._environ)
-            plan = diff(self.config, new)
-            await reconfigure.apply(self, new, plan)
-            return plan
+    async def reloadconfig(self) -> ConfigPlan:
+        return await byhand.reloadconfig(self)
 
     async def reload_all(self) -> None:
         """What SIGHUP means: every active watcher reloads its processes."""

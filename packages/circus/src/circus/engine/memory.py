@@ -1,4 +1,5 @@
-"""What people ordered by hand, kept over a restart and a reboot: counts, and watchers that were stopped.
+"""What people ordered by hand, kept over a restart and a reboot: counts, watchers that were stopped, options that were
+set, watchers that were added and removed.
 
 One JSON file, replaced by rename after fsync, so that a crash leaves the old or the new one. What the file of the
 configuration says wins over a remembered count only if that file changed the count since. A damaged file is set
@@ -12,6 +13,10 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from circus.config import amend
+from circus.config.amend import Amendment, Edits
 
 log = logging.getLogger("circus.memory")
 
@@ -42,7 +47,17 @@ class Memory:
         self.trouble = ""  # what stands in the way of remembering, for status
         self._counts: dict[str, tuple[int, int]] = {}  # watcher -> (wished, what the file said then)
         self._stopped: set[str] = set()
+        self._edits = amend.NOTHING
         self._load()
+
+    @property
+    def edits(self) -> Edits:
+        return self._edits
+
+    def remember_edits(self, edits: Edits) -> None:
+        if edits != self._edits:
+            self._edits = edits
+            self._save()
 
     def count(self, watcher: str, in_file: int) -> int:
         """The number of processes to run, where the configuration says ``in_file``."""
@@ -103,6 +118,7 @@ class Memory:
                 raise ValueError(f"format {content['format']!r} is not {FORMAT}")
             counts = {str(k).lower(): (int(v["wished"]), int(v["in_file"])) for k, v in content["counts"].items()}
             stopped = {str(name).lower() for name in content["stopped"]}
+            edits = _edits_from(content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             aside = self.path.with_suffix(".damaged")
             try:
@@ -111,13 +127,19 @@ class Memory:
                 aside = self.path
             self._complain(f"remembered counts are lost: damaged file set aside as {aside} ({error})")
             return
-        self._counts, self._stopped = counts, stopped
+        self._counts, self._stopped, self._edits = counts, stopped, edits
 
     def _save(self) -> None:
         content = {
             "format": FORMAT,
             "counts": {k: {"wished": w, "in_file": f} for k, (w, f) in sorted(self._counts.items())},
             "stopped": sorted(self._stopped),
+            "options": {
+                name: {key: {"text": each.text, "in_file": each.in_file} for key, each in keys.items()}
+                for name, keys in self._edits.options.items()
+            },
+            "added": self._edits.added,
+            "removed": self._edits.removed,
         }
         temporary = self.path.with_suffix(".new")
         try:
@@ -140,3 +162,20 @@ class Memory:
     def _complain(self, what: str) -> None:
         self.trouble = what
         log.warning("%s", what)
+
+
+def _edits_from(content: Mapping[str, Any]) -> Edits:
+    """Earlier releases knew of none."""
+    options = {
+        str(name): {str(key): Amendment(str(each["text"]), _text(each["in_file"])) for key, each in keys.items()}
+        for name, keys in content.get("options", {}).items()
+    }
+    added = {
+        str(name): {str(key): str(text) for key, text in keys.items()}
+        for name, keys in content.get("added", {}).items()
+    }
+    return Edits(options, added, {str(name): str(each) for name, each in content.get("removed", {}).items()})
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine import renewal
@@ -30,8 +31,10 @@ log = logging.getLogger("circus.engine")
 Makes = Callable[[int], events.Order]
 
 
-async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> None:
-    """Bring ``engine`` from its configuration to ``new``.
+async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan, edits: Edits, keys: tuple[str, ...] = ()) -> None:
+    """Bring ``engine`` from its configuration to ``new``, which has ``edits`` in it.
+
+    With ``keys``, the options that somebody has set, new processes come before the old ones go.
 
     Raises:
         CircusError: a hook cannot be found or a socket cannot be opened: nothing was changed. Or
@@ -44,8 +47,9 @@ async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> None:
 
     log.info("configuration read again %s", str(plan).replace("\n", "; "))
     engine.config = new
+    engine.memory.remember_edits(edits)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
-    finishes = await _give_orders(engine, plan, watchers, hooks)
+    finishes = await _give_orders(engine, plan, watchers, hooks, keys)
     if again := tuple(sorted(stopped & watchers.keys())):
         finishes += await _settle(engine, [partial(events.Start, names=again)])
     await engine.sockets.close(plan.sockets_remove)
@@ -76,7 +80,11 @@ async def _open_sockets(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> 
 
 
 async def _give_orders(
-    engine: Engine, plan: ConfigPlan, watchers: dict[str, WatcherConfig], hooks: dict[str, HookSet]
+    engine: Engine,
+    plan: ConfigPlan,
+    watchers: dict[str, WatcherConfig],
+    hooks: dict[str, HookSet],
+    keys: tuple[str, ...],
 ) -> list[Finish]:
     def adopt(name: str) -> WatcherPolicy:
         config = watchers[name]
@@ -93,7 +101,8 @@ async def _give_orders(
     renamed = [name for name in plan.remove if engine.names.process(name, 1) in taken]
     finishes = await _remove(engine, renamed)
     changes: list[Makes] = [
-        partial(events.ChangeWatcher, policy=adopt(config.name), restart=restart) for config, restart, _ in plan.change
+        partial(events.ChangeWatcher, policy=adopt(config.name), restart=restart, graceful=bool(keys), keys=keys)
+        for config, restart, _ in plan.change
     ]
     others, removed = await asyncio.gather(
         _settle(engine, [*changes, *map(add, plan.add)]),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from circus import clock
 from circus.config.model import SocketConfig
-from circus.engine import renewal
+from circus.engine import byhand, renewal
 from circus.engine.lives import heads_of
 from circus.engine.policy import policy_of
 from circus.errors import CircusError
@@ -51,6 +51,7 @@ class _Found:
 
 async def start(engine: Engine) -> None:
     """Raises: CircusError, PapaError; nothing was started then."""
+    await byhand.at_start(engine)
     found = await _look_until_seen(engine)
     await _take_in(engine, found)
     while True:

@@ -22,4 +22,5 @@ class EngineView:
     kernel: dict[str, Any]
     foreign: tuple[dict[str, Any], ...]
     drift: dict[str, str]
+    by_hand: dict[str, str]  # watchers that are not as the file has them, and in what
     warnings: tuple[str, ...]

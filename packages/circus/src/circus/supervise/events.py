@@ -76,11 +76,16 @@ class RemoveWatcher:
 
 @dataclass(frozen=True, slots=True)
 class ChangeWatcher:
-    """New policy for a known watcher; ``restart`` when running processes must be replaced to obey it."""
+    """New policy for a known watcher; ``restart`` when running processes must be replaced to obey it.
+
+    ``graceful``: by a reload, where the watcher bears two generations at once. ``keys`` are the options that changed.
+    """
 
     op: int
     policy: WatcherPolicy
     restart: bool
+    graceful: bool = False
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

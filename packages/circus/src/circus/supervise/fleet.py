@@ -164,9 +164,10 @@ class Fleet:
                 self._hold(op, name, self._watchers[name].set_count(now, count=count, delta=delta))
             case RemoveWatcher():
                 self._take_remove(order)
-            case ChangeWatcher(op, policy, restart):
+            case ChangeWatcher(op, policy, restart, graceful, keys):
                 watcher = self._watchers[policy.name]
-                self._hold(op, policy.name, watcher.change(now, policy, must_restart=restart))
+                ticket = watcher.change(now, policy, must_restart=restart, is_graceful=graceful, keys=keys)
+                self._hold(op, policy.name, ticket)
             case _:
                 assert_never(order)
 

@@ -117,19 +117,35 @@ class Watcher(Ring):
             wanted = min(wanted, 1)
         return self._apply(replace(self.policy, numprocesses=wanted), now)
 
-    def change(self, now: float, policy: WatcherPolicy, *, must_restart: bool) -> Ticket:
+    def change(
+        self,
+        now: float,
+        policy: WatcherPolicy,
+        *,
+        must_restart: bool,
+        is_graceful: bool = False,
+        keys: tuple[str, ...] = (),
+    ) -> Ticket:
         if not must_restart or not self.wants_up:
-            return self._apply(policy, now)
+            return self._apply(policy, now, keys)
         self.policy = policy
-        self._publish("updated")
+        self._tell_updated(keys)
+        serves = any(slot.is_ready for slot in self.slots.values())
+        if is_graceful and serves and not (policy.singleton or policy.send_hup):
+            return self.reload(now, is_sequential=False)
         return self.restart(now)
 
-    def _apply(self, policy: WatcherPolicy, now: float) -> Ticket:
+    def _tell_updated(self, keys: tuple[str, ...]) -> None:
+        """Once for each option that is known by name."""
+        for named in [{"key": key} for key in keys] or [{}]:
+            self._publish("updated", **named, numprocesses=self.policy.numprocesses)
+
+    def _apply(self, policy: WatcherPolicy, now: float, keys: tuple[str, ...] = ()) -> Ticket:
         ticket = self._open(Verb.COUNT)
         before, self.policy = self.policy, policy
         if (before.max_age_s, before.max_age_spread_s) != (policy.max_age_s, policy.max_age_spread_s):
             self.places.age(now)
-        self._publish("updated", numprocesses=policy.numprocesses)
+        self._tell_updated(keys)
         if self.phase is Phase.UP:
             self.phase = Phase.RISING
         elif self.phase in FALLING or self.phase in (Phase.DOWN, Phase.INHERITED):

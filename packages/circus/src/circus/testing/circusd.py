@@ -35,6 +35,7 @@ class FakeView:
     kernel: Mapping[str, Any] = field(default_factory=dict)
     foreign: tuple[Any, ...] = ()
     drift: Mapping[str, Any] = field(default_factory=dict)
+    by_hand: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[object, ...] = ()
 
 
@@ -94,6 +95,8 @@ class FakeEngine:
         self.failure: Exception | None = None
         self.refusal = ""
         self.plan = FakePlan()
+        self.set_warnings: list[str] = []
+        self.changed: dict[str, dict[str, str]] = {}  # options that were set
         self.infos: dict[str, dict[Any, Any]] = {}
         self.has_ended = False
         self._op = 0
@@ -136,7 +139,14 @@ class FakeEngine:
             "cmd": "sleep 1",
             "numprocesses": self.watchers[name].numprocesses,
             "env": {"A": "1", "B": "2"},
+            **self.changed.get(name, {}),
         }
+
+    async def set_options(self, name: str, texts: Mapping[str, str], /) -> list[str]:
+        self.heard.append(("set", name, dict(texts)))
+        await self._pass_gate()
+        self.changed.setdefault(name, {}).update(texts)
+        return self.set_warnings
 
     async def reloadconfig(self) -> FakePlan:
         self.heard.append("reloadconfig")

@@ -1,0 +1,150 @@
+"""Commands of circusctl that change something: orders to watchers, and to circusd itself."""
+
+from __future__ import annotations
+
+import re
+
+from circus.cli.asking import name_argument, optional_name, wait_arguments
+from circus.errors import CircusError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable
+
+    from circus.cli.asking import Answer, Daemon
+
+
+# Arguments ---------------------------------------------------------------------------------------------------
+
+
+def order_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="*", help="watchers or patterns; without any: all")
+    parser.add_argument(
+        "--match",
+        choices=("glob", "simple", "regex"),
+        default="glob",
+        help="how NAME is read (default: glob)",
+    )
+    wait_arguments(parser)
+
+
+def reload_arguments(parser: argparse.ArgumentParser) -> None:
+    order_arguments(parser)
+    parser.add_argument("--terminate", action="store_true", help="end the old processes before new ones start")
+    parser.add_argument("--sequential", action="store_true", help="replace the processes one by one")
+
+
+def change_arguments(parser: argparse.ArgumentParser) -> None:
+    name_argument(parser)
+    parser.add_argument("by", metavar="N", nargs="?", type=int, default=1, help="by how many (default: 1)")
+    wait_arguments(parser)
+
+
+def numprocesses_arguments(parser: argparse.ArgumentParser) -> None:
+    optional_name(parser)
+    parser.add_argument("count", metavar="COUNT", nargs="?", type=int, help="have so many from now on")
+    wait_arguments(parser)
+
+
+def signal_arguments(parser: argparse.ArgumentParser) -> None:
+    name_argument(parser)
+    parser.add_argument("pid", metavar="PID", nargs="?", type=int, help="only this process of the watcher")
+    parser.add_argument("signum", metavar="SIGNAL", help="15, TERM, SIGTERM, RTMIN+1")
+    parser.add_argument("--children", action="store_true", help="to the children instead")
+    parser.add_argument("--recursive", action="store_true", help="to all that descend from them instead")
+
+
+def set_arguments(parser: argparse.ArgumentParser) -> None:
+    name_argument(parser)
+    parser.add_argument("pairs", metavar="KEY VALUE", nargs="+", help="options as in the configuration file")
+    wait_arguments(parser)
+    parser.epilog = (
+        "Goes the way of an edit of the file: one wrong value and nothing is changed; what running processes need is"
+        " decided for each option, and new ones are up before the old ones go. Kept over a restart of circusd, until"
+        " the file itself says something else. `env A=1,B=2` sets variables, `hooks.NAME` a hook,"
+        " `stdout_stream.filename` one key of a stream. `circusctl status -v` says what is set by hand."
+        " A value that begins with a dash stands behind `--`: `set NAME -- args -v`."
+    )
+
+
+def reloadconfig_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what was changed")
+    wait_arguments(parser)
+
+
+# Questions ---------------------------------------------------------------------------------------------------
+
+
+def give_order(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
+    def run(daemon: Daemon, args: argparse.Namespace) -> Answer:
+        body: dict[str, object] = {"wait": args.wait}
+        if args.names:
+            is_regex = args.match == "regex"
+            body["names"] = _matching(daemon, args.names) if is_regex else args.names
+            body["match"] = "simple" if is_regex else args.match
+        if verb == "reload":
+            body |= {"graceful": not args.terminate, "sequential": args.sequential}
+        return daemon.post(verb, body=body)
+
+    return run
+
+
+def _matching(daemon: Daemon, patterns: list[str]) -> list[str]:
+    """Regular expressions are tried here: one that never ends hangs its author, not circusd."""
+    known = daemon.get("watchers")["watchers"]
+    try:
+        found = [name for name in known if any(re.match(pattern, name.lower()) for pattern in patterns)]
+    except re.error as error:
+        raise CircusError("usage", f"{error.pattern!r} is no regular expression: {error}") from None
+    if not found:
+        raise CircusError("not-found", f"no watcher matches {', '.join(patterns)}", f"there are: {', '.join(known)}")
+    return found
+
+
+def give_change(sign: int) -> Callable[[Daemon, argparse.Namespace], Answer]:
+    def run(daemon: Daemon, args: argparse.Namespace) -> Answer:
+        return daemon.post("watchers", args.name, "count", body={"delta": sign * args.by, "wait": args.wait})
+
+    return run
+
+
+def give_numprocesses(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    if args.count is not None:
+        return daemon.post("watchers", args.name, "count", body={"count": args.count, "wait": args.wait})
+    if args.name:
+        watcher = daemon.get("status", args.name)
+        return {"numprocesses": watcher["numprocesses"], "watcher_name": watcher["name"]}
+    return {"numprocesses": sum(watcher["numprocesses"] for watcher in daemon.get("status")["watchers"])}
+
+
+def give_signal(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    body = {"signum": args.signum, "pid": args.pid, "children": args.children, "recursive": args.recursive}
+    return daemon.post("watchers", args.name, "signal", body=body)
+
+
+def give_set(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    keys, values = args.pairs[::2], args.pairs[1::2]
+    if len(keys) != len(values):
+        raise CircusError("usage", f"{keys[-1]} has no value", "write KEY VALUE [KEY VALUE ...]")
+    if len({*keys}) != len(keys):
+        raise CircusError("usage", "an option is given twice", "give each once")
+    return daemon.post(
+        "watchers", args.name, "set", body={"options": dict(zip(keys, values, strict=True)), "wait": args.wait}
+    )
+
+
+def give_waiting(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
+    return lambda daemon, args: daemon.post(verb, body={"wait": args.wait})
+
+
+# Lines -------------------------------------------------------------------------------------------------------
+
+
+def number_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    number = answer.get("numprocesses")
+    return ["ok" if number is None else str(number)]
+
+
+def reloadconfig_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:
+    return [*(answer["text"].splitlines() if args.verbose else ()), "ok"]

@@ -1,0 +1,98 @@
+"""Commands of circusctl that only ask: status, list, stats, options, get, versions."""
+
+from __future__ import annotations
+
+import time
+
+from circus.cli import render
+from circus.cli.asking import name_argument, optional_name
+from circus.errors import CircusError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+    from circus.cli.asking import Answer, Daemon
+
+
+# Arguments ---------------------------------------------------------------------------------------------------
+
+
+def status_arguments(parser: argparse.ArgumentParser) -> None:
+    optional_name(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", help="every process, what drifted, what is foreign")
+
+
+def stats_arguments(parser: argparse.ArgumentParser) -> None:
+    optional_name(parser)
+    parser.add_argument("pid", metavar="PID", nargs="?", type=int, help="only this process of the watcher")
+    parser.add_argument("--extended", action="store_true", help="with what the extended_stats hook adds")
+
+
+def get_arguments(parser: argparse.ArgumentParser) -> None:
+    name_argument(parser)
+    parser.add_argument("keys", metavar="KEY", nargs="+", help="options of the watcher")
+
+
+# Questions ---------------------------------------------------------------------------------------------------
+
+
+def ask_status(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    return daemon.get("status", args.name) if args.name else daemon.get("status")
+
+
+def ask_list(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    return daemon.get("watchers", args.name) if args.name else daemon.get("watchers")
+
+
+def ask_numwatchers(daemon: Daemon, _args: argparse.Namespace) -> Answer:
+    return {"numwatchers": len(daemon.get("watchers")["watchers"])}
+
+
+def ask_stats(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    query = {} if args.name is None else {"name": args.name}
+    if args.pid is not None:
+        query["pid"] = str(args.pid)
+    if args.extended:
+        query["extended"] = "true"
+    return daemon.get("stats", query=query)
+
+
+def ask_options(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    return daemon.get("watchers", args.name, "options")
+
+
+def ask_get(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    answer = ask_options(daemon, args)
+    for key in args.keys:
+        if key not in answer["options"]:
+            raise CircusError(
+                "not-found",
+                f"{answer['name']}: {key!r} option not found",
+                f"`circusctl options {args.name}` lists them",
+            )
+    return {"name": answer["name"], "options": {key: answer["options"][key] for key in args.keys}}
+
+
+# Lines -------------------------------------------------------------------------------------------------------
+
+
+def status_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:
+    if not args.name:
+        return render.status_lines(answer, time.time(), is_verbose=args.verbose)
+    bare: list[str] = [answer["state"]]
+    return [*bare, *render.slot_lines(answer, time.time(), is_verbose=True)] if args.verbose else bare
+
+
+def list_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    return [",".join(map(str, answer["pids"] if "pids" in answer else answer["watchers"]))]
+
+
+def version_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    import circus
+
+    return [
+        f"circusctl {circus.__version__}",
+        f"circusd {answer['version']} (name {answer['name']}, pid {answer['pid']})",
+    ]

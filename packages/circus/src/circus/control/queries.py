@@ -1,0 +1,118 @@
+"""What can be asked of circusd without changing anything."""
+
+from __future__ import annotations
+
+import os
+
+import circus
+from circus.control import names, schema
+from circus.control.face import EngineFace
+from circus.engine.names import Names
+from circus.errors import CircusError
+from circus.supervise.states import SlotView, WatcherView
+
+API_VERSION = 1
+
+
+class Queries:
+    def __init__(self, engine: EngineFace) -> None:
+        self._engine = engine
+
+    async def status(self) -> schema.StatusAnswer:
+        view = self._engine.snapshot()
+        return schema.StatusAnswer(
+            name=self._engine.name,
+            version=circus.__version__,
+            pid=os.getpid(),
+            started_at=self._engine.started_at,
+            watchers=[_watcher_answer(watcher) for watcher in view.watchers],
+            kernel=dict(view.kernel),
+            foreign=list(view.foreign),
+            drift=dict(view.drift),
+            by_hand=dict(view.by_hand),
+            warnings=[str(warning) for warning in view.warnings],
+        )
+
+    async def status_of(self, name: str) -> schema.WatcherAnswer:
+        return _watcher_answer(self._find(name))
+
+    async def watchers(self) -> schema.WatchersAnswer:
+        return schema.WatchersAnswer(sorted(self._names()))
+
+    async def pids(self, name: str) -> schema.PidsAnswer:
+        watcher = self._find(name)
+        return schema.PidsAnswer(watcher.name, _pids(watcher))
+
+    async def options(self, name: str) -> schema.OptionsAnswer:
+        found = self._find(name).name
+        return schema.OptionsAnswer(found, dict(self._engine.options(found)))
+
+    async def sockets(self) -> schema.SocketsAnswer:
+        prefix = Names(self._engine.name).prefix
+        rows = [dict(row) for row in self._engine.snapshot().sockets]
+        return schema.SocketsAnswer([{**row, "name": str(row["name"]).removeprefix(prefix)} for row in rows])
+
+    async def stats(
+        self, name: str | None = None, pid: int | None = None, extended: bool = False
+    ) -> schema.StatsAnswer:
+        """Raises: CircusError not-found for an unknown watcher, or a pid that is none of its processes."""
+        if pid is not None and name is None:
+            raise CircusError("bad-request", "a pid needs the watcher that it belongs to", "give name and pid")
+        if name is not None:
+            watcher = self._find(name)
+            name = watcher.name
+            if pid is not None:
+                check_pid(watcher, pid)
+        infos = await self._engine.stats(name=name, pid=pid, extended=extended)
+        return schema.StatsAnswer(
+            {watcher: {str(pid): info for pid, info in by_pid.items()} for watcher, by_pid in infos.items()}
+        )
+
+    async def version(self) -> schema.VersionAnswer:
+        engine = self._engine
+        return schema.VersionAnswer(engine.name, circus.__version__, os.getpid(), API_VERSION, engine.config_path)
+
+    # Who is meant -------------------------------------------------------------------------------------------
+
+    def _names(self) -> list[str]:
+        return [watcher.name for watcher in self._engine.snapshot().watchers]
+
+    def _find(self, name: str) -> WatcherView:
+        by_name = {watcher.name: watcher for watcher in self._engine.snapshot().watchers}
+        return by_name[names.find_watcher(by_name, name)]
+
+
+def _watcher_answer(watcher: WatcherView) -> schema.WatcherAnswer:
+    return schema.WatcherAnswer(
+        name=watcher.name,
+        state=watcher.state.value,
+        numprocesses=watcher.numprocesses,
+        priority=watcher.priority,
+        wants_up=watcher.wants_up,
+        reason=watcher.reason,
+        slots=[_slot_answer(slot) for slot in sorted(watcher.slots, key=lambda slot: slot.wid)],
+    )
+
+
+def _slot_answer(slot: SlotView) -> schema.SlotAnswer:
+    return schema.SlotAnswer(
+        wid=slot.wid,
+        state=slot.state.value,
+        pid=slot.pid,
+        kernel_id=slot.kernel_id,
+        started_at=slot.started_at,
+        incarnation=slot.incarnation,
+        reason=slot.reason,
+        last_status=slot.last_status,
+    )
+
+
+def _pids(watcher: WatcherView) -> list[int]:
+    return sorted(slot.pid for slot in watcher.slots if slot.pid is not None)
+
+
+def check_pid(watcher: WatcherView, pid: int) -> None:
+    pids = _pids(watcher)
+    if pid not in pids:
+        listed = ", ".join(map(str, pids[: names.MAX_NAMES_IN_HINT])) or "none"
+        raise CircusError("not-found", f"{watcher.name}: {pid} is none of its processes", f"its pids: {listed}")

@@ -1,0 +1,135 @@
+"""Orders that change what the configuration says: options that are set.
+
+They are understood, checked and carried out as edits of the file would be, and kept over a restart until the file
+itself says something else. One that cannot be carried out changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from circus import hooks
+from circus.config import amend, load
+from circus.config.amend import Edits
+from circus.config.diff import ConfigPlan, diff
+from circus.config.model import CircusConfig, ConfigInvalid
+from circus.engine import reconfigure
+from circus.errors import CircusError
+from circus.supervise import events
+
+if TYPE_CHECKING:
+    from circus.engine.engine import Engine
+
+log = logging.getLogger("circus.engine")
+
+
+async def set_options(engine: Engine, watcher: str, given: Mapping[str, str]) -> list[str]:
+    """Set options, as a file would write them; warnings about what was set.
+
+    Raises:
+        CircusError: a value is wrong: nothing was changed. Or operation-failed, after all was changed:
+            the watcher has not got where it shall be.
+    """
+    async with engine.reloading:
+        name = engine.config_of(watcher).name
+        texts = dict(given)
+        edits = _with_options(engine, name, texts)
+        new = await _amended(engine, edits, [name])
+        count = None
+        if "numprocesses" in texts:
+            # A wish of its own, as by incr and decr.
+            count = next(each.numprocesses for each in new.watchers if each.name == name)
+            del texts["numprocesses"]
+            edits = _with_options(engine, name, texts)
+            new = await _amended(engine, edits, [name])
+        log.info("%s set by hand: %s", name, ", ".join(given))
+        await reconfigure.apply(engine, new, diff(engine.config, new), edits, tuple(texts))
+        if count is not None:
+            finish = await engine.order(partial(events.SetCount, name=name, count=count))
+            if not finish.ok:
+                raise CircusError("operation-failed", f"numprocesses of {name} is set, but: {finish.error}")
+        made = [each for each in new.warnings if each.file == amend.BY_HAND and each.what.startswith(f"{name}: ")]
+        return [f"{each.what} ({each.hint})" for each in made]
+
+
+def _with_options(engine: Engine, name: str, texts: Mapping[str, str]) -> Edits:
+    assert engine.config.document is not None
+    return amend.with_options(engine.config.document, engine.memory.edits, name, texts)
+
+
+async def reloadconfig(engine: Engine) -> ConfigPlan:
+    """Read the file again and do what its changes need; a wrong file changes nothing.
+
+    Raises:
+        ConfigInvalid: with every problem of the file.
+        CircusError: see reconfigure.apply.
+    """
+    async with engine.reloading:
+        filed = await asyncio.to_thread(load.load, engine.config.path, engine.environ)
+        edits, new = await asyncio.to_thread(_in_force, engine, filed)
+        plan = diff(engine.config, new)
+        await reconfigure.apply(engine, new, plan, edits)
+        return plan
+
+
+async def at_start(engine: Engine) -> None:
+    """Lay what was ordered under earlier circusds over the configuration, before anything is looked at."""
+    edits, engine.config = await asyncio.to_thread(_in_force, engine, engine.config)
+    engine.memory.remember_edits(edits)
+
+
+def _in_force(engine: Engine, filed: CircusConfig) -> tuple[Edits, CircusConfig]:
+    """What of the orders the file has not overruled, and the configuration with it.
+
+    An order that can no longer be carried out (a directory has gone) is kept and said: its watcher stays as it is.
+    """
+    assert filed.document is not None
+    edits = amend.in_force(filed.document, engine.memory.edits)
+    for name in sorted(set(engine.memory.edits.watchers) - set(edits.watchers)):
+        log.info("%s is as the file has it again", name)
+    engine.unheeded = {}
+    if edits == amend.NOTHING:
+        return edits, filed
+    try:
+        return edits, _checked(engine, filed, edits, edits.watchers)
+    except CircusError:
+        pass  # which one it is, is found out now
+    good, wrong = [], {}
+    for name in edits.watchers:
+        try:
+            _checked(engine, filed, edits.only([name]), [name])
+        except CircusError as error:
+            wrong[name] = f"{error.message}: what was ordered by hand is not in force"
+            log.warning("%s", wrong[name])
+        else:
+            good.append(name)
+    engine.unheeded = wrong
+    return edits, _as_they_are(engine, _checked(engine, filed, edits.only(good), good), wrong)
+
+
+def _as_they_are(engine: Engine, config: CircusConfig, names: Iterable[str]) -> CircusConfig:
+    """``config`` with these watchers as they run now."""
+    watchers = {each.name.lower(): each for each in config.watchers}
+    watchers |= {name.lower(): engine.configs[found] for name in names if (found := engine.find(name)) is not None}
+    return replace(config, watchers=tuple(watchers.values()))
+
+
+async def _amended(engine: Engine, edits: Edits, names: Iterable[str]) -> CircusConfig:
+    return await asyncio.to_thread(_checked, engine, engine.config, edits, names)
+
+
+def _checked(engine: Engine, filed: CircusConfig, edits: Edits, names: Iterable[str]) -> CircusConfig:
+    """Raises: CircusError config-invalid, in one sentence."""
+    meant = {name.lower() for name in names}
+    try:
+        config = load.amended(filed, edits, engine.environ, meant)
+        hooks.check(each for each in config.watchers if each.name.lower() in meant)
+    except ConfigInvalid as error:
+        wrong = [each for each in error.findings if each.severity == "error"]
+        raise CircusError("config-invalid", "; ".join(each.what for each in wrong), wrong[0].hint) from None
+    return config

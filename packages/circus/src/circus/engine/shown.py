@@ -1,0 +1,40 @@
+"""What is shown of watchers: their options, and in what they differ from the file and from what runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from circus.config import options
+
+if TYPE_CHECKING:
+    from circus.engine.engine import Engine
+
+
+def options_of(engine: Engine, name: str) -> dict[str, object]:
+    """All options of the watcher under the names of the configuration; the count is the present one."""
+    config = engine.config_of(name)
+    shown: dict[str, object] = {each.name: each.default for each in options.WATCHER.values() if not each.idle}
+    shown |= config.written
+    shown["numprocesses"] = engine.fleet.watchers[config.name].policy.numprocesses
+    return shown
+
+
+def drift(engine: Engine) -> dict[str, str]:
+    old: dict[str, list[int]] = {}
+    for process in engine.lives.hosted:
+        config = engine.configs.get(process.slot.watcher)
+        if config is not None and not process.has_exited and process.digest != config.digest:
+            old.setdefault(config.name, []).append(process.pid)
+    return {
+        name: f"runs with options from before a change: pid {', '.join(map(str, pids))}" for name, pids in old.items()
+    }
+
+
+def by_hand(engine: Engine) -> dict[str, str]:
+    """Only names of options: a command or an environment may hold a secret."""
+    edits = engine.memory.edits
+    told = {
+        engine.find(name) or name: f"set by hand: {', '.join(sorted(keys))}" for name, keys in edits.options.items()
+    }
+    told |= dict.fromkeys(edits.added, "added by hand")
+    return told | dict.fromkeys(edits.removed, "removed by hand")
