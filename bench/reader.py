@@ -16,9 +16,11 @@ from papa.client.output import StreamFiles
 
 #: Of each process in one commit: the kernel's bound is 2 MiB by default, so this keeps it writing.
 BATCH_BYTES = 1 << 20
-#: A batch of less than half of it is followed by a moment in which more may come: a commit costs as much as copying
-#: a hundred KiB.
+#: Less than half of that is followed by a moment in which more may come, some lines by a longer one: a commit costs as
+#: much as copying a hundred KiB.
 PAUSE_S = 0.001
+FEW_BYTES = 64 << 10
+LONG_PAUSE_S = 0.01
 
 
 class Log:
@@ -31,10 +33,13 @@ class Log:
 async def main(works: list[tuple[str, list[str], str]]) -> None:
     papa = await AsyncPapa.connect(client="bench reader")
     logs: dict[int, Log] = {}
+    hot: dict[int, Log] = {}
     more = asyncio.Event()
 
-    def on_event(_kind: str, _data: dict[str, Any]) -> None:
-        more.set()
+    def on_event(kind: str, data: dict[str, Any]) -> None:
+        if kind == "output":
+            hot.update((number, logs[number]) for number, *_ in data["items"])
+            more.set()
 
     papa.on_event = on_event
     for name, argv, path in works:
@@ -42,22 +47,24 @@ async def main(works: list[tuple[str, list[str], str]]) -> None:
         os.close(reply.fds.pop("pid"))
         logs[reply.ok["id"]] = Log(StreamFiles(reply.fds), path)
     while True:
-        await more.wait()
-        more.clear()
-        acks, seen, largest = [], [], 0
-        for number, log in logs.items():
+        if not hot:
+            more.clear()
+            await more.wait()
+        acks, seen, busy, total = [], [], {}, 0
+        for number, log in hot.items():
             head = log.files.head("out")
             if head > log.at:
                 count = log.files.copy_to("out", log.at, min(head, log.at + BATCH_BYTES), log.fd)
                 log.at += count
-                largest = max(largest, count)
+                total += count
                 acks.append((number, "out", log.at))
-                seen.append((number, log.at, None))
-        if acks:
-            more.set()
-            await papa.commit(acks=acks, seen=seen)
-            if largest < BATCH_BYTES // 2:
-                await asyncio.sleep(PAUSE_S)
+                if count >= FEW_BYTES:
+                    busy[number] = log  # there will be more before it is told of
+            seen.append((number, log.at, None))
+        hot = busy
+        await papa.commit(acks=acks, seen=seen)
+        if total < BATCH_BYTES // 2:
+            await asyncio.sleep(PAUSE_S if busy else LONG_PAUSE_S)
 
 
 if __name__ == "__main__":

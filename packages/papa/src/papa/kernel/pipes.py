@@ -22,7 +22,7 @@ from papa import model
 from papa.core import output as core
 from papa.kernel import system
 from papa.kernel.capture import INDEX, Capture
-from papa.kernel.loop import READ
+from papa.kernel.lane import Lane
 from papa.kernel.reopening import RETRY_S, Reopening
 from papa.kernel.state import OUTPUT
 from papa.kernel.widening import Widening
@@ -60,8 +60,8 @@ class Pipes:
     """
 
     __slots__ = (
-        "_arrears", "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault", "_widening",
-        "budget", "captures", "dropped_bytes", "held_bytes", "is_punching", "reopening",
+        "_arrears", "_lane", "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault",
+        "_widening", "budget", "captures", "dropped_bytes", "held_bytes", "is_punching", "reopening",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,7 @@ class Pipes:
     ) -> None:
         self._arrears = arrears
         self._loop = loop
+        self._lane = Lane(loop, tier)
         self._state = state
         self._vault = vault
         self._tier = tier
@@ -208,6 +209,7 @@ class Pipes:
     def close_all(self) -> None:
         for capture in list(self.captures.values()):
             self.close(capture)
+        self._lane.close()
         os.close(self._null)
 
     def _close_files(self, capture: Capture) -> None:
@@ -259,6 +261,7 @@ class Pipes:
             if moved < limit:
                 break
         if taken:
+            self._lane.took(taken)
             self._on_output(capture.number)
 
     def drain(self, capture: Capture) -> None:
@@ -350,7 +353,7 @@ class Pipes:
 
     def _end(self, capture: Capture, stream: str) -> None:
         pipe = capture.pipes.pop(stream)
-        self._loop.forget(pipe)
+        self._lane.forget(pipe)
         self._widening.forget(pipe)
         os.close(pipe)
         capture.output.close(stream)
@@ -368,7 +371,7 @@ class Pipes:
         if not capture.is_paused:
             capture.is_paused = True
             for fd in capture.pipes.values():
-                self._loop.forget(fd)
+                self._lane.forget(fd)
         if until is not None:
             capture.timer = self._loop.call_at(until, lambda: self._resume(capture))
 
@@ -383,7 +386,7 @@ class Pipes:
             self._watch(capture, stream, fd)
 
     def _watch(self, capture: Capture, stream: str, fd: int) -> None:
-        self._loop.watch(fd, READ, lambda _ready: self._on_ready(capture, stream))
+        self._lane.watch(fd, lambda _ready: self._on_ready(capture, stream))
 
     # --- giving back ---------------------------------------------------------------------------------------
 
