@@ -307,6 +307,16 @@ def test_operations_that_nobody_waits_for_are_bounded(
     assert [str(warning.message) for warning in recwarn] == []  # no operation was left unawaited
 
 
+def test_a_kill_says_whom_and_how(ops: Ops, engine: FakeEngine) -> None:
+    pid = engine.watchers["web"].slots[0].pid
+    run(ops.kill("WEB", schema.KillRequest()))
+    run(ops.kill("web", schema.KillRequest(pid=pid, signum="int", graceful_timeout=0.5)))
+    assert engine.heard == [events.Kill(1, "web"), events.Kill(2, "web", pid, 2, 0.5)]
+    assert refusal(ops.kill("web", schema.KillRequest(pid=1)))[0] == "not-found"
+    assert refusal(ops.kill("web", schema.KillRequest(signum="NOPE"))) == ("bad-request", "'NOPE' is no signal")
+    assert len(engine.heard) == 2
+
+
 # What the configuration says --------------------------------------------------------------------------------
 
 

@@ -119,6 +119,14 @@ def test_counts_signals_and_the_ends_have_their_routes(ask: Asgi) -> None:
     assert ask.engine.heard[2:] == ["reloadconfig", "quit", "shutdown"]
 
 
+def test_a_kill_has_its_route_and_its_numbers_are_numbers(ask: Asgi) -> None:
+    assert ask("POST", "/v1/watchers/web/kill", {"signum": 9, "graceful_timeout": 1})[0] == 200
+    assert ask.engine.heard == [events.Kill(1, "web", None, 9, 1.0)]
+    for wrong in ({"graceful_timeout": "1"}, {"graceful_timeout": -1}, {"graceful_timeout": 1e99}, {"pid": "5"}):
+        assert error_of(ask("POST", "/v1/watchers/web/kill", wrong))[:2] == (400, "bad-request")
+    assert len(ask.engine.heard) == 1
+
+
 def test_options_are_set_by_a_route_of_their_watcher(ask: Asgi) -> None:
     assert ask("POST", "/v1/watchers/a/b c/set", {"options": {"priority": 3}})[0] == 200
     assert ask.engine.heard == [("set", "a/b c", {"priority": "3"})]

@@ -13,6 +13,7 @@ from circus.supervise.events import (
     Event,
     Exited,
     HookAnswered,
+    Kill,
     Order,
     Quit,
     Reload,
@@ -410,6 +411,16 @@ def test_a_removed_watcher_is_stopped_and_forgotten() -> None:
     assert scene.finished[op].ok
     assert scene.states() == {}
     assert scene.said[-1] == ("web", "remove")
+
+
+def test_a_kill_is_finished_when_the_process_has_gone() -> None:
+    scene = Scene(watcher("web"), watcher("db"))
+    scene.start_all()
+    op = scene.order(Kill, "web", signum=9)
+    assert op not in scene.finished
+    scene.exit("web")
+    assert scene.finished[op].ok and len(scene.finished[op].detail["stopped"]) == 1  # type: ignore[arg-type]
+    assert not scene.finished[scene.order(Kill, "nope")].ok
 
 
 def test_a_watcher_removed_with_nostop_leaves_its_processes_alone() -> None:

@@ -337,7 +337,7 @@ def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
 def random_order(rng: random.Random, op: int) -> Order:
     name = rng.choice(NAMES)
     names = rng.choice([None, (name,), (name,), tuple(rng.sample(NAMES, 2)), ()])
-    match rng.randrange(13):
+    match rng.randrange(14):
         case 0 | 1:
             return events.Start(op, names)
         case 2 | 3:
@@ -349,11 +349,14 @@ def random_order(rng: random.Random, op: int) -> Order:
         case 8:
             return events.SetCount(op, name, count=rng.choice([None, 0, 1, 3]), delta=rng.choice([-1, 0, 1]))
         case 9:
-            return events.ChangeWatcher(op, random_policy(rng, name), restart=rng.random() < 0.5)
+            must, gracefully = rng.random() < 0.5, rng.random() < 0.5
+            return events.ChangeWatcher(op, random_policy(rng, name), restart=must, graceful=gracefully)
         case 10:
             return events.AddWatcher(op, random_policy(rng, name), start=rng.random() < 0.7)
         case 11:
             return events.RemoveWatcher(op, name, nostop=rng.random() < 0.3)
+        case 12:
+            return events.Kill(op, name, None, rng.choice([None, 9, 15]), rng.choice([None, 0.0, 2.0]))
         case _:
             if rng.random() < 0.8:
                 return events.Start(op, names)
@@ -455,7 +458,18 @@ orders = st.one_of(
         st.booleans(),
     ),
     st.builds(lambda name, delta: lambda op: events.SetCount(op, name, None, delta), names, st.integers(-2, 2)),
-    st.builds(lambda policy, restart: lambda op: events.ChangeWatcher(op, policy, restart), any_policy, st.booleans()),
+    st.builds(
+        lambda name, signum, grace_s: lambda op: events.Kill(op, name, None, signum, grace_s),
+        names,
+        st.sampled_from([None, 9]),
+        st.sampled_from([None, 0.0]),
+    ),
+    st.builds(
+        lambda policy, restart, graceful: lambda op: events.ChangeWatcher(op, policy, restart, graceful),
+        any_policy,
+        st.booleans(),
+        st.booleans(),
+    ),
     st.builds(lambda policy, start: lambda op: events.AddWatcher(op, policy, start), any_policy, st.booleans()),
     st.builds(lambda name, nostop: lambda op: events.RemoveWatcher(op, name, nostop), names, st.booleans()),
 )

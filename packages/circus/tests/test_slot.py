@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
 from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
-from circus.supervise.slot import KILL_AGAIN_S, TABLE, Aging, Down, Slot, SlotEvent, Up, step
+from circus.supervise.slot import KILL_AGAIN_S, TABLE, Aging, Down, Kill, Slot, SlotEvent, Up, step
 from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
 
 KEY = SlotKey("web", 1)
@@ -55,6 +55,8 @@ NEWS: list[SlotEvent] = [
     Up(),
     Down(),
     Aging(),
+    Kill(),
+    Kill(9, 0.5),
     Adopted(KEY, 7, 77, 1.0),
     spawned(),
     SpawnFailed(KEY, 1, "no such program"),
@@ -336,6 +338,64 @@ def test_down_while_stopping_takes_the_wish_back() -> None:
     assert (slot.state, actions) == (SlotState.STOPPED, [CancelTimer(KILL)])
 
 
+# Killed by hand ---------------------------------------------------------------------------------------------
+
+
+def test_a_kill_ends_a_process_as_a_stop_does_it_and_another_one_follows() -> None:
+    slot, actions = tell(RUNNING, Kill())
+    assert (slot.state, slot.wants_up) == (SlotState.STOPPING, True)
+    assert actions == [Signal(KEY, 1, 15), StartTimer(KILL, 30.0)]
+    slot, actions = tell(slot, Exited(KEY, 1, -15), policy=replace(PLAIN, flapping=FlappingPolicy(attempts=1)))
+    assert actions == [CancelTimer(KILL), Spawn(KEY, 2)]
+    assert (slot.is_killed, slot.budget.deaths) == (False, ())
+
+
+def test_a_kill_has_a_signal_and_a_grace_of_its_own() -> None:
+    slot, actions = tell(RUNNING, Kill(2, 0.5))
+    assert actions == [Signal(KEY, 1, 2), StartTimer(KILL, 0.5)]
+    slot, actions = tell(slot, TimerFired(KILL))
+    assert actions[0] == Signal(KEY, 1, 9, is_kill=True, children=True)
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "state"),
+    [
+        (replace(PLAIN, respawn=False), -15, SlotState.EXITED),
+        (replace(PLAIN, on_demand=True), 0, SlotState.EXITED),
+        (replace(PLAIN, on_demand=True), -15, SlotState.STARTING),
+    ],
+)
+def test_what_follows_on_a_kill_is_what_follows_on_an_end_by_itself(
+    policy: WatcherPolicy, status: int, state: SlotState
+) -> None:
+    slot, actions = tell(RUNNING, Kill(), Exited(KEY, 1, status), policy=policy)
+    assert (slot.state, slot.wants_up, actions[0]) == (state, True, CancelTimer(KILL))
+
+
+def test_a_second_kill_sends_the_signal_again_and_leaves_the_grace() -> None:
+    slot, actions = tell(RUNNING, Kill(), Kill(9))
+    assert actions == [Signal(KEY, 1, 9, is_kill=True)]
+    assert (slot.generation, slot.kills) == (1, 1)
+    _, actions = tell(slot, Kill(None, 0.5))
+    assert actions == [Signal(KEY, 1, 15), CancelTimer(KILL), StartTimer(replace(KILL, generation=2), 0.5)]
+    assert published(slot, Kill()) == ["kill"]
+
+
+def test_a_kill_of_what_is_being_stopped_does_not_bring_it_back() -> None:
+    slot, actions = tell(STOPPING, Kill(9), Exited(KEY, 1, -9))
+    assert (slot.state, actions) == (SlotState.STOPPED, [CancelTimer(KILL)])
+
+
+def test_a_stop_of_what_was_killed_leaves_the_slot_empty() -> None:
+    slot, actions = tell(RUNNING, Kill(), Down(), Exited(KEY, 1, -15), policy=replace(PLAIN, respawn=False))
+    assert (slot.state, actions) == (SlotState.STOPPED, [CancelTimer(KILL)])
+
+
+@pytest.mark.parametrize("slot", [EMPTY, STARTING, BACKOFF, FATAL, EXITED], ids=lambda slot: slot.state.value)
+def test_where_there_is_no_process_a_kill_does_nothing(slot: Slot) -> None:
+    assert step(slot, Kill(9, 0.0), 0.0, PLAIN) == (slot, ())
+
+
 # Any story --------------------------------------------------------------------------------------------------
 
 
@@ -422,6 +482,10 @@ class SlotStory(RuleBasedStateMachine):
     def up(self) -> None:
         self.wants_up = True
         self.tell(Up())
+
+    @rule(signum=st.sampled_from([None, 9]), grace_s=st.sampled_from([None, 0.0, 2.0]))
+    def kill(self, signum: int | None, grace_s: float | None) -> None:
+        self.tell(Kill(signum, grace_s))
 
     @rule()
     def down(self) -> None:

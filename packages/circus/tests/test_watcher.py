@@ -94,6 +94,11 @@ class Scene:
     def stop(self) -> Ticket:
         return self.watcher.stop(self.now)
 
+    def stop_and_end(self) -> Ticket:
+        ticket = self.stop()
+        self.exit(*[wid for wid, state in self.states().items() if state is SlotState.STOPPING])
+        return ticket
+
     def restart(self) -> Ticket:
         return self.watcher.restart(self.now)
 
@@ -714,6 +719,61 @@ def test_a_change_does_not_start_what_is_stopped_but_what_had_given_up() -> None
     scene.fail(1, times=5)
     scene.watcher.change(0.0, WatcherPolicy("web"), must_restart=True)
     assert scene.spawns == [(1, 6)]
+
+
+# Kill -------------------------------------------------------------------------------------------------------
+
+
+def killed(scene: Scene, pid: int | None = None, signum: int | None = None, grace_s: float | None = None) -> Ticket:
+    return scene.watcher.kill(scene.now, pid=pid, signum=signum, grace_s=grace_s)
+
+
+def test_a_kill_is_over_when_the_processes_have_gone_and_others_follow() -> None:
+    scene = running(numprocesses=2)
+    ticket = killed(scene, signum=2)
+    assert scene.signals == [(1, 2), (2, 2)]
+    scene.exit(1)
+    scene.spawn()
+    assert not ticket.is_done
+    scene.exit(2)
+    assert outcome(ticket) == (True, "", {"stopped": [101, 201]})
+    scene.spawn()
+    assert scene.pids == [102, 202] and scene.watcher.state is WatcherState.ACTIVE
+
+
+def test_a_kill_of_one_process_touches_no_other() -> None:
+    scene = running(numprocesses=2)
+    ticket = killed(scene, pid=201)
+    assert scene.signals == [(2, 15)]
+    scene.exit(2)
+    assert outcome(ticket)[2] == {"stopped": [201]}
+    assert outcome(killed(scene, pid=201))[2] == {"stopped": []}, "it has gone already"
+
+
+def test_two_kills_of_the_same_process_end_together() -> None:
+    scene = running()
+    first, second = killed(scene), killed(scene, signum=9, grace_s=0.0)
+    assert scene.signals == [(1, 15), (1, 9)]
+    scene.exit(1, status=-9)
+    assert first.is_done and second.is_done
+    scene.spawn()
+    assert outcome(scene.stop_and_end())[0], "and a stop after it is a stop"
+
+
+def test_without_respawn_a_watcher_whose_last_process_was_killed_is_stopped() -> None:
+    scene = running(respawn=False)
+    ticket = killed(scene)
+    scene.exit(1)
+    assert outcome(ticket)[0] and scene.watcher.state is WatcherState.STOPPED
+
+
+def test_a_kill_is_awaited_also_by_a_manager_that_leaves() -> None:
+    scene = running(outlives_quit=True)
+    ticket = killed(scene)
+    scene.watcher.freeze(scene.now)
+    assert scene.watcher.is_busy and not ticket.is_done
+    scene.exit(1)
+    assert outcome(ticket)[0]
 
 
 # Reload -----------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ _TABLE = (
         asking.no_arguments,
     ),
     Command("listen", "print events as they happen", listen.run, listen.lines, listen.arguments),
+    Command("kill", "end processes; others follow", orders.give_kill, asking.ok_lines, orders.kill_arguments),
     Command("set", "change options of a watcher", orders.give_set, asking.ok_lines, orders.set_arguments),
     Command(
         "reloadconfig",
@@ -116,7 +117,6 @@ _EDIT = "change the configuration file, then `circusctl reloadconfig`"
 ELSEWHERE = {
     "add": _EDIT,
     "rm": _EDIT,
-    "kill": "`circusctl signal NAME [PID] KILL` sends a signal; `circusctl restart NAME` stops in good order",
     "dstats": "`circusctl version` tells the pid of circusd, for ps and top",
     "globaloptions": "`circusctl version` tells which circusd it is; its configuration file has the options",
 }

@@ -55,6 +55,20 @@ def signal_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recursive", action="store_true", help="to all that descend from them instead")
 
 
+def kill_arguments(parser: argparse.ArgumentParser) -> None:
+    name_argument(parser)
+    parser.add_argument("pid", metavar="PID", nargs="?", type=int, help="only this process of the watcher")
+    parser.add_argument("--signum", metavar="SIGNAL", help="in place of the stop signal: 15, TERM, SIGTERM, RTMIN+1")
+    parser.add_argument(
+        "--graceful_timeout", metavar="S", type=float, help="seconds until SIGKILL, in place of its own"
+    )
+    wait_arguments(parser)
+    parser.epilog = (
+        "Ends processes and lets circusd start others, as the watcher's options say; `circusctl stop` is what keeps it"
+        " down. Signal, wait, SIGKILL: as a stop does it, with the hooks. Asked again, the signal is sent again."
+    )
+
+
 def set_arguments(parser: argparse.ArgumentParser) -> None:
     name_argument(parser)
     parser.add_argument("pairs", metavar="KEY VALUE", nargs="+", help="options as in the configuration file")
@@ -121,6 +135,11 @@ def give_numprocesses(daemon: Daemon, args: argparse.Namespace) -> Answer:
 def give_signal(daemon: Daemon, args: argparse.Namespace) -> Answer:
     body = {"signum": args.signum, "pid": args.pid, "children": args.children, "recursive": args.recursive}
     return daemon.post("watchers", args.name, "signal", body=body)
+
+
+def give_kill(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    body: dict[str, object] = {"pid": args.pid, "signum": args.signum, "wait": args.wait}
+    return daemon.post("watchers", args.name, "kill", body=body | {"graceful_timeout": args.graceful_timeout})
 
 
 def give_set(daemon: Daemon, args: argparse.Namespace) -> Answer:

@@ -97,6 +97,14 @@ class Ops(Queries):
         )
         return schema.SignalAnswer(signum, signalled)
 
+    async def kill(self, name: str, request: schema.KillRequest) -> schema.DoneAnswer:
+        watcher = self._find(name)
+        signum = None if request.signum is None else _signal_number(request.signum)
+        pid, grace_s = request.pid, request.graceful_timeout
+        if pid is not None:
+            check_pid(watcher, pid)
+        return await self._order(lambda op: events.Kill(op, watcher.name, pid, signum, grace_s), wait=request.wait)
+
     async def set_options(self, name: str, request: schema.SetRequest) -> schema.DoneAnswer:
         watcher = self._find(name)
         texts = amend.texts_of(request.options)

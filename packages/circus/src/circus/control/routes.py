@@ -98,6 +98,11 @@ def make_app(ops: Ops) -> Starlette:
             lambda request, body: ops.signal(_name(request), body),
         ),
         order(
+            "/v1/watchers/{name:path}/kill",
+            schema.KillRequest,
+            lambda request, body: ops.kill(_name(request), body),
+        ),
+        order(
             "/v1/watchers/{name:path}/set",
             schema.SetRequest,
             lambda request, body: ops.set_options(_name(request), body),

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from circus.config.values import MAX_SECONDS
+
 #: Processes that a watcher may be told to have; far beyond any host, near enough that a slip does no harm.
 MAX_COUNT = 10_000
 
@@ -56,6 +58,14 @@ class SignalRequest(Struct, frozen=True, forbid_unknown_fields=True):
     pid: Pid | None = None
     children: bool = False
     recursive: bool = False
+
+
+class KillRequest(Request, frozen=True):
+    """``pid`` None: all processes; ``signum`` and ``graceful_timeout`` (seconds) None: as the watcher stops."""
+
+    pid: Pid | None = None
+    signum: int | Annotated[str, Meta(max_length=40)] | None = None
+    graceful_timeout: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None = None
 
 
 class SetRequest(Request, frozen=True, kw_only=True):

@@ -59,6 +59,20 @@ class SetCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Kill:
+    """End the watcher's processes, or the one with ``pid``, and let follow what follows on an end by itself.
+
+    ``signum`` and ``grace_s`` stand for the watcher's own way to stop.
+    """
+
+    op: int
+    name: str
+    pid: int | None = None
+    signum: int | None = None
+    grace_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AddWatcher:
     op: int
     policy: WatcherPolicy
@@ -102,7 +116,7 @@ class Shutdown:
     op: int
 
 
-Order = Start | Stop | Restart | Reload | SetCount | AddWatcher | RemoveWatcher | ChangeWatcher | Quit | Shutdown
+Order = Start | Stop | Restart | Reload | SetCount | Kill | AddWatcher | RemoveWatcher | ChangeWatcher | Quit | Shutdown
 
 # Facts ------------------------------------------------------------------------------------------------------
 

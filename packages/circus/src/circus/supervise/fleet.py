@@ -42,6 +42,7 @@ from circus.supervise.events import (
     Exited,
     Fact,
     HookAnswered,
+    Kill,
     Order,
     Quit,
     Reload,
@@ -162,6 +163,8 @@ class Fleet:
                     self._begin_restart(op, chosen)
             case SetCount(op, name, count, delta):
                 self._hold(op, name, self._watchers[name].set_count(now, count=count, delta=delta))
+            case Kill(op, name, pid, signum, grace_s):
+                self._hold(op, name, self._watchers[name].kill(now, pid=pid, signum=signum, grace_s=grace_s))
             case RemoveWatcher():
                 self._take_remove(order)
             case ChangeWatcher(op, policy, restart, graceful, keys):
@@ -333,8 +336,8 @@ class Fleet:
                 return watcher.restart(now)
             case Verb.RELOAD:
                 return watcher.reload(now, is_sequential=stage.is_sequential)
-            case Verb.COUNT:
-                raise AssertionError("counts are set without stages")
+            case Verb.COUNT | Verb.KILL:
+                raise AssertionError(f"{stage.verb} has no stages")
             case _:
                 assert_never(stage.verb)
 
@@ -359,7 +362,7 @@ def _names_of(order: Order) -> tuple[str, ...] | None:
     match order:
         case Start(_, names) | Stop(_, names) | Restart(_, names) | Reload(_, names):
             return names
-        case SetCount(_, name) | RemoveWatcher(_, name):
+        case SetCount(_, name) | Kill(_, name) | RemoveWatcher(_, name):
             return (name,)
         case AddWatcher(_, policy) | ChangeWatcher(_, policy):
             return (policy.name,)

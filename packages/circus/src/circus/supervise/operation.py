@@ -20,6 +20,7 @@ DETAIL: dict[Verb, tuple[str, ...]] = {
     Verb.RESTART: ("stopped", "started", "kept"),
     Verb.RELOAD: ("stopped", "started", "kept"),
     Verb.COUNT: ("numprocesses",),
+    Verb.KILL: ("stopped",),
 }
 
 

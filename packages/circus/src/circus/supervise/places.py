@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from circus.supervise.actions import Action, CancelTimer
 from circus.supervise.events import TimerKey
-from circus.supervise.slot import Aging, Down, Slot, SlotEvent, Up, step
+from circus.supervise.slot import Aging, Down, Kill, Slot, SlotEvent, Up, step
 from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherPolicy
 
 
@@ -94,6 +94,10 @@ class Places:
         for slot in self.wanted:
             if slot.is_spent or slot.state is SlotState.BACKOFF:
                 self.give(slot.key.wid, now, Up())
+
+    def kill(self, now: float, wids: Iterable[int], signum: int | None, grace_s: float | None) -> None:
+        for wid in wids:
+            self.give(wid, now, Kill(signum, grace_s))
 
     def age(self, now: float) -> None:
         """The limit of age is another one."""

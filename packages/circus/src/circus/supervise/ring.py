@@ -82,7 +82,8 @@ FALLING = frozenset({Phase.BEFORE_STOP, Phase.LOWERING, Phase.AFTER_STOP})
 NOT_SPENT = frozenset(SlotState) - {SlotState.EXITED, SlotState.FATAL}
 
 UPWARDS = frozenset({Verb.START, Verb.RESTART, Verb.RELOAD})
-ALL_BUT_STOP = frozenset(Verb) - {Verb.STOP}
+#: Who waits for processes to end has it whatever the wish is.
+ALL_BUT_ENDS = frozenset(Verb) - {Verb.STOP, Verb.KILL}
 
 
 class Ring:
@@ -162,6 +163,7 @@ class Ring:
     def _advance(self, now: float) -> None:
         while self._turn(now):
             pass
+        self._waiting.close_killed(self.slots.values(), numprocesses=self.policy.numprocesses)
 
     def _turn(self, now: float) -> bool:
         """One step of the ring; False when it has to wait for a fact or an order."""
@@ -215,7 +217,7 @@ class Ring:
         self._asking.ask("before_start", self.policy.hooks)
 
     def _turn_waiting(self) -> bool:
-        self._close(ALL_BUT_STOP)
+        self._close(ALL_BUT_ENDS)
         if self._must_fall:
             return self._land()
         if self.policy.on_demand:
@@ -277,7 +279,7 @@ class Ring:
         if self._stop_if_spent(wanted):
             return True
         self._drop_reload()
-        self._close(ALL_BUT_STOP, tell(wanted))
+        self._close(ALL_BUT_ENDS, tell(wanted))
         return False
 
     def _turn_after_start(self) -> bool:

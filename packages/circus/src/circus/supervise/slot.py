@@ -27,6 +27,10 @@ new incarnation follows. ``Aging`` sets that timer anew.
 process does not go (it may be stuck in the system). Only ``Exited`` leaves this state: to stopped, or, if the
 wish has turned, to a new incarnation. This death was ordered, it costs nothing of the budget.
 
+``Kill`` ends a running process by a signal and a grace of its own and leaves the wish as it is: what follows is what
+follows on an end by itself, without the budget. One that is stopping gets the signal once more; the grace that it has
+counts, unless another one is given.
+
 **backoff** (waits for its timer). The timer spawns; ``Up`` does not wait for it and forgives the past;
 ``Down`` ends it.
 
@@ -68,7 +72,15 @@ class Aging:
     """The policy's ``max_age_s`` is another one."""
 
 
-SlotEvent = Up | Down | Aging | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """This process shall end, now; None is what the policy has."""
+
+    signum: int | None = None
+    grace_s: float | None = None
+
+
+SlotEvent = Up | Down | Aging | Kill | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,7 @@ class Slot:
     is_aging: bool = False  # its timer says when it is too old
     early_exit: Exited | None = None  # news that came before Spawned
     kills: int = 0  # SIGKILLs sent to this incarnation
+    is_killed: bool = False  # by an order that leaves the wish as it is
     budget: Budget = UNTOUCHED
     reason: str = ""
     last_status: int | None = None  # of the incarnation that ended last
@@ -185,6 +198,7 @@ def _spawn(slot: Slot, policy: WatcherPolicy, budget: Budget) -> Step:
         awaits_hook="after_spawn" in policy.hooks,
         early_exit=None,
         kills=0,
+        is_killed=False,
         budget=budget,
         reason="",
     )
@@ -354,16 +368,47 @@ def _end_by_itself(at: Case[Exited]) -> Step:
     slot, aged = _age_no_more(at.slot)
     slot, reap = _reap(slot, at.event)
     how = _tell_how(at.event.status)
-    if not at.policy.respawn or (at.policy.on_demand and at.event.status == 0):
+    if _has_end(at.event.status, at.policy):
         return _empty(slot, SlotState.EXITED, how), (*aged, reap)
     budget, verdict = judge_death(slot.budget, how, at.policy, lived_s=at.now - slot.up_since, now=at.now)
     slot, actions = _wait_or_give_up(replace(slot, budget=budget), at.policy, verdict)
     return slot, (*aged, reap, *actions)
 
 
+def _has_end(status: int | None, policy: WatcherPolicy) -> bool:
+    """Whether nothing follows on an end like this."""
+    return not policy.respawn or (policy.on_demand and status == 0)
+
+
+def _kill_by_hand(at: Case[Kill]) -> Step:
+    signum, grace_s = at.event.signum, at.event.grace_s
+    policy = replace(
+        at.policy,
+        stop_signal=at.policy.stop_signal if signum is None else signum,
+        graceful_timeout_s=at.policy.graceful_timeout_s if grace_s is None else grace_s,
+    )
+    slot, actions = _tell_to_end(at.slot, policy, "killed by hand")
+    return replace(slot, wants_up=True, is_killed=True, budget=UNTOUCHED), actions
+
+
+def _kill_once_more(at: Case[Kill]) -> Step:
+    policy = at.policy
+    signum = policy.stop_signal if at.event.signum is None else at.event.signum
+    slot = replace(at.slot, kills=at.slot.kills + (signum == SIGKILL))
+    signal = Signal(slot.key, slot.incarnation, signum, signum == SIGKILL, policy.stop_children)
+    actions: tuple[Action, ...] = (signal, _publish(slot, "kill", process_pid=slot.pid, signum=signum))
+    if at.event.grace_s is None:
+        return slot, actions
+    cancelled = _cancel_timer(slot, "kill")
+    slot, timer = _start_timer(slot, "kill", at.event.grace_s)
+    return slot, (*actions, cancelled, timer)
+
+
 def _end_as_told(at: Case[Exited]) -> Step:
     slot, reap = _reap(at.slot, at.event)
     timer = (_cancel_timer(slot, "kill"),) if slot.state is SlotState.STOPPING else ()
+    if slot.is_killed and slot.wants_up and _has_end(at.event.status, at.policy):
+        return _empty(slot, SlotState.EXITED, _tell_how(at.event.status)), (*timer, reap)
     slot = _empty(slot, SlotState.STOPPED, slot.reason)
     slot, actions = _spawn(slot, at.policy, UNTOUCHED) if slot.wants_up else (slot, ())
     return slot, (*timer, reap, *actions)
@@ -398,6 +443,7 @@ _AT_REST: Mapping[type, Cell] = {
     Up: _begin,
     Down: _clear,
     Aging: _ignore,
+    Kill: _ignore,
     Adopted: _take_over,
     Spawned: _ignore,
     SpawnFailed: _ignore,
@@ -413,6 +459,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         Up: _turn_wish_up,
         Down: _turn_wish_down,
         Aging: _ignore,
+        Kill: _ignore,
         Adopted: _ignore,
         Spawned: _take_spawned,
         SpawnFailed: _take_failure,
@@ -424,6 +471,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         Up: _ignore,
         Down: _end,
         Aging: _age_anew,
+        Kill: _kill_by_hand,
         Adopted: _ignore,
         Spawned: _ignore,
         SpawnFailed: _ignore,
@@ -435,6 +483,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         Up: _turn_wish_up,
         Down: _turn_wish_down,
         Aging: _ignore,
+        Kill: _kill_once_more,
         Adopted: _ignore,
         Spawned: _ignore,
         SpawnFailed: _ignore,
@@ -446,6 +495,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         Up: _try_at_once,
         Down: _stop_waiting,
         Aging: _ignore,
+        Kill: _ignore,
         Adopted: _ignore,
         Spawned: _ignore,
         SpawnFailed: _ignore,

@@ -22,6 +22,7 @@ class Verb(enum.Enum):
     RESTART = "restart"
     RELOAD = "reload"
     COUNT = "count"
+    KILL = "kill"
 
 
 @dataclass(eq=False, slots=True)
@@ -79,6 +80,17 @@ class Waiting:
 
     def add(self, tickets: Iterable[Ticket]) -> None:
         self.tickets += tickets
+
+    def close_killed(self, slots: Iterable[Slot], *, numprocesses: int) -> None:
+        """Those whose processes have all gone."""
+        if not any(ticket.verb is Verb.KILL for ticket in self.tickets):
+            return
+        slots = list(slots)
+        alive = {(slot.key, slot.incarnation) for slot in slots if slot.is_alive}
+        for ticket in self.tickets:
+            if ticket.verb is Verb.KILL and alive.isdisjoint(ticket.before):
+                ticket.close(slots, numprocesses=numprocesses)
+        self.tickets = [ticket for ticket in self.tickets if not ticket.is_done]
 
     def pass_all(self) -> None:
         for ticket in self.tickets:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from circus.supervise.events import Adopted, Demanded, Exited, Fact, HookAnswered, Spawned, SpawnFailed, TimerFired
-from circus.supervise.ring import ALL_BUT_STOP, FALLING, LEAVING, STANDING, Phase, Ring
+from circus.supervise.ring import ALL_BUT_ENDS, FALLING, LEAVING, STANDING, Phase, Ring
 from circus.supervise.states import SlotKey, SlotState, WatcherPolicy, WatcherState, WatcherView
 from circus.supervise.tickets import Ticket, Verb
 
@@ -111,6 +111,15 @@ class Watcher(Ring):
         self._advance(now)
         return ticket
 
+    def kill(self, now: float, *, pid: int | None, signum: int | None, grace_s: float | None) -> Ticket:
+        """End the processes that there are, or the one with ``pid``; the ticket is closed when they have gone."""
+        ticket = self._open(Verb.KILL)
+        meant = [slot for slot in self.slots.values() if slot.is_alive and pid in (None, slot.pid)]
+        ticket.before = {(slot.key, slot.incarnation): slot.pid for slot in meant if slot.pid is not None}
+        self.places.kill(now, [slot.key.wid for slot in meant], signum, grace_s)
+        self._advance(now)
+        return ticket
+
     def set_count(self, now: float, *, count: int | None, delta: int) -> Ticket:
         wanted = max(0, (self.policy.numprocesses if count is None else count) + delta)
         if self.policy.singleton:
@@ -160,7 +169,7 @@ class Watcher(Ring):
         self.places.age(now)
         self.places.lower(now, {SlotState.BACKOFF})
         self._drop_reload()
-        self._close(ALL_BUT_STOP, LEAVING)
+        self._close(ALL_BUT_ENDS, LEAVING)
         self._advance(now)
 
     def abandon(self) -> None:
