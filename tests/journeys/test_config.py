@@ -79,3 +79,27 @@ def test_an_env_file_that_changed_is_a_change_at_reloadconfig(tmp_path: Path) ->
         refused = house.ctl("reloadconfig")
         assert (refused.returncode, f"{file}:1: env_file: this line is not NAME=VALUE" in refused.stderr) == (3, True)
         assert house.pids("other") == other
+
+
+def test_a_circusd_obeys_a_toml_file(tmp_path: Path) -> None:
+    with opened(tmp_path / "house", "") as house:
+        house.config = house.folder / "circus.toml"
+        text = """
+            [watcher.web]
+            cmd = "/bin/sh -c 'echo $GREETING; exec sleep 60'"
+            numprocesses = 2
+            stdout_stream.filename = "web.log"
+            env = {GREETING = "good day", PATH = "/bin"}
+        """
+        house.config.write_text(text)
+        house.start()
+        wait_for(lambda: house.log("web.log") == "good day\ngood day\n", "what the file says")
+        before = house.pids("web")
+        assert house.asked("config", "show", "web").splitlines()[1].endswith(f" {house.config}:3")
+        house.config.write_text(text.replace("= 2", "= 'few'"))
+        refused = house.ctl("reloadconfig")
+        assert refused.returncode == 3
+        assert f"{house.config}:4: web: numprocesses = 'few' is not a number" in refused.stderr
+        house.config.write_text(text.replace("= 2", "= 3"))
+        assert "web: changes live: numprocesses 2 -> 3" in house.asked("reloadconfig", "-v")
+        assert before < house.pids("web")

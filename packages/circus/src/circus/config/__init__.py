@@ -1,4 +1,4 @@
-"""The configuration: from the text of INI files to values that the other rooms can rely on.
+"""The configuration: from the text of INI and TOML files to values that the other rooms can rely on.
 
 The way is one direction: ``read`` (files to sections, every key with its place) → ``expand`` (variables) →
 ``build`` (text to typed values) → ``validate`` (all problems at once) → ``load`` (one call for all of it);

@@ -20,6 +20,7 @@ from circus.config.read import Document, Entry, Section, read_text
 #: Thousands of variables; the system hands no process much more than this (execve(2), MAX_ARG_STRLEN and ARG_MAX).
 MAX_ENV_FILE_BYTES = 1 << 20
 
+#: How a watcher's own variables begin; compared as a slice, because that is asked of every option of every watcher.
 OWN = "env."
 
 
@@ -74,15 +75,16 @@ class Environments:
 
     def of(self, name: str, watcher: Section) -> Environment:
         """What the processes of a watcher get."""
-        matching = tuple(section.name for section in self.matching(name))
-        environment = self._shared.get(matching)
+        matching = self.matching(name)
+        key = tuple([section.name for section in matching])
+        environment = self._shared.get(key)
         if environment is None:
             variables = dict(self.common.variables)
-            for section in self.matching(name):
+            for section in matching:
                 variables |= self._written(section.entries, self.common.names, f"[{section.name}]")
-            environment = self._shared[matching] = Environment(variables, self._inherited)
+            environment = self._shared[key] = Environment(variables, self._inherited)
         options = {**self._document.defaults, **watcher.entries}
-        own = {key.removeprefix(OWN): entry for key, entry in options.items() if key.startswith(OWN)}
+        own = {key[4:]: entry for key, entry in options.items() if key[:4] == OWN}
         if own:
             self._check_names(name, own)
             written = self._written(own, environment.names, f"[{watcher.name}]")

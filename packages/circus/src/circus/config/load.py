@@ -12,7 +12,7 @@ from circus.config import amend
 from circus.config.amend import Edits
 from circus.config.build import Builder, Draft
 from circus.config.model import CircusConfig, ConfigInvalid, Finding
-from circus.config.read import read
+from circus.config.read import TOML, read
 from circus.config.validate import Host, validate
 
 
@@ -57,7 +57,15 @@ def examine(path: str, environ: Mapping[str, str], *, host: Host | None = None) 
     findings = draft.findings
     if document.sections or not any(each.severity == "error" for each in findings):
         findings = findings + validate(draft, environ, host or Host())
-    return draft, in_order(path, findings)
+    return draft, in_order(path, [_as_its_file_writes(each) for each in findings])
+
+
+def _as_its_file_writes(finding: Finding) -> Finding:
+    if not finding.file.endswith(TOML):
+        return finding
+    from circus.config.toml import as_toml  # only those who use it need it
+
+    return replace(finding, what=as_toml(finding.what), hint=as_toml(finding.hint))
 
 
 def in_order(path: str, findings: Iterable[Finding]) -> list[Finding]:

@@ -50,8 +50,8 @@ CIRCUS = _table(
     Option("use_papa", "flag", False, "Default of `use_papa` for all watchers and sockets.", "live"),
     Option("include", "words", (), "Further files, patterns separated by white space; `*` may stand in any "
            "part of a path. Relative ones start at the directory of the main file.", "live"),
-    Option("include_dir", "words", (), "Directories; every `*.ini` in each is read, in order of name.",
-           "live"),
+    Option("include_dir", "words", (), "Directories; every `*.ini` in each is read, in order of name; in a TOML file "
+           "also every `*.toml`.", "live"),
     Option("env_file", "words", (), "Files with variables for all watchers; see *Environment*.", "live"),
     Option("warmup_delay", "seconds", 0.0, "Pause between the starts of two watchers.", "restart",
            field="warmup_delay_s"),

@@ -1,6 +1,6 @@
-"""Reads INI files into sections, and remembers of every key the file and the line.
+"""Reads files into sections, and remembers of every key the file and the line. TOML files are read by ``toml``.
 
-The syntax is the ancestors': keys are case-sensitive; ``=`` or ``:`` separates; a line that begins with
+The syntax of INI files is the ancestors': keys are case-sensitive; ``=`` or ``:`` separates; a line that begins with
 ``#``, ``;`` or the word ``rem`` is a comment, and so is the rest of a line behind `` ;``; an indented line
 continues the value above; ``""`` is the empty value; ``%`` means nothing. Sections that occur several times
 are one, and of a key that is given twice the first counts. A fault never ends the reading: all of them are
@@ -25,6 +25,9 @@ from circus.config.model import Finding
 MAX_FILE_BYTES = 8 << 20
 #: One file a watcher, and as many watchers as a host bears.
 MAX_FILES = 2000
+
+#: How the name of a file in TOML ends; all others are INI files.
+TOML = ".toml"
 
 _REMARK = re.compile(r"rem(\s|$)", re.IGNORECASE)
 _HEADER = re.compile(r"\[([^]]+)\]")
@@ -160,11 +163,14 @@ def _included_files(
             continue
         place = (entry.file, entry.line)
         for pattern in expand.expand_env(entry.value, names).split():
+            patterns = [pattern]
             if key == "include_dir":
-                pattern = os.path.join(pattern, "*.ini")
-            matches = sorted(glob.glob(pattern, root_dir=base))
+                # A *.toml beside INI files may be anything.
+                suffixes = (".ini", TOML) if document.path.endswith(TOML) else (".ini",)
+                patterns = [os.path.join(pattern, f"*{suffix}") for suffix in suffixes]
+            matches = sorted(name for each in patterns for name in glob.glob(each, root_dir=base))
             if not matches:
-                what = f"[circus] {key}: nothing matches {pattern}"
+                what = f"[circus] {key}: nothing matches {' or '.join(patterns)}"
                 document.findings.append(Finding(*place, what, f"relative patterns start at {base}", "warning"))
             found.extend((os.path.join(base, each), place) for each in matches)
     if len(found) > MAX_FILES:
@@ -183,7 +189,12 @@ def _read_into(document: Document, path: str, place: tuple[str, int], severity: 
             what = f"the configuration file {text.what}"
             document.findings.append(Finding(*place, what, text.hint, severity))
         return False
-    sections, findings = parse_ini(text, path)
+    if path.endswith(TOML):
+        from circus.config.toml import parse_toml  # it needs this module, and most circusds do not need it
+
+        sections, findings = parse_toml(text, path)
+    else:
+        sections, findings = parse_ini(text, path)
     document.findings.extend(findings)
     for section in sections:
         _merge(document, section)

@@ -44,7 +44,8 @@ _HEAD = """\
 
 *This page is made from the tables in `circus.config.options` by `python -m circus.config.reference`.*
 
-A configuration is one INI file and those that it includes. `circusd` reads all of it before it touches
+A configuration is one file and those that it includes: INI files, or [TOML](#toml) where the name ends in `.toml`.
+`circusd` reads all of it before it touches
 anything, and when something is wrong it tells every problem with its file and line. Two commands look at a file
 without touching anything:
 
@@ -69,6 +70,22 @@ without touching anything:
 - true, yes, on, 1 and false, no, off, 0 are the flags, in any case.
 - An unknown option is a warning that names the known option that it resembles. Options of a watcher that
   resemble nothing are kept for its hooks.
+
+## TOML
+
+The same sections, options and values in TOML 1.0, for files whose names end in `.toml`; either may include the other.
+
+```toml
+%(example)s```
+
+- `[watcher.NAME]`, `[socket.NAME]` and `[plugin.NAME]` are tables; names with other characters than letters, digits,
+  `-` and `_` need quotes. What is a prefix in INI files is a table in them, or a dotted key: `stdout_stream`,
+  `stderr_stream`, `hooks`, `flapping`, `env`; and `rlimits` for `rlimit_`.
+- `[env]` is for all watchers; a table in it, as `[env."web,worker*"]`, for those that match its patterns.
+- Flags are `true` and `false`, numbers are numbers, and lists, where an INI file has white space between words, are
+  arrays of texts. A text is read as the value in an INI file is, so that `"10m"`, `"yes"` and `"$(circus.env.N)"` do
+  as well. `umask` must be a text, because `022` is no number in TOML and `0o22` another one.
+- A key that is given twice in one file is an error, as TOML wants it. Across files the first one counts.
 
 ## Variables
 
@@ -140,10 +157,68 @@ themselves. Other plugins are not run, and a warning says so.
 """
 
 
+#: A whole file in TOML.
+EXAMPLE = """\
+[circus]
+name = "shop"
+use_papa = true
+include = ["conf.d/*.toml"]
+
+[env]
+PATH = "/usr/local/bin:$PATH"
+
+[env."web,worker*"]
+SHOP_URL = "https://shop.example"
+
+[watcher.web]
+cmd = "uwsgi --ini shop.ini --socket fd://$(circus.sockets.web)"
+working_dir = "/srv/shop"
+numprocesses = 2
+graceful_timeout = 10
+stop_signal = "QUIT"
+use_sockets = true
+env_file = ["web.env", "-secrets.env"]
+
+[watcher.web.stdout_stream]
+class = "FileStream"
+filename = "/var/log/shop/web.log"
+max_bytes = "10m"
+backup_count = 5
+
+[watcher.web.hooks]
+after_spawn = "shop_hooks.ready"
+extended_stats = "shop_hooks.stats,true"
+
+[watcher.web.env]
+PORT = 8080
+
+[watcher.web.rlimits]
+nofile = 4096
+
+[watcher.web.flapping]
+attempts = 3
+window = 10
+
+[watcher.worker]
+cmd = "python worker.py $(circus.wid)"
+working_dir = "/srv/shop"
+numprocesses = 4
+stop_children = true
+rlimits.core = 0
+
+[socket.web]
+path = "/run/shop/web.sock"
+umask = "007"
+
+[plugin.flapping]
+use = "circus.plugins.flapping.Flapping"
+"""
+
+
 def page() -> str:
     """The whole page."""
     parts = [
-        _HEAD,
+        _HEAD.replace("%(example)s", EXAMPLE),
         _table("`[circus]`", options.CIRCUS, restart="restart of circusd"),
         _table("`[watcher:NAME]`", options.WATCHER),
         "\nAnd by prefix:\n",
