@@ -403,12 +403,6 @@ def test_an_inactive_flapping_plugin_is_off_unless_a_watcher_wants_it(tmp_path: 
     assert built["b"].flapping == FlappingPolicy(window_s=10.0)
 
 
-def test_other_plugins_are_not_run_and_said_so(tmp_path: Path) -> None:
-    built = Built(tmp_path, "[plugin:stats]\nuse = circus.plugins.statsd.FullStats\nhost = x\n[plugin:bad]\nhost = x\n")
-    assert "c.ini:2: [plugin:stats]: plugin circus.plugins.statsd.FullStats is not run" in built.told[0]
-    assert [each.what for each in built.errors] == ["[plugin:bad]: use is missing"]
-
-
 def test_a_slip_in_the_flapping_plugin_is_told_of(tmp_path: Path) -> None:
     built = Built(tmp_path, "[plugin:flapping]\nwindw = 3\nattempts = few\n[watcher:a]\ncmd = x\n")
     assert [each.partition(": ")[0] for each in built.told] == ["c.ini:3", "c.ini:2"]

@@ -44,7 +44,7 @@ def test_the_model_has_a_field_with_that_default_for_every_option_with_an_effect
 def test_every_field_of_a_watcher_has_an_option_or_a_reason() -> None:
     written = {option.attribute for option in options.WATCHER.values()}
     families = {"rlimits", "hooks", "flapping", "stdout_stream", "stderr_stream", "env", "extra"}
-    made = {"name", "digest", "written", "file", "line"}
+    made = {"name", "plugin", "digest", "written", "file", "line"}
     assert {each.name for each in dataclasses.fields(model.WatcherConfig)} <= written | families | made
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from circus.config import expand, options, shared_files, values
+from circus.config import expand, options, plugins, shared_files, values
 from circus.config.environments import Environments
 from circus.config.model import (
     CircusConfig,
@@ -34,7 +34,6 @@ ANCESTORS_ENDPOINT = "tcp://127.0.0.1:5555"
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*([.:])[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _PREFIXES = ("hooks.", "stdout_stream.", "stderr_stream.", "flapping.", "rlimit_", "env.")
 _KINDS = ("watcher:", "socket:", "plugin:", "env:", "circus", "env")
-_FLAPPING_PLUGIN = "circus.plugins.flapping.Flapping"
 
 
 @dataclass(slots=True)
@@ -55,6 +54,7 @@ class Builder:
 
     def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
         self.document = document
+        self._environ = environ
         self.findings = list(document.findings)
         self._circus_section = document.sections.get("circus") or Section("circus", document.path, 0)
         self.environments = Environments(document, environ, self.findings)
@@ -77,10 +77,10 @@ class Builder:
                 self._tell(section, f"[{section.name}] is empty and is left out", "give it options", "warning")
             else:
                 kinds[kind].append((name.strip(), section))
-        for name, section in kinds["plugin"]:
-            self._plugin(name, section)
+        hosted = [(self._plugin(name, section, circus), section) for name, section in kinds["plugin"]]
         sockets = [(self._socket(name, section, circus), section) for name, section in kinds["socket"]]
         watchers = [(self._watcher(name, section, circus), section) for name, section in kinds["watcher"]]
+        watchers += [(config, section) for config, section in hosted if config is not None]
         self.environments.tell_unused_patterns([config.name for config, _ in watchers])
         watchers, told = shared_files.agree(watchers)
         self.findings += told
@@ -121,21 +121,36 @@ class Builder:
         env = self.environments.common.expanded
         return CircusConfig(path=self.document.path, env=env, document=self.document, **taken)
 
-    def _plugin(self, name: str, section: Section) -> None:
+    def _plugin(self, name: str, section: Section, circus: CircusConfig) -> WatcherConfig | None:
+        """The watcher of its process; None for the one plugin that is part of circusd, and where there is no `use`."""
         sheet = self._sheet(section, f"[plugin:{name}]", self.names)
-        use = sheet.texts.get("use", _FLAPPING_PLUGIN if name == "flapping" else "")
+        use = sheet.texts.get("use", plugins.FLAPPING if name == "flapping" else "").replace(":", ".")
         if not use:
             sheet.error("use", "use is missing", "name the class of the plugin: use = package.module.Class")
-        elif use != _FLAPPING_PLUGIN:
-            sheet.warn("use", f"plugin {use} is not run", "flapping is the only plugin that is built in")
-        else:
-            taken = sheet.take(options.FLAPPING)
-            sheet.tell_unknown(
-                options.FLAPPING,
-                lambda key: key in options.FLAPPING or key in options.WATCHER or key == "use",
-                is_free=True,
-            )
+            return None
+        table = options.FLAPPING if use == plugins.FLAPPING else plugins.BUILT_IN.get(use)
+        taken = sheet.take(table or {})
+        is_ours = table is not None and use != plugins.FLAPPING
+        sheet.tell_unknown(
+            (*(table or ()), *options.watcher_names()),
+            lambda key: table is None or key in table or key in plugins.PLUGINS_OWN or plugins.is_for_watcher(key),
+            is_free=not is_ours,
+        )
+        required = plugins.REQUIRED.get(use, ())
+        if required and not any(sheet.texts.get(key) for key in required):
+            sheet.error(required[0], f"{required[0]} is missing", f"write {required[0]} = NAME")
+        if use == plugins.FLAPPING:
             self._flapping_defaults = {"active": True, **taken}
+            return None
+        is_active = sheet.parse("active", "flag") if "active" in sheet.texts else True
+        return plugins.as_plugin(
+            self._watcher(f"plugin:{name}", plugins.watchers_part(section), circus),
+            use=use,
+            is_active=is_active,
+            texts=sheet.texts,
+            circus=circus,
+            environ=self._environ,
+        )
 
     def _flapping_of(self, sheet: Sheet) -> FlappingPolicy | None:
         """The watcher's own options over those of the plugin; its own alone are enough to have one."""

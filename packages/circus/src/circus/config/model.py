@@ -73,8 +73,9 @@ class FlappingPolicy:
 class StreamConfig:
     """Where one output of a watcher's processes goes.
 
-    ``class_name`` is ``FileStream``, ``StdoutStream`` or the dotted path of a class; ``options`` are the
-    keys as written (without ``class``), for classes that take more than the typed ones.
+    ``class_name`` is ``FileStream``, ``StdoutStream`` or the dotted path of a class; that of plugins is
+    ``LogStream`` or ``WarningLogStream``, circusd's own log, in which ``filename`` names the speaker.
+    ``options`` are the keys as written (without ``class``), for classes that take more than the typed ones.
     """
 
     class_name: str
@@ -144,6 +145,7 @@ class WatcherConfig:
     stderr_stream: StreamConfig | None = None
     hooks: Mapping[str, HookConfig] = field(default_factory=dict)
     flapping: FlappingPolicy | None = None
+    plugin: str | None = None  # the class that runs in its processes
     extra: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
     written: Mapping[str, str] = field(default_factory=dict)

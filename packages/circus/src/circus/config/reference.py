@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from circus.config import options
+from circus.config import options, plugins
 from circus.config.options import Option
 
 _TYPES = {
@@ -25,6 +25,11 @@ _TYPES = {
     "port": "port",
     "period": "seconds",
     "seconds": "seconds",
+    "interval": "seconds",
+    "percent": "percent",
+    "share": "0 to 1",
+    "memory": "percent or bytes (k, m, g)",
+    "pattern": "regular expression",
     "size": "bytes (k, m, g)",
     "octal": "octal mask",
     "signal": "signal",
@@ -151,9 +156,19 @@ _PLUGINS = """\
 
 ## `[plugin:NAME]`
 
-`use = circus.plugins.flapping.Flapping` is built in: it takes the keys above without their prefix, as
-defaults for all watchers. A watcher's `flapping.` keys go over them; without the plugin they are enough by
-themselves. Other plugins are not run, and a warning says so.
+A plugin is a Python class that is told of every event and may give orders: `use = package.module.Class`,
+looked for on `PYTHONPATH` and in the directory in which circusd was started. It runs in a process of its own,
+as the watcher `plugin:NAME`, which `circusctl` knows like any other; `docs/plugins.md` says how to write one.
+It gets every key of the section, as text. Those that are options of a watcher (`priority`, `working_dir`,
+`stop_signal`, `graceful_timeout`, `autostart`, `stdout_stream.KEY`, ...) count for its process, too, but for
+`cmd` and what belongs to it. Defaults differ: `priority = 1`, `singleton = true`, `copy_env = true`,
+`copy_path = true`, and `use_papa = false` whatever `[circus]` says. `active = false` is `autostart = false`.
+What it prints goes to circusd's log, unless a stream is named. An edit of an option of its own needs a new
+process. `uid` may only be circusd's own user, to which alone circusd speaks.
+
+`use = circus.plugins.flapping.Flapping` is no process but part of circusd: it takes the keys above without
+their prefix, as defaults for all watchers. A watcher's `flapping.` keys go over them; without the plugin they
+are enough by themselves.
 """
 
 
@@ -230,6 +245,7 @@ def page() -> str:
         _STREAMS.rstrip("\n"),
         _table("`flapping.KEY`", options.FLAPPING),
         _PLUGINS.rstrip("\n"),
+        *(_plugin_table(use) for use in plugins.BUILT_IN if "._" not in use),
         _table("`[socket:NAME]`", options.SOCKET, restart="new socket"),
         "\nNames of sockets are lower case. A socket that a watcher with `use_papa` uses outlives a quit, too.",
         _idle(),
@@ -253,12 +269,25 @@ def _table(title: str, table: Mapping[str, Option], *, restart: str = "new proce
     return "\n".join(lines)
 
 
+def _plugin_table(use: str) -> str:
+    lines = [f"\n### `{use}`\n", "| option | value | default | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{option.name}` | {_TYPES[option.type]} | {_default(option)} | {option.doc} |"
+        for option in plugins.BUILT_IN[use].values()
+    ]
+    return "\n".join(lines)
+
+
 def _default(option: Option) -> str:
     value = option.default
     if value is None or value in ("", ()):
         return "-"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if option.type == "memory":
+        return f"{option.default[0]:g}"  # type: ignore[index]
+    if option.type == "pattern":
+        return f"`{value}`"
     if option.type == "octal":
         return f"{value:03o}"
     if option.type == "signal":

@@ -13,7 +13,7 @@ import pwd
 import resource
 from collections.abc import Iterator, Mapping
 
-from circus.config import expand, options
+from circus.config import expand, lookup, options, plugins
 from circus.config.build import Draft
 from circus.config.model import Finding, SocketConfig, StreamConfig, WatcherConfig
 from circus.config.read import Section
@@ -69,6 +69,14 @@ class Host:
 
     def has_group(self, name: str) -> bool:
         return self._ask("group", name)
+
+    def is_us(self, user: str) -> bool:
+        """Whether that user is the one that circusd runs as."""
+        return user == str(os.geteuid()) or (not user.isdecimal() and pwd.getpwnam(user).pw_uid == os.geteuid())
+
+    def why_no_class(self, path: str, directories: list[str]) -> str:
+        """See lookup."""
+        return lookup.why_missing(path, directories)
 
     def has_limit(self, name: str) -> bool:
         return hasattr(resource, f"RLIMIT_{name.upper()}")
@@ -156,6 +164,8 @@ class _Check:
                 hint = f"did you mean rlimit_{near}?" if near else "rlimit_nofile and rlimit_core are two"
                 key = next(key for key in config.written if key.lower() == f"rlimit_{name}")
                 yield self._error(key, f"there is no limit {key}", hint)
+        if config.plugin is not None:
+            yield from self._check_plugin(config.plugin)
         if config.shell_args and not config.shell:
             yield self._warning("shell_args", "shell_args has no effect", "write shell = true, or remove it")
         is_sound = True
@@ -182,6 +192,15 @@ class _Check:
             if stream is not None:
                 yield from self._check_stream(name, stream)
         yield from self._check_command(has_path=is_sound)
+
+    def _check_plugin(self, use: str) -> Iterator[Finding]:
+        config = self.config
+        if trouble := self.host.why_no_class(use, plugins.search_path(config)):
+            hint = "write use = package.module.Class, with the package on circusd's PYTHONPATH or in its directory"
+            yield self._error("use", f"use = {use} {trouble}", hint)
+        if config.uid is not None and self.host.has_user(config.uid) and not self.host.is_us(config.uid):
+            what = f"a plugin that runs as {config.uid} may not speak to this circusd"
+            yield self._error("uid", what, "remove uid: only circusd's own user and root may")
 
     def _check_sockets(self) -> Iterator[Finding]:
         for name in expand.socket_references(self.config):

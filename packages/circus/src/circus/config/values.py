@@ -6,6 +6,7 @@ A parser raises ``ValueError`` with the end of a sentence that begins with the o
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from collections.abc import Callable
 MAX_PROCESSES = 10_000
 #: A year: no delay is longer, and timers stay far from the limits of the system.
 MAX_SECONDS = 366 * 86400.0
+#: Whoever looks more often than this does nothing else.
+MIN_INTERVAL = 0.01
 #: Names of a circusd become part of file names and of names in the kernel.
 MAX_NAME = 64
 
@@ -106,6 +109,53 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ValueError("is not a size; write a number of bytes, or one with k, m or g, as in 10m")
     return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def parse_interval(text: str) -> float:
+    """A period in which something is done again and again."""
+    value = parse_seconds(text)
+    if value < MIN_INTERVAL:
+        raise ValueError(f"is too short; write at least {MIN_INTERVAL:g} seconds")
+    return value
+
+
+def parse_percent(text: str) -> float | None:
+    """``90``, ``90%``; empty: no limit. More than 100 is many processors."""
+    if not text.strip():
+        return None
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise ValueError("is not a percentage; write for example 90")
+    return value
+
+
+def parse_share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ValueError("is not a share; write a number from 0 to 1")
+    return value
+
+
+def parse_memory(text: str) -> tuple[float, bool] | None:
+    """(amount, whether it is in bytes): percent without a unit, else bytes; empty: no limit."""
+    if not text.strip() or text.strip()[-1] in "0123456789.%":
+        percent = parse_percent(text)
+        return None if percent is None else (percent, False)
+    return float(parse_size(text)), True
+
+
+def parse_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"is not a regular expression: {error}; write one as Python has it") from None
+    return text
 
 
 def parse_octal(text: str) -> int:
@@ -217,6 +267,11 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "period": parse_period,
     "seconds": parse_seconds,
     "size": parse_size,
+    "interval": parse_interval,
+    "percent": parse_percent,
+    "share": parse_share,
+    "memory": parse_memory,
+    "pattern": parse_pattern,
     "octal": parse_octal,
     "signal": parse_signal,
     "limit": parse_limit,

@@ -70,6 +70,10 @@ def open_sink(config: StreamConfig | None) -> Sink:
     """
     if config is None or config.class_name == "StdoutStream":
         return StdoutSink()
+    from circus.streams import logged  # which is built on this
+
+    if config.class_name in logged.LEVELS:
+        return logged.LogSink(config.filename or "", logged.LEVELS[config.class_name])
     if config.class_name != "FileStream" or not config.filename:
         raise CircusError(
             "config-invalid",
