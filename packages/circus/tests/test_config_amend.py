@@ -125,7 +125,7 @@ def test_a_wrong_value_reads_as_the_file_would_say_it(sheet: Sheet) -> None:
         sheet.amended(sheet.ordered(graceful_timeout="soon", uid="", working_dir="/nowhere"))
     said = [str(each) for each in raised.value.findings if each.severity == "error"]
     assert said == [
-        "by hand: Web: graceful_timeout = 'soon' is not a number of seconds (write for example 5 or 0.5)",
+        "by hand: Web: graceful_timeout = 'soon' is not a number of seconds (write for example 5, 0.5, 250ms or 2h)",
         "by hand: Web: working directory /nowhere does not exist (make it, or correct working_dir)",
     ]
 

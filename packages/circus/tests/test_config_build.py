@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from circus.config import options
 from circus.config.build import Builder, Draft, digest_of, name_of_endpoint
 from circus.config.model import FlappingPolicy, HookConfig, SocketConfig, StreamConfig, WatcherConfig
 from circus.config.read import read
+from circus.config.values import PARSERS
 
 
 class Built:
@@ -187,6 +190,25 @@ def test_fault_8_delays_may_have_fractions(tmp_path: Path) -> None:
 
 def test_limits_may_be_infinite_and_their_names_in_any_case(tmp_path: Path) -> None:
     assert _watcher(tmp_path, "rlimit_NOFILE = 500\nrlimit_core =\n").rlimits == {"nofile": 500, "core": None}
+
+
+def test_limits_have_the_units_of_what_they_limit(tmp_path: Path) -> None:
+    limits = _watcher(tmp_path, "rlimit_AS = 2g\nrlimit_cpu = 5m\nrlimit_rttime = 500ms\nrlimit_nproc = 7").rlimits
+    assert limits == {"as": 2 << 30, "cpu": 300, "rttime": 500_000, "nproc": 7}
+
+
+@pytest.mark.parametrize(
+    ("table", "option"),
+    [(table, each) for table in (options.CIRCUS, options.WATCHER, options.STREAM, options.FLAPPING) for each in table],
+)
+def test_every_option_that_is_a_time_or_a_size_takes_a_unit(table: dict[str, options.Option], option: str) -> None:
+    kind = table[option].type
+    if kind in ("seconds", "period"):
+        assert PARSERS[kind]("2m") == 120.0
+    elif kind == "size":
+        assert PARSERS[kind]("2m") == 2 << 20
+    else:
+        assert not re.search(r"_s$|bytes|delay|timeout|window|_age|retry_in", table[option].attribute)
 
 
 def test_hooks_are_paths_with_a_flag(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_ten_mistakes_are_ten_findings_with_their_lines_and_hints(tmp_path: Path
     listed = str(raised.value).splitlines()
     assert listed[0] == "the configuration has 10 errors:"
     assert listed[1] == (
-        f"{path}:2: [circus]: warmup_delay = 'soon' is not a number of seconds (write for example 5 or 0.5)"
+        f"{path}:2: [circus]: warmup_delay = 'soon' is not a number of seconds (write for example 5, 0.5, 250ms or 2h)"
     )
 
 

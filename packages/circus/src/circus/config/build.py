@@ -174,7 +174,9 @@ class Builder:
             is_free=True,
         )
         rlimits = {
-            key[len("rlimit_") :].lower(): sheet.parse(key, "limit") for key in sheet.texts if key.startswith("rlimit_")
+            key[len("rlimit_") :].lower(): sheet.parse(key, options.rlimit_type(key))
+            for key in sheet.texts
+            if key.startswith("rlimit_")
         }
         restarting = {
             option.name: taken[option.attribute]

@@ -216,6 +216,19 @@ RLIMITS = (
     "ofile", "rss", "rtprio", "rttime", "sbsize", "sigpending", "stack", "swap", "vmem",
 )  # fmt: skip
 
+_RLIMIT_TYPES = {
+    **dict.fromkeys(("as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "sbsize", "stack", "swap", "vmem"),
+                    "limit_size"),
+    "cpu": "limit_seconds",
+    "rttime": "limit_microseconds",
+}  # fmt: skip
+
+
+def rlimit_type(key: str) -> str:
+    """Of the option `rlimit_NAME`: most limits of a process are numbers of something, some are sizes or times."""
+    return _RLIMIT_TYPES.get(key.removeprefix("rlimit_").lower(), "limit")
+
+
 #: What other managers call it: no likeness of letters leads from these to the right name.
 ALIASES = {
     "command": "cmd",

@@ -23,14 +23,14 @@ _TYPES = {
     "processes": "0 or more",
     "retries": "-1 or more",
     "port": "port",
-    "period": "seconds",
-    "seconds": "seconds",
-    "interval": "seconds",
+    "period": "time",
+    "seconds": "time",
+    "interval": "time",
     "percent": "percent",
     "share": "0 to 1",
-    "memory": "percent or bytes (k, m, g)",
+    "memory": "percent or size",
     "pattern": "regular expression",
-    "size": "bytes (k, m, g)",
+    "size": "size",
     "octal": "octal mask",
     "signal": "signal",
     "account": "name or number",
@@ -73,6 +73,9 @@ without touching anything:
   included files, and a warning tells of the other.
 - `[DEFAULT]` has values for all sections but the `[env]` ones.
 - true, yes, on, 1 and false, no, off, 0 are the flags, in any case.
+- A *time* is a number of seconds, as `0.5`, or a number with a unit: `250ms`, `90s`, `5m` (or `5min`), `2h`, `1d`. A
+  *size* is a number of bytes, or one with `k`, `m`, `g` or `t`, which are 1024 times the one before; `kb` and `KiB`
+  are the same. Units may be in any case.
 - An unknown option is a warning that names the known option that it resembles. Options of a watcher that
   resemble nothing are kept for its hooks.
 
@@ -238,7 +241,8 @@ def page() -> str:
         _table("`[watcher:NAME]`", options.WATCHER),
         "\nAnd by prefix:\n",
         "- `rlimit_NAME`: a limit of the process, soft and hard; empty: infinite. Names are those of the system, in",
-        "  any case: `rlimit_nofile`, `rlimit_core`. An edit needs new processes.",
+        "  any case: `rlimit_nofile`, `rlimit_core`. Those that are sizes take sizes (`rlimit_as = 2g`), `cpu` a time,",
+        "  `rttime` microseconds, or `500ms`. An edit needs new processes.",
         "- `hooks.NAME = package.module.function[,true]`; with true errors of the hook are ignored. Applied at once:",
         *(f"  - `{name}`: {doc}" for name, doc in options.HOOKS.items()),
         _table("`stdout_stream.KEY` and `stderr_stream.KEY`", options.STREAM),

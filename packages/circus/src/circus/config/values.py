@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 #: More processes than this in one watcher is a slip of the keyboard, not a wish.
 MAX_PROCESSES = 10_000
@@ -17,14 +17,20 @@ MAX_PROCESSES = 10_000
 MAX_SECONDS = 366 * 86400.0
 #: Whoever looks more often than this does nothing else.
 MIN_INTERVAL = 0.01
+#: Of a size or a limit: what the system's calls can take.
+MAX_LIMIT = 1 << 63
 #: Names of a circusd become part of file names and of names in the kernel.
 MAX_NAME = 64
 
 _TRUE = frozenset(("yes", "true", "on", "1"))
 _FALSE = frozenset(("no", "false", "off", "0"))
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-z]*)", re.IGNORECASE | re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZES = {"": 1, "b": 1} | {
+    letter + ending: 1 << 10 * power for power, letter in enumerate("kmgt", 1) for ending in ("", "b", "ib")
+}
+_TIMES = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_MICROSECONDS = {"": 1, "us": 1, "ms": 1000, "s": 1_000_000}
 _FAMILIES = {"inet": "inet", "inet6": "inet6", "unix": "unix"}
 _SOCKTYPES = ("stream", "dgram", "seqpacket")
 _LEVELS = ("critical", "error", "warning", "info", "debug")
@@ -86,15 +92,25 @@ def parse_port(text: str) -> int:
     return _integer(text, 0, 65535, "a port")
 
 
+def _quantity(text: str, units: Mapping[str, float]) -> float | None:
+    """A number and one of ``units``, in any case; None if the text is no such thing."""
+    match = _QUANTITY.fullmatch(text.strip())
+    factor = units.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        return None
+    # Large whole numbers are no floats without loss, and those of thousands of digits no int.
+    is_whole = match[1].isdecimal() and len(match[1]) < 20
+    return (int(match[1]) if is_whole else float(match[1])) * factor
+
+
 def parse_period(text: str) -> float:
     """Seconds; negative means never."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError("is not a number of seconds; write for example 5 or 0.5") from None
-    if not -MAX_SECONDS <= value <= MAX_SECONDS:  # also false for nan
+    value = _quantity(text, _TIMES)
+    if value is None:
+        raise ValueError("is not a number of seconds; write for example 5, 0.5, 250ms or 2h")
+    if not -MAX_SECONDS <= value <= MAX_SECONDS:
         raise ValueError(f"is out of range; write at most {MAX_SECONDS:.0f} seconds")
-    return value
+    return float(value)
 
 
 def parse_seconds(text: str) -> float:
@@ -105,10 +121,10 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
+    value = _quantity(text, _SIZES)
+    if value is None or not 0 <= value < MAX_LIMIT:
         raise ValueError("is not a size; write a number of bytes, or one with k, m or g, as in 10m")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return int(value)
 
 
 def parse_interval(text: str) -> float:
@@ -191,10 +207,30 @@ def parse_signal(text: str) -> int:
 
 def parse_limit(text: str) -> int | None:
     """A limit of a process; empty means infinite."""
-    folded = text.strip().lower()
-    if folded in ("", "-1", "unlimited", "infinity"):
+    if _is_infinite(text):
         return None
-    return _integer(folded, 0, (1 << 63) - 1, "a limit")
+    return _integer(text, 0, MAX_LIMIT - 1, "a limit")
+
+
+def parse_limit_size(text: str) -> int | None:
+    return None if _is_infinite(text) else parse_size(text)
+
+
+def parse_limit_seconds(text: str) -> int | None:
+    return None if _is_infinite(text) else int(parse_seconds(text))
+
+
+def parse_limit_microseconds(text: str) -> int | None:
+    if _is_infinite(text):
+        return None
+    value = _quantity(text, _MICROSECONDS)
+    if value is None or not 0 <= value < MAX_LIMIT:
+        raise ValueError("is not a number of microseconds; write for example 500000, or with us, ms or s: 500ms")
+    return int(value)
+
+
+def _is_infinite(text: str) -> bool:
+    return text.strip().lower() in ("", "-1", "unlimited", "infinity")
 
 
 def parse_account(text: str) -> str | None:
@@ -275,6 +311,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "octal": parse_octal,
     "signal": parse_signal,
     "limit": parse_limit,
+    "limit_size": parse_limit_size,
+    "limit_seconds": parse_limit_seconds,
+    "limit_microseconds": parse_limit_microseconds,
     "account": parse_account,
     "family": parse_family,
     "socktype": parse_socktype,
