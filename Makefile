@@ -58,6 +58,12 @@ ancestors: $(VENV)/.dev $(ANCESTORS)/.ready
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
+# The pages that are made from the tables of options; a test fails where they have drifted.
+.PHONY: reference
+reference: $(VENV)/.runtime
+	$(BIN)/python -m circus.config.reference docs/reference/configuration.md
+	$(BIN)/circusctl config schema > docs/reference/circus.schema.json
+
 # Both worlds; with CHAOS_ARGS one run, of the house unless they say otherwise.
 chaos: $(VENV)/.dev
 	$(if $(CHAOS_ARGS),,$(BIN)/python -m tests.chaos --world kernel --kills 500 --steps 150)

@@ -12,7 +12,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "configurati
 
 
 def test_the_page_in_the_repository_has_not_drifted() -> None:
-    assert PAGE.read_text() == reference.page(), "make it anew: python -m circus.config.reference PATH"
+    assert PAGE.read_text() == reference.page(), "make it anew: make reference"
 
 
 @pytest.mark.parametrize(

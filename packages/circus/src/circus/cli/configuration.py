@@ -5,6 +5,7 @@ What is asked for is worked out here, in circusctl's own process; the rooms of t
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -149,6 +150,23 @@ def _origin_text(row: Answer) -> str:
     return " ".join(filter(None, (place, row["origin"])))
 
 
+# schema -----------------------------------------------------------------------------------------------------
+
+
+def _no_arguments(_parser: argparse.ArgumentParser) -> None:
+    return
+
+
+def _schema(_daemon: Daemon, _args: argparse.Namespace) -> Answer:
+    from circus.config.schema import schema
+
+    return schema()
+
+
+def _schema_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    return json.dumps(answer, indent=2).splitlines()
+
+
 def _number(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
@@ -163,4 +181,5 @@ COMMANDS = (
         fails=lambda answer: "error" in answer,
     ),
     Command("config show", "options, what counts and where it is written", _show, _show_lines, _show_arguments),
+    Command("config schema", "JSON Schema of a configuration in TOML", _schema, _schema_lines, _no_arguments),
 )

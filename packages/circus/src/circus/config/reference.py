@@ -86,6 +86,8 @@ The same sections, options and values in TOML 1.0, for files whose names end in 
 ```toml
 %(example)s```
 
+- `circusctl config schema` prints a JSON Schema of it, which editors use for completion and checks; it also lies beside
+  this page as `circus.schema.json`.
 - `[watcher.NAME]`, `[socket.NAME]` and `[plugin.NAME]` are tables; names with other characters than letters, digits,
   `-` and `_` need quotes. What is a prefix in INI files is a table in them, or a dotted key: `stdout_stream`,
   `stderr_stream`, `hooks`, `flapping`, `env`; and `rlimits` for `rlimit_`.
