@@ -169,6 +169,27 @@ def _signal(properties: Properties) -> Program:
     return {}
 
 
+def _kill(properties: Properties) -> Program:
+    body: dict[str, object] = {"pid": _number(properties, "pid"), "wait": _waits(properties)}
+    if properties.get("signum") is not None:
+        body["signum"] = properties["signum"]
+    if properties.get("graceful_timeout") is not None:
+        try:
+            body["graceful_timeout"] = float(properties["graceful_timeout"])
+        except (TypeError, ValueError):
+            raise Refused(MESSAGE_ERROR, "'graceful_timeout' isn't a number") from None
+    yield Ask(target("watchers", _name(properties), "kill"), body)
+    return {}
+
+
+def _set(properties: Properties) -> Program:
+    options = properties.get("options")
+    if not isinstance(options, Mapping):
+        raise Refused(MESSAGE_ERROR, "message invalid 'options' is missing")
+    yield Ask(target("watchers", _name(properties), "set"), {"options": dict(options), "wait": _waits(properties)})
+    return {}
+
+
 def _plain(verb: str) -> Callable[[Properties], Program]:
     def program(properties: Properties) -> Program:
         yield Ask(target(verb), {"wait": _waits(properties)})
@@ -248,6 +269,7 @@ COMMANDS: Mapping[str, Callable[[Properties], Program]] = {
     "decr": _count(-1),
     "get": _get,
     "incr": _count(1),
+    "kill": _kill,
     "list": _list,
     "listsockets": _listsockets,
     "numprocesses": _numprocesses,
@@ -257,6 +279,7 @@ COMMANDS: Mapping[str, Callable[[Properties], Program]] = {
     "reload": _order("reload", ("stopped", "started", "kept")),
     "reloadconfig": _plain("reloadconfig"),
     "restart": _order("restart", ("stopped", "started", "kept")),
+    "set": _set,
     "signal": _signal,
     "start": _order("start", ("started", "kept")),
     "stats": _stats,
@@ -267,5 +290,9 @@ COMMANDS: Mapping[str, Callable[[Properties], Program]] = {
 #: What is not answered here, and why.
 ELSEWHERE: Mapping[str, tuple[int, str]] = {
     "listen": (MESSAGE_ERROR, "listen is no command of this endpoint: subscribe to the events"),
+    **{
+        name: (UNKNOWN_COMMAND, f"unknown command: {name!r}: it is not there yet")
+        for name in ("add", "rm", "dstats", "globaloptions")
+    },
     "ipython": (UNKNOWN_COMMAND, "unknown command: 'ipython': circusd has no shell inside"),
 }
