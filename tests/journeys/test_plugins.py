@@ -179,6 +179,15 @@ def test_plugins_hear_order_and_harm_nobody(tmp_path: Path, statsd: socket.socke
         house.asked("stop", "plugin:flooding")
         assert house.log("circusd.log").count("plugin:flooding: flood") <= 1000
 
+        # A circusd that is killed is no reason to end, or to stop listening.
+        hosted = {name: house.pids(name) for name in ("plugin:mine", "plugin:dog", "plugin:statsd")}
+        house.kill()
+        house.start()
+        assert {name: house.pids(name) for name in hosted} == hosted
+        before = len(heard(house))
+        house.asked("restart", "my web")
+        wait_for(lambda: ("my_web", "reap") in {each[:2] for each in heard(house)[before:]}, "an event of the next one")
+
         # A quit ends them but for the one that is to outlive it; that one goes on with the next circusd.
         house.quit()
         before = len(heard(house))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import selectors
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,29 @@ def test_at_the_end_everybody_hears_what_there_was_and_is_let_go() -> None:
         assert feed.listeners == 0
 
     play(scenario)
+
+
+def test_listeners_cost_nothing_while_nothing_happens() -> None:
+    class Counting(selectors.DefaultSelector):
+        turns = 0
+
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            Counting.turns += 1
+            return super().select(timeout)
+
+    async def scenario() -> None:
+        feed = Feed(Bus(), START)
+        ears = [Ear(feed.listen()) for _ in range(5)]
+        for ear in ears:
+            await ear.hear()
+        before = Counting.turns
+        await asyncio.sleep(0.2)
+        assert Counting.turns - before <= 2  # our own sleep and what it resumes
+        for ear in ears:
+            await ear.leave()
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(Counting())) as runner:
+        runner.run(scenario())
 
 
 # Over the socket --------------------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ async def an_adoption(bench: Bench, trap: Trap) -> None:
         assert len(bench.running() & before) == 2
         assert len(bench.papa.spawns) == 4
         assert (bench.folder / "web.log").read_bytes() == b"nobody listens\n"
+        told = [event for event in engine.bus.recent if event.name == "reap"]
+        assert [(each.watcher, each.fields["exit_code"]) for each in told] == [("web", 1)]
         await engine.quit()
         await bench.until(lambda: bench.running() == {bench.papa.row("circus.db.1")["pid"]})
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
+from tests.house import wait_for
 
-from circus import client, exc, util
+from circus import client, consumer, exc, util
+from circus.bus import Event
 from circus.supervise import events
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
 
@@ -61,3 +64,31 @@ def test_the_helpers_that_plugins_use_are_there() -> None:
         util.resolve_name("os.nope")
     with pytest.raises(TypeError):
         util.bytes2human("7")  # type: ignore[arg-type]
+
+
+def test_a_consumer_iterates_over_events_of_one_circusd_and_the_next(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.sock")
+    first, second = FakeEngine(), FakeEngine()
+    second.started_at += 1
+    event = Event(1.0, "web", "spawn", {"process_pid": 7})
+    heard = (b"watcher.web.spawn", b'{"time": 1.0, "process_pid": 7}')
+    with consumer.CircusConsumer(["watcher."], endpoint=path) as listening:
+        messages = iter(listening)
+        with FakeCircusd(first, path) as circusd:
+            publishing = threading.Thread(target=_publish_when_heard, args=(circusd, event))
+            publishing.start()
+            assert next(messages) == heard
+            publishing.join()
+        second.bus.publish(event)
+        with FakeCircusd(second, path):
+            assert next(messages) == heard
+            messages.close()  # type: ignore[attr-defined]
+    with pytest.raises(exc.CallError, match="is no endpoint"):
+        consumer.CircusConsumer([""], endpoint="a b")
+    with pytest.raises(exc.CallError, match="ssh HOST circusctl"):
+        consumer.CircusConsumer([""], ssh_server="host")
+
+
+def _publish_when_heard(circusd: FakeCircusd, event: Event) -> None:
+    wait_for(lambda: circusd.ops.listeners, "the consumer")
+    circusd.call(lambda: circusd.engine.bus.publish(event))
