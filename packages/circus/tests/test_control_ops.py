@@ -349,3 +349,34 @@ def test_setting_need_not_be_waited_for(ops: Ops, engine: FakeEngine) -> None:
         engine.gate.set()
 
     run(story())
+
+
+def test_a_watcher_is_added_as_a_file_would_write_it(ops: Ops, engine: FakeEngine) -> None:
+    request = schema.AddRequest(cmd="/bin/x -v", args=["a b", "c"], options={"priority": 3}, start=True)
+    answer = run(ops.add("New", request))
+    texts = {"cmd": "/bin/x -v", "args": "'a b' c", "priority": "3"}
+    assert engine.heard == [("add", "New", texts, True)]
+    assert len(answer.started) == 1
+    assert run(ops.add("other", schema.AddRequest(cmd=["/bin/x", "a b"]))).started == []
+    assert engine.heard[1] == ("add", "other", {"cmd": "/bin/x 'a b'"}, False)
+    assert refusal(ops.add("x", schema.AddRequest(cmd="x", options={"command": "y"})))[0] == "config-invalid"
+
+
+def test_a_start_that_fails_fails_the_adding(ops: Ops, engine: FakeEngine) -> None:
+    engine.add_error = "new: no such program"
+    code, message = refusal(ops.add("new", schema.AddRequest(cmd="x", start=True)))
+    assert (code, message) == ("operation-failed", "new: no such program")
+
+
+def test_a_watcher_is_removed_with_its_processes_or_without(ops: Ops, engine: FakeEngine) -> None:
+    run(ops.remove("WEB", schema.RemoveRequest()))
+    run(ops.remove("db", schema.RemoveRequest(nostop=True)))
+    assert engine.heard == [("remove", "web", False), ("remove", "Db", True)]
+
+
+def test_who_misses_a_removed_watcher_is_told_how_it_comes_back(engine: FakeEngine) -> None:
+    engine.view = {"by_hand": {"old": "removed by hand"}}
+    for asked in (Ops(engine).status_of("Old"), Ops(engine).start(schema.OrderRequest(names=["web", "Old"]))):
+        with pytest.raises(CircusError) as raised:
+            run(asked)  # type: ignore[arg-type]
+        assert raised.value.hint == "it was removed by hand; `circusctl add Old` brings it back as the file has it"

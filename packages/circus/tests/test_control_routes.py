@@ -119,6 +119,13 @@ def test_counts_signals_and_the_ends_have_their_routes(ask: Asgi) -> None:
     assert ask.engine.heard[2:] == ["reloadconfig", "quit", "shutdown"]
 
 
+def test_watchers_are_added_and_removed_by_routes_of_their_names(ask: Asgi) -> None:
+    assert ask("POST", "/v1/watchers/a/b new/add", {"cmd": "x", "start": True})[0] == 200
+    assert ask("POST", "/v1/watchers/web/remove", {"nostop": True})[0] == 200
+    assert ask.engine.heard == [("add", "a/b new", {"cmd": "x"}, True), ("remove", "web", True)]
+    assert error_of(ask("POST", "/v1/watchers/x/add", {"cmd": 5}))[:2] == (400, "bad-request")
+
+
 def test_a_kill_has_its_route_and_its_numbers_are_numbers(ask: Asgi) -> None:
     assert ask("POST", "/v1/watchers/web/kill", {"signum": 9, "graceful_timeout": 1})[0] == 200
     assert ask.engine.heard == [events.Kill(1, "web", None, 9, 1.0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -245,14 +246,8 @@ def test_orders_follow_one_another(bench: Bench) -> None:
     async def run() -> None:
         async with bench.engine(WEB + TWO) as engine:
             await bench.until_active(engine)
-            first = engine.set_options("web", {"cmd": "/bin/sleep 98"})
-            second = engine.set_options("web", {"cmd": "/bin/sleep 99"})
-            engine.begin(_done(first))
-            await second
-            await bench.until(lambda: {tuple(row["argv"]) for row in bench.papa.rows() if row["running"]} == SLEEPS)
+            orders = [engine.set_options("web", {"cmd": f"/bin/sleep {number}"}) for number in (98, 99)]
+            await asyncio.gather(*orders)
+            assert {tuple(row["argv"]) for row in bench.papa.rows() if row["running"]} == {("/bin/sleep", "99")}
 
-    async def _done(work: object) -> None:
-        await work  # type: ignore[misc]
-
-    SLEEPS = {("/bin/sleep", "99")}
     story(run)

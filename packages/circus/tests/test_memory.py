@@ -113,13 +113,13 @@ def test_golden_memory_with_options_watchers_added_and_removed_loads(tmp_path: P
     (tmp_path / "memory.json").write_text(
         '{"format": 1, "counts": {}, "stopped": [],'
         ' "options": {"web": {"cmd": {"text": "a", "in_file": "b"}, "uid": {"text": "c", "in_file": null}}},'
-        ' "added": {"New": {"cmd": "x"}}, "removed": {"old": "digest"}}'
+        ' "added": {"New": {"cmd": "x"}}, "removed": {"old": "digest"}, "left": ["x"]}'
     )
     edits = Edits(
         {"web": {"cmd": Amendment("a", "b"), "uid": Amendment("c", None)}}, {"New": {"cmd": "x"}}, {"old": "digest"}
     )
     memory = Memory(tmp_path)
-    assert (memory.edits, memory.trouble) == (edits, "")
+    assert (memory.edits, memory.left, memory.trouble) == (edits, {"x"}, "")
     memory.remember_stopped({"web"}, stopped=True)
     assert Memory(tmp_path).edits == edits
 

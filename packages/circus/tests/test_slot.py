@@ -551,7 +551,7 @@ class SlotStory(RuleBasedStateMachine):
     @precondition(lambda self: self.past)
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
-        facts = [each for each in self.past if not isinstance(each, Up | Down | Aging)]
+        facts = [each for each in self.past if not isinstance(each, Up | Down | Aging | Kill)]
         if facts:
             old: Any = data.draw(st.sampled_from(facts))
             slot, actions = step(self.slot, old, self.now, self.policy)

@@ -36,9 +36,12 @@ class Daemon:
 
 
 class Command:
-    """``fails`` says whether an answer, though there is one, ends circusctl with the status of a failure."""
+    """``fails`` says whether an answer, though there is one, ends circusctl with the status of a failure.
 
-    __slots__ = ("arguments", "fails", "help", "lines", "name", "run")
+    With ``takes_command`` all behind the first word is the command line of a program, and not read.
+    """
+
+    __slots__ = ("arguments", "fails", "help", "lines", "name", "run", "takes_command")
 
     def warnings(self, answer: Answer, args: argparse.Namespace) -> list[str]:
         """For standard error. They stay the same for weeks, so only a verbose status lists them."""
@@ -55,9 +58,10 @@ class Command:
         lines: Callable[[Answer, argparse.Namespace], Iterable[str]],
         arguments: Callable[[argparse.ArgumentParser], None],
         fails: Callable[[Answer], bool] = lambda _answer: False,
+        takes_command: bool = False,
     ) -> None:
         self.name, self.help, self.run, self.lines, self.arguments = name, help, run, lines, arguments
-        self.fails = fails
+        self.fails, self.takes_command = fails, takes_command
 
 
 # Arguments ---------------------------------------------------------------------------------------------------

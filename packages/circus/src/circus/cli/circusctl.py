@@ -98,7 +98,7 @@ def _run(words: list[str]) -> int:
     command_parser = _command_parser(command)
     if options.help:
         return _say(command_parser.format_help())
-    return _perform(command, command_parser.parse_intermixed_args(words[at + 1 :], options))
+    return _perform(command, _parse(command, command_parser, words[at + 1 :], options))
 
 
 def _perform(command: Command, args: argparse.Namespace) -> int:
@@ -162,6 +162,18 @@ def _write(stream: TextIO, text: str) -> OSError | None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error
     return None
+
+
+def _parse(command: Command, parser: _Parser, words: list[str], options: argparse.Namespace) -> argparse.Namespace:
+    if not command.takes_command:
+        return parser.parse_intermixed_args(words, options)
+    at, is_named = 0, False
+    while at < len(words) and words[at] != "--" and not (is_named and not words[at].startswith("-")):
+        is_named = is_named or not words[at].startswith("-")
+        at += 2 if words[at] in (*_GLOBAL_WITH_VALUE, "--option") else 1
+    args = parser.parse_intermixed_args(words[:at], options)
+    args.command = words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
+    return args
 
 
 def _command_index(words: list[str]) -> int:

@@ -77,6 +77,8 @@ _TABLE = (
         asking.no_arguments,
     ),
     Command("listen", "print events as they happen", listen.run, listen.lines, listen.arguments),
+    Command("add", "add a watcher", orders.give_add, asking.ok_lines, orders.add_arguments, takes_command=True),
+    Command("rm", "stop a watcher and remove it", orders.give_rm, asking.ok_lines, orders.rm_arguments),
     Command("kill", "end processes; others follow", orders.give_kill, asking.ok_lines, orders.kill_arguments),
     Command("set", "change options of a watcher", orders.give_set, asking.ok_lines, orders.set_arguments),
     Command(
@@ -111,12 +113,8 @@ _TABLE = (
 
 COMMANDS = {command.name: command for command in _TABLE}
 
-_EDIT = "change the configuration file, then `circusctl reloadconfig`"
-
 #: Commands of the ancestors that are not here, and what to do instead.
 ELSEWHERE = {
-    "add": _EDIT,
-    "rm": _EDIT,
     "dstats": "`circusctl version` tells the pid of circusd, for ps and top",
     "globaloptions": "`circusctl version` tells which circusd it is; its configuration file has the options",
 }

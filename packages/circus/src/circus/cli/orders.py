@@ -55,6 +55,32 @@ def signal_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recursive", action="store_true", help="to all that descend from them instead")
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    name = parser.add_argument("name", metavar="NAME [CMD [ARG...]]")
+    name.help = "a name for the watcher; its program with arguments, as they are"
+    parser.add_argument("--start", action="store_true", help="start it, now and with circusd")
+    parser.add_argument(
+        "--option", dest="options", metavar="KEY=VALUE", action="append", default=[], help="as in the file; repeat it"
+    )
+    wait_arguments(parser)
+    parser.epilog = (
+        "Options of circusctl stand before CMD. Kept over a restart of circusd and by reloadconfig, until it is removed"
+        " or the file has a watcher of this name. Without CMD: the watcher of the file that was removed by `rm`."
+    )
+
+
+def rm_arguments(parser: argparse.ArgumentParser) -> None:
+    name_argument(parser)
+    parser.add_argument(
+        "--nostop", action="store_true", help="leave its processes running in papa, nobody's from then on"
+    )
+    wait_arguments(parser)
+    parser.epilog = (
+        "A watcher of the file stays away over a restart of circusd and over reloadconfig until its section is changed;"
+        " `circusctl add NAME` brings it back. What --nostop has left is taken over by the next watcher of that name."
+    )
+
+
 def kill_arguments(parser: argparse.ArgumentParser) -> None:
     name_argument(parser)
     parser.add_argument("pid", metavar="PID", nargs="?", type=int, help="only this process of the watcher")
@@ -135,6 +161,26 @@ def give_numprocesses(daemon: Daemon, args: argparse.Namespace) -> Answer:
 def give_signal(daemon: Daemon, args: argparse.Namespace) -> Answer:
     body = {"signum": args.signum, "pid": args.pid, "children": args.children, "recursive": args.recursive}
     return daemon.post("watchers", args.name, "signal", body=body)
+
+
+def give_add(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    options = {}
+    for option in args.options:
+        key, sign, value = option.partition("=")
+        if not sign or key in options:
+            what = "is given twice" if sign else "has no value"
+            raise CircusError("usage", f"--option {key} {what}", "write --option KEY=VALUE for each")
+        options[key] = value
+    if options and not args.command:
+        raise CircusError("usage", "CMD is missing", "see `circusctl add --help`")
+    body: dict[str, object] = {"options": options, "start": args.start, "wait": args.wait}
+    if args.command:
+        body |= {"cmd": args.command[0], "args": args.command[1:]}
+    return daemon.post("watchers", args.name, "add", body=body)
+
+
+def give_rm(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    return daemon.post("watchers", args.name, "remove", body={"nostop": args.nostop, "wait": args.wait})
 
 
 def give_kill(daemon: Daemon, args: argparse.Namespace) -> Answer:

@@ -152,6 +152,7 @@ def with_options(document: Document, edits: Edits, watcher: str, texts: Mapping[
         if name.lower() == watcher.lower():
             return _bounded(replace(edits, added={**edits.added, name: {**have, **texts}}))
     folded = watcher.lower()
+    _check_section(document, watcher)
     ordered = dict(edits.options.get(folded, {}))
     for key, text in texts.items():
         said = _in_file(document, watcher, key)
@@ -161,6 +162,33 @@ def with_options(document: Document, edits: Edits, watcher: str, texts: Mapping[
             ordered[key] = Amendment(text, said)
     rest = {name: each for name, each in edits.options.items() if name != folded}
     return _bounded(replace(edits, options={**rest, folded: ordered} if ordered else rest))
+
+
+def with_watcher(edits: Edits, watcher: str, texts: Mapping[str, str]) -> Edits:
+    """``edits`` and a watcher that the file does not have."""
+    return _bounded(replace(edits, added={**edits.added, watcher: dict(texts)}))
+
+
+def without_watcher(document: Document, edits: Edits, watcher: str) -> Edits:
+    """``edits`` and no such watcher."""
+    folded = watcher.lower()
+    added = {name: texts for name, texts in edits.added.items() if name.lower() != folded}
+    if len(added) < len(edits.added):
+        return replace(edits, added=added)
+    ordered = {name: keys for name, keys in edits.options.items() if name != folded}
+    _check_section(document, watcher)
+    return replace(edits, options=ordered, removed={**edits.removed, folded: digest(_sections(document)[folded])})
+
+
+def as_in_file(edits: Edits, watcher: str) -> Edits:
+    """The watcher that was removed is there again."""
+    return replace(edits, removed={name: each for name, each in edits.removed.items() if name != watcher.lower()})
+
+
+def _check_section(document: Document, watcher: str) -> None:
+    if watcher.lower() not in _sections(document):
+        hint = "change the file, then `circusctl reloadconfig`"
+        raise CircusError("bad-request", f"{watcher} is made by another section than [watcher:{watcher}]", hint)
 
 
 def _bounded(edits: Edits) -> Edits:
@@ -188,11 +216,12 @@ def in_force(document: Document, edits: Edits) -> Edits:
         kept = {key: each for key, each in keys.items() if _in_file(document, watcher, key) == each.in_file}
         if kept:
             known[name] = kept
-    return Edits(
-        known,
-        {name: each for name, each in edits.added.items() if name.lower() not in sections},
-        {name: each for name, each in edits.removed.items() if name in sections and each == digest(sections[name])},
-    )
+    removed = {
+        name: each for name, each in edits.removed.items() if name in sections and each == digest(sections[name])
+    }
+    in_file = sections.keys() - removed.keys()
+    added = {name: each for name, each in edits.added.items() if name.lower() not in in_file}
+    return Edits(known, added, removed)
 
 
 def laid_over(document: Document, edits: Edits) -> Document:

@@ -105,6 +105,22 @@ class Ops(Queries):
             check_pid(watcher, pid)
         return await self._order(lambda op: events.Kill(op, watcher.name, pid, signum, grace_s), wait=request.wait)
 
+    async def add(self, name: str, request: schema.AddRequest) -> schema.DoneAnswer:
+        given = {key: text for key, text in (("cmd", request.cmd), ("args", request.args)) if text}
+        texts = amend.texts_of({**request.options, **given})
+        amend.check_keys(name, texts)
+        adding = self._engine.add_watcher(name, texts, start=request.start)
+        if not request.wait:
+            self._begin("add", adding)
+            return schema.DoneAnswer(waited=False)
+        finish, warnings = await adding
+        return structs.replace(schema.DoneAnswer() if finish is None else _done(_good(finish)), warnings=warnings)
+
+    async def remove(self, name: str, request: schema.RemoveRequest) -> schema.DoneAnswer:
+        return await self._end(
+            "rm", self._engine.remove_watcher(self._find(name).name, nostop=request.nostop), wait=request.wait
+        )
+
     async def set_options(self, name: str, request: schema.SetRequest) -> schema.DoneAnswer:
         watcher = self._find(name)
         texts = amend.texts_of(request.options)
@@ -132,31 +148,17 @@ class Ops(Queries):
     def _meant(self, request: schema.OrderRequest) -> tuple[str, ...] | None:
         if request.names is None:
             return None
-        return names.match_watchers(self._names(), request.names, is_glob=request.match == "glob")
+        with self._telling_removed(request.names):
+            return names.match_watchers(self._names(), request.names, is_glob=request.match == "glob")
 
     async def _order(self, make: Callable[[int], events.Order], *, wait: bool) -> schema.DoneAnswer:
         if not wait:
             self._begin("order", self._finished(make))
             return schema.DoneAnswer(waited=False)
-        finish = await self._finished(make)
-        detail = finish.detail
-        return schema.DoneAnswer(
-            op=finish.op,
-            started=_ints(detail.get("started")),
-            stopped=_ints(detail.get("stopped")),
-            kept=_ints(detail.get("kept")),
-            numprocesses=next(iter(_ints([detail.get("numprocesses")])), None),
-        )
+        return _done(await self._finished(make))
 
     async def _finished(self, make: Callable[[int], events.Order]) -> Finish:
-        finish = await self._engine.order(make)
-        if not finish.ok:
-            raise CircusError(
-                "operation-failed",
-                finish.error or "the operation failed",
-                "`circusctl status -v` shows the state now, the log of circusd how it came to it",
-            )
-        return finish
+        return _good(await self._engine.order(make))
 
     async def _end(self, what: str, ending: Coroutine[Any, Any, None], *, wait: bool) -> schema.DoneAnswer:
         if wait:
@@ -182,6 +184,27 @@ class Ops(Queries):
         task = asyncio.get_running_loop().create_task(run())
         self._unawaited.add(task)
         task.add_done_callback(self._unawaited.discard)
+
+
+def _good(finish: Finish) -> Finish:
+    if not finish.ok:
+        raise CircusError(
+            "operation-failed",
+            finish.error or "the operation failed",
+            "`circusctl status -v` shows the state now, the log of circusd how it came to it",
+        )
+    return finish
+
+
+def _done(finish: Finish) -> schema.DoneAnswer:
+    detail = finish.detail
+    return schema.DoneAnswer(
+        op=finish.op,
+        started=_ints(detail.get("started")),
+        stopped=_ints(detail.get("stopped")),
+        kept=_ints(detail.get("kept")),
+        numprocesses=next(iter(_ints([detail.get("numprocesses")])), None),
+    )
 
 
 def _signal_number(written: int | str) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable, Iterator
 
 import circus
 from circus.control import names, schema
 from circus.control.face import EngineFace
 from circus.engine.names import Names
+from circus.engine.view import REMOVED
 from circus.errors import CircusError
 from circus.supervise.states import SlotView, WatcherView
 
@@ -79,7 +82,21 @@ class Queries:
 
     def _find(self, name: str) -> WatcherView:
         by_name = {watcher.name: watcher for watcher in self._engine.snapshot().watchers}
-        return by_name[names.find_watcher(by_name, name)]
+        with self._telling_removed([name]):
+            return by_name[names.find_watcher(by_name, name)]
+
+    @contextlib.contextmanager
+    def _telling_removed(self, asked: Iterable[str]) -> Iterator[None]:
+        """Who misses a watcher that somebody has removed is told how it comes back."""
+        try:
+            yield
+        except CircusError as error:
+            by_hand = self._engine.snapshot().by_hand
+            removed = [name for name in asked if by_hand.get(name.lower()) == REMOVED]
+            if error.code != "not-found" or not removed:
+                raise
+            hint = f"it was removed by hand; `circusctl add {removed[0]}` brings it back as the file has it"
+            raise CircusError("not-found", error.message, hint) from None
 
 
 def _watcher_answer(watcher: WatcherView) -> schema.WatcherAnswer:

@@ -98,6 +98,16 @@ def make_app(ops: Ops) -> Starlette:
             lambda request, body: ops.signal(_name(request), body),
         ),
         order(
+            "/v1/watchers/{name:path}/add",
+            schema.AddRequest,
+            lambda request, body: ops.add(_name(request), body),
+        ),
+        order(
+            "/v1/watchers/{name:path}/remove",
+            schema.RemoveRequest,
+            lambda request, body: ops.remove(_name(request), body),
+        ),
+        order(
             "/v1/watchers/{name:path}/kill",
             schema.KillRequest,
             lambda request, body: ops.kill(_name(request), body),

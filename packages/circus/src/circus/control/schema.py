@@ -21,6 +21,7 @@ MAX_NAME_LENGTH = 256
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 Names = Annotated[list[Name], Meta(min_length=1, max_length=MAX_NAMES)]
+Options = Annotated[dict[Annotated[str, Meta(max_length=MAX_NAME_LENGTH)], Any], Meta(max_length=MAX_NAMES)]
 Pid = Annotated[int, Meta(ge=1, le=2**22)]
 
 
@@ -60,6 +61,24 @@ class SignalRequest(Struct, frozen=True, forbid_unknown_fields=True):
     recursive: bool = False
 
 
+class AddRequest(Request, frozen=True):
+    """``cmd`` and ``args`` as a file has them, or as lists of words; ``options`` as in SetRequest.
+
+    Without any of them: the watcher of the file that was removed by hand.
+    """
+
+    cmd: str | list[str] = ""
+    args: str | list[str] = ""
+    options: Options = {}
+    start: bool = False
+
+
+class RemoveRequest(Request, frozen=True):
+    """``nostop``: its processes are left alone, and belong to nobody."""
+
+    nostop: bool = False
+
+
 class KillRequest(Request, frozen=True):
     """``pid`` None: all processes; ``signum`` and ``graceful_timeout`` (seconds) None: as the watcher stops."""
 
@@ -72,9 +91,7 @@ class SetRequest(Request, frozen=True, kw_only=True):
     """``options`` under the names that a file has, as text or as numbers, flags and lists; those of a stream, of hooks
     and of the environment also as an object under `stdout_stream`, `hooks`, `env`."""
 
-    options: Annotated[
-        dict[Annotated[str, Meta(max_length=MAX_NAME_LENGTH)], Any], Meta(min_length=1, max_length=MAX_NAMES)
-    ]
+    options: Annotated[Options, Meta(min_length=1)]
 
 
 class SlotAnswer(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Orders that change what the configuration says: options that are set.
+"""Orders that change what the configuration says: options that are set, watchers that are added and removed.
 
 They are understood, checked and carried out as edits of the file would be, and kept over a restart until the file
 itself says something else. One that cannot be carried out changes nothing.
@@ -18,9 +18,10 @@ from circus.config import amend, load
 from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, ConfigInvalid
-from circus.engine import reconfigure
+from circus.engine import leftovers, reconfigure
 from circus.errors import CircusError
 from circus.supervise import events
+from circus.supervise.actions import Finish
 
 if TYPE_CHECKING:
     from circus.engine.engine import Engine
@@ -48,13 +49,69 @@ async def set_options(engine: Engine, watcher: str, given: Mapping[str, str]) ->
             edits = _with_options(engine, name, texts)
             new = await _amended(engine, edits, [name])
         log.info("%s set by hand: %s", name, ", ".join(given))
-        await reconfigure.apply(engine, new, diff(engine.config, new), edits, tuple(texts))
+        await reconfigure.apply(engine, new, diff(engine.config, new), edits, keys=tuple(texts))
         if count is not None:
             finish = await engine.order(partial(events.SetCount, name=name, count=count))
             if not finish.ok:
                 raise CircusError("operation-failed", f"numprocesses of {name} is set, but: {finish.error}")
-        made = [each for each in new.warnings if each.file == amend.BY_HAND and each.what.startswith(f"{name}: ")]
-        return [f"{each.what} ({each.hint})" for each in made]
+        return _warnings(new, name)
+
+
+async def add_watcher(
+    engine: Engine, name: str, texts: Mapping[str, str], *, start: bool
+) -> tuple[Finish | None, list[str]]:
+    """Add a watcher as a file would write it, or, without options, the one of the file that was removed by hand.
+
+    The end of its start, if it was started; and warnings.
+
+    Raises:
+        CircusError: the name is taken or an option is wrong: nothing was changed. Or operation-failed: see
+            reconfigure.apply.
+    """
+    async with engine.reloading:
+        name = name.strip()
+        for other in engine.configs:
+            if engine.names.process(other, 1) == engine.names.process(name, 1):
+                hint = f"`circusctl set {other} ...` changes it"
+                raise CircusError("conflict", f"watcher {other!r} exists already", hint)
+        edits = engine.memory.edits
+        if texts:
+            edits = amend.with_watcher(edits, name, texts)
+        elif name.lower() in edits.removed:
+            edits = amend.as_in_file(edits, name)
+        else:
+            raise CircusError("bad-request", f"{name}: cmd is missing", "give the program and its arguments")
+        new = await _amended(engine, edits, [name])
+        plan = diff(engine.config, new)
+        (name,) = plan.add
+        log.info("%s added by hand", name)
+        engine.memory.remember_stopped({name}, stopped=True)
+        await reconfigure.apply(engine, new, plan, edits)
+        finish = await engine.order(partial(events.Start, names=(name,))) if start else None
+        return finish, _warnings(new, name)
+
+
+async def remove_watcher(engine: Engine, name: str, *, nostop: bool) -> None:
+    """Stop a watcher, or leave what it has to itself, and know it no more.
+
+    Raises:
+        CircusError: see reconfigure.apply.
+    """
+    async with engine.reloading:
+        name = engine.config_of(name).name
+        assert engine.config.document is not None
+        edits = amend.without_watcher(engine.config.document, engine.memory.edits, name)
+        new = await _amended(engine, edits, [])
+        log.info("%s removed by hand", name)
+        if nostop:
+            leftovers.remember(engine, [name])
+        await reconfigure.apply(engine, new, diff(engine.config, new), edits, nostop=nostop)
+
+
+def _warnings(config: CircusConfig, name: str) -> list[str]:
+    """What is odd about what was ordered of this watcher."""
+    made = [each for each in config.warnings if each.file == amend.BY_HAND and each.what.startswith(f"{name}: ")]
+    return [f"{each.what} ({each.hint})" for each in made]
 
 
 def _with_options(engine: Engine, name: str, texts: Mapping[str, str]) -> Edits:

@@ -333,6 +333,14 @@ class Engine:
     async def set_options(self, name: str, texts: Mapping[str, str]) -> list[str]:
         return await byhand.set_options(self, name, texts)
 
+    async def add_watcher(
+        self, name: str, texts: Mapping[str, str], *, start: bool
+    ) -> tuple[actions.Finish | None, list[str]]:
+        return await byhand.add_watcher(self, name, texts, start=start)
+
+    async def remove_watcher(self, name: str, *, nostop: bool) -> None:
+        await byhand.remove_watcher(self, name, nostop=nostop)
+
     async def reloadconfig(self) -> ConfigPlan:
         return await byhand.reloadconfig(self)
 

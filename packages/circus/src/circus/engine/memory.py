@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,19 @@ class Memory:
         self._counts: dict[str, tuple[int, int]] = {}  # watcher -> (wished, what the file said then)
         self._stopped: set[str] = set()
         self._edits = amend.NOTHING
+        self._left: set[str] = set()
         self._load()
+
+    @property
+    def left(self) -> frozenset[str]:
+        """The watchers, in lower case, that were removed and whose processes go on."""
+        return frozenset(self._left)
+
+    def remember_left(self, left: Iterable[str]) -> None:
+        names = {name.lower() for name in left}
+        if names != self._left:
+            self._left = names
+            self._save()
 
     @property
     def edits(self) -> Edits:
@@ -119,6 +131,7 @@ class Memory:
             counts = {str(k).lower(): (int(v["wished"]), int(v["in_file"])) for k, v in content["counts"].items()}
             stopped = {str(name).lower() for name in content["stopped"]}
             edits = _edits_from(content)
+            left = {str(name).lower() for name in content.get("left", ())}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             aside = self.path.with_suffix(".damaged")
             try:
@@ -127,7 +140,7 @@ class Memory:
                 aside = self.path
             self._complain(f"remembered counts are lost: damaged file set aside as {aside} ({error})")
             return
-        self._counts, self._stopped, self._edits = counts, stopped, edits
+        self._counts, self._stopped, self._edits, self._left = counts, stopped, edits, left
 
     def _save(self) -> None:
         content = {
@@ -140,6 +153,7 @@ class Memory:
             },
             "added": self._edits.added,
             "removed": self._edits.removed,
+            "left": sorted(self._left),
         }
         temporary = self.path.with_suffix(".new")
         try:

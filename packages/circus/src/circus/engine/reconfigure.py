@@ -10,12 +10,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, WatcherConfig
-from circus.engine import renewal
+from circus.engine import leftovers, renewal
 from circus.engine.policy import policy_of
 from circus.errors import CircusError
 from circus.hooks import HookSet
@@ -31,10 +32,19 @@ log = logging.getLogger("circus.engine")
 Makes = Callable[[int], events.Order]
 
 
-async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan, edits: Edits, keys: tuple[str, ...] = ()) -> None:
+async def apply(
+    engine: Engine,
+    new: CircusConfig,
+    plan: ConfigPlan,
+    edits: Edits,
+    *,
+    keys: tuple[str, ...] = (),
+    nostop: bool = False,
+) -> None:
     """Bring ``engine`` from its configuration to ``new``, which has ``edits`` in it.
 
-    With ``keys``, the options that somebody has set, new processes come before the old ones go.
+    With ``keys``, the options that somebody has set, new processes come before the old ones go. With ``nostop`` the
+    processes of a removed watcher are left alone.
 
     Raises:
         CircusError: a hook cannot be found or a socket cannot be opened: nothing was changed. Or
@@ -49,7 +59,7 @@ async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan, edits: Edit
     engine.config = new
     engine.memory.remember_edits(edits)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
-    finishes = await _give_orders(engine, plan, watchers, hooks, keys)
+    finishes = await _give_orders(engine, plan, watchers, hooks, keys, nostop=nostop)
     if again := tuple(sorted(stopped & watchers.keys())):
         finishes += await _settle(engine, [partial(events.Start, names=again)])
     await engine.sockets.close(plan.sockets_remove)
@@ -85,16 +95,21 @@ async def _give_orders(
     watchers: dict[str, WatcherConfig],
     hooks: dict[str, HookSet],
     keys: tuple[str, ...],
+    *,
+    nostop: bool,
 ) -> list[Finish]:
     def adopt(name: str) -> WatcherPolicy:
         config = watchers[name]
         engine.add_config(config, hooks[name])
         return policy_of(config, engine.memory.count(name, config.numprocesses))
 
-    def add(name: str) -> Makes:
+    async def add(name: str) -> list[Finish]:
         policy = adopt(name)
         start = policy.autostart and not engine.memory.is_stopped(name)
-        return partial(events.AddWatcher, policy=policy, start=start)
+        if name.lower() not in engine.memory.left:
+            return [await engine.order(partial(events.AddWatcher, policy=policy, start=start))]
+        finishes = [await engine.order(partial(events.AddWatcher, policy=policy, start=False))]
+        return [*finishes, *await leftovers.take_back(engine, name, start=start)]
 
     # A watcher that only changes its spelling has the same names in the kernel: the old one must have gone.
     taken = {engine.names.process(name, 1) for name in plan.add}
@@ -104,18 +119,21 @@ async def _give_orders(
         partial(events.ChangeWatcher, policy=adopt(config.name), restart=restart, graceful=bool(keys), keys=keys)
         for config, restart, _ in plan.change
     ]
-    others, removed = await asyncio.gather(
-        _settle(engine, [*changes, *map(add, plan.add)]),
-        _remove(engine, [name for name in plan.remove if name not in renamed]),
+    settled = await asyncio.gather(
+        _settle(engine, changes),
+        _remove(engine, [name for name in plan.remove if name not in renamed], nostop=nostop),
+        *map(add, plan.add),
     )
-    return [*finishes, *others, *removed]
+    return [*finishes, *chain.from_iterable(settled)]
 
 
-async def _remove(engine: Engine, names: Iterable[str]) -> list[Finish]:
+async def _remove(engine: Engine, names: Iterable[str], *, nostop: bool = False) -> list[Finish]:
     names = list(names)
-    finishes = await _settle(engine, [partial(events.RemoveWatcher, name=name) for name in names])
+    finishes = await _settle(engine, [partial(events.RemoveWatcher, name=name, nostop=nostop) for name in names])
     for name, finish in zip(names, finishes, strict=True):
         if finish.ok:
+            if nostop:
+                await leftovers.let_go(engine, name)
             engine.forget_config(name)
             engine.memory.forget(name)
     return finishes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from circus.config import options
+from circus.engine.view import REMOVED
 
 if TYPE_CHECKING:
     from circus.engine.engine import Engine
@@ -36,5 +37,4 @@ def by_hand(engine: Engine) -> dict[str, str]:
     told = {
         engine.find(name) or name: f"set by hand: {', '.join(sorted(keys))}" for name, keys in edits.options.items()
     }
-    told |= dict.fromkeys(edits.added, "added by hand")
-    return told | dict.fromkeys(edits.removed, "removed by hand")
+    return dict.fromkeys(edits.removed, REMOVED) | told | dict.fromkeys(edits.added, "added by hand")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from circus import clock
 from circus.config.model import SocketConfig
-from circus.engine import byhand, renewal
+from circus.engine import byhand, leftovers, renewal
 from circus.engine.lives import heads_of
 from circus.engine.policy import policy_of
 from circus.errors import CircusError
@@ -93,6 +93,7 @@ async def _look(engine: Engine) -> _Found:
     stale = await engine.sockets.open(config.sockets)
     rows = {row["id"]: row for row in await our_rows(engine)}
     survivors = [survivor for row in rows.values() if (survivor := survivor_of(row)) is not None]
+    survivors = leftovers.set_apart(engine, survivors)
     plan = adopt.plan_adoption(
         {each.name: (each.digest, engine.memory.count(each.name, each.numprocesses)) for each in config.watchers},
         survivors,
@@ -101,7 +102,7 @@ async def _look(engine: Engine) -> _Found:
     found = _Found(stale, rows, plan)
     try:
         for survivor in (*plan.keep, *plan.drifted, *plan.surplus, *plan.vanished, *plan.ended):
-            reply = await _attach(engine, survivor.kernel_id)
+            reply = await attach(engine, survivor.kernel_id)
             if reply is not None:
                 found.replies[survivor.kernel_id] = reply
     except BaseException:
@@ -122,7 +123,7 @@ async def _take_in(engine: Engine, found: _Found) -> None:
     engine.foreign = [found.rows[each.kernel_id] for each in plan.foreign]
     for survivor in (*plan.keep, *plan.drifted, *plan.surplus, *plan.vanished):
         if survivor.kernel_id in found.replies:
-            await _adopt(engine, survivor, found.replies[survivor.kernel_id])
+            await adopt_process(engine, survivor, found.replies[survivor.kernel_id])
     for survivor in plan.ended:
         if survivor.kernel_id in found.replies:
             await _settle_ended(engine, survivor, found.replies[survivor.kernel_id])
@@ -194,7 +195,7 @@ def _leftover_policies(plan: adopt.AdoptionPlan, rows: dict[int, dict[str, Any]]
     return list(leftovers.values())
 
 
-async def _attach(engine: Engine, kernel_id: int) -> Reply | None:
+async def attach(engine: Engine, kernel_id: int) -> Reply | None:
     """None when the kernel does not know it any more."""
     try:
         return await engine.kernel.attach(kernel_id, owner=engine.names.prefix, fds=True)
@@ -204,7 +205,7 @@ async def _attach(engine: Engine, kernel_id: int) -> Reply | None:
         raise
 
 
-async def _adopt(engine: Engine, survivor: adopt.Survivor, reply: Reply) -> None:
+async def adopt_process(engine: Engine, survivor: adopt.Survivor, reply: Reply) -> None:
     slot = SlotKey(survivor.watcher, survivor.wid)
     row = reply.ok
     adopted = events.Adopted(slot, row["id"], row["pid"], row["started_at"], max(0.0, clock.wall() - row["started_at"]))
@@ -256,7 +257,7 @@ async def reattach(engine: Engine) -> None:
             continue  # its end was settled meanwhile
         row = rows.get(hosted.kernel_id)
         is_known = row is not None and (row["pid"], row["started_at"]) == (hosted.pid, hosted.started_at)
-        reply = await _attach(engine, hosted.kernel_id) if is_known else None
+        reply = await attach(engine, hosted.kernel_id) if is_known else None
         if reply is None:
             lives.on_vanished(hosted)
         else:
@@ -266,6 +267,6 @@ async def reattach(engine: Engine) -> None:
         if survivor is None or row["running"] or survivor.config_path != engine.config.path:
             continue
         if lives.hosted.by_id(row["id"]) is None and row["meta"].get("token") not in lives.spawner.under_way:
-            reply = await _attach(engine, row["id"])
+            reply = await attach(engine, row["id"])
             if reply is not None:
                 await _settle_ended(engine, survivor, reply)

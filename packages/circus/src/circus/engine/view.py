@@ -7,6 +7,9 @@ from typing import Any
 
 from circus.supervise.fleet import WatcherView
 
+#: What is said in ``by_hand`` of a watcher that only the file has.
+REMOVED = "removed by hand"
+
 
 @dataclass(frozen=True, slots=True)
 class EngineView:

@@ -96,6 +96,7 @@ class FakeEngine:
         self.refusal = ""
         self.plan = FakePlan()
         self.set_warnings: list[str] = []
+        self.add_error = ""  # why an added watcher does not start
         self.changed: dict[str, dict[str, str]] = {}  # options that were set
         self.infos: dict[str, dict[Any, Any]] = {}
         self.has_ended = False
@@ -147,6 +148,22 @@ class FakeEngine:
         await self._pass_gate()
         self.changed.setdefault(name, {}).update(texts)
         return self.set_warnings
+
+    async def add_watcher(
+        self, name: str, texts: Mapping[str, str], /, *, start: bool
+    ) -> tuple[Finish | None, list[str]]:
+        self.heard.append(("add", name, dict(texts), start))
+        await self._pass_gate()
+        self.watchers[name] = make_watcher(name)
+        self.changed[name] = dict(texts)
+        pids = self._set((name,), is_up=start)
+        finish = Finish(0, ok=not self.add_error, detail={"started": pids, "kept": []}, error=self.add_error)
+        return finish if start else None, self.set_warnings
+
+    async def remove_watcher(self, name: str, /, *, nostop: bool) -> None:
+        self.heard.append(("remove", name, nostop))
+        await self._pass_gate()
+        del self.watchers[name]
 
     async def reloadconfig(self) -> FakePlan:
         self.heard.append("reloadconfig")
