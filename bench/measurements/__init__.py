@@ -1,6 +1,6 @@
 """Every measurement by the name of its sub-command."""
 
-from bench.measurements import hosted, idle, latency, lines, recovery, small, spawn, throughput
+from bench.measurements import hosted, idle, latency, lines, recovery, respawn, small, spawn, takeover, throughput
 
 MEASUREMENTS = {
     "throughput": throughput,
@@ -11,4 +11,6 @@ MEASUREMENTS = {
     "hosted": hosted,
     "small": small,
     "lines": lines,
+    "respawn": respawn,
+    "takeover": takeover,
 }

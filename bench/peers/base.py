@@ -64,6 +64,18 @@ class Peer:
         """With so many idle processes: seconds for which nobody answers, by what happened."""
         raise Unmeasured(self, "absences")
 
+    def kill_manager(self) -> None:
+        """End what manages, not what it manages, with SIGKILL; returns when it is gone."""
+        raise Unmeasured(self, "kill_manager")
+
+    def return_manager(self) -> None:
+        """Start what was killed again, with the configuration that it had."""
+        raise Unmeasured(self, "return_manager")
+
+    def has_taken_over(self) -> bool:
+        """Whether what was started again manages everything that it finds, and takes orders."""
+        raise Unmeasured(self, "has_taken_over")
+
     def works(self, count: int, *words: str) -> list[Work]:
         worker = str(tools.worker())
         return [

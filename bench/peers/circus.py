@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
+from bench import machine
 from bench.peers.base import Peer, Work
 from bench.peers.papa import make_runtime_root
 
 BIN = Path(sys.executable).parent
+
+#: Said in the log when everything that runs is held, and orders are taken.
+UP = "Arbiter now waiting for commands"
 
 
 class Circus(Peer):
@@ -19,6 +25,9 @@ class Circus(Peer):
         super().__init__()
         self._root = make_runtime_root()
         self.environ["PAPA_RUNTIME_DIR"] = str(self._root)
+        self._config = self.folder / "circus.ini"
+        self._pidfile = self.folder / "circusd.pid"
+        self._ups = 0
 
     def close(self) -> None:
         super().close()
@@ -28,9 +37,24 @@ class Circus(Peer):
         return self.run(str(BIN / "circusd"), "--version").stdout.strip()
 
     def start(self, works: list[Work]) -> None:
-        config = self.folder / "circus.ini"
-        config.write_text("[circus]\n" + "".join(map(section, works)))
-        self.launch(str(BIN / "circusd"), str(config))
+        self._config.write_text(f"[circus]\npidfile = {self._pidfile}\n" + "".join(map(section, works)))
+        self.return_manager()
+
+    def return_manager(self) -> None:
+        self._ups = self._count_of_ups()
+        self.launch(str(BIN / "circusd"), str(self._config))
+
+    def has_taken_over(self) -> bool:
+        return self._count_of_ups() > self._ups
+
+    def _count_of_ups(self) -> int:
+        log = self.folder / "manager.out"
+        return log.read_text().count(UP) if log.exists() else 0
+
+    def kill_manager(self) -> None:
+        pid = int(self._pidfile.read_text())
+        os.kill(pid, signal.SIGKILL)
+        machine.wait_for(lambda: not machine.is_alive(pid), 10)
 
     def status_command(self) -> list[str]:
         return [str(BIN / "circusctl"), "status"]

@@ -90,7 +90,7 @@ def test_a_commit_has_at_most_so_many_steps(papa: FakePapa, monkeypatch: pytest.
     asyncio.run(main())
 
 
-def test_notices_of_one_turn_are_asked_for_together(papa: FakePapa) -> None:
+def test_notices_of_a_moment_are_asked_for_together(papa: FakePapa) -> None:
     async def main() -> None:
         posted: list[dict[str, Any]] = []
         papa.post = lambda op, **args: posted.append({"op": op, **args})  # type: ignore[method-assign]
@@ -99,7 +99,9 @@ def test_notices_of_one_turn_are_asked_for_together(papa: FakePapa) -> None:
         joined.tell_seen([(2, 7, 0)])
         joined.tell_seen([(1, 6, None)])
         joined.tell_seen([])
-        await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            while not posted:
+                await asyncio.sleep(0)
         assert posted == [{"op": "more", "seen": [(1, 6, None), (2, 7, 0)]}]
 
     asyncio.run(main())

@@ -99,3 +99,46 @@ def test_a_result_that_comes_after_the_loop_has_ended_is_nobodys_and_what_was_as
     thread.join(BOUND_S)
     assert not thread.is_alive()
     assert is_closed.is_set()
+
+
+def test_calls_that_stand_alone_share_a_thread_until_one_hangs() -> None:
+    async def main() -> None:
+        workers = Workers()
+        first, second = await asyncio.gather(*(workers.run_alone(threading.get_ident) for _ in range(2)))
+        assert first == second
+        gate = threading.Event()
+        hung = [workers.run_alone(lambda: gate.wait(BOUND_S)) for _ in range(3)]
+        async with asyncio.timeout(BOUND_S):
+            other = await workers.run_alone(threading.get_ident)
+        assert other != first
+        assert not any(each.done() for each in hung)
+        gate.set()
+        await asyncio.gather(*hung)
+        workers.close()
+        workers.close()
+
+    before = set(threading.enumerate())
+    asyncio.run(main())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(BOUND_S)
+        assert not thread.is_alive()
+
+
+def test_results_that_come_while_the_loop_is_busy_wake_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        workers = Workers()
+        worker = workers.take("dev:1")
+        loop = asyncio.get_running_loop()
+        woken = []
+        wake = loop.call_soon_threadsafe
+        monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *call: woken.append(call) or wake(*call))
+        done = threading.Event()
+        results = [worker.run(lambda n=n: n) for n in range(5)]
+        results.append(worker.run(done.set))
+        # The loop is held here until the thread has done them all.
+        assert done.wait(BOUND_S)
+        assert await asyncio.gather(*results) == [0, 1, 2, 3, 4, None]
+        assert 1 <= len(woken) <= 2
+        workers.give_back("dev:1")
+
+    asyncio.run(main())

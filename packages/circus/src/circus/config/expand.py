@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -178,10 +179,16 @@ def _split(config: WatcherConfig, option: str, text: str) -> list[str]:
     if not text:
         return []
     try:
-        return shlex.split(text)
+        return list(_words(text))
     except ValueError as error:
         what = f"{config.name}: {option} cannot be split into words: {str(error).lower()}"
         raise CircusError("config-invalid", what, "close the quotes, or put a backslash before them") from None
+
+
+@functools.lru_cache(maxsize=1000)
+def _words(text: str) -> tuple[str, ...]:
+    """Kept, because the same line is split when the file is read and at each start."""
+    return tuple(shlex.split(text))
 
 
 def _option_value(config: WatcherConfig, name: str) -> str | None:

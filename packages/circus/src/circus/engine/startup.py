@@ -35,6 +35,9 @@ log = logging.getLogger("circus.engine")
 #: Whoever starts circusd is told after this that there is no kernel; one that was killed is back much earlier.
 PATIENCE_S = 30.0
 
+#: A round trip for each of a thousand processes would be most of a start.
+ATTACHED_TOGETHER = 100
+
 #: What a circusd writes into the row of each process (spawning.build_spec), and the next one relies on.
 _META = {"watcher": str, "wid": int, "digest": str, "config": str, "use_papa": bool, "stop_signal": int}
 
@@ -99,17 +102,8 @@ async def _look(engine: Engine) -> _Found:
         survivors,
         config_path=config.path,
     )
-    found = _Found(stale, rows, plan)
-    try:
-        for survivor in (*plan.keep, *plan.drifted, *plan.surplus, *plan.vanished, *plan.ended):
-            reply = await attach(engine, survivor.kernel_id)
-            if reply is not None:
-                found.replies[survivor.kernel_id] = reply
-    except BaseException:
-        for reply in found.replies.values():
-            reply.close_fds()
-        raise
-    return found
+    survivors = [*plan.keep, *plan.drifted, *plan.surplus, *plan.vanished, *plan.ended]
+    return _Found(stale, rows, plan, await _attach_all(engine, [each.kernel_id for each in survivors]))
 
 
 async def _take_in(engine: Engine, found: _Found) -> None:
@@ -193,6 +187,24 @@ def _leftover_policies(plan: adopt.AdoptionPlan, rows: dict[int, dict[str, Any]]
             graceful_timeout_s=float(meta.get("graceful_timeout_s", WatcherPolicy("").graceful_timeout_s)),
         )
     return list(leftovers.values())
+
+
+async def _attach_all(engine: Engine, kernel_ids: list[int]) -> dict[int, Reply]:
+    """Those that the kernel knows, many asked for at a time. Raises: PapaError; nothing is held then."""
+    replies: dict[int, Reply] = {}
+    try:
+        for at in range(0, len(kernel_ids), ATTACHED_TOGETHER):
+            asked = kernel_ids[at : at + ATTACHED_TOGETHER]
+            outcomes = await asyncio.gather(*(attach(engine, each) for each in asked), return_exceptions=True)
+            replies |= {each: reply for each, reply in zip(asked, outcomes, strict=True) if isinstance(reply, Reply)}
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+    except BaseException:
+        for reply in replies.values():
+            reply.close_fds()
+        raise
+    return replies
 
 
 async def attach(engine: Engine, kernel_id: int) -> Reply | None:

@@ -15,6 +15,9 @@ from typing import Any, Protocol
 from circus.streams.store import SourceKey
 from papa.errors import PapaError
 
+#: Who has been looked at is said this much later, together with others: it is a message that wakes the kernel.
+SEEN_GAP_S = 0.005
+
 #: Steps in one commit; with the largest intents (64 KiB) it stays below a frame's head of 4 MiB.
 MAX_STEPS = 48
 
@@ -71,11 +74,11 @@ class Commits:
         await done
 
     def tell_seen(self, seen: list[Seen]) -> None:
-        """Ask for a notice when there is more than this. Those of one turn go together."""
+        """Ask for a notice when there is more than this. Those of a moment go together."""
         if not seen:
             return
         if not self._seen:
-            asyncio.get_running_loop().call_soon(self._post_seen)
+            asyncio.get_running_loop().call_later(SEEN_GAP_S, self._post_seen)
         self._seen.update((each[0], each) for each in seen)
 
     def _post_seen(self) -> None:

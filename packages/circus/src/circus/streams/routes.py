@@ -201,6 +201,7 @@ class Routes:
         """Close the files, each by its own thread."""
         if closing := [channel.close() for channel in self]:
             await asyncio.wait(closing, timeout=CLOSE_LIMIT_S)
+        self._workers.close()
         self._channel_of.clear()
 
 

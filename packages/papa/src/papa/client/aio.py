@@ -126,6 +126,7 @@ class AsyncPapa(Asking):
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        self._flush()
         self._drop()
 
     # -- one request ---------------------------------------------------------------------------------------
@@ -173,13 +174,13 @@ class AsyncPapa(Asking):
                 code="limit",
                 hint="wait for replies before sending more",
             )
-        was_idle = not self._unsent
+        if not self._unsent:
+            # What is asked in one turn of the loop goes together: a message by itself wakes the kernel.
+            self._loop.call_soon(self._flush)
         self._unsent += data
-        if was_idle:
-            self._flush()
 
     def _flush(self) -> None:
-        if self._socket is None:
+        if self._socket is None or not self._unsent:
             return
         try:
             sent = self._socket.send(self._unsent)
