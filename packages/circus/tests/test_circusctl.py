@@ -101,6 +101,8 @@ def spawn(*words: str, **more: object) -> subprocess.Popen[str]:
         ("reloadconfig", "ok\n"),
         ("quit", "ok\n"),
         ("shutdown --waiting", "ok\n"),
+        ("globaloptions check_delay", "check_delay: 5.0\n"),
+        ("globaloptions use_papa", "use_papa: False\n"),
         ("listsockets", ""),
         ("stats", ""),
         ("--version", f"{circus.__version__}\n"),
@@ -145,6 +147,7 @@ def test_the_version_command_tells_both_sides(ctl: Ctl) -> None:
         ("set web env A=1,B=2 stop_signal INT", ("set", "web", {"env.A": "1", "env.B": "2", "stop_signal": "INT"})),
         ("set web -- args -v", ("set", "web", {"args": "-v"})),
         ("signal web RTMIN+1 --recursive", ("signal", "web", int(signal.SIGRTMIN) + 1, None, False, True)),
+        ("signal web --childpid 77 hup", ("signal", "web", 1, None, 77, False)),
         ("signal web 13181 hup", ("signal", "web", 1, 13181, False, False)),
         ("stats --extended web 13181", ("stats", "web", 13181, True)),
         ("quit", "quit"),
@@ -216,6 +219,21 @@ def test_a_verbose_status_tells_what_is_by_hand(ctl: Ctl) -> None:
     assert "web: active\n  set by hand: cmd\n" in out
     assert out.endswith("removed by hand: old\n")
     assert ctl("status")[1] == "db: active\nweb: active\n"
+
+
+def test_the_figures_of_circusd_are_printed_as_the_ancestors_do_and_then_those_of_papa(ctl: Ctl) -> None:
+    facts = {
+        "username": "root",
+        "nice": 0,
+        "mem_info1": "9M",
+        "mem_info2": "8M",
+        "cpu": 0.5,
+        "mem": 1,
+        "ctime": "0:01.00",
+    }
+    ctl.circusd.engine.daemon_info = {"pid": 4, "cmdline": "circusd", "ctime": "0:01.00", **facts}
+    out = "Main Process:\n   4  circusd root 0 9M 8M 0.5 1 0:01.00\npapa:\n   No such process (stopped?)\n"
+    assert ctl("dstats") == (0, out, "")
 
 
 def test_what_is_odd_about_a_value_goes_to_standard_error(ctl: Ctl) -> None:
@@ -316,7 +334,7 @@ def test_nothing_that_a_terminal_obeys_is_printed(ctl: Ctl) -> None:
         ("add new --option uid sleep", 2, "--option uid has no value", "KEY=VALUE"),
         ("add new --option uid=1 --option uid=2 sleep", 2, "--option uid is given twice", "KEY=VALUE"),
         ("rm nope", 3, "watcher 'nope' not found", "there are: db, web"),
-        ("dstats", 2, "no command 'dstats' any more", "circusctl version"),
+        ("globaloptions nope", 3, "'nope' option not found", "there are: check_delay, control"),
         ("restart --match regex (", 2, "no regular expression", ""),
         ("sttaus", 2, "unknown command 'sttaus'", "did you mean `circusctl status`?"),
         ("qqq", 2, "unknown command 'qqq'", "circusctl --help"),

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -380,3 +381,26 @@ def test_who_misses_a_removed_watcher_is_told_how_it_comes_back(engine: FakeEngi
         with pytest.raises(CircusError) as raised:
             run(asked)  # type: ignore[arg-type]
         assert raised.value.hint == "it was removed by hand; `circusctl add Old` brings it back as the file has it"
+
+
+# Of circusd itself ------------------------------------------------------------------------------------------
+
+
+def test_the_options_of_circusd_say_where_it_is_found(
+    ops: Ops, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PAPA_RUNTIME_DIR", str(tmp_path))
+    answer = run(ops.global_options()).options
+    assert answer["control"] == f"unix://{tmp_path}/circus-default.sock"
+    assert answer["check_delay"] == 5.0
+
+
+def test_the_figures_of_both_daemons_are_told(ops: Ops, engine: FakeEngine) -> None:
+    answer = run(ops.daemon_stats())
+    assert (answer.info, answer.papa) == (engine.daemon_info, "No such process (stopped?)")
+
+
+@pytest.mark.parametrize("key", ["childpid", "child_pid"])
+def test_a_signal_to_one_child_reaches_nobody_else_under_either_name(key: str, ops: Ops, engine: FakeEngine) -> None:
+    run(ops.signal("web", schema.SignalRequest(signum="HUP", **{key: 77})))
+    assert engine.heard == [("signal", "web", 1, None, 77, False)]

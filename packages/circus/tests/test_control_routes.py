@@ -84,6 +84,8 @@ def error_of(answer: tuple[int, Any]) -> tuple[int, str, str, str]:
         ("/v1/watchers", "watchers"),
         ("/v1/watchers/web", "pids"),
         ("/v1/watchers/web/options", "options"),
+        ("/v1/options", "options"),
+        ("/v1/dstats", "info"),
         ("/v1/sockets", "sockets"),
         ("/v1/stats", "infos"),
         ("/v1/stats?name=WEB&extended=true", "infos"),

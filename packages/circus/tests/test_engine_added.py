@@ -126,7 +126,7 @@ def test_options_of_an_added_watcher_are_set_like_any(bench: Bench) -> None:
         bench.crash()
         async with bench.engine(WEB) as engine:
             shown = engine.options("new")
-            assert (shown["cmd"], shown["stop_signal"], shown["numprocesses"]) == ("/bin/sleep 71", "INT", 2)
+            assert (shown["cmd"], shown["stop_signal"], shown["numprocesses"]) == ("/bin/sleep 71", 2, 2)
 
     story(run)
 

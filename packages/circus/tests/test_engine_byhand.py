@@ -175,7 +175,7 @@ def test_what_was_set_counts_under_the_next_circusd_also_after_a_crash_and_repla
         async with bench.engine(LASTING) as engine:
             await bench.until_active(engine)
             assert bench.running() == before
-            assert engine.options("web")["priority"] == "4"
+            assert engine.options("web")["priority"] == 4
             assert engine.snapshot().drift == {}
             assert engine.snapshot().by_hand == {"web": "set by hand: cmd, priority"}
 
@@ -205,13 +205,13 @@ def test_the_file_wins_where_it_changed_and_only_there(bench: Bench) -> None:
             await engine.set_options("web", {"graceful_timeout": "9", "priority": "4"})
             (bench.folder / "circus.ini").write_text(WEB.replace("timeout = 5", "timeout = 7") + DB)
             await engine.reloadconfig()
-            assert (engine.options("web")["graceful_timeout"], engine.options("web")["priority"]) == ("7", "4")
+            assert (engine.options("web")["graceful_timeout"], engine.options("web")["priority"]) == (7.0, 4)
             (bench.folder / "circus.ini").write_text(WEB + DB)
             await engine.reloadconfig()
-            assert engine.options("web")["graceful_timeout"] == "5", "it does not come back with the old text"
+            assert engine.options("web")["graceful_timeout"] == 5.0, "it does not come back with the old text"
         bench.crash()
         async with bench.engine(WEB.replace("cmd", "priority = 1\ncmd")) as engine:
-            assert engine.options("web")["priority"] == "1"
+            assert engine.options("web")["priority"] == 1
             assert engine.snapshot().by_hand == {}
 
     story(run)
@@ -228,7 +228,7 @@ def test_an_order_that_is_not_possible_any_more_is_said_and_stops_neither_a_star
         place.rmdir()
         async with bench.engine(LASTING + DB) as engine:
             await bench.until_active(engine)
-            assert engine.options("db")["priority"] == "3"
+            assert engine.options("db")["priority"] == 3
             (warning,) = (each for each in engine.snapshot().warnings if "by hand" in each)
             assert warning.startswith(f"web: working directory {place} does not exist: what was ordered by hand is not")
             place.mkdir()

@@ -19,7 +19,6 @@ import sys
 import circus
 from circus.cli import commands, configuration
 from circus.cli.asking import Command, Daemon
-from circus.cli.commands import ELSEWHERE
 from circus.control import endpoints
 from circus.control.client import DEFAULT_TIMEOUT_S, Client
 from circus.errors import TABLE, CircusError
@@ -196,8 +195,6 @@ def _command_name(words: list[str]) -> str:
 
 def _find_command(word: str) -> Command:
     command = COMMANDS.get(word)
-    if word in ELSEWHERE:
-        raise CircusError("usage", f"there is no command {word!r} any more", ELSEWHERE[word])
     if command is None:
         # Imported for the mistake alone.
         import difflib

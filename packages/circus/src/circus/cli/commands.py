@@ -56,6 +56,20 @@ _TABLE = (
         queries.stats_arguments,
     ),
     Command(
+        "dstats",
+        "memory, cpu and age of circusd and papa",
+        asking.ask("dstats"),
+        lambda answer, _: render.daemon_lines(answer),
+        asking.no_arguments,
+    ),
+    Command(
+        "globaloptions",
+        "options of this circusd",
+        queries.ask_globaloptions,
+        lambda answer, _: render.options_lines(answer["options"]),
+        queries.globaloptions_arguments,
+    ),
+    Command(
         "options",
         "options of a watcher",
         queries.ask_options,
@@ -112,9 +126,3 @@ _TABLE = (
 )
 
 COMMANDS = {command.name: command for command in _TABLE}
-
-#: Commands of the ancestors that are not here, and what to do instead.
-ELSEWHERE = {
-    "dstats": "`circusctl version` tells the pid of circusd, for ps and top",
-    "globaloptions": "`circusctl version` tells which circusd it is; its configuration file has the options",
-}

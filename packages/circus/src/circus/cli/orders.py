@@ -51,8 +51,9 @@ def signal_arguments(parser: argparse.ArgumentParser) -> None:
     name_argument(parser)
     parser.add_argument("pid", metavar="PID", nargs="?", type=int, help="only this process of the watcher")
     parser.add_argument("signum", metavar="SIGNAL", help="15, TERM, SIGTERM, RTMIN+1")
-    parser.add_argument("--children", action="store_true", help="to the children instead")
-    parser.add_argument("--recursive", action="store_true", help="to all that descend from them instead")
+    parser.add_argument("--children", action="store_true", help="to the children, and not to the process itself")
+    parser.add_argument("--recursive", action="store_true", help="to all that descend from it, too")
+    parser.add_argument("--childpid", metavar="PID", type=int, help="to this descendant alone")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +161,7 @@ def give_numprocesses(daemon: Daemon, args: argparse.Namespace) -> Answer:
 
 def give_signal(daemon: Daemon, args: argparse.Namespace) -> Answer:
     body = {"signum": args.signum, "pid": args.pid, "children": args.children, "recursive": args.recursive}
+    body["childpid"] = args.childpid
     return daemon.post("watchers", args.name, "signal", body=body)
 
 

@@ -63,6 +63,19 @@ def ask_options(daemon: Daemon, args: argparse.Namespace) -> Answer:
     return daemon.get("watchers", args.name, "options")
 
 
+def globaloptions_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("option", metavar="OPTION", nargs="?", help="only this one")
+
+
+def ask_globaloptions(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    options = daemon.get("options")["options"]
+    if args.option is None:
+        return {"options": options}
+    if args.option not in options:
+        raise CircusError("not-found", f"{args.option!r} option not found", f"there are: {', '.join(sorted(options))}")
+    return {"options": {args.option: options[args.option]}}
+
+
 def ask_get(daemon: Daemon, args: argparse.Namespace) -> Answer:
     answer = ask_options(daemon, args)
     for key in args.keys:

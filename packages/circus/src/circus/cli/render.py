@@ -107,6 +107,13 @@ def process_lines(pid: str, info: Any) -> Iterable[str]:
             yield f"   {one_line(key)}: {one_line(json.dumps(value))}"
 
 
+def daemon_lines(answer: Answer) -> Iterable[str]:
+    """circusd's figures as the ancestors print them, and below them the kernel's."""
+    for title, info in (("Main Process:", answer["info"]), ("papa:", answer["papa"])):
+        yield title
+        yield f"   {_info_text(info) if isinstance(info, dict) else one_line(info)}"
+
+
 def _info_text(info: Answer) -> str:
     values = [one_line(info.get(field, "N/A")) for field in _INFO_FIELDS]
     return f"{info.get('pid', 'N/A')}  {' '.join(values)}"

@@ -93,7 +93,12 @@ class Ops(Queries):
         if request.pid is not None:
             check_pid(watcher, request.pid)
         signalled = await self._engine.signal(
-            watcher.name, signum, pid=request.pid, children=request.children, recursive=request.recursive
+            watcher.name,
+            signum,
+            pid=request.pid,
+            childpid=request.childpid or request.child_pid,
+            children=request.children,
+            recursive=request.recursive,
         )
         return schema.SignalAnswer(signum, signalled)
 

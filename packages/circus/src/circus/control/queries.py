@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 import circus
-from circus.control import names, schema
+from circus.control import endpoints, names, schema
 from circus.control.face import EngineFace
 from circus.engine.names import Names
 from circus.engine.view import REMOVED
@@ -70,6 +70,15 @@ class Queries:
         return schema.StatsAnswer(
             {watcher: {str(pid): info for pid, info in by_pid.items()} for watcher, by_pid in infos.items()}
         )
+
+    async def global_options(self) -> schema.GlobalOptionsAnswer:
+        options = dict(self._engine.global_options())
+        control = endpoints.resolve(options.get("control") or self._engine.name)
+        return schema.GlobalOptionsAnswer({**options, "control": f"unix://{control}"})
+
+    async def daemon_stats(self) -> schema.DaemonStatsAnswer:
+        daemons = await self._engine.daemon_stats()
+        return schema.DaemonStatsAnswer(info=daemons["circusd"], papa=daemons["papa"])
 
     async def version(self) -> schema.VersionAnswer:
         engine = self._engine

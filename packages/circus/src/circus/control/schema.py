@@ -53,10 +53,13 @@ class CountRequest(Request, frozen=True):
 
 
 class SignalRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """``children``: their children instead; ``recursive``: all that descend from them instead."""
+    """``children``: to their children and not to them; ``recursive``: to all that descend from them, too; ``childpid``:
+    to this one of their descendants alone."""
 
     signum: int | Annotated[str, Meta(max_length=40)]
     pid: Pid | None = None
+    childpid: Pid | None = None
+    child_pid: Pid | None = None  # the same: the ancestors' documentation has this name
     children: bool = False
     recursive: bool = False
 
@@ -140,6 +143,17 @@ class PidsAnswer(Struct, frozen=True):
 class OptionsAnswer(Struct, frozen=True):
     name: str
     options: dict[str, object]
+
+
+class GlobalOptionsAnswer(Struct, frozen=True):
+    options: dict[str, object]
+
+
+class DaemonStatsAnswer(Struct, frozen=True):
+    """``info`` is of circusd; both are as in StatsAnswer."""
+
+    info: object
+    papa: object
 
 
 class SocketsAnswer(Struct, frozen=True):

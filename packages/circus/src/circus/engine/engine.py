@@ -20,11 +20,11 @@ from circus.bus import Bus, Event
 from circus.config import expand
 from circus.config.diff import ConfigPlan
 from circus.config.model import CircusConfig, WatcherConfig
-from circus.engine import byhand, faces, figures, leaving, reconfigure, shown, spawning, startup
+from circus.engine import byhand, faces, figures, leaving, reconfigure, shown, signals, spawning, startup
 from circus.engine.demand import Demand
 from circus.engine.executor import Executor
 from circus.engine.link import Link
-from circus.engine.lives import Lives, send_signal
+from circus.engine.lives import Lives
 from circus.engine.memory import Memory
 from circus.engine.names import Names
 from circus.engine.sockets import SocketSet
@@ -300,25 +300,25 @@ class Engine:
     def options(self, name: str) -> dict[str, object]:
         return shown.options_of(self, name)
 
+    def global_options(self) -> dict[str, object]:
+        return shown.global_options(self.config)
+
+    async def daemon_stats(self) -> dict[str, dict[str, object] | str]:
+        return await figures.of_daemons(os.getpid(), self.kernel.hello["pid"])
+
     async def signal(
         self,
         name: str,
         signum: int,
         *,
         pid: int | None = None,
+        childpid: int | None = None,
         children: bool = False,
         recursive: bool = False,
     ) -> int:
-        """Send ``signum`` to the watcher's processes (or to the one with ``pid``); how many got it."""
-        hosted = self.lives.hosted.of_watcher(self.config_of(name).name)
-        if pid is not None:
-            hosted = [process for process in hosted if process.pid == pid]
-            if not hosted:
-                raise CircusError("not-found", f"watcher {name!r} has no process {pid}")
-        sent = 0
-        for process in hosted:
-            sent += await send_signal(process, signum, children=children, whole_tree=recursive)
-        return sent
+        return await signals.send(
+            self, name, signum, pid=pid, childpid=childpid, children=children, recursive=recursive
+        )
 
     async def stats(
         self, name: str | None = None, pid: int | None = None, extended: bool = False

@@ -34,6 +34,12 @@ async def of_watcher(engine: Engine, watcher: str, pid: int | None, *, extended:
     return found
 
 
+async def of_daemons(circusd: int, papa: int) -> dict[str, dict[str, object] | str]:
+    """circusd's own figures, and the kernel's, by their pids; without the processes below them."""
+    daemons = {"circusd": circusd, "papa": papa}
+    return {name: await asyncio.to_thread(stats.read, pid, with_children=False) for name, pid in daemons.items()}
+
+
 def plain(value: object, depth: int = MAX_DEPTH) -> object:
     """``value`` in the types that JSON has."""
     if value is None or isinstance(value, str | int | float):

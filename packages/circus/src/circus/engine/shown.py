@@ -8,15 +8,34 @@ from circus.config import options
 from circus.engine.view import REMOVED
 
 if TYPE_CHECKING:
+    from circus.config.model import CircusConfig
     from circus.engine.engine import Engine
 
 
 def options_of(engine: Engine, name: str) -> dict[str, object]:
-    """All options of the watcher under the names of the configuration; the count is the present one."""
+    """All options of the watcher under the names of the configuration, as numbers and flags where they are some.
+
+    The count is the present one; what is written for hooks, streams and limits, and what only hooks know, is text.
+    """
     config = engine.config_of(name)
-    shown: dict[str, object] = {each.name: each.default for each in options.WATCHER.values() if not each.idle}
-    shown |= config.written
+    shown: dict[str, object] = dict(config.written)
+    for option in options.WATCHER.values():
+        if not option.idle:
+            shown[option.name] = getattr(config, option.attribute)
     shown["numprocesses"] = engine.fleet.watchers[config.name].policy.numprocesses
+    shown["env"] = dict(config.env)
+    for key, stream in (("stdout_stream", config.stdout_stream), ("stderr_stream", config.stderr_stream)):
+        if stream is not None:
+            shown[f"{key}.class"] = stream.class_name
+    return shown
+
+
+def global_options(config: CircusConfig) -> dict[str, object]:
+    """What counts for this circusd as a whole; the ancestors' addresses are empty unless the file has them."""
+    shown: dict[str, object] = {"multicast_endpoint": None}
+    for option in options.CIRCUS.values():
+        if hasattr(config, option.attribute):
+            shown[option.name] = getattr(config, option.attribute)
     return shown
 
 

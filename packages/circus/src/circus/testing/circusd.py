@@ -99,6 +99,7 @@ class FakeEngine:
         self.add_error = ""  # why an added watcher does not start
         self.changed: dict[str, dict[str, str]] = {}  # options that were set
         self.infos: dict[str, dict[Any, Any]] = {}
+        self.daemon_info: dict[str, object] = {"pid": 4, "cmdline": "circusd"}
         self.has_ended = False
         self._op = 0
 
@@ -123,10 +124,11 @@ class FakeEngine:
         /,
         *,
         pid: int | None = None,
+        childpid: int | None = None,
         children: bool = False,
         recursive: bool = False,
     ) -> int:
-        self.heard.append(("signal", name, signum, pid, children, recursive))
+        self.heard.append(("signal", name, signum, pid, childpid or children, recursive))
         return 1 if pid is not None else len(self.watchers[name].slots)
 
     async def stats(
@@ -142,6 +144,12 @@ class FakeEngine:
             "env": {"A": "1", "B": "2"},
             **self.changed.get(name, {}),
         }
+
+    def global_options(self) -> Mapping[str, Any]:
+        return {"name": self.name, "control": None, "endpoint": None, "check_delay": 5.0, "use_papa": False}
+
+    async def daemon_stats(self) -> Mapping[str, Any]:
+        return {"circusd": self.daemon_info, "papa": "No such process (stopped?)"}
 
     async def set_options(self, name: str, texts: Mapping[str, str], /) -> list[str]:
         self.heard.append(("set", name, dict(texts)))
