@@ -155,6 +155,14 @@ def test_a_slip_in_an_option_of_a_built_in_plugin_is_told(tmp_path: Path) -> Non
     ]
 
 
+def test_a_watcher_that_a_built_in_plugin_names_and_that_is_not_there_is_told(tmp_path: Path) -> None:
+    text = "[watcher:Web_1]\ncmd = /bin/true\n[plugin:p]\nuse = circus.plugins.http_observer.HttpObserver\n"
+    assert findings(tmp_path, f"{text}restart_on_error = web_1\n") == []
+    assert findings(tmp_path, f"{text}restart_on_error = web1\n") == [
+        "c.ini:5: plugin:p: restart_on_error = web1 is no watcher of this file (did you mean Web_1?)"
+    ]
+
+
 def test_a_plugin_of_another_user_is_refused_for_circusd_would_not_hear_it(tmp_path: Path) -> None:
     text = "[watcher:w]\ncmd = /bin/true\n[plugin:p]\nuse = circus.plugins.CircusPlugin\nuid = "
     ours = os.geteuid()

@@ -124,6 +124,10 @@ BUILT_IN: Mapping[str, Mapping[str, Option]] = {
 REQUIRED: Mapping[str, tuple[str, ...]] = {"circus.plugins.resource_watcher.ResourceWatcher": ("watcher", "service")}
 
 
+#: Options of built-in plugins that name a watcher.
+NAMING = ("watcher", "service", "restart_on_error", "restart_on_timeout")
+
+
 def is_for_watcher(key: str) -> bool:
     """Whether the watcher takes it, too."""
     if key in PLUGINS_OWN:

@@ -90,6 +90,7 @@ def validate(draft: Draft, environ: Mapping[str, str], host: Host) -> list[Findi
     findings += _check_names("socket", [(config.name, section) for config, section in draft.sockets])
     for config, section in draft.watchers:
         findings += _Check(config, section, environ, host, sockets).findings()
+    findings += _check_named_by_plugins(draft)
     for socket, section in draft.sockets:
         findings += _check_socket(socket, section, host)
     if not draft.watchers and not any(each.severity == "error" for each in (*draft.findings, *findings)):
@@ -114,6 +115,20 @@ def _check_names(kind: str, named: list[tuple[str, Section]]) -> Iterator[Findin
         elif kind == "socket" and not all(letter.isalnum() or letter in "_.-" for letter in name):
             hint = "write letters, digits, dots and dashes, so that $(circus.sockets.NAME) can refer to it"
             yield Finding(*place, f"{name!r} cannot be the name of a socket", hint)
+
+
+def _check_named_by_plugins(draft: Draft) -> Iterator[Finding]:
+    """A warning only: a watcher may be added by hand later."""
+    known = [config.name for config, _ in draft.watchers]
+    folded = {name.lower() for name in known}
+    for config, section in draft.watchers:
+        for key in plugins.BUILT_IN.get(config.plugin or "", ()):
+            name = config.written.get(key, "") if key in plugins.NAMING else ""
+            if name and name.lower() not in folded:
+                near = options.nearest(name, known)
+                hint = f"did you mean {near}?" if near else f"write a section [watcher:{name}], or correct {key}"
+                what = f"{config.name}: {key} = {name} is no watcher of this file"
+                yield Finding(*section.place(key), what, hint, "warning")
 
 
 def _check_socket(config: SocketConfig, section: Section, host: Host) -> Iterator[Finding]:
