@@ -61,6 +61,9 @@ def test_every_query_is_answered_as_the_ancestors_did(commands: Commands, engine
             {"fd": 9, "name": "web", "backlog": 5, "host": "127.0.0.1", "port": 80},
         ]
     )
+    assert ask(commands, "globaloptions", option="check_delay") == ok(options={"check_delay": 5.0})
+    assert ask(commands, "globaloptions")["options"]["name"] == "default"
+    assert ask(commands, "dstats") == ok(info=engine.daemon_info)
     info = {str(web[0]): {"cpu": 1.0}}
     assert ask(commands, "stats") == ok(infos={"Web": info})
     assert ask(commands, "stats", name="web") == ok(name="web", info=info)
@@ -81,6 +84,9 @@ def test_every_query_is_answered_as_the_ancestors_did(commands: Commands, engine
         ("signal", {"name": "web", "signum": "hup", "recursive": True}, ("signal", "Web", 1, None, False, True)),
         ("kill", {"name": "web"}, events.Kill(1, "Web")),
         ("kill", {"name": "web", "signum": "int", "graceful_timeout": "2"}, events.Kill(1, "Web", None, 2, 2.0)),
+        ("signal", {"name": "web", "signum": 9, "child_pid": 5}, ("signal", "Web", 9, None, 5, False)),
+        ("add", {"name": "x", "cmd": "y", "args": ["z"]}, ("add", "x", {"cmd": "y", "args": "z"}, False)),
+        ("rm", {"name": "web", "nostop": True}, ("remove", "Web", True)),
         ("set", {"name": "web", "options": {"max_retry": 7}}, ("set", "Web", {"max_retry": "7"})),
         ("reloadconfig", {}, "reloadconfig"),
         ("quit", {}, "quit"),
@@ -103,6 +109,9 @@ def test_who_waits_for_one_watcher_gets_its_processes(commands: Commands, engine
     assert ask(commands, "start", name="*", waiting=True) == ok()
     assert ask(commands, "start", name="web") == ok()
     assert ask(commands, "incr", name="web", waiting=True) == ok(numprocesses=3)
+    added = ask(commands, "add", name="x", cmd="y", start=True, waiting=True)
+    assert (added["status"], added["kept"]) == ("ok", [])
+    assert ask(commands, "add", name="x2", cmd="y", start=True) == ok()
     engine.watchers["db"] = make_watcher("db", singleton=True)
     assert ask(commands, "incr", name="db", waiting=True) == ok(numprocesses=1, singleton=True)
 
@@ -126,7 +135,9 @@ def test_who_waits_for_one_watcher_gets_its_processes(commands: Commands, engine
         ("get", {"name": "web", "keys": ["zzz"]}, 3, "'zzz' option not found"),
         ("kill", {"name": "web", "graceful_timeout": "x"}, 3, "'graceful_timeout' isn't a number"),
         ("set", {"name": "web"}, 3, "message invalid 'options' is missing"),
-        ("rm", {"name": "web"}, 2, "unknown command: 'rm': it is not there yet"),
+        ("add", {"name": "x"}, 3, "message invalid 'cmd' is missing"),
+        ("add", {"name": "x", "cmd": "y", "options": [1]}, 3, "message invalid 'options' is not an object"),
+        ("globaloptions", {"option": "nope"}, 3, "'nope' option not found"),
         ("get", {"name": "web"}, 3, "message invalid 'keys' is missing"),
     ],
 )

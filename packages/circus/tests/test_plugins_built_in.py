@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import types
@@ -243,32 +242,25 @@ def test_a_watcher_that_uses_too_much_for_too_long_is_restarted(
     assert statsd.recv(1000) == b"circus.app.watcher._resource_watcher.web.error:1|c|@1.0"
 
 
-def test_only_the_child_that_uses_too_much_is_signalled(make: Callable[..., Any], circusd: Circusd) -> None:
-    import psutil
-
-    children = [subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) for _ in range(2)]
+def test_only_the_child_that_uses_too_much_for_too_long_is_signalled(
+    make: Callable[..., Any], circusd: Circusd
+) -> None:
     plugin = make(
-        ResourceWatcher, watcher="web", max_cpu="50", max_count="0", process_children="1", child_signal="USR1"
+        ResourceWatcher, watcher="web", max_cpu="50", max_count="1", process_children="1", child_signal="USR1"
     )
-    greedy, modest = (
-        use(cpu, pid=child.pid, create_time=psutil.Process(child.pid).create_time())
-        for cpu, child in zip((60.0, 10.0), children, strict=True)
-    )
-    reused = {**greedy, "create_time": 5.0}
-    try:
-        circusd.replies["stats web"] = {"status": "ok", "info": {"1": use(90.0, children=[reused, modest])}}
+
+    def look(*cpus: float, born: float = 1.0) -> None:
+        children = [use(cpu, pid=pid, create_time=born) for pid, cpu in enumerate(cpus, 21)]
+        circusd.replies["stats web"] = {"status": "ok", "info": {"1": use(90.0, children=children)}}
         plugin.look_after()
-        assert [child.poll() for child in children] == [None, None]
-        circusd.replies["stats web"] = {"status": "ok", "info": {"1": use(90.0, children=[greedy, modest])}}
-        plugin.look_after()
-        assert children[0].wait(20) == -signal.SIGUSR1
-        assert children[1].poll() is None
-        plugin.look_after()  # it has gone meanwhile
-        assert circusd.casts == []
-    finally:
-        for child in children:
-            child.kill()
-            child.communicate()
+
+    look(60.0, 10.0)
+    look(60.0, 60.0, born=2.0)  # others by now, with the same numbers
+    assert circusd.casts == []
+    look(60.0, 10.0, born=2.0)
+    assert circusd.casts == [("signal", {"name": "web", "childpid": 21, "signum": signal.SIGUSR1})]
+    look()
+    assert plugin._of_children == {}
 
 
 def test_an_option_that_is_wrong_is_said() -> None:

@@ -162,6 +162,7 @@ def _signal(properties: Properties) -> Program:
     body = {
         "signum": properties["signum"],
         "pid": _number(properties, "pid"),
+        "childpid": _number(properties, "childpid" if "childpid" in properties else "child_pid"),
         "children": _flag(properties, "children"),
         "recursive": _flag(properties, "recursive"),
     }
@@ -187,6 +188,29 @@ def _set(properties: Properties) -> Program:
     if not isinstance(options, Mapping):
         raise Refused(MESSAGE_ERROR, "message invalid 'options' is missing")
     yield Ask(target("watchers", _name(properties), "set"), {"options": dict(options), "wait": _waits(properties)})
+    return {}
+
+
+def _add(properties: Properties) -> Program:
+    if "cmd" not in properties:
+        raise Refused(MESSAGE_ERROR, "message invalid 'cmd' is missing")
+    options = properties.get("options") or {}
+    if not isinstance(options, Mapping):
+        raise Refused(MESSAGE_ERROR, "message invalid 'options' is not an object")
+    body: dict[str, object] = {
+        "cmd": properties["cmd"],
+        "args": properties.get("args") or "",
+        "options": dict(options),
+        "start": _flag(properties, "start"),
+        "wait": _waits(properties),
+    }
+    answer = yield Ask(target("watchers", _name(properties), "add"), body)
+    return {key: answer[key] for key in ("started", "kept")} if body["start"] and body["wait"] else {}
+
+
+def _rm(properties: Properties) -> Program:
+    body: dict[str, object] = {"nostop": _flag(properties, "nostop"), "wait": _waits(properties)}
+    yield Ask(target("watchers", _name(properties), "remove"), body)
     return {}
 
 
@@ -242,6 +266,20 @@ def _get(properties: Properties) -> Program:
     return {"options": found}
 
 
+def _dstats(_properties: Properties) -> Program:
+    return {"info": (yield Ask(target("dstats")))["info"]}
+
+
+def _globaloptions(properties: Properties) -> Program:
+    options = (yield Ask(target("options")))["options"]
+    option = properties.get("option")
+    if not option:
+        return {"options": options}
+    if option not in options:
+        raise Refused(MESSAGE_ERROR, f"{option!r} option not found")
+    return {"options": {option: options[option]}}
+
+
 def _listsockets(_properties: Properties) -> Program:
     rows = [_socket(row) for row in (yield Ask(target("sockets")))["sockets"]]
     return {"sockets": sorted(rows, key=lambda row: row["fd"])}
@@ -266,8 +304,11 @@ def _stats(properties: Properties) -> Program:
 
 
 COMMANDS: Mapping[str, Callable[[Properties], Program]] = {
+    "add": _add,
     "decr": _count(-1),
+    "dstats": _dstats,
     "get": _get,
+    "globaloptions": _globaloptions,
     "incr": _count(1),
     "kill": _kill,
     "list": _list,
@@ -279,6 +320,7 @@ COMMANDS: Mapping[str, Callable[[Properties], Program]] = {
     "reload": _order("reload", ("stopped", "started", "kept")),
     "reloadconfig": _plain("reloadconfig"),
     "restart": _order("restart", ("stopped", "started", "kept")),
+    "rm": _rm,
     "set": _set,
     "signal": _signal,
     "start": _order("start", ("started", "kept")),
@@ -290,9 +332,5 @@ COMMANDS: Mapping[str, Callable[[Properties], Program]] = {
 #: What is not answered here, and why.
 ELSEWHERE: Mapping[str, tuple[int, str]] = {
     "listen": (MESSAGE_ERROR, "listen is no command of this endpoint: subscribe to the events"),
-    **{
-        name: (UNKNOWN_COMMAND, f"unknown command: {name!r}: it is not there yet")
-        for name in ("add", "rm", "dstats", "globaloptions")
-    },
     "ipython": (UNKNOWN_COMMAND, "unknown command: 'ipython': circusd has no shell inside"),
 }

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import psutil
-
 from circus.config import plugins as known
 from circus.errors import CircusError
 from circus.plugins.limits import Limits, Patience, Use, broken
@@ -60,7 +58,7 @@ class ResourceWatcher(BaseObserver):
             if patience.is_over(found):
                 log.warning("%s: child %d is signalled: %s", self.watcher, key[0], _say(found))
                 self._count("restarting")
-                signal_child(*key, self.options["child_signal"])
+                self.cast("signal", name=self.watcher, childpid=key[0], signum=self.options["child_signal"])
 
     def _count(self, what: str) -> None:
         self.statsd.increment(f"_resource_watcher.{self.watcher}.{what}")
@@ -69,16 +67,6 @@ class ResourceWatcher(BaseObserver):
 def use_of(process: Mapping[str, Any]) -> Use:
     cpu, mem = process.get("cpu"), process.get("mem")
     return Use(cpu if is_number(cpu) else None, mem if is_number(mem) else None, bytes_of(process))
-
-
-def signal_child(pid: int, create_time: float, signum: int) -> None:
-    """Only the child that was looked at, not one that has its number by now."""
-    try:
-        process = psutil.Process(pid)
-        if process.create_time() == create_time:
-            process.send_signal(signum)
-    except psutil.Error as error:
-        log.warning("child %d: %s", pid, error)
 
 
 def _say(found: frozenset[str]) -> str:
