@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.workbench import WEB, Bench, opened, story
 
-from circus import stats
+from circus import procfs
 from circus.errors import CircusError
 
 
@@ -26,9 +26,9 @@ def below(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]
             self.pid = pid
 
     got: list[tuple[int, int]] = []
-    monkeypatch.setattr(stats, "children", lambda _pid: [Child(7), Child(8)])
-    monkeypatch.setattr(stats, "descendants", lambda _pid: [Child(7), Child(8), Child(9)])
-    monkeypatch.setattr(stats, "signal_process", lambda process, signum: got.append((process.pid, signum)))
+    monkeypatch.setattr(procfs, "children", lambda _pid: [Child(7), Child(8)])
+    monkeypatch.setattr(procfs, "descendants", lambda _pid: [Child(7), Child(8), Child(9)])
+    monkeypatch.setattr(procfs, "send_signal", lambda process, signum: got.append((process.pid, signum)))
     return got
 
 

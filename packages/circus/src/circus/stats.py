@@ -1,23 +1,34 @@
-"""What the machine says about a process: memory, cpu, age, children; under the ancestors' field names.
+"""What the machine says about processes: memory, cpu, age, children; under the ancestors' field names.
 
-Blocking reads of /proc: called in a worker thread. Samples are taken when asked for; a cpu percentage is the mean
-since the same process was last asked about.
+Samples are taken when asked for, all processes that are asked for at once; a cpu percentage is the mean since the same
+process was last asked about. Blocking: called in a worker thread.
 """
 
 from __future__ import annotations
 
 import os
+import pwd
 import threading
 import time
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
-import psutil
+from circus import procfs
+from circus.procfs import Row
 
 #: Processes whose last cpu sample is kept; beyond it the oldest are forgotten and start anew.
 MAX_KNOWN = 20_000
 
+#: Generations of children that are told of.
+MAX_DEPTH = 16
+
 Info = dict[str, object]
 
-_known: dict[tuple[int, float], psutil.Process] = {}
+GONE = "No such process (stopped?)"
+DENIED = "N/A"
+
+#: By pid and start: the ticks of cpu that it had used, and when (time.monotonic).
+_known: dict[tuple[int, int], tuple[int, float]] = {}
 _lock = threading.Lock()
 
 
@@ -40,76 +51,76 @@ def render_cpu_time(seconds: float) -> str:
 
 def read(pid: int, *, with_children: bool = True) -> Info | str:
     """The facts about ``pid``, or a sentence when there is no such process."""
-    try:
-        process = psutil.Process(pid)
-        with _lock:
-            process = _known.setdefault((pid, process.create_time()), process)
-            while len(_known) > MAX_KNOWN:
-                del _known[next(iter(_known))]
-        return _read(process, with_children=with_children)
-    except psutil.NoSuchProcess:
-        return "No such process (stopped?)"
+    return read_many([pid], with_children=with_children)[pid]
 
 
-def descendants(pid: int) -> list[psutil.Process]:
-    """All living processes below ``pid``, or none when it is gone."""
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return []
-
-
-def children(pid: int) -> list[psutil.Process]:
-    """The living direct children of ``pid``."""
-    try:
-        return psutil.Process(pid).children()
-    except psutil.Error:
-        return []
-
-
-def _read(process: psutil.Process, *, with_children: bool) -> Info:
-    with process.oneshot():
-        info: Info = {"pid": process.pid}
-        denied = "N/A"
-        try:
-            memory = process.memory_info()
-            info["mem_info1"], info["mem_info2"] = render_bytes(memory.rss), render_bytes(memory.vms)
-        except psutil.AccessDenied:
-            info["mem_info1"] = info["mem_info2"] = denied
-        try:
-            info["cpu"] = process.cpu_percent()
-            times = process.cpu_times()
-            info["ctime"] = render_cpu_time(times.user + times.system)
-        except psutil.AccessDenied:
-            info["cpu"] = info["ctime"] = denied
-        try:
-            info["mem"] = round(process.memory_percent(), 3)
-        except psutil.AccessDenied:
-            info["mem"] = denied
-        try:
-            info["username"] = process.username()
-        except psutil.AccessDenied:
-            info["username"] = denied
-        try:
-            info["nice"] = "Zombie" if process.status() == psutil.STATUS_ZOMBIE else process.nice()
-        except psutil.AccessDenied:
-            info["nice"] = denied
-        created_at = process.create_time()
-        info["create_time"] = created_at
-        info["age"] = max(0.0, time.time() - created_at)
-        try:
-            argv = process.cmdline()
-            info["cmdline"] = os.path.basename(argv[0]) if argv and argv[0] else process.name()
-        except psutil.AccessDenied:
-            info["cmdline"] = denied
+def read_many(pids: Iterable[int], *, with_children: bool = True) -> dict[int, Info | str]:
+    """As `read`, for each of them; one look at the machine for all."""
+    booted_at, now = procfs.boot_time(), time.time()
     if with_children:
-        info["children"] = [found for child in children(process.pid) if isinstance(found := read(child.pid), dict)]
+        rows: Mapping[int, Row | None] = procfs.rows()
+        below = procfs.families({pid: row for pid, row in rows.items() if row is not None})
+    else:
+        rows, below = {pid: procfs.row(pid) for pid in pids}, {}
+    found: dict[int, Info | str] = {}
+    for pid in pids:
+        row = rows.get(pid)
+        found[pid] = GONE if row is None else _info(row, below, booted_at, now, 0 if with_children else MAX_DEPTH)
+    return found
+
+
+def _info(row: Row, below: Mapping[int, list[Row]], booted_at: float, now: float, depth: int) -> Info:
+    created_at = booted_at + row.start_ticks / procfs.TICKS_S
+    info: Info = {
+        "pid": row.pid,
+        "mem_info1": render_bytes(row.resident_bytes),
+        "mem_info2": render_bytes(row.virtual_bytes),
+        "cpu": _cpu_percent(row),
+        "ctime": render_cpu_time(row.cpu_ticks / procfs.TICKS_S),
+        "mem": round(row.resident_bytes / procfs.MEMORY_BYTES * 100, 3),
+        "username": _username(row.pid),
+        "nice": "Zombie" if row.state == "Z" else row.nice,
+        "create_time": created_at,
+        "age": max(0.0, now - created_at),
+        "cmdline": _command(row),
+    }
+    if depth < MAX_DEPTH:
+        children = below.get(row.pid, ())
+        info["children"] = [_info(child, below, booted_at, now, depth + 1) for child in children]
     return info
 
 
-def signal_process(process: psutil.Process, signum: int) -> None:
-    """Send ``signum``; psutil compares the creation time first, so that a reused pid is never hit."""
+def _cpu_percent(row: Row) -> float:
+    """Of one processor, since the last sample; 0.0 for the first one, like what runs for the first time."""
+    key, now = (row.pid, row.start_ticks), time.monotonic()
+    with _lock:
+        ticks, at = _known.get(key, (row.cpu_ticks, now))
+        _known[key] = row.cpu_ticks, now
+        while len(_known) > MAX_KNOWN:
+            del _known[next(iter(_known))]
+    return round((row.cpu_ticks - ticks) / procfs.TICKS_S / (now - at) * 100, 1) if now > at else 0.0
+
+
+def _username(pid: int) -> str:
     try:
-        process.send_signal(signum)
-    except psutil.Error:
-        return
+        uid = procfs.owner(pid)
+    except PermissionError:
+        return DENIED
+    return DENIED if uid is None else _name_of(uid)
+
+
+@lru_cache(maxsize=100)
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _command(row: Row) -> str:
+    """The name of the program as it was called; what the system calls it where that is not known."""
+    try:
+        words = procfs.command(row.pid)
+    except PermissionError:
+        return DENIED
+    return os.path.basename(words[0]) if words and words[0] else row.name

@@ -325,7 +325,7 @@ class Engine:
     ) -> dict[str, dict[str, object]]:
         """watcher -> pid -> facts, for one watcher or all of them."""
         chosen = list(self.configs) if name is None else [self.config_of(name).name]
-        found = {watcher: await figures.of_watcher(self, watcher, pid, extended=extended) for watcher in chosen}
+        found = await figures.of_watchers(self, chosen, pid, extended=extended)
         if pid is not None and not any(found.values()):
             raise CircusError("not-found", f"no watcher has a process {pid}")
         return found

@@ -1,11 +1,13 @@
-"""What a watcher's processes use of the machine, with what the hook extended_stats adds.
+"""What processes use of the machine, with what the hook extended_stats adds.
 
-The machine is asked in a thread; the hook gets a copy, so that one that does not come back changes nothing later.
+The machine is asked in a thread, once for all; the hook gets a copy, so that one that does not come back changes
+nothing later.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from circus import stats
@@ -17,20 +19,28 @@ if TYPE_CHECKING:
 MAX_DEPTH = 8
 
 
-async def of_watcher(engine: Engine, watcher: str, pid: int | None, *, extended: bool) -> dict[str, object]:
-    """pid -> facts, or a sentence where the process has gone; for ``pid`` only, if given."""
-    found: dict[str, object] = {}
-    for process in engine.lives.hosted.of_watcher(watcher):
-        if pid is not None and process.pid != pid:
-            continue
-        info = await asyncio.to_thread(stats.read, process.pid)
-        if isinstance(info, dict):
-            info.update(started=process.started_at, wid=process.slot.wid)
-            if extended:
-                given = dict(info)
-                await engine.run_hook(watcher, "extended_stats", pid=process.pid, stats=given)
-                info = {str(key): plain(value) for key, value in given.copy().items()}
-        found[str(process.pid)] = info
+async def of_watchers(
+    engine: Engine, watchers: Iterable[str], pid: int | None, *, extended: bool
+) -> dict[str, dict[str, object]]:
+    """watcher -> pid -> facts, or a sentence where the process has gone; for ``pid`` only, if given."""
+    asked = {
+        watcher: [each for each in engine.lives.hosted.of_watcher(watcher) if pid is None or each.pid == pid]
+        for watcher in watchers
+    }
+    pids = [each.pid for processes in asked.values() for each in processes]
+    infos = await asyncio.to_thread(stats.read_many, pids) if pids else {}
+    found: dict[str, dict[str, object]] = {}
+    for watcher, processes in asked.items():
+        found[watcher] = {}
+        for process in processes:
+            info: object = infos[process.pid]
+            if isinstance(info, dict):
+                info.update(started=process.started_at, wid=process.slot.wid)
+                if extended:
+                    given = dict(info)
+                    await engine.run_hook(watcher, "extended_stats", pid=process.pid, stats=given)
+                    info = {str(key): plain(value) for key, value in given.copy().items()}
+            found[watcher][str(process.pid)] = info
     return found
 
 

@@ -12,7 +12,7 @@ import logging
 import signal
 from typing import TYPE_CHECKING, Any
 
-from circus import clock, stats
+from circus import clock, procfs
 from circus.engine.hosted import Hosted, HostedTable
 from circus.engine.link import UNANSWERED
 from circus.engine.spawner import Spawner
@@ -230,9 +230,9 @@ async def send_signal(hosted: Hosted, signum: int, *, children: bool = False, wh
     """
     below = []
     if whole_tree:
-        below = await asyncio.to_thread(stats.descendants, hosted.pid)
+        below = await asyncio.to_thread(procfs.descendants, hosted.pid)
     elif children:
-        below = await asyncio.to_thread(stats.children, hosted.pid)
+        below = await asyncio.to_thread(procfs.children, hosted.pid)
     try:
         return hosted.send_signal(signum)
     except PermissionError:
@@ -243,7 +243,7 @@ async def send_signal(hosted: Hosted, signum: int, *, children: bool = False, wh
         ) from None
     finally:
         for process in below:
-            stats.signal_process(process, signum)
+            procfs.send_signal(process, signum)
 
 
 def heads_of(row: dict[str, Any]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from circus import stats
+from circus import procfs
 from circus.engine.lives import send_signal
 from circus.errors import CircusError
 
@@ -41,7 +41,7 @@ async def send(
             raise CircusError("not-found", f"watcher {name!r} has no process {pid}")
     if not children and childpid is None:
         return sum([await send_signal(process, signum, whole_tree=recursive) for process in hosted])
-    look = stats.descendants if recursive or childpid is not None else stats.children
+    look = procfs.descendants if recursive or childpid is not None else procfs.children
     below = [child for process in hosted for child in await asyncio.to_thread(look, process.pid)]
     if childpid is not None:
         below = [child for child in below if child.pid == childpid]
@@ -50,5 +50,5 @@ async def send(
                 "not-found", f"{name}: no process {childpid} descends from it", "`circusctl stats` lists them"
             )
     for child in below:
-        stats.signal_process(child, signum)
+        procfs.send_signal(child, signum)
     return len(below)

@@ -1,0 +1,132 @@
+"""What /proc says of processes, in as few reads as can be: a line for each, and who is whose parent.
+
+A process is known by its pid and its start: a pid alone may be somebody else's by now. Blocking reads: called in a
+worker thread. The fields are those of proc_pid_stat(5).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TICKS_S = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES
+
+#: A line of stat is some 300 bytes; its longest part is the name, 64 at most.
+_MAX_LINE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One process. ``cpu_ticks`` are its own, user and system; ``start_ticks`` count from the boot."""
+
+    pid: int
+    name: str
+    state: str
+    parent: int
+    cpu_ticks: int
+    nice: int
+    start_ticks: int
+    virtual_bytes: int
+    resident_bytes: int
+
+
+def row(pid: int) -> Row | None:
+    """None when there is no such process."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        line = os.read(fd, _MAX_LINE)
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(fd)
+    # The name stands in parentheses and may hold any.
+    head, _, tail = line.rpartition(b") ")
+    it = tail.split()
+    return Row(
+        pid,
+        os.fsdecode(head.partition(b"(")[2]),
+        it[0].decode(),
+        int(it[1]),
+        int(it[11]) + int(it[12]),
+        int(it[16]),
+        int(it[19]),
+        int(it[20]),
+        int(it[21]) * PAGE_BYTES,
+    )
+
+
+def rows() -> dict[int, Row]:
+    """All processes that may be seen."""
+    found = (row(int(entry)) for entry in os.listdir("/proc") if entry.isdecimal())
+    return {each.pid: each for each in found if each is not None}
+
+
+def families(known: Mapping[int, Row]) -> dict[int, list[Row]]:
+    """The children of each parent, by pid."""
+    below: dict[int, list[Row]] = {}
+    for pid in sorted(known):
+        below.setdefault(known[pid].parent, []).append(known[pid])
+    return below
+
+
+def children(pid: int) -> list[Row]:
+    """The living direct children of ``pid``."""
+    return families(rows()).get(pid, [])
+
+
+def descendants(pid: int) -> list[Row]:
+    """All living processes below ``pid``."""
+    below = families(rows())
+    found = list(below.get(pid, []))
+    for each in found:
+        found += below.get(each.pid, [])
+    return found
+
+
+def owner(pid: int) -> int | None:
+    """The real user id; None when there is no such process. Raises: PermissionError."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            text = file.read(_MAX_LINE)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(text.partition(b"\nUid:\t")[2].split(maxsplit=1)[0])
+
+
+def command(pid: int) -> list[str]:
+    """Its arguments; none for a zombie or a process that is gone. Raises: PermissionError."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            text = file.read(_MAX_LINE)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [os.fsdecode(word) for word in text.rstrip(b"\0").split(b"\0")] if text else []
+
+
+def boot_time() -> float:
+    """When the machine was booted, in seconds since 1970; it moves when the clock is set."""
+    with open("/proc/stat", "rb") as file:
+        return float(next(line for line in file if line.startswith(b"btime ")).split()[1])
+
+
+def send_signal(process: Row, signum: int) -> None:
+    """Signals that very process, or nobody when it is gone; nor is it told who may not be signalled."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError:
+        return
+    try:
+        now = row(process.pid)
+        if now is not None and now.start_ticks == process.start_ticks:
+            signal.pidfd_send_signal(fd, signum)
+    except OSError:
+        return
+    finally:
+        os.close(fd)

@@ -1,0 +1,75 @@
+"""What is read of real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from tests.house import wait_for
+
+from circus import procfs
+
+
+def _gone() -> int:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def test_a_process_that_is_gone_is_nothing() -> None:
+    pid = _gone()
+    assert procfs.row(pid) is None
+    assert procfs.children(pid) == []
+    assert procfs.descendants(pid) == []
+    assert procfs.owner(pid) is None
+    assert procfs.command(pid) == []
+
+
+def test_a_name_may_hold_parentheses_and_spaces(tmp_path: Path) -> None:
+    program = tmp_path / "a) R 1 (b"
+    program.symlink_to("/bin/cat")
+    with subprocess.Popen([str(program)], stdin=subprocess.PIPE) as child:
+        row = procfs.row(child.pid)
+    assert row is not None
+    assert (row.name, row.parent) == (program.name, os.getpid())
+
+
+def test_a_zombie_has_a_row_and_no_command() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    row = procfs.row(child.pid)
+    assert row is not None
+    assert row.state == "Z"
+    assert procfs.command(child.pid) == []
+    child.wait()
+
+
+def test_who_is_below_whom_and_who_that_belongs_to() -> None:
+    child = subprocess.Popen(["/bin/sh", "-c", "sleep 60 & wait"])
+    try:
+        below_it = lambda: [procfs.command(each.pid) for each in procfs.descendants(child.pid)]  # noqa: E731
+        wait_for(lambda: below_it() == [["sleep", "60"]], "sleep runs")
+        (below,) = procfs.descendants(child.pid)
+        assert child.pid in [each.pid for each in procfs.children(os.getpid())]
+        assert below.parent == child.pid
+        assert {child.pid, below.pid} <= {each.pid for each in procfs.descendants(os.getpid())}
+        assert procfs.owner(below.pid) == os.getuid()
+        procfs.send_signal(below, signal.SIGTERM)
+        child.wait(30)
+        procfs.send_signal(below, signal.SIGTERM)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_process_that_only_has_the_number_is_not_signalled() -> None:
+    with subprocess.Popen(["/bin/sh", "-c", "read x; exit 7"], stdin=subprocess.PIPE) as child:
+        row = procfs.row(child.pid)
+        assert row is not None
+        procfs.send_signal(replace(row, start_ticks=row.start_ticks - 1), signal.SIGKILL)
+        child.communicate(b"\n")
+    assert child.returncode == 7
