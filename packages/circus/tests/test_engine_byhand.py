@@ -246,8 +246,9 @@ def test_orders_follow_one_another(bench: Bench) -> None:
     async def run() -> None:
         async with bench.engine(WEB + TWO) as engine:
             await bench.until_active(engine)
-            orders = [engine.set_options("web", {"cmd": f"/bin/sleep {number}"}) for number in (98, 99)]
-            await asyncio.gather(*orders)
+            given = [{"cmd": "/bin/sleep 98"}, {"cmd": "/bin/sleep 99", "priority": "1"}, {"max_retry": "3"}]
+            await asyncio.gather(*(engine.set_options("web", texts) for texts in given))
+            assert engine.snapshot().by_hand == {"web": "set by hand: cmd, max_retry, priority"}
             assert {tuple(row["argv"]) for row in bench.papa.rows() if row["running"]} == {("/bin/sleep", "99")}
 
     story(run)
