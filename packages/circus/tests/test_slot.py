@@ -9,8 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
 from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
-from circus.supervise.slot import KILL_AGAIN_S, TABLE, Aging, Down, Kill, Slot, SlotEvent, Up, step
+from circus.supervise.slot import Aging, Down, Kill, Slot, SlotEvent, Up
 from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
+from circus.supervise.table import KILL_AGAIN_S, TABLE, step
 
 KEY = SlotKey("web", 1)
 PLAIN = WatcherPolicy("web", graceful_timeout_s=30.0)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 
 from circus.supervise.actions import Action, CancelTimer
 from circus.supervise.events import TimerKey
-from circus.supervise.slot import Aging, Down, Kill, Slot, SlotEvent, Up, step
+from circus.supervise.slot import Aging, Down, Kill, Slot, SlotEvent, Up
 from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherPolicy
+from circus.supervise.table import step
 
 
 class Places:
