@@ -236,6 +236,11 @@ def test_the_figures_of_circusd_are_printed_as_the_ancestors_do_and_then_those_o
     assert ctl("dstats") == (0, out, "")
 
 
+def test_an_option_that_only_hooks_know_is_got_like_any(ctl: Ctl) -> None:
+    assert ctl("set", "web", "stats_base_port", "8090")[0] == 0
+    assert ctl("get", "web", "stats_base_port") == (0, "stats_base_port: 8090\n", "")
+
+
 def test_what_is_odd_about_a_value_goes_to_standard_error(ctl: Ctl) -> None:
     ctl.circusd.engine.set_warnings = ["web: careful"]
     assert ctl("set", "web", "priority", "1") == (0, "ok\n", "warning: web: careful\n")

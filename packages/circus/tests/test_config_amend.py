@@ -193,7 +193,7 @@ def test_options_of_hooks_and_those_that_the_ancestors_refused_without_reason_ar
 
 
 def test_what_is_ordered_by_hand_has_a_bound(sheet: Sheet) -> None:
-    edits = sheet.ordered(colour="x" * (amend.MAX_BYTES - 100))
+    edits = sheet.ordered(colour="x" * (amend.MAX_BYTES - 200))
     with pytest.raises(CircusError) as raised:
-        sheet.ordered(edits, shape="x" * 100)
+        sheet.ordered(edits, shape="\N{SNOWMAN}" * 40)
     assert raised.value.code == "limit"

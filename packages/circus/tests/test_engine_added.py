@@ -145,8 +145,12 @@ def test_an_added_watcher_that_is_not_possible_any_more_is_said_and_its_processe
             assert any("new: working directory" in str(each) for each in engine.snapshot().warnings)
             assert pid in bench.running()
             assert [row["pid"] for row in engine.snapshot().foreign] == [pid]
+            place.mkdir()
+            await engine.reloadconfig()
+            await bench.until_active(engine)
+            assert names(engine) == ["new", "web"] and pid in bench.running()
+            assert engine.snapshot().foreign == () and len(bench.running()) == 2
         bench.crash()
-        place.mkdir()
         async with bench.engine(WEB + KEPT) as engine:
             await bench.until_active(engine)
             assert names(engine) == ["new", "web"] and pid in bench.running()

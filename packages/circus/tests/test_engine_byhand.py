@@ -86,12 +86,50 @@ def test_the_number_of_processes_is_the_wish_that_incr_and_decr_change(bench: Be
         async with bench.engine(WEB) as engine:
             await bench.until_active(engine)
             await engine.order(lambda op: events.SetCount(op, "web", count=3))
+            assert engine.snapshot().by_hand == {"web": "set by hand: numprocesses"}
             await engine.set_options("web", {"numprocesses": "2"})
             await bench.until(lambda: len(bench.running()) == 2)
             await engine.set_options("web", {"numprocesses": "1"})
             await bench.until(lambda: len(bench.running()) == 1)
             assert engine.memory.edits.options == {}
             assert engine.memory.count("web", 1) == 1
+
+    story(run)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "attribute", "value", "in_policy"),
+    [
+        ("max_retry", "9", "max_retry", 9, "max_retry"),
+        ("respawn", "false", "respawn", False, "respawn"),
+        ("singleton", "true", "singleton", True, "singleton"),
+        ("use_papa", "true", "use_papa", True, "outlives_quit"),
+        ("warmup_delay", "0.5", "warmup_delay_s", 0.5, "warmup_delay_s"),
+        ("on_demand", "true", "on_demand", True, "on_demand"),
+        ("priority", "-3", "priority", -3, "priority"),
+        ("autostart", "false", "autostart", False, "autostart"),
+        ("max_age", "60", "max_age_s", 60.0, "max_age_s"),
+        ("send_hup", "true", "send_hup", True, "send_hup"),
+        ("copy_env", "false", "copy_env", False, ""),
+        ("close_child_stdout", "true", "close_child_stdout", True, ""),
+        ("rlimit_core", "0", "rlimits", {"core": 0}, ""),
+        ("use_sockets", "true", "use_sockets", True, ""),
+        ("executable", "/bin/sleep", "executable", "/bin/sleep", ""),
+        ("working_dir", "/", "working_dir", "/", ""),
+    ],
+)
+def test_an_option_that_is_accepted_has_its_effect(
+    bench: Bench, key: str, text: str, attribute: str, value: object, in_policy: str
+) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            before = bench.running()
+            await engine.set_options("web", {key: text})
+            assert getattr(engine.configs["web"], attribute) == value
+            if in_policy:
+                assert getattr(engine.fleet.watchers["web"].policy, in_policy) == value
+            assert bool(bench.running() & before) == bool(in_policy), "processes are replaced where they must be"
 
     story(run)
 
@@ -177,7 +215,7 @@ def test_what_was_set_counts_under_the_next_circusd_also_after_a_crash_and_repla
             assert bench.running() == before
             assert engine.options("web")["priority"] == 4
             assert engine.snapshot().drift == {}
-            assert engine.snapshot().by_hand == {"web": "set by hand: cmd, priority"}
+            assert engine.snapshot().by_hand == {"web": "set by hand: cmd, numprocesses, priority"}
 
     story(run)
 

@@ -21,7 +21,7 @@ from circus.errors import CircusError
 #: Where findings about an order point to.
 BY_HAND = "by hand"
 
-#: All texts of all orders together; a tenth of it is a large configuration, and it must fit into the memory's file.
+#: All orders together, as JSON; a tenth of it is a large configuration, and it must fit into the memory's file.
 MAX_BYTES = 1 << 20
 
 _WATCHER = "watcher:"
@@ -192,8 +192,7 @@ def _check_section(document: Document, watcher: str) -> None:
 
 
 def _bounded(edits: Edits) -> Edits:
-    size = sum(len(key) + len(each.text) for keys in edits.options.values() for key, each in keys.items())
-    size += sum(len(key) + len(text) for keys in edits.added.values() for key, text in keys.items())
+    size = len(json.dumps((edits.options, edits.added, edits.removed)))
     if size > MAX_BYTES:
         raise CircusError(
             "limit", f"what was ordered by hand is larger than {MAX_BYTES >> 10} KiB", "write it into the file"

@@ -67,6 +67,12 @@ async def take_back(engine: Engine, watcher: str, *, start: bool) -> list[Finish
     return [await engine.order(partial(events.Restart if plan.drifted else events.Start, names=(watcher,)))]
 
 
+def has_any(engine: Engine, watcher: str) -> bool:
+    """Whether something may run under the name of a watcher that is to be added."""
+    ours = (row["meta"] for row in engine.foreign if row["meta"]["config"] == engine.config.path)
+    return watcher.lower() in engine.memory.left | {meta["watcher"].lower() for meta in ours}
+
+
 def set_apart(engine: Engine, survivors: Sequence[adopt.Survivor]) -> list[adopt.Survivor]:
     """At a start: those that were left belong to nobody, unless their watcher is there again.
 

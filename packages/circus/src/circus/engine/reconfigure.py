@@ -106,7 +106,7 @@ async def _give_orders(
     async def add(name: str) -> list[Finish]:
         policy = adopt(name)
         start = policy.autostart and not engine.memory.is_stopped(name)
-        if name.lower() not in engine.memory.left:
+        if not leftovers.has_any(engine, name):
             return [await engine.order(partial(events.AddWatcher, policy=policy, start=start))]
         finishes = [await engine.order(partial(events.AddWatcher, policy=policy, start=False))]
         return [*finishes, *await leftovers.take_back(engine, name, start=start)]

@@ -53,7 +53,9 @@ def drift(engine: Engine) -> dict[str, str]:
 def by_hand(engine: Engine) -> dict[str, str]:
     """Only names of options: a command or an environment may hold a secret."""
     edits = engine.memory.edits
-    told = {
-        engine.find(name) or name: f"set by hand: {', '.join(sorted(keys))}" for name, keys in edits.options.items()
-    }
+    changed = {engine.find(name) or name: set(keys) for name, keys in edits.options.items()}
+    for name, config in engine.configs.items():
+        if engine.memory.count(name, config.numprocesses) != config.numprocesses:
+            changed.setdefault(name, set()).add("numprocesses")
+    told = {name: f"set by hand: {', '.join(sorted(keys))}" for name, keys in changed.items()}
     return dict.fromkeys(edits.removed, REMOVED) | told | dict.fromkeys(edits.added, "added by hand")
