@@ -41,7 +41,9 @@ class Hanging(CircusPlugin):
 class Flooding(CircusPlugin):
     def handle_init(self):
         while True:
-            print("flood " * 20)
+            for _ in range(100):
+                print("flood " * 20)
+            self.call("list")
 """
 
 # Large in its first life only.
@@ -187,6 +189,20 @@ def test_plugins_hear_order_and_harm_nobody(tmp_path: Path, statsd: socket.socke
         before = len(heard(house))
         house.asked("restart", "my web")
         wait_for(lambda: ("my_web", "reap") in {each[:2] for each in heard(house)[before:]}, "an event of the next one")
+
+        # An edit renews the plugin that it is about; a wrong one changes nothing, and says where it is.
+        config = house.config.read_text()
+        house.config.write_text(config.replace("circus.plugins.statsd.StatsdEmitter", "circus.plugins.statsd.Nothing"))
+        refused = house.ctl("reloadconfig")
+        assert refused.returncode == 3
+        assert "plugin:statsd: use = circus.plugins.statsd.Nothing cannot be found" in refused.stderr
+        house.config.write_text(config.replace("application_name = house", "application_name = cottage"))
+        house.asked("reloadconfig")
+        assert house.pids("plugin:statsd").isdisjoint(hosted["plugin:statsd"])
+        assert {name: house.pids(name) for name in ("plugin:mine", "plugin:dog")}.items() <= hosted.items()
+        house.asked("restart", "my web")
+        while b"circus.cottage.watcher.my_web.start:1|c|@1.0" not in counted:
+            counted.add(statsd.recv(1000))
 
         # A quit ends them but for the one that is to outlive it; that one goes on with the next circusd.
         house.quit()

@@ -77,7 +77,7 @@ CIRCUS = _table(
     Option("httpd_port", "port", 8080, "Port of the web process.", "none", idle=_WEB),
     Option("httpd_close_outputs", "flag", False, "Silence the web process.", "none", idle=_WEB),
     Option("debug", "flag", False, "Show what the helper processes of the ancestors print.", "none",
-           idle="there are no helper processes"),
+           idle="what plugins print is in circusd's log anyway"),
     Option("debug_gc", "flag", False, "Trace the garbage collector.", "none",
            idle="circusd does not trace the garbage collector"),
     Option("fqdn_prefix", "text", None, "Prefix of the host's name in statistics.", "none",
