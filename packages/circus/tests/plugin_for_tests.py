@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from typing import Any
@@ -41,7 +42,7 @@ class Telling(CircusPlugin):
         self.tell("gap", missed)
 
     def handle_stop(self) -> None:
-        self.tell("stop")
+        self.tell("stop", signal.getitimer(signal.ITIMER_REAL)[0])
         raise RuntimeError("at the end")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from circus.bus import RING_LENGTH, Bus, Event
 from circus.control import events as feed_module
+from circus.control import server as server_module
 from circus.control import sse
 from circus.control.client import Client
 from circus.control.events import Feed, topic_of
@@ -260,13 +261,15 @@ def test_events_come_over_the_socket_and_end_with_circusd(root: str) -> None:
     listening.close()
 
 
-def test_a_listener_who_does_not_read_does_not_hold_up_the_end(root: str) -> None:
+def test_a_listener_who_does_not_read_does_not_hold_up_the_end(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "CLOSE_TIMEOUT_S", 1000.0)
     engine = FakeEngine(make_watcher("web"))
     with FakeCircusd(engine, root) as circusd:
         listening = Listening(Client(root))
         for _ in range(20):  # far more than the socket holds
             circusd.call(lambda: [engine.bus.publish(Event(1.0, "w", "x", {"text": "x" * 4000})) for _ in range(500)])
         assert Client(root).get("/v1/version")["name"] == "default"
+    assert not circusd._thread.is_alive()
     listening.close()
 
 

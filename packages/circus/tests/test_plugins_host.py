@@ -85,7 +85,7 @@ def test_a_plugin_begins_hears_calls_and_ends(circusd: FakeCircusd, path: str, e
     assert running.next() == ["heard", "my_web.x", "call", {"time": 5.0, "wid": 1}]
     assert running.next() == ["async"]
     running.process.send_signal(signal.SIGTERM)
-    assert running.next() == ["stop"]
+    assert running.next() == ["stop", 0.0]
     status, err = running.end()
     assert status == 0
     assert "as asked" in err
@@ -122,7 +122,7 @@ def test_a_plugin_survives_circusd_and_goes_on_with_the_next(path: str) -> None:
         assert running.next() == ["gap", None]
         assert running.next()[:3] == ["heard", "my_web.x", "two"]
         running.process.terminate()
-        assert running.next() == ["stop"]
+        assert running.next() == ["stop", 0.0]
     assert running.end()[0] == 0
 
 
