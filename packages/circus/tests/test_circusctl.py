@@ -241,6 +241,12 @@ def test_an_option_that_only_hooks_know_is_got_like_any(ctl: Ctl) -> None:
     assert ctl("get", "web", "stats_base_port") == (0, "stats_base_port: 8090\n", "")
 
 
+def test_the_status_of_an_earlier_circusd_is_understood(ctl: Ctl) -> None:
+    answer = json.loads(ctl("--json", "status")[1])
+    del answer["by_hand"]
+    assert next(iter(render.status_lines(answer, 0.0, is_verbose=True))) == "db: active"
+
+
 def test_what_is_odd_about_a_value_goes_to_standard_error(ctl: Ctl) -> None:
     ctl.circusd.engine.set_warnings = ["web: careful"]
     assert ctl("set", "web", "priority", "1") == (0, "ok\n", "warning: web: careful\n")

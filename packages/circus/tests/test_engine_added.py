@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.workbench import DB, KEPT, TWO, WEB, Bench, opened, story
@@ -11,6 +13,8 @@ from tests.workbench import DB, KEPT, TWO, WEB, Bench, opened, story
 from circus.engine.engine import Engine
 from circus.errors import CircusError
 from circus.supervise import events
+from papa.client.reply import Reply
+from papa.testing import FakePapa
 
 SLEEP = {"cmd": "/bin/sleep 70", "use_papa": "true", "graceful_timeout": "5"}
 
@@ -252,6 +256,31 @@ def test_rm_with_nostop_leaves_the_processes_and_lists_them_as_nobodys(bench: Be
             assert [row["pid"] for row in engine.snapshot().foreign] == [pid]
             await engine.shutdown()
             assert pid in bench.running(), "an end of everything is an end of everything that circusd has"
+
+    story(run)
+
+
+def test_a_process_that_was_being_started_is_left_like_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        asked, go_on = asyncio.Event(), asyncio.Event()
+        spawn = FakePapa.spawn
+
+        async def slow(papa: FakePapa, **spec: Any) -> Reply:
+            asked.set()
+            await go_on.wait()
+            return await spawn(papa, **spec)
+
+        monkeypatch.setattr(FakePapa, "spawn", slow)
+        async with bench.engine(WEB + KEPT) as engine:
+            await asked.wait()
+            await engine.remove_watcher("web", nostop=True)
+            assert engine.snapshot().foreign == ()
+            go_on.set()
+            await bench.until(lambda: engine.snapshot().foreign)
+            assert {row["pid"] for row in engine.snapshot().foreign} == bench.running()
+            assert list(engine.lives.hosted) == []
 
     story(run)
 

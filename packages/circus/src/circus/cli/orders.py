@@ -14,6 +14,36 @@ if TYPE_CHECKING:
 
     from circus.cli.asking import Answer, Daemon
 
+_ADD = """\
+Options of circusctl stand before CMD; what is behind it belongs to the program.
+Kept over a restart of circusd and by reloadconfig, until `rm`, or until the file
+has a watcher of this name. Without CMD: the watcher of the file that `rm` removed.
+
+  circusctl add --start --option copy_env=true worker /srv/bin/worker --queue mail"""
+
+_RM = """\
+A watcher of the file stays away, also over a restart of circusd and reloadconfig,
+until its section is changed or `circusctl add NAME` brings it back. What --nostop
+leaves is listed as foreign; the next watcher of that name takes it over."""
+
+_KILL = """\
+Ends processes as a stop does it (signal, grace, SIGKILL, with the hooks), and
+others follow as the watcher's options say; `circusctl stop` keeps it down. Asked
+again, the signal is sent again.
+
+  circusctl kill web 4711 --signum INT --graceful_timeout 3"""
+
+_SET = """\
+Goes the way of an edit of the file: one wrong value, and nothing is changed. Where
+processes must be replaced, new ones are up before the old ones go. Kept over a
+restart of circusd until the file itself says something else about that option;
+`circusctl status -v` says what is set by hand.
+
+  circusctl set web graceful_timeout 5 stop_signal QUIT
+  circusctl set web cmd "/srv/bin/web --threads 8" env LANG=C,TZ=UTC
+  circusctl set web stdout_stream.max_bytes 50m
+  circusctl set web -- args -v             (a value that begins with a dash)"""
+
 
 # Arguments ---------------------------------------------------------------------------------------------------
 
@@ -64,10 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--option", dest="options", metavar="KEY=VALUE", action="append", default=[], help="as in the file; repeat it"
     )
     wait_arguments(parser)
-    parser.epilog = (
-        "Options of circusctl stand before CMD. Kept over a restart of circusd and by reloadconfig, until it is removed"
-        " or the file has a watcher of this name. Without CMD: the watcher of the file that was removed by `rm`."
-    )
+    parser.epilog = _ADD
 
 
 def rm_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,10 +103,7 @@ def rm_arguments(parser: argparse.ArgumentParser) -> None:
         "--nostop", action="store_true", help="leave its processes running in papa, nobody's from then on"
     )
     wait_arguments(parser)
-    parser.epilog = (
-        "A watcher of the file stays away over a restart of circusd and over reloadconfig until its section is changed;"
-        " `circusctl add NAME` brings it back. What --nostop has left is taken over by the next watcher of that name."
-    )
+    parser.epilog = _RM
 
 
 def kill_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,23 +114,14 @@ def kill_arguments(parser: argparse.ArgumentParser) -> None:
         "--graceful_timeout", metavar="S", type=float, help="seconds until SIGKILL, in place of its own"
     )
     wait_arguments(parser)
-    parser.epilog = (
-        "Ends processes and lets circusd start others, as the watcher's options say; `circusctl stop` is what keeps it"
-        " down. Signal, wait, SIGKILL: as a stop does it, with the hooks. Asked again, the signal is sent again."
-    )
+    parser.epilog = _KILL
 
 
 def set_arguments(parser: argparse.ArgumentParser) -> None:
     name_argument(parser)
     parser.add_argument("pairs", metavar="KEY VALUE", nargs="+", help="options as in the configuration file")
     wait_arguments(parser)
-    parser.epilog = (
-        "Goes the way of an edit of the file: one wrong value and nothing is changed; what running processes need is"
-        " decided for each option, and new ones are up before the old ones go. Kept over a restart of circusd, until"
-        " the file itself says something else. `env A=1,B=2` sets variables, `hooks.NAME` a hook,"
-        " `stdout_stream.filename` one key of a stream. `circusctl status -v` says what is set by hand."
-        " A value that begins with a dash stands behind `--`: `set NAME -- args -v`."
-    )
+    parser.epilog = _SET
 
 
 def reloadconfig_arguments(parser: argparse.ArgumentParser) -> None:

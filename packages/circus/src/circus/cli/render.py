@@ -25,19 +25,20 @@ _OTHER_FIELDS = ("pid", "create_time", "age", "children", "started", "wid")
 
 def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Iterable[str]:
     """``name: state`` for each watcher; below it what is wrong, and with ``is_verbose`` every slot."""
+    by_hand = status.get("by_hand", {})  # a circusd that was started before an upgrade does not tell
     for watcher in sorted(status["watchers"], key=lambda each: each["name"]):
         yield f"{watcher['name']}: {watcher['state']}"
         if is_verbose:
             drift = status["drift"].get(watcher["name"])
             if drift:
                 yield f"  drift: {one_line(drift)}"
-            if told := status["by_hand"].get(watcher["name"]):
+            if told := by_hand.get(watcher["name"]):
                 yield f"  {one_line(told)}"
         yield from slot_lines(watcher, now, is_verbose=is_verbose)
     if is_verbose:
         known = {watcher["name"] for watcher in status["watchers"]}
-        for name in sorted(status["by_hand"].keys() - known):
-            yield f"{one_line(status['by_hand'][name])}: {one_line(name)}"
+        for name in sorted(by_hand.keys() - known):
+            yield f"{one_line(by_hand[name])}: {one_line(name)}"
         for foreign in status["foreign"]:
             yield f"foreign: {foreign_text(foreign)}"
 

@@ -11,10 +11,12 @@ import logging
 import random
 from typing import TYPE_CHECKING, assert_never
 
+from circus.engine import leftovers
 from circus.engine.lives import send_signal
 from circus.engine.tasks import Tasks
 from circus.errors import CircusError
 from circus.supervise import actions, events
+from circus.supervise.states import SlotKey
 
 if TYPE_CHECKING:
     from circus.engine.engine import Engine
@@ -31,7 +33,7 @@ class Executor:
     def carry_out(self, action: actions.Action) -> None:
         match action:
             case actions.Spawn(slot, incarnation, awaits_hook):
-                self._tasks.begin(self._engine.lives.spawn(slot, incarnation, awaits_hook=awaits_hook))
+                self._tasks.begin(self._spawn(slot, incarnation, awaits_hook=awaits_hook))
             case actions.Signal():
                 self._tasks.begin(self._signal(action))
             case actions.StartTimer(key, delay_s, spread_s):
@@ -63,6 +65,12 @@ class Executor:
     def _on_timer(self, key: events.TimerKey) -> None:
         self._timers.pop(key, None)
         self._engine.post(events.TimerFired(key))
+
+    async def _spawn(self, slot: SlotKey, incarnation: int, *, awaits_hook: bool) -> None:
+        await self._engine.lives.spawn(slot, incarnation, awaits_hook=awaits_hook)
+        if slot.watcher not in self._engine.fleet.watchers:
+            # It was removed meanwhile, and not stopped.
+            await leftovers.let_go(self._engine, slot.watcher)
 
     async def _signal(self, action: actions.Signal) -> None:
         engine, watcher = self._engine, action.slot.watcher
