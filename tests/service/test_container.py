@@ -95,6 +95,34 @@ def test_a_configuration_that_cannot_be_used_ends_the_container_with_1(run: Run,
     assert "cmd is missing" in container.out.read_text()
 
 
+@pytest.mark.parametrize(("ending", "status"), [("exit 7", 7), ("kill -9 $$", 137), ("exit 0", 0)])
+def test_a_container_ends_with_what_is_essential_and_with_its_status(
+    run: Run, house: House, ending: str, status: int
+) -> None:
+    go = house.folder / "go"
+    house.config.write_text(
+        "[circus]\nuse_papa = true\n" + ticker("web", count=2)
+        + "[watcher:job]\ncopy_env = true\nrespawn = false\nessential = true\n"
+        + f"cmd = sh -c 'while ! test -e {go}; do sleep 0.05; done; {ending}'\n"
+    )  # fmt: skip
+    container = circusd(run, house)
+    go.touch()
+    assert container.end() == status
+    said = container.out.read_text()
+    assert f"job was essential and has ended: so does everything, with status {status}" in said
+    assert "web stop" in said
+
+
+def test_a_killed_circusd_has_not_said_how_the_container_ends(run: Run, house: House) -> None:
+    house.config.write_text(house.config.read_text() + "essential = true\n")
+    container = circusd(run, house)
+    (pid,) = [pid for pid in container.children(container.first) if Path(f"/proc/{pid}/comm").read_text() != "sh\n"]
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: house.is_up() and len(house.pids("web")) == 2, "another circusd")
+    container.signal()
+    assert container.end() == 0
+
+
 def test_daemon_has_no_effect_in_a_container(run: Run, house: House) -> None:
     container = circusd(run, house, "--daemon")
     assert "--daemon has no effect in a container" in container.out.read_text()

@@ -216,3 +216,22 @@ def test_an_idle_warden_does_not_wake_up(start: Start) -> None:
     assert switches() == before
     container.let("os._exit(0)")
     container.end()
+
+
+SAYS = "os.write(int(os.environ['CIRCUS_WARDEN']), b'=137')\n"
+
+
+def test_the_container_ends_with_the_status_that_circusd_says(start: Start) -> None:
+    container = start()
+    container.wait("up")
+    container.let(SAYS + "sys.exit(0)")
+    assert container.end()[0] == 137
+
+
+def test_a_circusd_that_fails_after_it_has_said_a_status_is_started_again(start: Start) -> None:
+    container = start()
+    container.wait("up")
+    container.let("open(folder + '/then', 'w').close()\n" + SAYS + "sys.exit(1)")
+    container.wait("up", 2)
+    container.let("sys.exit(0)")
+    assert container.end()[0] == 0

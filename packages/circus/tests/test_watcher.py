@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from circus.supervise.actions import Action, AwaitDemand, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
+from circus.supervise.actions import (
+    Action,
+    AwaitDemand,
+    CancelTimer,
+    EssentialEnded,
+    Publish,
+    RunHook,
+    Signal,
+    Spawn,
+    StartTimer,
+)
 from circus.supervise.events import Adopted, Demanded, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.operation import DETAIL
 from circus.supervise.ring import Phase
@@ -1442,3 +1452,68 @@ def test_every_phase_has_its_line_in_the_specification() -> None:
 
     assert ring.__doc__ is not None
     assert {name for name in lines(Phase) if name not in ring.__doc__} == set()
+
+
+# Essential -------------------------------------------------------------------------------------------------------
+
+
+def ends(scene: Scene) -> list[int | None]:
+    """The statuses with which an essential watcher was said to have ended."""
+    return [each.status for each in scene.actions if isinstance(each, EssentialEnded)]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "told"), [((0, 0), 0), ((0, 3), 3), ((-9, 0), -9), ((None, 0), 0), ((None, None), None)]
+)
+def test_an_essential_watcher_that_ended_by_itself_is_told_of_once_all_have(
+    statuses: tuple[int | None, ...], told: int | None
+) -> None:
+    scene = running(numprocesses=2, respawn=False, essential=True)
+    for wid, status in enumerate(statuses, 1):
+        assert ends(scene) == []
+        scene.exit(wid, status=status)  # type: ignore[arg-type]
+    assert ends(scene) == [told]
+
+
+def test_an_essential_watcher_that_is_given_up_has_ended() -> None:
+    scene = Scene(essential=True, max_retry=0)
+    scene.start()
+    scene.fail(1)
+    assert scene.watcher.phase is Phase.DOWN
+    assert ends(scene) == [None]
+
+
+def test_one_whose_hook_refuses_has_ended_after_it_has_fallen() -> None:
+    scene = Scene(essential=True, hooks=["after_start"])
+    scene.start()
+    scene.spawn()
+    scene.answer("after_start", ok=False)
+    assert ends(scene) == []
+    scene.exit(1)
+    assert ends(scene) == [None], "it was us who ended the process"
+
+
+def test_an_essential_watcher_that_somebody_stops_or_leaves_has_not_ended() -> None:
+    scene = running(essential=True)
+    scene.stop_and_end()
+    assert ends(scene) == []
+    scene = running(essential=True, respawn=False)
+    scene.watcher.freeze(scene.now)
+    scene.exit(1, status=1)
+    assert ends(scene) == []
+
+
+def test_an_order_for_another_life_overrules_the_end() -> None:
+    scene = Scene(essential=True, respawn=False, hooks=["before_stop"])
+    scene.start()
+    scene.spawn()
+    scene.exit(1, status=1)
+    scene.start()
+    scene.answer("before_stop")
+    assert ends(scene) == []
+
+
+def test_others_may_end_as_they_like() -> None:
+    scene = running(respawn=False)
+    scene.exit(1, status=1)
+    assert ends(scene) == []

@@ -4,8 +4,8 @@ The one idea: whatever PID 1 is, the container ends with it, so it must be too s
 child, circusd; it reaps all whom their parents left behind, passes on signals, and decides nothing else. Standard
 library only, and nothing of circus: a warden lives as long as the container, while circusd may change.
 
-- circusd that ends with 0 was told to: the container ends. One that never was up ends it, too, with its own exit
-  status: a mistake in a configuration shall be seen, and not be tried for ever.
+- circusd that ends with 0 was told to: the container ends, or with a status that circusd says. One that never was up
+  ends it, too, with its own exit status: a mistake in a configuration shall be seen, and not be tried for ever.
 - One that was up and was killed or failed is started again, at once and then after 0.1, 1, 10 s: what it manages
   lives on in papa, and the new one takes it over.
 - A signal to end is passed on as soon as circusd is up and can obey it. From then on the container ends when circusd
@@ -20,9 +20,11 @@ import signal
 import sys
 import time
 
-#: Of the environment of circusd: the descriptor to which it writes a plus sign when it is up.
+#: Of the environment of circusd: the descriptor to which it writes a plus sign when it is up, and an equals sign with
+#: the status in digits when the container shall end with that.
 VARIABLE = "CIRCUS_WARDEN"
 UP = b"+"
+ENDS = b"="
 
 PAUSES_S = (0.0, 0.1, 1.0, 10.0)
 
@@ -42,7 +44,7 @@ class _Warden:
     def __init__(self, argv: list[str]) -> None:
         self._argv = argv
         self._child = 0  # no circusd
-        self._ready = -1  # from circusd, until it is up
+        self._ready = -1  # from circusd
         self._is_up = False
         self._was_ever_up = False
         self._waiting: list[int] = []  # signals that circusd could not obey yet, each once
@@ -50,6 +52,7 @@ class _Warden:
         self._failures = 0  # since circusd was last up
         self._start_at: float | None = None  # monotonic
         self._status: int | None = None
+        self._told_status: int | None = None
         self._signals, wakeup = os.pipe()
         os.set_blocking(self._signals, False)
         os.set_blocking(wakeup, False)
@@ -90,7 +93,7 @@ class _Warden:
             self._waiting.append(signum)
 
     def _start(self) -> None:
-        self._start_at = None
+        self._start_at = self._told_status = None
         self._ready, theirs = os.pipe()
         os.set_blocking(self._ready, False)
         os.set_inheritable(theirs, True)
@@ -107,15 +110,19 @@ class _Warden:
             os.close(theirs)
 
     def _hear(self) -> None:
-        """Whether circusd is up; the end of the pipe says no more than the end of circusd will."""
+        """Whether circusd is up, and what the container shall end with; the end of the pipe says nothing."""
         if self._ready < 0:
             return
         try:
             said = os.read(self._ready, CHUNK)
         except BlockingIOError:
             return
-        self._forget_pipe()
-        if said.startswith(UP):
+        if not said:
+            self._forget_pipe()
+        up, _, status = said.partition(ENDS)
+        if status.isdigit():
+            self._told_status = int(status)
+        if up == UP:
             self._is_up = self._was_ever_up = True
             self._failures = 0
             waiting, self._waiting = self._waiting, []
@@ -143,6 +150,8 @@ class _Warden:
         self._forget_pipe()
         if code == 0 or not self._was_ever_up or self._is_ending:
             self._status = code if code >= 0 else 128 - code
+            if code == 0 and self._told_status is not None:
+                self._status = self._told_status
         else:
             self._try_again(f"ended with status {code}" if code > 0 else f"was killed by signal {-code}")
 

@@ -124,6 +124,7 @@ class WatcherConfig:
     warmup_delay_s: float = 0.0
     graceful_timeout_s: float = 30.0
     max_age_s: float = 0.0
+    essential: bool = False
     on_demand: bool = False
     max_age_variance_s: float = 30.0
     max_retry: int = 5

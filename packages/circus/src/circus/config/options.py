@@ -124,6 +124,8 @@ WATCHER = _table(
     Option("singleton", "flag", False, "Never run more than one process.", "live"),
     Option("priority", "integer", 0, "Higher starts first; equal ones start by name.", "live"),
     Option("autostart", "flag", True, "Start with circusd.", "live"),
+    Option("essential", "flag", False, "In a container: when this watcher has ended for good, by itself or because "
+           "it was given up, so does the container, with the exit status of its process.", "live"),
     Option("respawn", "flag", True, "Start a process again when it ends by itself.", "live"),
     Option("use_sockets", "flag", False, "The processes use managed sockets: those that the command names, "
            "or all of them when it names none.", "restart"),

@@ -9,15 +9,21 @@ from __future__ import annotations
 import os
 import sys
 
+from circus.warden import ENDS
+
 #: An error message; more is cut.
 MAX_MESSAGE = 64 << 10
 
 
 class Readiness:
-    """The daemon's end of the pipe; for a circusd in the foreground there is none, and nothing is told."""
+    """The daemon's end of the pipe; for a circusd in the foreground there is none, and nothing is told.
 
-    def __init__(self, fd: int | None = None) -> None:
+    A warden listens until the end, a starter only until circusd is up.
+    """
+
+    def __init__(self, fd: int | None = None, *, is_heard_to_the_end: bool = False) -> None:
         self._fd = fd
+        self._is_heard_to_the_end = is_heard_to_the_end
 
     def tell(self, error: str = "") -> None:
         """Tell the starter, once: up (no error), or what went wrong."""
@@ -27,8 +33,14 @@ class Readiness:
             os.write(self._fd, b"+" if not error else b"-" + error.encode(errors="replace")[:MAX_MESSAGE])
         except OSError:
             pass  # the starter is gone; the log has it too
-        os.close(self._fd)
-        self._fd = None
+        if error or not self._is_heard_to_the_end:
+            os.close(self._fd)
+            self._fd = None
+
+    def tell_status(self, status: int) -> None:
+        """Tell the warden with which exit status the container shall end."""
+        if self._fd is not None:
+            os.write(self._fd, ENDS + str(status).encode())
 
 
 def detach() -> Readiness:

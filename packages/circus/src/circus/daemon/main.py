@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"circusd: {error}")
     if config.umask is not None:
         os.umask(config.umask)
-    readiness = detach.Readiness(warden_fd)
+    readiness = detach.Readiness(warden_fd, is_heard_to_the_end=True)
     if options.daemon:
         if logs.goes_to_terminal():
             print("warning: in the background the log goes nowhere; set logoutput or --log-output", file=sys.stderr)
@@ -137,6 +137,8 @@ async def _run(
         await engine.may_leave.wait()
         ends.remove()
         manager.stopping("leaving")
+        if engine.status is not None:
+            readiness.tell_status(engine.status)
         log.info("circusd leaves")
     finally:
         ops.close()

@@ -71,6 +71,7 @@ class Engine:
         self.link = Link(kernel, lambda: startup.reattach(self))
         self.is_started = False  # all that runs is held
         self.is_outlived = True  # by the kernel; in a container nothing outlives circusd
+        self.status: int | None = None  # of the container, when something essential has ended it
         self.configs: dict[str, WatcherConfig] = {}
         self.foreign: list[dict[str, Any]] = []
         self.troubles: dict[str, str] = {}  # what -> sentence, for status
@@ -108,6 +109,14 @@ class Engine:
         """Write and commit what was taken, give back what nobody needs, let go of the rest."""
         self._tasks.cancel()
         await leaving.close(self)
+
+    def on_essential_ended(self, watcher: str, status: int | None) -> None:
+        """A container that has lost what it is for ends; elsewhere the others go on."""
+        if self.is_outlived or self.status is not None:
+            return
+        self.status = 1 if status is None else 128 - status if status < 0 else status
+        log.error("%s was essential and has ended: so does everything, with status %d", watcher, self.status)
+        self.begin(self.quit())
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Work that nobody waits for."""

@@ -50,6 +50,8 @@ class Executor:
                 self._engine.publish(watcher, event, fields)
             case actions.Finish():
                 self._engine.finish(action)
+            case actions.EssentialEnded(watcher, status):
+                self._engine.on_essential_ended(watcher, status)
             case actions.Leave():
                 self._engine.may_leave.set()
             case _:

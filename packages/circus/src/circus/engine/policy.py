@@ -13,6 +13,7 @@ def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
         priority=config.priority,
         autostart=config.autostart,
         respawn=config.respawn,
+        essential=config.essential,
         on_demand=config.on_demand,
         singleton=config.singleton,
         warmup_delay_s=config.warmup_delay_s,

@@ -92,8 +92,19 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class EssentialEnded:
+    """A watcher without which the rest is of no use has come to its end, and nobody ordered that.
+
+    ``status`` is that of a process of its, negative for a signal; None when no process ended, or nobody knows how.
+    """
+
+    watcher: str
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """The last process that had to end has ended: circusd may leave (after Quit or Shutdown)."""
 
 
-Action = Spawn | Signal | StartTimer | CancelTimer | AwaitDemand | RunHook | Publish | Finish | Leave
+Action = Spawn | Signal | StartTimer | CancelTimer | AwaitDemand | RunHook | Publish | Finish | EssentialEnded | Leave

@@ -47,7 +47,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from circus.supervise import reload
-from circus.supervise.actions import Action, AwaitDemand, CancelTimer, Publish, Signal, StartTimer
+from circus.supervise.actions import (
+    Action,
+    AwaitDemand,
+    CancelTimer,
+    EssentialEnded,
+    Publish,
+    Signal,
+    StartTimer,
+)
 from circus.supervise.asking import Asking
 from circus.supervise.events import TimerKey
 from circus.supervise.places import Places, tell
@@ -115,6 +123,7 @@ class Ring:
         self._reload: reload.Reload | None = None
         self._must_cycle = False
         self._has_given_up = False
+        self._is_over = False  # it came to its end by itself
         self._has_greeted = False  # after_start agreed in this life
         self._rising_wid: int | None = None
         self._risen_at = 0.0
@@ -319,12 +328,12 @@ class Ring:
         elif self.policy.on_demand:
             self._must_cycle = True
         else:
-            self.wants_up, self.reason = False, tell(wanted)
+            self.wants_up, self.reason, self._is_over = False, tell(wanted), True
             self._close({Verb.START, Verb.RESTART})
         return True
 
     def _give_up(self, reason: str) -> None:
-        self._has_given_up, self.reason = True, reason
+        self._has_given_up, self.reason, self._is_over = True, reason, True
         self._publish("fatal", reason=reason)
 
     # Reload -------------------------------------------------------------------------------------------------
@@ -407,6 +416,11 @@ class Ring:
         if self._must_fall:
             self._close({Verb.COUNT})
             self._close(UPWARDS, self.reason or OVERRULED)
+        if self._is_over:
+            self._is_over = False
+            if self.policy.essential and not self.is_frozen:
+                statuses = [slot.last_status for slot in self.slots.values()]
+                self._emit(EssentialEnded(self.name, next(filter(None, statuses), 0 if 0 in statuses else None)))
         return True
 
     # Timers, events -----------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ class WatcherPolicy:
     priority: int = 0
     autostart: bool = True
     respawn: bool = True
+    essential: bool = False  # a container lives no longer than this watcher
     on_demand: bool = False  # start when somebody waits at a socket of its
     singleton: bool = False
     warmup_delay_s: float = 0.0

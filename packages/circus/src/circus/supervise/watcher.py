@@ -86,7 +86,7 @@ class Watcher(Ring):
 
     def stop(self, now: float) -> Ticket:
         ticket = self._open(Verb.STOP)
-        self.wants_up = self._must_cycle = self._has_given_up = False
+        self.wants_up = self._must_cycle = self._has_given_up = self._is_over = False
         self.reason = ""
         if self.phase is Phase.DOWN:
             self._land()
@@ -181,7 +181,7 @@ class Watcher(Ring):
         self._close(Verb, REMOVED)
 
     def _wish_up(self) -> None:
-        self.wants_up, self._has_given_up, self.reason = True, False, ""
+        self.wants_up, self._has_given_up, self._is_over, self.reason = True, False, False, ""
 
     def _open(self, verb: Verb) -> Ticket:
         return self._waiting.open(verb, self.slots.values())
