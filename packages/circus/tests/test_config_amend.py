@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from circus.config import amend
+from circus.config import amend, options
 from circus.config.amend import Edits
 from circus.config.load import amended, load
 from circus.config.model import CircusConfig, ConfigInvalid
+from circus.config.read import Document, Entry, Section
 from circus.config.validate import Host
 from circus.errors import CircusError
 
@@ -178,6 +181,7 @@ def test_a_value_that_no_file_could_have_is_refused(given: dict[str, object]) ->
         ("check_flapping", "write flapping.active = false"),
         ("__name__", "write the name of an option"),
         ("", "write the name of an option"),
+        ("env.A\0", "write the name of an option"),
     ],
 )
 def test_an_option_that_would_have_no_effect_is_refused_with_what_was_meant(key: str, hint: str) -> None:
@@ -190,6 +194,27 @@ def test_an_option_that_would_have_no_effect_is_refused_with_what_was_meant(key:
 def test_options_of_hooks_and_those_that_the_ancestors_refused_without_reason_are_accepted() -> None:
     ours = ["stats_base_port", "use_sockets", "on_demand", "priority", "autostart", "executable", "virtualenv"]
     amend.check_keys("web", [*ours, "rlimit_nofile", "env.A", "stdout_stream.own_key", "hooks.after_spawn"])
+
+
+_LETTERS = st.characters(exclude_categories=["Cs"])
+_KEYS = st.sampled_from(options.watcher_names()) | st.text(_LETTERS, max_size=12)
+_VALUES = st.text(_LETTERS, max_size=20) | st.integers() | st.floats() | st.booleans() | st.none()
+
+
+@given(st.dictionaries(_KEYS, _VALUES | st.dictionaries(_KEYS, _VALUES, max_size=2), min_size=1, max_size=3))
+def test_whatever_is_ordered_is_understood_or_refused_in_words(ordered: dict[str, object]) -> None:
+    document = Document(
+        "/c.ini", {"watcher:web": Section("watcher:web", "/c.ini", 1, {"cmd": Entry("cmd", "x", "", 2)})}
+    )
+    config = CircusConfig(document=document)
+    try:
+        texts = amend.texts_of(ordered)
+        amend.check_keys("web", texts)
+        edits = amend.with_options(document, amend.NOTHING, "web", texts)
+        assert amend.in_force(document, edits) == edits
+        amended(config, edits, {}, ["web"])
+    except CircusError as error:
+        assert error.message
 
 
 def test_what_is_ordered_by_hand_has_a_bound(sheet: Sheet) -> None:

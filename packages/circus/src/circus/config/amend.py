@@ -127,7 +127,9 @@ def check_keys(watcher: str, keys: Iterable[str]) -> None:
 
 
 def _what_is_wrong(key: str) -> str | None:
-    """A hint for a name that is probably a slip."""
+    """A hint for a name that is probably a slip, or that no file could have."""
+    if not key.isprintable() or not key.strip() or key != key.strip() or key.startswith("_"):
+        return "write the name of an option"
     if key in options.WATCHER or key.startswith(("env.", "rlimit_")):
         return None
     for prefix, known in _PREFIXES.items():
@@ -140,8 +142,6 @@ def _what_is_wrong(key: str) -> str | None:
         if known is None and name not in options.STREAM and (near := options.nearest(name, options.STREAM)):
             return f"did you mean {prefix}{near}?"
         return None
-    if not key.strip() or key != key.strip() or key.startswith("_"):
-        return "write the name of an option"
     meant = options.ALIASES.get(key) or options.nearest(key, options.watcher_names())
     return f"did you mean {meant}?" if meant else None
 
