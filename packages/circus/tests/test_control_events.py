@@ -139,6 +139,10 @@ def test_who_names_a_time_hears_what_happened_since() -> None:
         ear = Ear(feed.listen(since=1.0))
         assert names_of(await ear.hear()) == ["b", "c"]
         await ear.leave()
+        bus.publish(Event(0.5, "web", "set back"))  # the clock was
+        ear = Ear(feed.listen(since=1.0))
+        assert names_of(await ear.hear()) == ["b", "c", "set back"]
+        await ear.leave()
 
     play(scenario)
 

@@ -21,7 +21,8 @@ from circus.plugins import host
 from circus.supervise import events
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
 
-HERE = str(Path(__file__).parent)
+#: As circusd gives it to a plugin.
+IMPORT_PATH = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
 
 
 class Running:
@@ -31,7 +32,7 @@ class Running:
         told = {"name": "x", "use": use, "endpoint": path, "check_delay": 2.5, "config": config}
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "circus.plugins"],
-            env={**os.environ, "PYTHONPATH": HERE, VARIABLE: json.dumps(told)},
+            env={**os.environ, "PYTHONPATH": IMPORT_PATH, VARIABLE: json.dumps(told)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -99,7 +100,7 @@ def test_what_happened_while_the_plugin_was_loaded_is_news_and_what_was_before_i
 ) -> None:
     say(circusd, "before")  # it says of itself that it happened long ago
     running = Running(path)
-    engine.bus.publish(Event(2e10, "web", "since", {}))
+    circusd.call(lambda: engine.bus.publish(Event(2e10, "web", "since", {})))
     assert running.next()[0] == "init"
     heard = [running.next(), running.next()]
     assert ["heard", "web", "since", {"time": 2e10}] in heard
@@ -172,7 +173,7 @@ def test_circus_plugin_runs_one_by_hand(circusd: FakeCircusd, path: str) -> None
             *(Path(sys.executable).parent / "circus-plugin", "--endpoint", path, "--check-delay", "3"),
             *("--config", "a:b:c:::d: e f ", "plugin_for_tests.Telling"),
         ],
-        env={**os.environ, "PYTHONPATH": HERE},
+        env={**os.environ, "PYTHONPATH": IMPORT_PATH},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -83,7 +83,9 @@ class Feed:
                 return 0, True
             return int(number), False
         if since is not None:
-            return self._bus.published - sum(event.at >= since for event in self._bus.recent), False
+            recent = self._bus.recent
+            first = next((index for index, event in enumerate(recent) if event.at >= since), len(recent))
+            return self._bus.published - len(recent) + first, False
         return self._bus.published, False
 
     async def _read(self, topics: tuple[str, ...], position: int, *, is_another: bool) -> AsyncIterator[bytes]:
