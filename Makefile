@@ -58,6 +58,12 @@ ancestors: $(VENV)/.dev $(ANCESTORS)/.ready
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
+# Each option of a configuration ignored in turn, and the test that is named for it must fail: some minutes.
+# INVENTORY_ARGS="watcher.* socket.port" takes some.
+.PHONY: inventory
+inventory: $(VENV)/.dev
+	$(BIN)/python -m tests.inventory $(INVENTORY_ARGS)
+
 # The pages that are made from the tables of options; a test fails where they have drifted.
 .PHONY: reference
 reference: $(VENV)/.runtime

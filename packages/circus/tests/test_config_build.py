@@ -162,7 +162,7 @@ def test_the_typed_options_of_a_watcher_are_read(tmp_path: Path) -> None:
         "args = -v\nexecutable = /bin/x\nshell = no\nworking_dir = /srv\nuid = www\ngid = 33\ncopy_env = yes\n"
         "copy_path = 1\nvirtualenv = /v\nnumprocesses = 3\ngraceful_timeout = 1.5\nmax_retry = -1\n"
         "stop_signal = int\nstop_children = on\nsend_hup = true\nsingleton = false\npriority = -2\nautostart = 0\n"
-        "respawn = off\nuse_sockets = True\nstdin_socket = Web\nclose_child_stdin = no\nclose_child_stdout = yes\n"
+        "respawn = off\nuse_sockets = True\nstdin_socket = Web\nclose_child_stdout = yes\n"
         "close_child_stderr = yes\n",
     )
     assert (config.args, config.executable, config.shell, config.working_dir) == ("-v", "/bin/x", False, "/srv")
@@ -171,7 +171,7 @@ def test_the_typed_options_of_a_watcher_are_read(tmp_path: Path) -> None:
     assert (config.max_retry, config.stop_signal, config.stop_children, config.send_hup) == (-1, 2, True, True)
     assert (config.singleton, config.priority, config.autostart, config.respawn) == (False, -2, False, False)
     assert (config.use_sockets, config.stdin_socket) == (True, "web")
-    assert (config.close_child_stdin, config.close_child_stdout, config.close_child_stderr) == (False, True, True)
+    assert (config.close_child_stdout, config.close_child_stderr) == (True, True)
 
 
 def test_a_relative_working_directory_is_meant_from_where_circusd_is(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_slip_is_a_warning_and_kept(tmp_path: Path) -> None:
     assert built["web"].extra == {"gracefull_timeout": "3"}
 
 
-@pytest.mark.parametrize("option", ["virtualenv_py_ver = 3.9", "check_flapping = no"])
+@pytest.mark.parametrize("option", ["virtualenv_py_ver = 3.9", "check_flapping = no", "close_child_stdin = no"])
 def test_options_that_have_no_effect_yet_say_so(tmp_path: Path, option: str) -> None:
     built = Built(tmp_path, f"[watcher:web]\ncmd = x\n{option}\n")
     assert "has no effect" in built.told[0] and built.told[0].startswith("c.ini:3: ")
@@ -484,7 +484,7 @@ def test_a_socket_that_a_lasting_watcher_uses_lasts_as_long(tmp_path: Path) -> N
     "option",
     [
         "args = -v", "copy_env = true", "working_dir = /x", "uid = 0", "rlimit_nofile = 9", "rlimit_core =",
-        "shell = false", "use_sockets = true", "close_child_stdin = false", "stdin_socket = a", "virtualenv = /v",
+        "shell = false", "use_sockets = true", "close_child_stdout = true", "stdin_socket = a", "virtualenv = /v",
     ],
 )  # fmt: skip
 def test_what_needs_a_restart_changes_the_digest(tmp_path: Path, option: str) -> None:

@@ -139,7 +139,6 @@ class WatcherConfig:
     use_papa: bool = False
     rlimits: Mapping[str, int | None] = field(default_factory=dict)  # lower-case name -> limit; None: infinite
     stdin_socket: str | None = None
-    close_child_stdin: bool = True
     close_child_stdout: bool = False
     close_child_stderr: bool = False
     stdout_stream: StreamConfig | None = None  # None: circusd's own standard output

@@ -131,7 +131,8 @@ WATCHER = _table(
            "or all of them when it names none.", "restart"),
     Option("use_papa", "flag", False, "The processes outlive `circusctl quit`.", "live"),
     Option("stdin_socket", "text", None, "Managed socket to pass as standard input.", "restart"),
-    Option("close_child_stdin", "flag", True, "Standard input is /dev/null.", "restart"),
+    Option("close_child_stdin", "flag", True, "Standard input is /dev/null.", "none",
+           idle="programs are hosted by papa, and their standard input is /dev/null always; see stdin_socket"),
     Option("close_child_stdout", "flag", False, "Standard output is /dev/null.", "restart"),
     Option("close_child_stderr", "flag", False, "Standard error is /dev/null.", "restart"),
     Option("max_age", "seconds", 0.0, "Renew a process that is older: it is stopped, and another one follows. 0: "

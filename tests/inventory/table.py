@@ -1,0 +1,134 @@
+"""Every option that does something, and the test that fails when it is ignored: `make inventory` tries each of them.
+
+A row is what `site/ignoring_options.py` ignores, and the test that must fail then. Options that are understood without
+effect are in ``NOT_THERE_YET``, each with a value of which circusd warns when it starts.
+"""
+
+from __future__ import annotations
+
+PROCESS = "tests/inventory/test_processes.py::test_a_process_is_as_its_options_say"
+STREAM = "tests/inventory/test_streams.py::test_a_stream_is_written_as_its_options_say"
+CLASS = "tests/inventory/test_streams.py::test_a_class_is_obeyed"
+SOCKET = "tests/inventory/test_sockets.py::test_a_socket_is_as_its_options_say"
+LIVES = "tests/inventory/test_lives.py::test_starts_and_ends_are_as_their_options_say"
+HOOK = "tests/inventory/test_lives.py::test_every_hook_is_called_and_sees_options_of_ones_own"
+FLAPPING = "tests/inventory/test_lives.py::test_flapping_is_what_the_watcher_says"
+CIRCUSD = "tests/inventory/test_circusd.py::test_a_circusd_is_as_its_section_says"
+PAGE = "tests/journeys/test_page_options.py::test_the_options_of_the_page_do_what_they_say"
+PLUGIN = (
+    "tests/journeys/test_page_options.py::test_a_flapping_watcher_is_stopped_tried_again_and_given_up_also_with_papa"
+)
+AGE = "tests/journeys/test_max_age.py::test_a_process_is_renewed_by_age"
+KEPT = "tests/journeys/test_page.py::test_quit_leaves_the_papa_processes_running_and_ends_the_others"
+
+ROWS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "circus control", "circus papa_endpoint", "circus pidfile", "circus loglevel", "circus logoutput",
+            "circus include", "circus include_dir", "circus use_papa",
+        ),
+        CIRCUSD,
+    ),
+    "circus umask": PROCESS,
+    "circus env_file": PROCESS,
+    "circus warmup_delay": "tests/inventory/test_circusd.py::test_the_starts_of_watchers_are_apart",
+    "circus name": "tests/inventory/test_circusd.py::test_a_name_is_found_by_it",
+    "circus endpoint": "tests/inventory/test_circusd.py::test_an_endpoint_names_a_circusd",
+    "circus loggerconfig": "tests/inventory/test_circusd.py::test_a_logging_configuration_is_obeyed",
+    "circus check_delay": "packages/circus/tests/test_config_plugins.py::test_the_plugin_is_told_which_circusd_is_its",
+    **dict.fromkeys(
+        (
+            "watcher cmd", "watcher args", "watcher executable", "watcher working_dir", "watcher copy_env",
+            "watcher copy_path", "watcher env_file", "watcher env.*", "watcher rlimit_*", "watcher stdin_socket",
+            "watcher virtualenv", "watcher close_child_stdout", "watcher close_child_stderr", "watcher shell",
+            "watcher shell_args", "watcher uid", "watcher gid", "env *", "env: *", "DEFAULT *", "variable wid",
+            "variable env.*", "variable sockets.*", "variable priority", "variable shell",
+        ),
+        PROCESS,
+    ),
+    **dict.fromkeys(
+        (
+            "watcher numprocesses", "watcher warmup_delay", "watcher singleton", "watcher send_hup",
+            "watcher stop_signal", "watcher priority",
+        ),
+        PAGE,
+    ),
+    **dict.fromkeys(
+        (
+            "watcher autostart", "watcher respawn", "watcher max_retry", "watcher stop_children",
+            "watcher graceful_timeout",
+        ),
+        LIVES,
+    ),
+    "watcher use_papa": KEPT,
+    "watcher use_sockets": "tests/inventory/test_processes.py::"
+    "test_use_sockets_gives_all_to_a_process_that_names_none",
+    "watcher max_age": AGE,
+    "watcher max_age_variance": AGE,
+    "watcher on_demand": "tests/journeys/test_on_demand.py::test_each_connection_starts_it_anew",
+    "watcher essential": "tests/service/test_container.py::"
+    "test_a_container_ends_with_what_is_essential_and_with_its_status",
+    "watcher own": HOOK,
+    **dict.fromkeys(
+        (
+            "watcher hooks.before_start", "watcher hooks.after_start", "watcher hooks.before_spawn",
+            "watcher hooks.after_spawn", "watcher hooks.before_stop", "watcher hooks.after_stop",
+            "watcher hooks.before_signal", "watcher hooks.after_signal", "watcher hooks.before_reap",
+            "watcher hooks.after_reap", "watcher hooks.extended_stats",
+        ),
+        HOOK,
+    ),
+    **{
+        f"watcher {stream}.{key}": CLASS if key == "class" else STREAM
+        for stream in ("stdout_stream", "stderr_stream")
+        for key in ("class", "filename", "max_bytes", "backup_count", "time_format")
+    },
+    **{f"watcher flapping.{key}": FLAPPING for key in ("active", "attempts", "window", "retry_in", "max_retry")},
+    "plugin use": "packages/circus/tests/test_config_plugins.py::test_a_plugin_is_a_watcher_that_leaves_with_circusd",
+    "plugin priority": "packages/circus/tests/test_config_plugins.py::"
+    "test_the_watcher_takes_its_options_converted_and_the_plugin_takes_all_as_text",
+    **{f"plugin {key}": FLAPPING for key in ("attempts", "window", "retry_in")},
+    "plugin max_retry": PLUGIN,
+    **{
+        f"socket {key}": SOCKET
+        for key in ("host", "port", "family", "type", "backlog", "path", "umask", "replace", "interface", "blocking")
+    },
+    "socket so_reuseport": "tests/journeys/test_so_reuseport.py::"
+    "test_each_process_has_its_own_listener_and_the_port_stays",
+    "socket use_papa": "tests/journeys/test_page.py::test_sockets_are_served_while_circusd_is_away_whoever_uses_papa",
+}  # fmt: skip
+
+#: Section -> option -> a value of which a start warns.
+NOT_THERE_YET: dict[str, dict[str, str]] = {
+    "circus": {
+        "endpoint": "tcp://127.0.0.1:5560",
+        "pubsub_endpoint": "tcp://127.0.0.1:5561",
+        "stats_endpoint": "tcp://127.0.0.1:5562",
+        "endpoint_owner": "nobody",
+        "multicast_endpoint": "udp://237.219.251.97:12027",
+        "statsd": "true",
+        "statsd_close_outputs": "true",
+        "httpd": "true",
+        "httpd_host": "127.0.0.1",
+        "httpd_port": "8081",
+        "httpd_close_outputs": "true",
+        "debug": "true",
+        "debug_gc": "true",
+        "fqdn_prefix": "x",
+        "stream_backend": "thread",
+        "ssh_server": "x",
+        "proc_name": "x",
+        "prereload_fn": "x",
+    },
+    "watcher": {
+        "virtualenv_py_ver": "3.9",
+        "check_flapping": "false",
+        "close_child_stdin": "false",
+        "stdout_stream.refresh_time": "0.3",
+        "stdout_stream.color": "red",
+        "stdout_stream.rotate_when": "midnight",
+        "stdout_stream.rotate_interval": "2",
+        "stdout_stream.utc": "true",
+    },
+    "socket": {"proto": "tcp"},
+}

@@ -1,0 +1,36 @@
+"""Where output goes: each option of a stream, seen in the files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.house import opened, wait_for
+
+TALK = "/bin/sh -c 'for n in 1 2 3 4 5 6 7 8 9; do echo $n--------; echo $n======== >&2; done; exec sleep 1000'"
+
+BOUNDS = "{0}.filename = {0}.log\n{0}.max_bytes = 60\n{0}.backup_count = 2\n{0}.time_format = (%Y)\n"
+
+
+def test_a_stream_is_written_as_its_options_say(tmp_path: Path) -> None:
+    config = f"[watcher:talk]\ncmd = {TALK}\nenv.PATH = /bin\n"
+    config += BOUNDS.format("stdout_stream") + BOUNDS.format("stderr_stream")
+    with opened(tmp_path / "house", config) as house:
+        house.start()
+        for stream, sign in (("stdout_stream", "-"), ("stderr_stream", "=")):
+            wait_for(lambda: "9" in re.sub(r"\(.*\| ", "", house.log(f"{stream}.log")), f"all of {stream}")  # noqa: B023
+            kept = sorted(path.name for path in house.folder.glob(f"{stream}.log*"))
+            assert kept == [f"{stream}.log", f"{stream}.log.1", f"{stream}.log.2"]
+            lines = [line for name in kept for line in house.log(name).splitlines()]
+            assert all(re.fullmatch(rf"\(\d{{4}}\) \[\d+\] \| \d{sign}{{8}}", line) for line in lines)
+            assert all(len(house.log(name)) <= 60 for name in kept)
+
+
+def test_a_class_is_obeyed(tmp_path: Path) -> None:
+    config = f"[watcher:talk]\ncmd = {TALK}\nenv.PATH = /bin\n"
+    config += "stdout_stream.class = StdoutStream\nstdout_stream.filename = never\n"
+    config += "stderr_stream.class = StdoutStream\nstderr_stream.filename = never\n"
+    with opened(tmp_path / "house", config) as house:
+        house.start()
+        wait_for(lambda: all(f"9{sign * 8}" in house.log("circusd.out") for sign in "-="), "both of them")
+        assert not (house.folder / "never").exists()
