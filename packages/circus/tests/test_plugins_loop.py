@@ -3,12 +3,23 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
 
 from circus.plugins.loop import Loop, PeriodicCallback
+
+
+def run_until(loop: Loop, fact: Callable[[], object]) -> None:
+    def look() -> None:
+        if fact():
+            loop.stop()
+        else:
+            loop.call_later(0.001, look)
+
+    loop.add_callback(look)
+    loop.start()
 
 
 @pytest.fixture
@@ -33,8 +44,7 @@ def test_callbacks_timers_and_futures_are_called(loop: Loop) -> None:
     future: asyncio.Future[str] = loop.asyncio_loop.create_future()
     loop.add_future(future, lambda done: heard.append(done.result()))
     future.set_result("future")
-    loop.add_timeout(loop.time() + 0.05, loop.stop)
-    loop.start()
+    run_until(loop, lambda: len(heard) == 6)
     assert sorted(map(str, heard)) == ["at", "callback", "coroutine", "delta", "future", "later"]
 
 
@@ -47,8 +57,7 @@ def test_one_that_fails_is_logged_and_the_loop_goes_on(loop: Loop, caplog: pytes
 
     loop.add_callback(fails)
     loop.add_callback(fails_at_once)
-    loop.call_later(0.01, loop.stop)
-    loop.start()
+    run_until(loop, lambda: len(caplog.records) == 2)
     told = [str(record.exc_info[1]) for record in caplog.records if record.exc_info and record.name == "circus.plugins"]
     assert sorted(told) == ["at once", "in a task"]
 
@@ -80,14 +89,13 @@ def test_a_periodic_callback_comes_again_until_it_is_stopped(loop: Loop) -> None
         calls.append(1)
         if len(calls) == 3:
             periodic.stop()
-            loop.call_later(0.01, loop.stop)
 
     periodic = PeriodicCallback(call, 1, loop)
     assert not periodic.is_running()
     periodic.start()
     periodic.start()  # anew, not twice
     assert periodic.is_running()
-    loop.start()
+    run_until(loop, lambda: not periodic.is_running())
     assert (len(calls), periodic.is_running()) == (3, False)
 
 
@@ -96,13 +104,13 @@ def test_what_still_runs_at_the_end_is_cancelled() -> None:
     ended: list[bool] = []
 
     async def waits() -> None:
+        loop.stop()
         try:
             await asyncio.Event().wait()
         finally:
             ended.append(True)
 
     loop.add_callback(waits)
-    loop.call_later(0.01, loop.stop)
     loop.start()
     loop.close()
     assert ended == [True]
