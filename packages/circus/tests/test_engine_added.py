@@ -324,6 +324,23 @@ def test_of_what_was_left_ends_what_is_too_much_or_was_started_otherwise(bench: 
     story(run)
 
 
+def test_what_was_left_and_has_ended_is_settled_by_the_next_watcher_of_its_name(bench: Bench) -> None:
+    async def run() -> None:
+        text = WEB + KEPT + bench.log_option("web.log")
+        async with bench.engine(text) as engine:
+            await bench.until_active(engine)
+            number = bench.papa.row("circus.web.1")["id"]
+            await engine.remove_watcher("web", nostop=True)
+            bench.papa.write(number, "out", b"last words\n")
+            bench.papa.end(number, 0)
+            await engine.add_watcher("web", {}, start=True)
+            await bench.until(lambda: number not in bench.ids())
+            assert (bench.folder / "web.log").read_bytes() == b"last words\n"
+            assert engine.snapshot().foreign == () and len(bench.running()) == 1
+
+    story(run)
+
+
 def test_what_was_left_and_has_ended_is_settled_by_the_next_circusd_and_forgotten(bench: Bench) -> None:
     async def run() -> None:
         async with bench.engine(WEB + KEPT + DB) as engine:

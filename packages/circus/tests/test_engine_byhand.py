@@ -91,7 +91,7 @@ def test_the_number_of_processes_is_the_wish_that_incr_and_decr_change(bench: Be
             await bench.until(lambda: len(bench.running()) == 2)
             await engine.set_options("web", {"numprocesses": "1"})
             await bench.until(lambda: len(bench.running()) == 1)
-            assert engine.memory.edits.options == {}
+            assert engine.edits.options == {}
             assert engine.memory.count("web", 1) == 1
 
     story(run)
@@ -170,12 +170,12 @@ def test_one_bad_value_changes_nothing_and_reads_as_in_a_file(
     async def run() -> None:
         async with bench.engine(WEB) as engine:
             await bench.until_active(engine)
-            before = bench.running(), engine.config, engine.options("web"), engine.memory.edits
+            before = bench.running(), engine.config, engine.options("web"), engine.edits
             with pytest.raises(CircusError) as raised:
                 await engine.set_options("web", {"priority": "7", "numprocesses": "2", **texts})
             assert raised.value.code == "config-invalid"
             assert raised.value.message.startswith(message) and hint in raised.value.hint
-            assert (bench.running(), engine.config, engine.options("web"), engine.memory.edits) == before
+            assert (bench.running(), engine.config, engine.options("web"), engine.edits) == before
             assert published(engine, "updated") == []
 
     story(run)
@@ -228,10 +228,34 @@ def test_an_order_is_on_disk_before_anything_is_done_about_it(bench: Bench) -> N
             setting = engine.set_options("web", {"cmd": "/bin/sleep 99"})
             engine.begin(_ignore(setting))
             await bench.until(lambda: bench.named("circus.web.2"))
-            assert Memory(bench.folder / "state").edits.options["web"]["cmd"].text == "/bin/sleep 99"
+            assert (
+                Memory(bench.folder / "state").edits(engine.config.path).options["web"]["cmd"].text == "/bin/sleep 99"
+            )
 
     async def _ignore(work: object) -> None:
         await work  # type: ignore[misc]
+
+    story(run)
+
+
+def test_what_was_ordered_under_one_file_means_nothing_under_another(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(LASTING) as engine:
+            await bench.until_active(engine)
+            await engine.set_options("web", {"priority": "4"})
+            await engine.add_watcher("new", {"cmd": "/bin/sleep 70", "use_papa": "true"}, start=True)
+            await engine.remove_watcher("new", nostop=True)
+        before = bench.running()
+        bench.crash()
+        async with bench.engine(DB + KEPT, file="other.ini") as engine:
+            await bench.until_active(engine)
+            assert [view.name for view in engine.snapshot().watchers] == ["db"]
+            assert engine.snapshot().by_hand == {} and before <= bench.running()
+        bench.crash()
+        async with bench.engine(LASTING) as engine:
+            await bench.until_active(engine)
+            assert engine.options("web")["priority"] == 4
+            assert before <= bench.running(), "what was left is left still"
 
     story(run)
 

@@ -119,9 +119,20 @@ def test_golden_memory_with_options_watchers_added_and_removed_loads(tmp_path: P
         {"web": {"cmd": Amendment("a", "b"), "uid": Amendment("c", None)}}, {"New": {"cmd": "x"}}, {"old": "digest"}
     )
     memory = Memory(tmp_path)
-    assert (memory.edits, memory.left, memory.trouble) == (edits, {"x"}, "")
+    assert (memory.edits("/any.ini"), memory.left, memory.trouble) == (edits, {"x"}, "")
     memory.remember_stopped({"web"}, stopped=True)
-    assert Memory(tmp_path).edits == edits
+    assert Memory(tmp_path).edits("/any.ini") == edits
+
+
+def test_orders_about_one_file_are_kept_until_there_is_one_about_another(tmp_path: Path) -> None:
+    one, two = Edits(added={"a": {"cmd": "x"}}), Edits(added={"b": {"cmd": "y"}})
+    memory = Memory(tmp_path)
+    memory.remember_edits(one, "/one.ini")
+    memory.remember_edits(Edits(), "/two.ini")
+    again = Memory(tmp_path)
+    assert (again.edits("/one.ini"), again.edits("/two.ini")) == (one, Edits())
+    again.remember_edits(two, "/two.ini")
+    assert (Memory(tmp_path).edits("/one.ini"), Memory(tmp_path).edits("/two.ini")) == (Edits(), two)
 
 
 def test_a_watcher_whose_spelling_changes_is_the_same_watcher(tmp_path: Path) -> None:

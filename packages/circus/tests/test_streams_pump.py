@@ -1031,3 +1031,48 @@ def test_one_that_ends_before_its_file_is_found_stops_no_other(world: World) -> 
         await world.until(lambda: world.acked(other) == len(b"heard\n"))
 
     run(world, story())
+
+
+def test_who_is_let_go_has_each_line_once_when_it_is_taken_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        world = World(tmp_path)
+        world.pump.configure("web", {"out": world.file("web.log"), "err": None})
+        await world.pump.start()
+        number = await world.spawn()
+        written = 0
+        for _ in range(30):
+            for _ in range(20):
+                written += 1
+                world.papa.write(number, "out", b"%d\n" % written)
+                await asyncio.sleep(0)
+            await world.pump.let_go([number], BOUND_S)
+            before = world.text("web.log")
+            assert world.acked(number) == len(before), "what is in the file is committed"
+            written += 1
+            world.papa.write(number, "out", b"%d\n" % written)
+            await world.attach_all()
+        expected = b"".join(b"%d\n" % each for each in range(1, written + 1))
+        await world.until(lambda: world.text("web.log") == expected)
+        await kill(world.pump)
+        world.papa.kernel.close()
+
+    asyncio.run(run())
+
+
+def test_who_is_let_go_while_its_file_fails_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async def run() -> None:
+        world = World(tmp_path)
+        world.path("web.log").mkdir()
+        world.pump.configure("web", {"out": world.file("web.log"), "err": None})
+        await world.pump.start()
+        number = await world.spawn()
+        world.papa.write(number, "out", b"kept\n")
+        await world.pump.let_go([number], BOUND_S)
+        assert world.acked(number) == 0
+        world.path("web.log").rmdir()
+        await world.attach_all()
+        await world.until(lambda: world.text("web.log") == b"kept\n")
+        await kill(world.pump)
+        world.papa.kernel.close()
+
+    asyncio.run(run())

@@ -74,7 +74,7 @@ async def add_watcher(
             if engine.names.process(other, 1) == engine.names.process(name, 1):
                 hint = f"`circusctl set {other} ...` changes it"
                 raise CircusError("conflict", f"watcher {other!r} exists already", hint)
-        edits = engine.memory.edits
+        edits = engine.edits
         if texts:
             edits = amend.with_watcher(edits, name, texts)
         elif name.lower() in edits.removed:
@@ -100,7 +100,7 @@ async def remove_watcher(engine: Engine, name: str, *, nostop: bool) -> None:
     async with engine.reloading:
         name = engine.config_of(name).name
         assert engine.config.document is not None
-        edits = amend.without_watcher(engine.config.document, engine.memory.edits, name)
+        edits = amend.without_watcher(engine.config.document, engine.edits, name)
         new = await _amended(engine, edits, [])
         log.info("%s removed by hand", name)
         if nostop:
@@ -116,7 +116,7 @@ def _warnings(config: CircusConfig, name: str) -> list[str]:
 
 def _with_options(engine: Engine, name: str, texts: Mapping[str, str]) -> Edits:
     assert engine.config.document is not None
-    return amend.with_options(engine.config.document, engine.memory.edits, name, texts)
+    return amend.with_options(engine.config.document, engine.edits, name, texts)
 
 
 async def reloadconfig(engine: Engine) -> ConfigPlan:
@@ -137,7 +137,7 @@ async def reloadconfig(engine: Engine) -> ConfigPlan:
 async def at_start(engine: Engine) -> None:
     """Lay what was ordered under earlier circusds over the configuration, before anything is looked at."""
     edits, engine.config = await asyncio.to_thread(_in_force, engine, engine.config)
-    engine.memory.remember_edits(edits)
+    engine.memory.remember_edits(edits, engine.config.path)
 
 
 def _in_force(engine: Engine, filed: CircusConfig) -> tuple[Edits, CircusConfig]:
@@ -146,8 +146,8 @@ def _in_force(engine: Engine, filed: CircusConfig) -> tuple[Edits, CircusConfig]
     An order that can no longer be carried out (a directory has gone) is kept and said: its watcher stays as it is.
     """
     assert filed.document is not None
-    edits = amend.in_force(filed.document, engine.memory.edits)
-    for name in sorted(set(engine.memory.edits.watchers) - set(edits.watchers)):
+    edits = amend.in_force(filed.document, engine.edits)
+    for name in sorted(set(engine.edits.watchers) - set(edits.watchers)):
         log.info("%s is as the file has it again", name)
     engine.unheeded = {}
     if edits == amend.NOTHING:

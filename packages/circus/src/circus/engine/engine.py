@@ -18,6 +18,7 @@ from typing import Any
 from circus import clock
 from circus.bus import Bus, Event
 from circus.config import expand
+from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine import byhand, faces, figures, leaving, reconfigure, shown, signals, spawning, startup
@@ -305,6 +306,11 @@ class Engine:
             by_hand=shown.by_hand(self),
             warnings=tuple(warnings),
         )
+
+    @property
+    def edits(self) -> Edits:
+        """What was ordered by hand about the configuration, and is in force."""
+        return self.memory.edits(self.config.path)
 
     def options(self, name: str) -> dict[str, object]:
         return shown.options_of(self, name)

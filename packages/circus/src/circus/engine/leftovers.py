@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("circus.engine")
 
+#: A log file that takes nothing for so long keeps nobody waiting.
+COMMIT_S = 10.0
+
 NOBODY = "nobody: their watcher was removed, and they were not stopped"
 
 
@@ -29,9 +32,9 @@ async def let_go(engine: Engine, watcher: str) -> None:
     """The watcher is gone; its processes are listed as foreign from here on."""
     held = engine.lives.hosted.of_watcher(watcher)
     for hosted in held:
-        engine.pump.forget(hosted.kernel_id)
-        engine.lives.hosted.remove(hosted)
+        engine.lives.hosted.remove(hosted)  # from here on its end is the kernel's to keep
     ids = {hosted.kernel_id for hosted in held}
+    await engine.pump.let_go(ids, COMMIT_S)
     try:
         engine.foreign += [row for row in await startup.our_rows(engine) if row["id"] in ids]
     except PapaError as error:
@@ -58,7 +61,12 @@ async def take_back(engine: Engine, watcher: str, *, start: bool) -> list[Finish
         reply = await startup.attach(engine, survivor.kernel_id)
         if reply is not None:
             await startup.adopt_process(engine, survivor, reply)
-    ids = {each.kernel_id for each in adopted}
+    for survivor in plan.ended:
+        if survivor.watcher.lower() == watcher.lower():
+            reply = await startup.attach(engine, survivor.kernel_id)
+            if reply is not None:
+                await startup.settle_ended(engine, survivor, reply)
+    ids = {each.kernel_id for each in (*adopted, *plan.ended)}
     engine.foreign = [row for row in engine.foreign if row["id"] not in ids]
     engine.memory.remember_left(engine.memory.left - {watcher.lower()})
     if not adopted and not start:
@@ -79,8 +87,10 @@ def set_apart(engine: Engine, survivors: Sequence[adopt.Survivor]) -> list[adopt
     So do those of a watcher that was added by hand and is not possible now.
     """
     configured = {each.name.lower() for each in engine.config.watchers}
-    running = {each.watcher.lower() for each in survivors if each.running}
-    engine.memory.remember_left((engine.memory.left & running) - configured)
+    running = [each for each in survivors if each.running]
+    ours = {each.watcher.lower() for each in running if each.config_path == engine.config.path}
+    others = {each.watcher.lower() for each in running if each.config_path != engine.config.path}
+    engine.memory.remember_left(engine.memory.left & ((ours - configured) | others))
     left = engine.memory.left | ({name.lower() for name in engine.unheeded} - configured)
     return [
         replace(each, config_path=NOBODY) if each.running and each.watcher.lower() in left else each

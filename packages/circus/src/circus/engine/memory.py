@@ -48,6 +48,7 @@ class Memory:
         self._counts: dict[str, tuple[int, int]] = {}  # watcher -> (wished, what the file said then)
         self._stopped: set[str] = set()
         self._edits = amend.NOTHING
+        self._edited_file = ""
         self._left: set[str] = set()
         self._load()
 
@@ -62,13 +63,14 @@ class Memory:
             self._left = names
             self._save()
 
-    @property
-    def edits(self) -> Edits:
-        return self._edits
+    def edits(self, file: str) -> Edits:
+        """What was ordered about the configuration in ``file``."""
+        return self._edits if self._edited_file in ("", file) else amend.NOTHING
 
-    def remember_edits(self, edits: Edits) -> None:
-        if edits != self._edits:
-            self._edits = edits
+    def remember_edits(self, edits: Edits, file: str) -> None:
+        """Those about another file are kept until there is one about this."""
+        if edits != self.edits(file):
+            self._edits, self._edited_file = edits, file
             self._save()
 
     def count(self, watcher: str, in_file: int) -> int:
@@ -130,7 +132,7 @@ class Memory:
                 raise ValueError(f"format {content['format']!r} is not {FORMAT}")
             counts = {str(k).lower(): (int(v["wished"]), int(v["in_file"])) for k, v in content["counts"].items()}
             stopped = {str(name).lower() for name in content["stopped"]}
-            edits = _edits_from(content)
+            edits, edited_file = _edits_from(content), str(content.get("file", ""))
             left = {str(name).lower() for name in content.get("left", ())}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             aside = self.path.with_suffix(".damaged")
@@ -140,13 +142,15 @@ class Memory:
                 aside = self.path
             self._complain(f"remembered counts are lost: damaged file set aside as {aside} ({error})")
             return
-        self._counts, self._stopped, self._edits, self._left = counts, stopped, edits, left
+        self._counts, self._stopped, self._left = counts, stopped, left
+        self._edits, self._edited_file = edits, edited_file
 
     def _save(self) -> None:
         content = {
             "format": FORMAT,
             "counts": {k: {"wished": w, "in_file": f} for k, (w, f) in sorted(self._counts.items())},
             "stopped": sorted(self._stopped),
+            "file": self._edited_file,
             "options": {
                 name: {key: {"text": each.text, "in_file": each.in_file} for key, each in keys.items()}
                 for name, keys in self._edits.options.items()

@@ -57,7 +57,7 @@ async def apply(
 
     log.info("configuration read again %s", str(plan).replace("\n", "; "))
     engine.config = new
-    engine.memory.remember_edits(edits)
+    engine.memory.remember_edits(edits, new.path)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
     finishes = await _give_orders(engine, plan, watchers, hooks, keys, nostop=nostop)
     if again := tuple(sorted(stopped & watchers.keys())):

@@ -52,7 +52,7 @@ def drift(engine: Engine) -> dict[str, str]:
 
 def by_hand(engine: Engine) -> dict[str, str]:
     """Only names of options: a command or an environment may hold a secret."""
-    edits = engine.memory.edits
+    edits = engine.edits
     changed = {engine.find(name) or name: set(keys) for name, keys in edits.options.items()}
     for name, config in engine.configs.items():
         if engine.memory.count(name, config.numprocesses) != config.numprocesses:

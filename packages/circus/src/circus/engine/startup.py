@@ -120,7 +120,7 @@ async def _take_in(engine: Engine, found: _Found) -> None:
             await adopt_process(engine, survivor, found.replies[survivor.kernel_id])
     for survivor in plan.ended:
         if survivor.kernel_id in found.replies:
-            await _settle_ended(engine, survivor, found.replies[survivor.kernel_id])
+            await settle_ended(engine, survivor, found.replies[survivor.kernel_id])
     engine.is_started = True
     for watcher, count in sorted(Counter(each.watcher for each in (*plan.keep, *plan.drifted)).items()):
         log.info("%s already running processes=%d", watcher, count)
@@ -229,7 +229,7 @@ async def adopt_process(engine: Engine, survivor: adopt.Survivor, reply: Reply) 
         engine.lives.on_exit(hosted, row["exit"]["status"], heads_of(row))
 
 
-async def _settle_ended(engine: Engine, survivor: adopt.Survivor, reply: Reply) -> None:
+async def settle_ended(engine: Engine, survivor: adopt.Survivor, reply: Reply) -> None:
     """It ended while nobody was there: its last output goes where it belongs, then the kernel may forget it."""
     slot = SlotKey(survivor.watcher, survivor.wid)
     row = reply.ok
@@ -281,4 +281,4 @@ async def reattach(engine: Engine) -> None:
         if lives.hosted.by_id(row["id"]) is None and row["meta"].get("token") not in lives.spawner.under_way:
             reply = await attach(engine, row["id"])
             if reply is not None:
-                await _settle_ended(engine, survivor, reply)
+                await settle_ended(engine, survivor, reply)

@@ -151,6 +151,17 @@ class Pump:
         process.tap.retire()
         self._tell_waiters()
 
+    async def let_go(self, kernel_ids: Iterable[int], timeout_s: float) -> None:
+        """Take nothing more of these processes. What was taken is written and committed first, so that whoever takes
+        their output next goes on where it ends; what cannot be committed within ``timeout_s`` may come twice."""
+        processes = [process for each in kernel_ids if (process := self._processes.get(each)) is not None]
+        sources = [source for process in processes for source in process.sources.values()]
+        for source in sources:
+            self._routes.part(source)
+        await self._wait_until(lambda: all(source.is_finished for source in sources), timeout_s)
+        for process in processes:
+            self.forget(process.kernel_id)
+
     # What the kernel says -----------------------------------------------------------------------------------
 
     def on_output(self, items: Iterable[tuple[int, int | None, int | None]]) -> None:
@@ -281,7 +292,12 @@ class Pump:
         self._tell_waiters()
 
     def on_movable(self, source: Source) -> None:
-        self._routes.move(source)
+        if source.is_parting:
+            source.is_gone = True
+            self._routes.leave(source)
+            self._tell_waiters()
+        else:
+            self._routes.move(source)
 
     def on_closed(self, channel: Channel) -> None:
         self._routes.on_closed(channel)

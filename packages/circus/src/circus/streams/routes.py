@@ -86,6 +86,16 @@ class Routes:
             source.config = config
             self.bind([source])
 
+    def part(self, source: Source) -> None:
+        """Nothing more is taken of it; it is gone when what was taken is committed."""
+        channel = self._channel_of.get(source)
+        if channel is None:
+            source.is_gone = True
+            return
+        source.limit, source.is_parting = source.written, True
+        channel.heat(source)
+        channel.yield_now()
+
     # Binding ------------------------------------------------------------------------------------------------
 
     def bind(self, sources: Iterable[Source]) -> None:
