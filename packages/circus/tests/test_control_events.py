@@ -177,7 +177,33 @@ def test_one_who_comes_back_too_late_is_told_how_many_he_missed() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("last_id", ["x", "7", "7-", "-7", "a-1", "7-1-x"])
+def test_one_who_wanted_none_of_many_events_has_missed_none() -> None:
+    async def scenario(bus: Bus, feed: Feed) -> None:
+        ear = Ear(feed.listen(["watcher.db."]))
+        for number in range(3 * RING_LENGTH):
+            say(bus, str(number))
+            if number % 100 == 0:
+                assert await ear.hear() == []
+        await ear.leave()
+        again = Ear(feed.listen(["watcher.db."], last_id=ear.last_id))
+        assert await again.hear() == []
+        await again.leave()
+
+    play(scenario)
+
+
+def test_an_event_with_a_name_that_is_no_text_is_heard_like_any_other() -> None:
+    async def scenario(bus: Bus, feed: Feed) -> None:
+        ear = Ear(feed.listen())
+        await ear.hear()
+        bus.publish(Event(1.0, "web", "sink_failed", {"path": "/x\udcff\n", "error": ValueError("odd")}))
+        assert (await ear.hear())[0]["message"] == {"time": 1.0, "path": "/x\udcff\n", "error": "odd"}
+        await ear.leave()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("last_id", ["x", "7", "7-", "-7", "a-1", "7-1-x", "7-" + "9" * 5000])
 def test_what_is_no_id_is_refused(last_id: str) -> None:
     with pytest.raises(CircusError, match="is no id of an event"):
         Feed(Bus(), START).listen(last_id=last_id)

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Sequence
 
-import msgspec
-
-from circus.bus import Bus, Event
+from circus.bus import RING_LENGTH, Bus, Event
 from circus.control import sse
 from circus.errors import CircusError
 
@@ -27,6 +26,13 @@ BATCH = 64
 
 #: Of one request; more would be looked through for every event.
 MAX_TOPICS = 100
+
+#: Longer than any id.
+MAX_ID = 40
+
+#: After so many events of which a listener wanted none he is told how far he is, so that he does not seem to have
+#: missed them when he comes back.
+TELL_EVERY = RING_LENGTH // 2
 
 MISSED = "missed"
 
@@ -77,8 +83,10 @@ class Feed:
         """The number behind which to begin; whether the id is one of another circusd."""
         if last_id:
             start, _, number = last_id.rpartition("-")
-            if not (start.isdecimal() and number.isdecimal()):
-                raise CircusError("bad-request", f"{last_id[:40]!r} is no id of an event", "give one that was heard")
+            if len(last_id) > MAX_ID or not (start.isdecimal() and number.isdecimal()):
+                raise CircusError(
+                    "bad-request", f"{last_id[:MAX_ID]!r} is no id of an event", "give one that was heard"
+                )
             if start != self._start or int(number) > self._bus.published:
                 return 0, True
             return int(number), False
@@ -93,6 +101,7 @@ class Feed:
         if len(self._bells) >= MAX_LISTENERS:
             return
         self._bells.add(bell)
+        told = position
         try:
             yield self._tell_missed(position, None) if is_another else sse.render(self._id(position))
             while True:
@@ -110,7 +119,10 @@ class Feed:
                         if topic_of(event).startswith(topics)
                     ]
                     position += len(news)
+                    if not chosen and position - told >= TELL_EVERY:
+                        chosen = [sse.render(self._id(position))]
                     if chosen:
+                        told = position
                         yield b"".join(chosen)
                 elif self._is_closed:
                     return
@@ -129,11 +141,12 @@ class Feed:
             "event": event.name,
             "message": {"time": event.at, **event.fields},
         }
-        return sse.render(self._id(number), msgspec.json.encode(said, enc_hook=str))
+        # A name of a file that is no text (surrogates) passes, too: one such event must not end every listener.
+        return sse.render(self._id(number), json.dumps(said, default=str).encode("ascii"))
 
     def _tell_missed(self, number: int, missed: int | None) -> bytes:
         """None: nobody knows how many, for it was another circusd that said them."""
-        return sse.render(self._id(number), msgspec.json.encode({"missed": missed}), MISSED)
+        return sse.render(self._id(number), json.dumps({"missed": missed}).encode("ascii"), MISSED)
 
     def _on_event(self, _event: Event) -> None:
         self._ring_all()
