@@ -189,9 +189,9 @@ def test_a_removed_watcher_of_the_file_is_brought_back_by_its_name_alone(bench: 
         async with bench.engine(WEB + DB) as engine:
             await engine.set_options("db", {"priority": "3"})
             await engine.remove_watcher("db", nostop=False)
-            await engine.add_watcher("DB", {}, start=True)
+            await engine.add_watcher("DB", {}, start=False)
             await bench.until_active(engine)
-            assert names(engine) == ["db", "web"]
+            assert names(engine) == ["db", "web"] and not engine.memory.is_stopped("db"), "it starts with circusd"
             assert engine.options("db")["priority"] == 0, "as the file has it"
 
     story(run)

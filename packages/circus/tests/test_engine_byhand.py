@@ -181,6 +181,19 @@ def test_one_bad_value_changes_nothing_and_reads_as_in_a_file(
     story(run)
 
 
+def test_all_that_is_wrong_is_told_with_what_to_do_about_each(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            with pytest.raises(CircusError) as raised:
+                await engine.set_options("web", {"uid": "nobody-here", "priority": "high"})
+            assert raised.value.message == (
+                "web: priority = 'high' is not a whole number (write digits only);"
+                " web: there is no user nobody-here (write the name of a user, or a number)"
+            )
+
+    story(run)
+
+
 def test_a_singleton_cannot_be_told_to_have_two_processes(bench: Bench) -> None:
     async def run() -> None:
         async with bench.engine(WEB + "singleton = true\n") as engine:

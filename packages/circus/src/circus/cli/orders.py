@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _ADD = """\
 Options of circusctl stand before CMD; what is behind it belongs to the program.
 Kept over a restart of circusd and by reloadconfig, until `rm`, or until the file
-has a watcher of this name. Without CMD: the watcher of the file that `rm` removed.
+has a watcher of this name. Without CMD: the watcher that `rm` removed, as the file
+has it.
 
   circusctl add --start --option copy_env=true worker /srv/bin/worker --queue mail"""
 

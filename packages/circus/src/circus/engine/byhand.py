@@ -84,6 +84,7 @@ async def add_watcher(
         new = await _amended(engine, edits, [name])
         plan = diff(engine.config, new)
         (name,) = plan.add
+        start = start or (not texts and next(each.autostart for each in new.watchers if each.name == name))
         log.info("%s added by hand", name)
         engine.memory.remember_stopped({name}, stopped=True)
         await reconfigure.apply(engine, new, plan, edits)
@@ -188,5 +189,8 @@ def _checked(engine: Engine, filed: CircusConfig, edits: Edits, names: Iterable[
         hooks.check(each for each in config.watchers if each.name.lower() in meant)
     except ConfigInvalid as error:
         wrong = [each for each in error.findings if each.severity == "error"]
-        raise CircusError("config-invalid", "; ".join(each.what for each in wrong), wrong[0].hint) from None
+        if len(wrong) == 1:
+            raise CircusError("config-invalid", wrong[0].what, wrong[0].hint) from None
+        told = "; ".join(f"{each.what} ({each.hint})" for each in wrong)
+        raise CircusError("config-invalid", told, "nothing was changed") from None
     return config

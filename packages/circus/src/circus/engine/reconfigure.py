@@ -55,7 +55,7 @@ async def apply(
     hooks = {name: HookSet.of(watchers[name]) for name in (*plan.add, *changed)}
     stopped = await _open_sockets(engine, new, plan)
 
-    log.info("configuration read again %s", str(plan).replace("\n", "; "))
+    log.info("configuration changed %s", str(plan).replace("\n", "; "))
     engine.config = new
     engine.memory.remember_edits(edits, new.path)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
