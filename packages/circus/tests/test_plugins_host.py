@@ -99,6 +99,7 @@ def test_what_happened_while_the_plugin_was_loaded_is_news_and_what_was_before_i
     circusd: FakeCircusd, path: str, engine: FakeEngine
 ) -> None:
     say(circusd, "before")  # it says of itself that it happened long ago
+    wait_for(lambda: [event.name for event in engine.bus.recent] == ["before"], "it has happened")
     running = Running(path)
     circusd.call(lambda: engine.bus.publish(Event(2e10, "web", "since", {})))
     assert running.next()[0] == "init"
