@@ -6,6 +6,7 @@ import re
 
 from circus.config import options
 from tests.house import ROOT
+from tests.inventory.faults import FAULTS
 from tests.inventory.table import NOT_THERE_YET, ROWS
 
 #: Table of options -> section and prefix of its rows.
@@ -39,9 +40,9 @@ def test_every_option_is_noticed_by_a_test_or_warned_of() -> None:
 
 
 def test_every_test_that_is_named_is_there() -> None:
-    for row, test in ROWS.items():
+    for row, test in (ROWS | FAULTS).items():
         file, _, name = test.partition("::")
-        assert re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE), row
+        assert re.search(rf"^(?:async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), row
 
 
 def test_every_row_is_an_option_that_circus_knows() -> None:

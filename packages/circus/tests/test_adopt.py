@@ -48,6 +48,15 @@ def test_the_newest_stay_when_there_are_too_many_whatever_their_wid() -> None:
     assert (ids(found.keep), ids(found.surplus)) == ([2, 3], [1])
 
 
+def test_names_with_dots_are_told_apart() -> None:
+    found = plan_adoption(
+        {"web": ("same", 1), "web.1": ("same", 2)},
+        [survivor(1), survivor(2, "web.1"), survivor(3, "web.1", wid=2)],
+        config_path=OURS,
+    )
+    assert found == AdoptionPlan(keep=(survivor(1), survivor(2, "web.1"), survivor(3, "web.1", wid=2)))
+
+
 def test_a_watcher_that_the_file_has_no_more_has_vanished() -> None:
     found = plan([survivor(1, "old")], web=("same", 1))
     assert found == AdoptionPlan(vanished=(survivor(1, "old"),))
