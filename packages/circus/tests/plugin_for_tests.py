@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -32,6 +33,9 @@ class Telling(CircusPlugin):
             base.LEAVE_S = 1
             self.tell("hanging")
             time.sleep(1000)
+        if event == "thread":
+            base.LEAVE_S = 1
+            threading.Thread(target=time.sleep, args=(1000,)).start()
         if event == "call":
             self.loop.add_callback(self.wait)
             self.cast("stop", name="nobody")

@@ -337,6 +337,18 @@ def test_a_silent_process_is_killed_and_the_loop_over_them_goes_on(
     assert circusd.casts == [("kill", {**order, "pid": 11}), ("kill", {**order, "pid": 15})]
 
 
+def test_a_watchdog_that_was_held_up_reads_what_came_meanwhile_before_it_kills(
+    watchdog: WatchDog, circusd: Circusd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert watchdog._sock is not None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"11;5", watchdog._sock.getsockname())
+    later = watchdog._silence._known[11].heard_at + 1000
+    monkeypatch.setattr("circus.plugins.watchdog.time.monotonic", lambda: later)
+    watchdog.look_after()
+    assert [props["pid"] for _, props in circusd.casts] == [12]
+
+
 def test_who_says_that_it_lives_is_spared_whatever_else_comes(watchdog: WatchDog, circusd: Circusd) -> None:
     heard_at = watchdog._silence._known[11].heard_at
     say(watchdog, b"11;5", b"", b"nonsense", b"x;y", b"\xff;", b"99;1", "²;1".encode(), b"9" * 60_000, b" 11 ;6")

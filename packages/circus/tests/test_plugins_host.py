@@ -128,6 +128,17 @@ def test_a_plugin_survives_circusd_and_goes_on_with_the_next(path: str) -> None:
     assert running.end()[0] == 0
 
 
+def test_a_plugin_whose_thread_hangs_ends_all_the_same(circusd: FakeCircusd, path: str) -> None:
+    running = Running(path)
+    running.next()
+    running.next()
+    say(circusd, "thread")
+    assert running.next()[2] == "thread"
+    running.process.send_signal(signal.SIGTERM)
+    assert running.next() == ["stop", 0.0]
+    assert running.end()[0] == -signal.SIGALRM
+
+
 def test_a_plugin_that_hangs_ends_all_the_same(circusd: FakeCircusd, path: str) -> None:
     running = Running(path)
     running.next()

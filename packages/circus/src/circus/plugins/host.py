@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ import circus
 from circus.config.plugins import VARIABLE
 from circus.errors import TABLE, CircusError
 from circus.legacy.exc import CallError
+from circus.plugins import base
 from circus.plugins.base import CircusPlugin
 
 log = logging.getLogger("circus.plugins")
@@ -65,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:
         log.exception("%s failed", told.use)
         return TABLE["failed"][1]
+    finally:
+        # Threads that it has begun are waited for by Python, and would be for ever.
+        signal.alarm(base.LEAVE_S)
     return 0
 
 

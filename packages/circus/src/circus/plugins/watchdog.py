@@ -23,6 +23,9 @@ MAX_DATAGRAM = 65_535
 #: Datagrams that are read at once; then others have their turn.
 BATCH = 200
 
+#: Before anybody is killed all that waits is read; far more than a socket keeps, and an end where somebody floods it.
+ALL = 100_000
+
 
 class WatchDog(CircusPlugin):
     name = "watchdog"
@@ -91,6 +94,8 @@ class WatchDog(CircusPlugin):
         self._silence.keep(found)
 
     def look_after(self) -> None:
+        # This process may have been held up itself, for longer than it has patience with others.
+        self._read(ALL)
         for pid, name in self._silence.take_silent(time.monotonic()):
             log.warning("%s: process %d has been silent for too long, and is killed", name, pid)
             props: dict[str, Any] = {"name": name, "pid": pid}
@@ -108,10 +113,14 @@ class WatchDog(CircusPlugin):
     def _is_meant(self, name: str) -> bool:
         return not name.startswith("plugin:") and self._watchers.match(name) is not None
 
-    def _on_datagram(self, sock: socket.socket, _events: int) -> None:
-        for _ in range(BATCH):
+    def _on_datagram(self, _sock: socket.socket, _events: int) -> None:
+        self._read(BATCH)
+
+    def _read(self, count: int) -> None:
+        assert self._sock is not None
+        for _ in range(count):
             try:
-                data = sock.recv(MAX_DATAGRAM)
+                data = self._sock.recv(MAX_DATAGRAM)
             except BlockingIOError:
                 return
             pid = self.pid_in(data)
