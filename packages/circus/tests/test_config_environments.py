@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from circus.config.amend import Amendment, Edits
 from circus.config.build import Builder
 from circus.config.diff import diff
 from circus.config.environments import MAX_ENV_FILE_BYTES
-from circus.config.load import examine
+from circus.config.load import amended, examine, load
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.config.read import read
 
@@ -135,3 +136,15 @@ def test_another_path_with_the_same_content_restarts_nothing(folder: Path) -> No
     (change,) = diff(before, after).change
     assert (change.restart, change.reasons) == (False, ("env_file",))
     assert isinstance(change.new, WatcherConfig)
+
+
+def test_an_order_by_hand_does_not_read_the_files_again(folder: Path) -> None:
+    path = folder / "c.ini"
+    path.write_text(LAYERS.replace("cmd = x", "cmd = sleep 1\nenv.PATH = /bin"))
+    before = load(str(path), {})
+    (folder / "web.env").write_text("SECRET=new\n")
+    (folder / "all.env").unlink()
+    edits = Edits({"web": {"priority": Amendment("5", None)}})
+    after = amended(before, edits, {}, ["web"])
+    (change,) = diff(before, after).change
+    assert change.reasons == ("priority 0 -> 5",)

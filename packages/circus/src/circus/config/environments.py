@@ -150,9 +150,13 @@ class Environments:
 
     def _read(self, word: str, asked: Finding) -> Variables:
         path = os.path.join(os.path.dirname(self._document.path), word.removeprefix("-"))
-        if word[0] == "-" and not os.path.lexists(path):
+        known = self._document.env_files
+        if word not in known:
+            is_missing = word[0] == "-" and not os.path.lexists(path)
+            known[word] = None if is_missing else read_text(path, MAX_ENV_FILE_BYTES)
+        text = known[word]
+        if text is None:
             return {}
-        text = read_text(path, MAX_ENV_FILE_BYTES)
         if isinstance(text, Finding):
             if not text.line:
                 hint = text.hint if os.path.lexists(path) else f"make it, or write -{word} if it may be missing"

@@ -60,12 +60,17 @@ class Section:
 
 @dataclass(slots=True)
 class Document:
-    """All sections by name, in the order of their first occurrence, without ``[DEFAULT]``."""
+    """All sections by name, in the order of their first occurrence, without ``[DEFAULT]``.
+
+    ``env_files`` are the texts of the files that they name (None: it is missing, and may be), as they were when they
+    were needed first: what is built of the document later does not differ by what somebody has written there meanwhile.
+    """
 
     path: str
     sections: dict[str, Section] = field(default_factory=dict)
     defaults: dict[str, Entry] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    env_files: dict[str, str | Finding | None] = field(default_factory=dict)
 
     def texts(self, name: str) -> dict[str, str]:
         """The keys of a section with their values as written; empty if there is no such section."""
