@@ -155,6 +155,14 @@ def test_a_slip_in_an_option_of_a_built_in_plugin_is_told(tmp_path: Path) -> Non
     ]
 
 
+def test_a_virtual_environment_is_told_not_to_count(tmp_path: Path) -> None:
+    text = "[watcher:w]\ncmd = /bin/true\n[plugin:p]\nuse = circus.plugins.CircusPlugin\nvirtualenv = /nowhere\n"
+    (told,) = findings(tmp_path, text)
+    assert told.startswith(
+        "c.ini:5: [plugin:p]: virtualenv does not count for a plugin, which runs under circusd's own"
+    )
+
+
 def test_a_watcher_that_a_built_in_plugin_names_and_that_is_not_there_is_told(tmp_path: Path) -> None:
     text = "[watcher:Web_1]\ncmd = /bin/true\n[plugin:p]\nuse = circus.plugins.http_observer.HttpObserver\n"
     assert findings(tmp_path, f"{text}restart_on_error = web_1\n") == []

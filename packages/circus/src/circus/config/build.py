@@ -142,6 +142,9 @@ class Builder:
         if use == plugins.FLAPPING:
             self._flapping_defaults = {"active": True, **taken}
             return None
+        if sheet.texts.get("virtualenv"):
+            what = "virtualenv does not count for a plugin, which runs under circusd's own Python"
+            sheet.warn("virtualenv", what, "install what it needs beside circusd, or name its place in PYTHONPATH")
         is_active = sheet.parse("active", "flag") if "active" in sheet.texts else True
         return plugins.as_plugin(
             self._watcher(f"plugin:{name}", plugins.watchers_part(section), circus),

@@ -26,7 +26,10 @@ FLAPPING = "circus.plugins.flapping.Flapping"
 
 #: Keys of a section that are the plugin's alone: the watcher has its own program, or the name means something else.
 PLUGINS_OWN = frozenset(
-    {"use", "active", "cmd", "args", "executable", "shell", "shell_args", "stdin_socket", "use_sockets", "on_demand"}
+    {
+        *("use", "active", "cmd", "args", "executable", "shell", "shell_args", "stdin_socket", "use_sockets"),
+        *("on_demand", "virtualenv"),
+    }
 )
 
 #: What a watcher of a plugin has unless the section says otherwise. It leaves with circusd: `[circus] use_papa` is for
