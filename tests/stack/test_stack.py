@@ -135,6 +135,38 @@ def test_no_request_fails_while_circusd_leaves_dies_and_comes_back_and_while_the
     assert "told to stop" in stack.read("logs/logger.log")  # by INT, as configured
 
 
+def test_no_request_fails_while_papa_is_killed_instances_are_replaced_one_by_one_and_the_file_is_edited(
+    stack: Stack,
+) -> None:
+    stack.start()
+    stack.run("circusctl", "incr", "web_app")
+    before = pids(stack)
+
+    load = stack.load(LOAD_S)
+    stack.kill_papa()
+    requests, failed = load.result()
+    assert (requests > FEW, failed, pids(stack)) == (True, 0, before)
+
+    load = stack.load(LOAD_S, work_s=WORK_S)
+    stack.run("circusctl", "reload", "--sequential", "web_app")
+    requests, failed = load.result()
+    after = pids(stack)
+    assert (requests > FEW, failed, len(after["web_app"])) == (True, 0, 2)
+    assert not set(after["web_app"]) & set(before["web_app"])
+    assert (after["nginx"], after["logger"]) == (before["nginx"], before["logger"])
+
+    # Of the file only what changed is touched: here nothing that serves.
+    text = stack.read("circus.ini")
+    load = stack.load(LOAD_S)
+    (stack.folder / "circus.ini").write_text(text.replace("priority = 50", "priority = 55\nenv.MOOD = good"))
+    stack.run("circusctl", "reloadconfig")
+    requests, failed = load.result()
+    edited = pids(stack)
+    assert (requests > FEW, failed) == (True, 0)
+    assert (edited["nginx"], edited["web_app"]) == (after["nginx"], after["web_app"])
+    assert edited["logger"] != after["logger"]
+
+
 def test_a_reload_to_a_broken_application_leaves_the_old_one_serving(stack: Stack) -> None:
     stack.start()
     before = pids(stack)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from circus.config import expand
 from circus.config.diff import CircusChange, ConfigPlan, SocketChange, diff
 from circus.config.load import load
-from circus.config.model import CircusConfig
+from circus.config.model import CircusConfig, SocketConfig, WatcherConfig
 from circus.config.validate import Host
 
 BASE = """\
@@ -178,3 +183,83 @@ def test_use_papa_of_circus_reaches_the_watchers_live(edit: Edit) -> None:
     plan = edit.plan("loglevel = info", "loglevel = info\nuse_papa = yes")
     assert [(each.new.name, each.restart) for each in plan.change] == [("web", False), ("job", False)]
     assert plan.circus_changes == (CircusChange("use_papa", False, "use_papa false -> true"),)
+
+
+# Whatever two files say ------------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "numprocesses": ["1", "3"],
+    "use_papa": ["true", "false"],
+    "priority": ["1", "2"],
+    "working_dir": ["/", "/tmp"],
+    "stop_signal": ["INT", "15"],
+    "graceful_timeout": ["1", "1.0", "2s"],
+    "env.A": ["one", "two"],
+    "hooks.after_start": ["os.path.exists", "os.path.isdir,true"],
+    "stdout_stream.filename": ["/log/a", "/log/b"],
+    "use_sockets": ["true", "false"],
+    "flapping.attempts": ["3", "4"],
+    "of_my_own": ["this", "that"],
+}
+COMMANDS = ["run", "run $(circus.sockets.one)", "run $(circus.sockets.two) fast"]
+
+
+def section(name: str, **options: list[str]) -> st.SearchStrategy[str]:
+    """Some of the options, each with one of its values; or no such section."""
+    chosen = st.fixed_dictionaries({}, optional={key: st.sampled_from(values) for key, values in options.items()})
+    return chosen.map(lambda found: "".join([f"[{name}]\n", *(f"{key} = {value}\n" for key, value in found.items())]))
+
+
+def watcher(name: str) -> st.SearchStrategy[str]:
+    command = st.sampled_from(COMMANDS).map(lambda text: f"cmd = {text}\n")
+    return st.just("") | st.tuples(section(f"watcher:{name}", **OPTIONS), command).map("".join)
+
+
+FILES = st.tuples(
+    section("circus", loglevel=["info", "debug"], warmup_delay=["0", "1"], use_papa=["true"]),
+    section("env", B=["x", "y"]),
+    *(watcher(name) for name in ("web", "job", "db")),
+    section("socket:one", port=["1", "2"], backlog=["5", "6"]),
+    st.just("host = localhost\n"),
+    section("socket:two", port=["3"], so_reuseport=["true", "false"]),
+    st.just("host = localhost\n"),
+    st.sampled_from(["", "[socket:three]\nport = 4\n"]),
+).map("".join)
+
+
+def essence(config: WatcherConfig | SocketConfig) -> dict[str, object]:
+    """All that is obeyed; not where it was read."""
+    return {
+        each.name: getattr(config, each.name) for each in fields(config) if each.name not in ("file", "line", "written")
+    }
+
+
+def applied(plan: ConfigPlan, before: CircusConfig, after: CircusConfig) -> dict[str, dict[str, object]]:
+    """What runs when the plan was carried out, as circusd does it: the rest of ``after`` is not looked at."""
+    new = {each.name: each for each in after.watchers}
+    result = {each.name: essence(each) for each in before.watchers if each.name not in plan.remove}
+    result |= {name: essence(new[name]) for name in plan.add}
+    return result | {change.new.name: essence(change.new) for change in plan.change}
+
+
+@settings(deadline=None)
+@given(FILES, FILES)
+def test_a_plan_that_is_carried_out_leads_to_the_new_file(one: str, other: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        edit = Edit(Path(folder))
+        before, after = edit.load(one), edit.load(other)
+    plan = diff(before, after)
+    assert applied(plan, before, after) == {each.name: essence(each) for each in after.watchers}
+    sockets = {each.name: essence(each) for each in before.sockets if each.name not in plan.sockets_remove}
+    sockets |= {
+        each.name: essence(each) for each in after.sockets if each.name in {*plan.sockets_add, *plan.sockets_change}
+    }
+    assert sockets == {each.name: essence(each) for each in after.sockets}
+    assert diff(after, after).is_empty
+    # Who must start anew does so, and nobody else.
+    old = {each.name: each for each in before.watchers}
+    reopened = {name for name, change in plan.sockets_change.items() if change.reopen}
+    for change in plan.change:
+        used = set(expand.sockets_used(change.new, after.sockets))
+        must = change.new.digest != old[change.new.name].digest or bool(used & reopened)
+        assert change.restart == must, change

@@ -26,7 +26,7 @@ from circus.supervise.watcher import Watcher
 Life = tuple[SlotKey, int]
 AskedHook = tuple[str, str, SlotKey | None, int | None]
 
-SEEDS = 300
+SEEDS = 1000
 #: Far more steps than the longest story needs to come to rest.
 PATIENCE = 5000
 
