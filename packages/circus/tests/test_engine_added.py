@@ -223,6 +223,32 @@ def test_an_added_watcher_that_is_removed_is_forgotten_wholly(bench: Bench) -> N
     story(run)
 
 
+def test_a_watcher_that_takes_its_time_to_stop_holds_up_no_other_order(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB.replace("timeout = 5", "timeout = 60") + DB) as engine:
+            await bench.until_active(engine)
+            bench.obeys = False
+            removing = asyncio.create_task(engine.remove_watcher("web", nostop=False))
+            await bench.until(lambda: bench.signals)
+            await engine.set_options("db", {"priority": "3"})
+            await engine.add_watcher("new", SLEEP, start=True)
+            for order in (engine.set_options("web", {"priority": "1"}), engine.remove_watcher("web", nostop=True)):
+                with pytest.raises(CircusError, match="watcher 'web' is being removed"):
+                    await order
+            with pytest.raises(CircusError, match="exists already"):
+                await engine.add_watcher("web", {}, start=True)
+            reloading = asyncio.create_task(reloaded(bench, engine, WEB + "priority = 9\n" + DB))
+            assert not removing.done()
+            bench.obeys = True
+            await engine.order(lambda op: events.Kill(op, "web", signum=9))
+            await asyncio.gather(removing, reloading)
+            await bench.until_active(engine)
+            assert names(engine) == ["db", "new", "web"], "the file brought it back after it had gone"
+            assert engine.options("web")["priority"] == 9
+
+    story(run)
+
+
 def test_a_plugin_is_changed_in_its_file_only(bench: Bench) -> None:
     async def run() -> None:
         plugin = "[plugin:counts]\nuse = circus.plugins.statsd.StatsdEmitter\n"

@@ -423,6 +423,18 @@ def test_a_kill_is_finished_when_the_process_has_gone() -> None:
     assert not scene.finished[scene.order(Kill, "nope")].ok
 
 
+def test_a_kill_hastens_the_end_of_a_watcher_that_is_being_removed() -> None:
+    scene = Scene(watcher("web"))
+    scene.start_all()
+    removal = scene.order(RemoveWatcher, "web")
+    before = len(scene.signals)
+    kill = scene.order(Kill, "web", signum=9)
+    assert len(scene.signals) == before + 1
+    scene.exit("web")
+    assert scene.finished[removal].ok and scene.finished[kill].ok
+    assert scene.states() == {}
+
+
 def test_a_watcher_removed_with_nostop_leaves_its_processes_alone() -> None:
     scene = Scene(watcher("web", numprocesses=2))
     start = scene.order(Start)

@@ -37,7 +37,7 @@ async def set_options(engine: Engine, watcher: str, given: Mapping[str, str]) ->
             the watcher has not got where it shall be.
     """
     async with engine.reloading:
-        name = engine.config_of(watcher).name
+        name = _known(engine, watcher)
         texts = dict(given)
         edits = _with_options(engine, name, texts)
         new = await _amended(engine, edits, [name])
@@ -49,12 +49,13 @@ async def set_options(engine: Engine, watcher: str, given: Mapping[str, str]) ->
             edits = _with_options(engine, name, texts)
             new = await _amended(engine, edits, [name])
         log.info("%s set by hand: %s", name, ", ".join(given))
-        await reconfigure.apply(engine, new, diff(engine.config, new), edits, keys=tuple(texts))
-        if count is not None:
-            finish = await engine.order(partial(events.SetCount, name=name, count=count))
-            if not finish.ok:
-                raise CircusError("operation-failed", f"numprocesses of {name} is set, but: {finish.error}")
-        return _warnings(new, name)
+        work = await _begin(engine, new, edits, keys=tuple(texts))
+    await asyncio.shield(work)
+    if count is not None:
+        finish = await engine.order(partial(events.SetCount, name=name, count=count))
+        if not finish.ok:
+            raise CircusError("operation-failed", f"numprocesses of {name} is set, but: {finish.error}")
+    return _warnings(new, name)
 
 
 async def add_watcher(
@@ -82,14 +83,14 @@ async def add_watcher(
         else:
             raise CircusError("bad-request", f"{name}: cmd is missing", "give the program and its arguments")
         new = await _amended(engine, edits, [name])
-        plan = diff(engine.config, new)
-        (name,) = plan.add
+        name = next(each.name for each in new.watchers if each.name.lower() == name.lower())
         start = start or (not texts and next(each.autostart for each in new.watchers if each.name == name))
         log.info("%s added by hand", name)
         engine.memory.remember_stopped({name}, stopped=True)
-        await reconfigure.apply(engine, new, plan, edits)
-        finish = await engine.order(partial(events.Start, names=(name,))) if start else None
-        return finish, _warnings(new, name)
+        work = await _begin(engine, new, edits)
+    await asyncio.shield(work)
+    finish = await engine.order(partial(events.Start, names=(name,))) if start else None
+    return finish, _warnings(new, name)
 
 
 async def remove_watcher(engine: Engine, name: str, *, nostop: bool) -> None:
@@ -99,14 +100,33 @@ async def remove_watcher(engine: Engine, name: str, *, nostop: bool) -> None:
         CircusError: see reconfigure.apply.
     """
     async with engine.reloading:
-        name = engine.config_of(name).name
+        name = _known(engine, name)
         assert engine.config.document is not None
         edits = amend.without_watcher(engine.config.document, engine.edits, name)
         new = await _amended(engine, edits, [])
         log.info("%s removed by hand", name)
         if nostop:
             leftovers.remember(engine, [name])
-        await reconfigure.apply(engine, new, diff(engine.config, new), edits, nostop=nostop)
+        work = await _begin(engine, new, edits, nostop=nostop)
+    await asyncio.shield(work)
+
+
+def _known(engine: Engine, name: str) -> str:
+    """Its name as written, unless it is on its way out."""
+    found = engine.config_of(name).name
+    if found not in (each.name for each in engine.config.watchers):
+        raise CircusError("not-found", f"watcher {found!r} is being removed", "wait until it has stopped")
+    return found
+
+
+async def _begin(
+    engine: Engine, new: CircusConfig, edits: Edits, *, keys: tuple[str, ...] = (), nostop: bool = False
+) -> asyncio.Task[None]:
+    """Decide it, and let it go on while others give their orders: a stop may take minutes."""
+    work = await reconfigure.begin(engine, new, diff(engine.config, new), edits, keys=keys, nostop=nostop)
+    engine.changes.add(work)
+    work.add_done_callback(engine.changes.discard)
+    return work
 
 
 def _warnings(config: CircusConfig, name: str) -> list[str]:
@@ -128,6 +148,8 @@ async def reloadconfig(engine: Engine) -> ConfigPlan:
         CircusError: see reconfigure.apply.
     """
     async with engine.reloading:
+        if engine.changes:
+            await asyncio.wait(engine.changes)  # the file may bring back what is about to go
         filed = await asyncio.to_thread(load.load, engine.config.path, engine.environ)
         edits, new = await asyncio.to_thread(_in_force, engine, filed)
         plan = diff(engine.config, new)

@@ -89,7 +89,8 @@ class Engine:
         self._waiting: dict[int, asyncio.Future[actions.Finish]] = {}
         self._by_hand: set[int] = set()  # operations that people wait for
         self._tasks = Tasks()
-        self.reloading = asyncio.Lock()  # one change of the configuration at a time
+        self.reloading = asyncio.Lock()  # one change of the configuration is decided at a time
+        self.changes: set[asyncio.Task[None]] = set()  # by hand, under way
         kernel.on_event = self.lives.on_kernel_event
 
     # Start and end ------------------------------------------------------------------------------------------

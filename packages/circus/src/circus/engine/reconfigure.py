@@ -32,7 +32,16 @@ log = logging.getLogger("circus.engine")
 Makes = Callable[[int], events.Order]
 
 
-async def apply(
+async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan, edits: Edits) -> None:
+    """Bring ``engine`` from its configuration to ``new``, which has ``edits`` in it.
+
+    Raises:
+        CircusError: see begin. Or operation-failed, after all was changed: not every watcher has got where it shall be.
+    """
+    await (await begin(engine, new, plan, edits))
+
+
+async def begin(
     engine: Engine,
     new: CircusConfig,
     plan: ConfigPlan,
@@ -40,15 +49,14 @@ async def apply(
     *,
     keys: tuple[str, ...] = (),
     nostop: bool = False,
-) -> None:
-    """Bring ``engine`` from its configuration to ``new``, which has ``edits`` in it.
+) -> asyncio.Task[None]:
+    """As ``apply``, as far as anything can be refused; the rest is under way, and everything is decided.
 
     With ``keys``, the options that somebody has set, new processes come before the old ones go. With ``nostop`` the
     processes of a removed watcher are left alone.
 
     Raises:
-        CircusError: a hook cannot be found or a socket cannot be opened: nothing was changed. Or
-            operation-failed, after all was changed: not every watcher has got where it shall be.
+        CircusError: a hook cannot be found or a socket cannot be opened: nothing was changed.
     """
     watchers = {config.name: config for config in new.watchers}
     changed = {config.name: restart for config, restart, _ in plan.change}
@@ -59,13 +67,17 @@ async def apply(
     engine.config = new
     engine.memory.remember_edits(edits, new.path)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
-    finishes = await _give_orders(engine, plan, watchers, hooks, keys, nostop=nostop)
-    if again := tuple(sorted(stopped & watchers.keys())):
-        finishes += await _settle(engine, [partial(events.Start, names=again)])
-    await engine.sockets.close(plan.sockets_remove)
-    engine.demand.look_again()
-    if failed := [finish.error for finish in finishes if not finish.ok]:
-        raise CircusError("operation-failed", f"the new configuration is in force, but: {'; '.join(failed)}")
+
+    async def carry_out() -> None:
+        finishes = await _give_orders(engine, plan, watchers, hooks, keys, nostop=nostop)
+        if again := tuple(sorted(stopped & watchers.keys())):
+            finishes += await _settle(engine, [partial(events.Start, names=again)])
+        await engine.sockets.close(plan.sockets_remove)
+        engine.demand.look_again()
+        if failed := [finish.error for finish in finishes if not finish.ok]:
+            raise CircusError("operation-failed", f"the new configuration is in force, but: {'; '.join(failed)}")
+
+    return asyncio.create_task(carry_out())
 
 
 def needing_restart(started: CircusConfig, now: CircusConfig) -> str:

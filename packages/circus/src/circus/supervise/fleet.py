@@ -13,7 +13,7 @@ it was told.
 **Overlap.** An order acts at once on every watcher that its stage has reached, whatever other operations do.
 What an earlier operation has still before it is overruled where it contradicts: a later stop takes the
 watcher out of the stages of starts, a later start out of the stages of stops. Orders for a watcher that is
-being removed wait until it is gone.
+being removed wait until it is gone; but a kill hastens that.
 
 **No names.** Start and Restart without names mean the watchers with autostart and those that are wanted up;
 Reload those that are wanted up; Stop all.
@@ -136,7 +136,7 @@ class Fleet:
             return
         names = _names_of(order)
         for name in names or ():
-            if name in self._removing:
+            if name in self._removing and not isinstance(order, Kill):
                 self._removing[name].append(order)
                 return
         if isinstance(order, AddWatcher):
