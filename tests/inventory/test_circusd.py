@@ -31,19 +31,18 @@ use_papa = true
 """
     with opened(folder, config, CIRCUSCTL_ENDPOINT=control) as house:
         house.start()
-        assert house.status() == {"one": "active", "two": "active"}
+        wait_for(lambda: house.status() == {"one": "active", "two": "active"}, "what both files say")
         assert (folder / "p.sock").exists()
         assert (folder / "circusd.pid").read_text() == f"{house.manager.pid}\n"  # type: ignore[union-attr]
-        log = house.log("circusd.log")
-        assert "Arbiter now waiting for commands" in log
-        assert "[DEBUG]" in log
-        started = [line for line in log.splitlines() if line.endswith(" start")]
-        assert len(started) == 2
+        wait_for(lambda: house.log("circusd.log").count(" start\n") == 2, "both starts in its log")
+        assert "Arbiter now waiting for commands" in house.log("circusd.log")
+        assert "[DEBUG]" in house.log("circusd.log")
         kept = house.pids("one")
+        assert kept
         house.quit()
         assert all(os.path.exists(f"/proc/{pid}") for pid in kept)
         house.start()
-        assert house.pids("one") == kept
+        wait_for(lambda: house.pids("one") == kept, "that it was kept")
         done = house.ctl("shutdown")
         assert done.returncode == 0
         house.gone()
@@ -77,7 +76,7 @@ def test_an_endpoint_names_a_circusd(tmp_path: Path) -> None:
         tmp_path / "house", f"[circus]\nendpoint = {address}\n" + SLEEPER.format("a"), CIRCUSCTL_ENDPOINT=address
     ) as house:
         house.start()
-        assert house.status() == {"a": "active"}
+        wait_for(lambda: house.status() == {"a": "active"}, "its watcher")
 
 
 def test_a_logging_configuration_is_obeyed(tmp_path: Path) -> None:

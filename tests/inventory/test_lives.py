@@ -40,7 +40,7 @@ def test_the_error_of_a_hook_is_ignored_where_it_is_said(tmp_path: Path) -> None
     with opened(tmp_path / "house", config) as house:
         (house.folder / "house_hooks.py").write_text(HOOKS)
         house.start()
-        assert house.status() == {"lenient": "active"}
+        wait_for(lambda: house.status() == {"lenient": "active"}, "its start")
         assert "hook before_start failed ignored=True" in house.log("circusd.out")
 
 
