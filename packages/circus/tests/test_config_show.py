@@ -190,6 +190,14 @@ def test_json_has_the_same(file: Path, capsys: pytest.CaptureFixture[str]) -> No
         "origin": "",
         "file": str(file),
         "line": 16,
-        "variables": [{"name": "n", "origin": "[env]", "file": str(file), "line": 9}],
+        "text": f"{file}:16",
+        "variables": [{"name": "n", "origin": "[env]", "file": str(file), "line": 9, "text": f"{file}:9 [env]"}],
     }
     assert main(["config", "show", "wbe", str(file)]) == 3
+
+
+def test_sections_of_a_toml_file_are_named_as_it_names_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('[watcher.web]\ncmd = "sleep 1"\n[env."w*"]\nA = 1\n')
+    assert main(["config", "show", "web", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split("  ")[-1].strip() == f'{path}:4 [env."w*"]'

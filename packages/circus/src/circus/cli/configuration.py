@@ -133,7 +133,7 @@ def _show(daemon: Daemon, args: argparse.Namespace) -> Answer:
 
 
 def _origin(origin: Origin) -> Answer:
-    return {"origin": origin.what, "file": origin.file, "line": origin.line}
+    return {"origin": origin.what, "file": origin.file, "line": origin.line, "text": str(origin)}
 
 
 def _show_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
@@ -141,13 +141,8 @@ def _show_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
         yield render.one_line(each["kind"] if each["kind"] == "circus" else f"{each['kind']} {each['name']}")
         for row in each["options"]:
             said = render.one_line(f"{row['option']} = {row['value']}")
-            variables = "".join(f"; {each['name']}: {_origin_text(each)}" for each in row["variables"])
-            yield f"  {said:<{COLUMN}}  {render.one_line(_origin_text(row) + variables)}"
-
-
-def _origin_text(row: Answer) -> str:
-    place = f"{row['file']}:{row['line']}" if row["line"] else row["file"]
-    return " ".join(filter(None, (place, row["origin"])))
+            variables = "".join(f"; {each['name']}: {each['text']}" for each in row["variables"])
+            yield f"  {said:<{COLUMN}}  {render.one_line(row['text'] + variables)}"
 
 
 # schema -----------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ without touching anything:
   `--hooks` also looks up the hooks, which runs the modules that they are in, as a start of circusd does.
 - `circusctl config show NAME [FILE]` shows every option of a watcher, of a socket or of `circus`: the value that
   counts, and where it is written. What comes from the environment of the command is not shown. Without FILE it is the
-  file of the running circusd.
+  file of the running circusd; what was ordered by hand is not in it, and `circusctl status -v` names that.
 
 ## Syntax
 

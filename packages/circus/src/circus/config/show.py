@@ -17,7 +17,8 @@ from circus.config.environments import OWN, Environment
 from circus.config.load import examine
 from circus.config.model import SocketConfig, StreamConfig, WatcherConfig
 from circus.config.options import Option
-from circus.config.read import Entry, Section
+from circus.config.read import TOML, Entry, Section
+from circus.config.toml import as_toml
 from circus.config.validate import Host
 from circus.errors import CircusError
 
@@ -34,7 +35,8 @@ class Origin:
     line: int = 0
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (f"{self.file}:{self.line}" if self.line else "", self.what)))
+        what = as_toml(self.what) if self.file.endswith(TOML) else self.what
+        return " ".join(filter(None, (f"{self.file}:{self.line}" if self.line else "", what)))
 
 
 @dataclass(frozen=True, slots=True)
