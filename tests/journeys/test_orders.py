@@ -48,8 +48,8 @@ def is_alive(pid: int) -> bool:
 
 
 def one(house: House, watcher: str) -> int:
-    (pid,) = house.pids(watcher)
-    return pid
+    (pid,) = wait_for(lambda: house.pids(watcher), f"the process of {watcher}")
+    return int(pid)
 
 
 def test_what_is_ordered_by_hand_is_done_as_an_edit_would_be_and_kept(tmp_path: Path) -> None:
