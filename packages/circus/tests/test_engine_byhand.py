@@ -268,7 +268,8 @@ def test_what_was_ordered_under_one_file_means_nothing_under_another(bench: Benc
         async with bench.engine(LASTING) as engine:
             await bench.until_active(engine)
             assert engine.options("web")["priority"] == 4
-            assert before <= bench.running(), "what was left is left still"
+            assert before <= bench.running()
+            assert len(engine.snapshot().foreign) == 1, "what was left is left still"
 
     story(run)
 
