@@ -228,10 +228,10 @@ FILES = st.tuples(
 
 
 def essence(config: WatcherConfig | SocketConfig) -> dict[str, object]:
-    """All that is obeyed; not where it was read."""
-    return {
-        each.name: getattr(config, each.name) for each in fields(config) if each.name not in ("file", "line", "written")
-    }
+    """All that is obeyed; not where it was read, nor whether a default of a socket was written out."""
+    names = {each.name for each in fields(config)} - {"file", "line", "written"}
+    names -= {"digest"} if isinstance(config, SocketConfig) else set()
+    return {name: getattr(config, name) for name in names}
 
 
 def applied(plan: ConfigPlan, before: CircusConfig, after: CircusConfig) -> dict[str, dict[str, object]]:

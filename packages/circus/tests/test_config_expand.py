@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import pytest
@@ -162,3 +163,14 @@ def test_the_sockets_of_a_process_are_those_it_names_or_all_if_it_names_none() -
     known[1] = SocketConfig(name="b", so_reuseport=True)
     assert expand.sockets_used(WatcherConfig(name="w", cmd="x", use_sockets=True), known) == ("a", "c")
     assert expand.sockets_used(named, known) == ("b",)
+
+
+@given(st.text(st.sampled_from("ab '\"\\#;$|\t\n\r\x0b\x1c\u00a0\u2003")))
+def test_a_line_is_split_as_a_shell_splits_it(text: str) -> None:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError:
+        with pytest.raises(ValueError):
+            expand._words(text)
+    else:
+        assert expand._words(text) == words

@@ -185,9 +185,15 @@ def _split(config: WatcherConfig, option: str, text: str) -> list[str]:
         raise CircusError("config-invalid", what, "close the quotes, or put a backslash before them") from None
 
 
+#: Without these a line's words are what white space divides. Other white space than ASCII's divides nothing in a shell.
+_SPECIAL = re.compile(r"""["'\\]|[^\S \t\r\n]""")
+
+
 @functools.lru_cache(maxsize=1000)
 def _words(text: str) -> tuple[str, ...]:
     """Kept, because the same line is split when the file is read and at each start."""
+    if _SPECIAL.search(text) is None:
+        return tuple(text.split())
     return tuple(shlex.split(text))
 
 

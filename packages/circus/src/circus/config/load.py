@@ -52,6 +52,7 @@ def amended(
 
 def examine(path: str, environ: Mapping[str, str], *, host: Host | None = None) -> tuple[Draft, list[Finding]]:
     """What the file says as far as it can be understood, and all that is wrong with it, in the order of reading."""
+    environ = dict(environ)  # os.environ decodes each variable whenever it is asked
     document = read(path, environ)
     draft = Builder(document, environ).build()
     findings = draft.findings

@@ -128,12 +128,12 @@ async def _run(
         await engine.start()
         await control.start()
         ends.listen()
-        # What lives now lives long; the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
         readiness.tell()
         manager.ready(f"{config.name}: {len(config.watchers)} watchers, configured by {config.path}")
         log.info("Arbiter now waiting for commands")
+        # What lives now lives long; the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         await engine.may_leave.wait()
         ends.remove()
         manager.stopping("leaving")

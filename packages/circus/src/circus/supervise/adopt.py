@@ -66,14 +66,15 @@ def plan_adoption(
     foreign = [each for each in survivors if each.config_path != config_path]
     ours = [each for each in survivors if each.config_path == config_path]
     running = [each for each in ours if each.running]
+    running_of: dict[str, list[Survivor]] = {name: [] for name in configs}
+    for each in running:
+        if (name := spelled.get(each.watcher.lower())) is not None:
+            running_of[name].append(each)
     keep: list[Survivor] = []
     drifted: list[Survivor] = []
     surplus: list[Survivor] = []
     for name, (digest, numprocesses) in configs.items():
-        newest_first = sorted(
-            (each for each in running if spelled.get(each.watcher.lower()) == name),
-            key=lambda each: (-each.started_at, each.wid),
-        )
+        newest_first = sorted(running_of[name], key=lambda each: (-each.started_at, each.wid))
         settled = _with_own_wids([replace(each, watcher=name) for each in newest_first])
         for rank, each in enumerate(settled):
             if rank >= numprocesses:
