@@ -153,3 +153,15 @@ def test_a_kernel_that_works_is_told_from_one_that_does_not(monkeypatch: pytest.
         assert not await one.answers()
 
     story(run)
+
+
+def test_a_kernel_that_comes_back_after_the_end_is_attached_by_nobody() -> None:
+    async def run(papa: FakePapa) -> None:
+        one = link.Link(papa, nothing)  # type: ignore[arg-type]
+        papa.lose()
+        await one.close()
+        before = asyncio.all_tasks()
+        papa.come_back()
+        assert asyncio.all_tasks() == before
+
+    story(run)

@@ -66,6 +66,8 @@ class Link:
         return True
 
     async def close(self) -> None:
+        """From now on a kernel that comes back is nothing to us: whoever would be attached is closed."""
+        self._kernel.on_lost = self._kernel.on_back = None
         task, self._reattaching = self._reattaching, None
         if task is not None:
             task.cancel()
