@@ -14,6 +14,7 @@ from circus.plugins import CircusPlugin, base
 
 class Telling(CircusPlugin):
     name = "telling"
+    lingers = False
 
     def tell(self, what: str, *more: Any) -> None:
         print(json.dumps([what, *more]), flush=True)
@@ -34,7 +35,7 @@ class Telling(CircusPlugin):
             self.tell("hanging")
             time.sleep(1000)
         if event == "thread":
-            base.LEAVE_S = 1
+            self.lingers = True
             threading.Thread(target=time.sleep, args=(1000,)).start()
         if event == "call":
             self.loop.add_callback(self.wait)
@@ -46,6 +47,8 @@ class Telling(CircusPlugin):
         self.tell("gap", missed)
 
     def handle_stop(self) -> None:
+        if self.lingers:
+            base.LEAVE_S = 1
         self.tell("stop", signal.getitimer(signal.ITIMER_REAL)[0])
         raise RuntimeError("at the end")
 

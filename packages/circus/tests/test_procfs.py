@@ -33,9 +33,9 @@ def test_a_name_may_hold_parentheses_and_spaces(tmp_path: Path) -> None:
     program = tmp_path / "a) R 1 (b"
     program.symlink_to("/bin/cat")
     with subprocess.Popen([str(program)], stdin=subprocess.PIPE) as child:
-        row = procfs.row(child.pid)
-    assert row is not None
-    assert (row.name, row.parent) == (program.name, os.getpid())
+        # Popen comes back when descriptors are closed, and a moment later the name is changed.
+        row = wait_for(lambda: (row := procfs.row(child.pid)) and row.name == program.name and row, "its name")
+    assert row.parent == os.getpid()
 
 
 def test_a_zombie_has_a_row_and_no_command() -> None:

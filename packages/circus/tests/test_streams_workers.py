@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from circus.streams import workers as workers_module
 from circus.streams.workers import Workers
 
 BOUND_S = 30.0
@@ -101,10 +102,12 @@ def test_a_result_that_comes_after_the_loop_has_ended_is_nobodys_and_what_was_as
     assert is_closed.is_set()
 
 
-def test_calls_that_stand_alone_share_a_thread_until_one_hangs() -> None:
+def test_calls_that_stand_alone_share_a_thread_until_one_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         workers = Workers()
-        first, second = await asyncio.gather(*(workers.run_alone(threading.get_ident) for _ in range(2)))
+        with monkeypatch.context() as patch:
+            patch.setattr(workers_module, "HANG_S", BOUND_S)  # a thread that gets no processor does not hang
+            first, second = await asyncio.gather(*(workers.run_alone(threading.get_ident) for _ in range(2)))
         assert first == second
         gate = threading.Event()
         hung = [workers.run_alone(lambda: gate.wait(BOUND_S)) for _ in range(3)]
