@@ -83,6 +83,8 @@ ROWS: dict[str, str] = {
         for stream in ("stdout_stream", "stderr_stream")
         for key in ("class", "filename", "max_bytes", "backup_count", "time_format")
     },
+    "watcher stdout_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
+    "watcher stderr_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     **{f"watcher flapping.{key}": FLAPPING for key in ("active", "attempts", "window", "retry_in", "max_retry")},
     "plugin use": "packages/circus/tests/test_config_plugins.py::test_a_plugin_is_a_watcher_that_leaves_with_circusd",
     "plugin priority": "packages/circus/tests/test_config_plugins.py::"
@@ -125,7 +127,6 @@ NOT_THERE_YET: dict[str, dict[str, str]] = {
         "check_flapping": "false",
         "close_child_stdin": "false",
         "stdout_stream.refresh_time": "0.3",
-        "stdout_stream.color": "red",
         "stdout_stream.rotate_when": "midnight",
         "stdout_stream.rotate_interval": "2",
         "stdout_stream.utc": "true",

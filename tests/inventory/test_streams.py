@@ -34,3 +34,14 @@ def test_a_class_is_obeyed(tmp_path: Path) -> None:
         house.start()
         wait_for(lambda: all(f"9{sign * 8}" in house.log("circusd.out") for sign in "-="), "both of them")
         assert not (house.folder / "never").exists()
+
+
+def test_fancy_lines_have_their_colour(tmp_path: Path) -> None:
+    config = f"[watcher:talk]\ncmd = {TALK}\nenv.PATH = /bin\n"
+    config += "stdout_stream.class = FancyStdoutStream\nstdout_stream.color = green\n"
+    config += "stderr_stream.class = FancyStdoutStream\nstderr_stream.color = white\n"
+    with opened(tmp_path / "house", config) as house:
+        house.start()
+        for color, sign in ((2, "-"), (7, "=")):
+            line = rf"^\033\[0;3{color};40m\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d \[\d+\] \| 9{sign}{{8}}\033\[0m$"
+            wait_for(lambda: re.search(line, house.log("circusd.out"), re.MULTILINE), f"colour {color}")  # noqa: B023

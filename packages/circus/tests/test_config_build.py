@@ -309,9 +309,7 @@ def test_a_class_that_nothing_calls_yet_is_told_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "class_name"),
     [
-        ("WatchedFileStream", "FileStream"),
         ("circus.stream.TimedRotatingFileStream", "FileStream"),
-        ("FancyStdoutStream", "StdoutStream"),
     ],
 )
 def test_fault_8_the_other_classes_are_understood_with_a_warning(tmp_path: Path, written: str, class_name: str) -> None:
@@ -320,6 +318,38 @@ def test_fault_8_the_other_classes_are_understood_with_a_warning(tmp_path: Path,
     assert built.errors == []
     assert built["w"].stdout_stream is not None and built["w"].stdout_stream.class_name == class_name
     assert f"works as {class_name}" in built.told[0]
+
+
+def test_a_watched_file_is_rotated_by_somebody_else(tmp_path: Path) -> None:
+    text = "[watcher:w]\ncmd = x\nstdout_stream.class = WatchedFileStream\nstdout_stream.filename = f\n"
+    built = Built(tmp_path, f"{text}stdout_stream.max_bytes = 10\nstdout_stream.time_format = %Y\n")
+    stream = built["w"].stdout_stream
+    assert stream is not None
+    assert (stream.class_name, stream.max_bytes, stream.time_format) == ("FileStream", 0, "%Y")
+    assert built.told == ["c.ini:5: w: stdout_stream.max_bytes has no effect for a WatchedFileStream (remove it)"]
+
+
+def test_a_fancy_stream_has_a_colour_and_a_time(tmp_path: Path) -> None:
+    text = "[watcher:{}]\ncmd = x\nstdout_stream.class = FancyStdoutStream\n"
+    watchers = [text.format(name) for name in "abcdefgh"]
+    own = "stdout_stream.color = Blue\nstdout_stream.time_format = %H\n"
+    built = Built(tmp_path, "".join(watchers) + text.format("own") + own)
+    assert built.told == []
+    streams = [built[name].stdout_stream for name in "abcdefgh"]
+    assert {stream.time_format for stream in streams if stream} == {"%Y-%m-%d %H:%M:%S"}
+    assert len({stream.color for stream in streams if stream}) > 2, "not one colour for all"
+    stream = built["own"].stdout_stream
+    assert stream is not None
+    assert (stream.class_name, stream.color, stream.time_format) == ("StdoutStream", "blue", "%H")
+
+
+def test_a_colour_is_one_of_seven_and_for_fancy_streams_only(tmp_path: Path) -> None:
+    built = Built(
+        tmp_path, "[watcher:w]\ncmd = x\nstdout_stream.class = FancyStdoutStream\nstdout_stream.color = pink\n"
+    )
+    assert "is not a colour; write one of red, green" in str(built.errors[0])
+    built = Built(tmp_path, "[watcher:w]\ncmd = x\nstdout_stream.class = StdoutStream\nstdout_stream.color = red\n")
+    assert built.told == ["c.ini:4: w: stdout_stream.color has no effect for a StdoutStream (remove it)"]
 
 
 def test_streams_that_cannot_be_are_errors(tmp_path: Path) -> None:

@@ -29,6 +29,18 @@ def test_a_begun_line_that_ends_with_its_part_leaves_nothing_to_prefix() -> None
     assert prefixed(b"b\n", [(1, SECOND)], start=1, at_line_start=False) == b"b\n"
 
 
+def test_a_colour_ends_with_its_line() -> None:
+    def coloured(data: bytes, start: int = 0, *, at_line_start: bool = True) -> bytes:
+        fmt = render.color_code("cyan") + FORMAT
+        times = [(start, 0)]
+        return render.with_prefixes(data, start, times, pid=7, time_format=fmt, at_line_start=at_line_start, zone=UTC)
+
+    head = b"\033[0;36;40m00:00:00 [7] | "
+    assert coloured(b"a\n\nb\n") == head + b"a\033[0m\n" + head + b"\033[0m\n" + head + b"b\033[0m\n"
+    assert coloured(b"a") == head + b"a"
+    assert coloured(b"b\nc", 1, at_line_start=False) == b"b\033[0m\n" + head + b"c"
+
+
 def test_bytes_that_are_no_text_pass_unchanged() -> None:
     assert prefixed(b"\xff\xfe\r\n", [(0, 0)]) == b"00:00:00 [7] | \xff\xfe\r\n"
 

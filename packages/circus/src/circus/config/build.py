@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -259,10 +260,18 @@ class Builder:
                 hint = f"did you mean {prefix}{near}?" if near else "it has no effect; remove it"
                 sheet.warn(prefix + key, f"unknown option {prefix}{key}", hint)
         taken = sheet.take(options.STREAM, prefix)
-        taken["class_name"] = class_name
-        if class_name == "FileStream" and not taken.get("filename"):
+        taken["class_name"] = options.STREAM_CLASSES[class_name]
+        if taken["class_name"] == "FileStream" and not taken.get("filename"):
             place = f"{prefix}class"
-            sheet.error(place, f"{name} is a FileStream without a file", f"write {prefix}filename = /path/of/the.log")
+            sheet.error(place, f"{name} is a {class_name} without a file", f"write {prefix}filename = /path/of/the.log")
+        idle = {"WatchedFileStream": ("max_bytes", "backup_count")}.get(class_name, ())
+        for key in (*idle, *(["color"] if class_name != "FancyStdoutStream" else [])):
+            if taken.pop(key, None) is not None:
+                sheet.warn(prefix + key, f"{prefix}{key} has no effect for a {class_name}", "remove it")
+        if class_name == "FancyStdoutStream":
+            taken.setdefault("time_format", options.FANCY_TIME)
+            # The same one at every start, and not one for all.
+            taken.setdefault("color", values.COLORS[zlib.crc32(f"{sheet.title}.{name}".encode()) % len(values.COLORS)])
         return StreamConfig(options=texts, **taken)
 
     # Sockets ----------------------------------------------------------------------------------------------

@@ -73,8 +73,9 @@ class FlappingPolicy:
 class StreamConfig:
     """Where one output of a watcher's processes goes.
 
-    ``class_name`` is ``FileStream``, ``StdoutStream`` or the dotted path of a class; that of plugins is
-    ``LogStream`` or ``WarningLogStream``, circusd's own log, in which ``filename`` names the speaker.
+    ``class_name`` is ``FileStream``, ``StdoutStream``, which the other classes are built on, or the dotted path of
+    a class; that of plugins is ``LogStream`` or ``WarningLogStream``, circusd's own log, in which ``filename`` names
+    the speaker.
     ``options`` are the keys as written (without ``class``), for classes that take more than the typed ones.
     """
 
@@ -84,6 +85,7 @@ class StreamConfig:
     max_bytes: int = 0  # 0: never rotated
     backup_count: int = 0
     time_format: str | None = None
+    color: str | None = None  # of every line
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,17 +147,17 @@ WATCHER = _table(
 
 #: Keys behind `stdout_stream.` and `stderr_stream.`.
 STREAM = _table(
-    Option("class", "text", "FileStream", "`FileStream` or `StdoutStream`; the dotted path of a class is not called "
-           "yet.", "live", field="class_name"),
-    Option("filename", "text", None, "The file of a FileStream.", "live"),
+    Option("class", "text", "FileStream", "`FileStream`, `WatchedFileStream`, `StdoutStream` or `FancyStdoutStream`; "
+           "the dotted path of a class is not called yet.", "live", field="class_name"),
+    Option("filename", "text", None, "The file of a FileStream or WatchedFileStream.", "live"),
     Option("max_bytes", "size", 0, "Rotate before the file gets larger; 0: never. k, m, g are units of 1024.",
            "live"),
     Option("backup_count", "count", 0, "How many rotated files to keep.", "live"),
     Option("time_format", "text", None, "Put `TIME [PID] | ` before every line, TIME in this format of "
            "strftime.", "live"),
     Option("refresh_time", "text", None, "Once: how often to look for output.", "none", idle=_NEVER),
-    Option("color", "text", None, "Colour of a FancyStdoutStream.", "none",
-           idle="output is not coloured yet"),
+    Option("color", "color", None, "Colour of a FancyStdoutStream: red, green, yellow, blue, magenta, cyan or white. "
+           "None: one that goes with the name of the watcher.", "live"),
     Option("rotate_when", "text", None, "Unit of a TimedRotatingFileStream.", "none",
            idle="files are not rotated by time yet"),
     Option("rotate_interval", "count", 1, "How many of these units.", "none",
@@ -204,14 +204,19 @@ HOOKS = {
     "extended_stats": "adds to the statistics of a process",
 }
 
-STREAM_CLASSES = ("FileStream", "StdoutStream")
+#: The classes, and what each is built on.
+STREAM_CLASSES = {
+    "FileStream": "FileStream",
+    "WatchedFileStream": "FileStream",
+    "StdoutStream": "StdoutStream",
+    "FancyStdoutStream": "StdoutStream",
+}
+
+#: TIME of a FancyStdoutStream.
+FANCY_TIME = "%Y-%m-%d %H:%M:%S"
 
 #: The ancestors' other classes: what stands in for each until it is built, and what is missing then.
-STREAM_STAND_INS = {
-    "WatchedFileStream": ("FileStream", "the file is not opened anew when it is moved away"),
-    "TimedRotatingFileStream": ("FileStream", "the file is not rotated by time yet"),
-    "FancyStdoutStream": ("StdoutStream", "output is not coloured yet"),
-}
+STREAM_STAND_INS = {"TimedRotatingFileStream": ("FileStream", "the file is not rotated by time yet")}
 
 #: Limits of a process that `rlimit_NAME` may set, as Linux and the BSDs name them.
 RLIMITS = (

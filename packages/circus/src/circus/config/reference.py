@@ -37,6 +37,7 @@ _TYPES = {
     "family": "family",
     "socktype": "type",
     "level": "level",
+    "color": "colour",
     "name": "name",
     "control": "address",
     "papa": "address",
@@ -149,9 +150,14 @@ before the edit. A watcher that was stopped stays stopped until it is started, o
 """
 
 _STREAMS = """
-A dotted path names a class of your own; it gets all keys. `WatchedFileStream` and
-`TimedRotatingFileStream` work as `FileStream`, `FancyStdoutStream` as `StdoutStream`; a warning says what
-is missing. Without any key the output goes to the standard output of circusd.
+Without any key the output goes to the standard output of circusd.
+
+- `FileStream` rotates its file by `max_bytes` and `backup_count`. A file that somebody else moves away is opened anew.
+- `WatchedFileStream` leaves rotating to somebody else altogether: `max_bytes` and `backup_count` have no effect.
+- `StdoutStream` is the standard output of circusd, `FancyStdoutStream` the same in colour, with `TIME [PID] | ` before
+  every line (`time_format`; `%Y-%m-%d %H:%M:%S` if there is none).
+- `TimedRotatingFileStream` works as `FileStream`; a warning says what is missing.
+- A dotted path names a class of your own; it gets all keys.
 
 Streams that write the same file share its bounds: of those that are written the largest `max_bytes` (0, never to
 rotate, is larger than all) and the largest `backup_count` count, and a warning tells of the others.

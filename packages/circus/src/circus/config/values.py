@@ -33,6 +33,9 @@ _TIMES = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _MICROSECONDS = {"": 1, "us": 1, "ms": 1000, "s": 1_000_000}
 _FAMILIES = {"inet": "inet", "inet6": "inet6", "unix": "unix"}
 _SOCKTYPES = ("stream", "dgram", "seqpacket")
+#: In the order of their numbers in ECMA-48, from 1.
+COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan", "white")
+
 _LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
@@ -258,6 +261,13 @@ def parse_level(text: str) -> str:
     return folded
 
 
+def parse_color(text: str) -> str:
+    folded = text.strip().lower()
+    if folded not in COLORS:
+        raise ValueError(f"is not a colour; write one of {', '.join(COLORS)}")
+    return folded
+
+
 def parse_name(text: str) -> str:
     if len(text) > MAX_NAME or not _NAME.fullmatch(text):
         raise ValueError(f"cannot be a name; write at most {MAX_NAME} letters, digits, dots and dashes")
@@ -318,6 +328,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "family": parse_family,
     "socktype": parse_socktype,
     "level": parse_level,
+    "color": parse_color,
     "name": parse_name,
     "control": parse_control,
     "papa": parse_papa,

@@ -8,7 +8,8 @@ Rules for every file, so that a line never holds bytes of two sources:
 - where the bytes of two sources meet in mid-line, a newline is put between them;
 - a mark (`[papa: ...]`) is a line of its own;
 - with a time format every line of the file begins with ``TIME [PID] | ``, the time at which it was written. A line
-  that arrives in parts has one prefix.
+  that arrives in parts has one prefix;
+- a time format that begins with the code of a colour colours the line up to its end.
 """
 
 from __future__ import annotations
@@ -17,9 +18,14 @@ import functools
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
+from circus.config.values import COLORS
 from circus.streams import lines
 
 SEPARATOR = b"\n"
+
+#: ECMA-48, select graphic rendition.
+_COLOR = "\033["
+_NO_COLOR = b"\033[0m"
 
 
 def gap_mark(dropped_bytes: int) -> bytes:
@@ -32,6 +38,11 @@ def doubt_mark(batch_bytes: int) -> bytes:
     return (
         b"[papa: this file changed while circus was away; up to %d bytes from above may follow again]\n" % batch_bytes
     )
+
+
+def color_code(color: str) -> str:
+    """To be put before a time format: one of COLORS on black."""
+    return f"{_COLOR}0;3{COLORS.index(color) + 1};40m"
 
 
 def prefix(wall_ns: int, pid: int, time_format: str, zone: tzinfo | None = None) -> bytes:
@@ -62,19 +73,20 @@ def with_prefixes(
     ``times`` are (offset, wall ns) as for `lines.cut_pieces`. Not ``at_line_start``: the first line was begun before
     and has its prefix.
     """
+    end = _NO_COLOR + b"\n" if time_format.startswith(_COLOR) else b"\n"
     out: list[bytes] = []
     for wall_ns, piece_start, piece_end in lines.cut_pieces(data, start, times):
         piece = data[piece_start - start : piece_end - start]
         if not at_line_start:
             length = lines.first_line_end(piece) or len(piece)
-            out.append(piece[:length])
             at_line_start = piece[length - 1 : length] == b"\n"
+            out.append(piece[: length - 1] + end if at_line_start else piece[:length])
             piece = piece[length:]
         if piece:
             head = prefix(wall_ns, pid, time_format, zone)
             at_line_start = piece.endswith(b"\n")
             body = piece[:-1] if at_line_start else piece
-            out.append(head + body.replace(b"\n", b"\n" + head))
+            out.append(head + body.replace(b"\n", end + head))
             if at_line_start:
-                out.append(b"\n")
+                out.append(end)
     return b"".join(out)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from circus.config.model import StreamConfig
+from circus.streams import render
 from circus.streams.store import SourceKey
 from papa.client.output import StreamFiles
 
@@ -107,7 +108,10 @@ class Source:
 
     @property
     def time_format(self) -> str | None:
-        return self.config.time_format if self.config is not None else None
+        """With the colour of the lines, if they have one: see render."""
+        if self.config is None or self.config.color is None:
+            return self.config.time_format if self.config is not None else None
+        return render.color_code(self.config.color) + (self.config.time_format or "")
 
     @property
     def is_finished(self) -> bool:
