@@ -131,3 +131,14 @@ def test_a_wrong_line_is_usage(words: list[str], said: str, capsys: pytest.Captu
     assert main(words) == 2
     out, err = capsys.readouterr()
     assert said in out + err
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_on_the_first_word_lists_the_others(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", word]) == 0
+    said = capsys.readouterr().out
+    assert [line.split()[:2] for line in said.splitlines() if line.startswith("config ")] == [
+        ["config", "check"],
+        ["config", "show"],
+        ["config", "schema"],
+    ]

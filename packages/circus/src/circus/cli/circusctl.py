@@ -91,6 +91,8 @@ def _run(words: list[str]) -> int:
             return _say(_overview(parser))
         _write(sys.stderr, _overview(parser))
         return TABLE["usage"][1]
+    if words[at] in GROUPS and words[at + 1 : at + 2] in (["-h"], ["--help"]):
+        return _say(_of_group(words[at]))
     name = _command_name(words[at:])
     command = _find_command(name)
     at += name.count(" ")
@@ -191,6 +193,12 @@ def _command_name(words: list[str]) -> str:
         known = ", ".join(name.partition(" ")[2] for name in COMMANDS if name.startswith(f"{words[0]} "))
         raise CircusError("usage", f"{words[0]} needs another word: {known}", "`circusctl --help` says what they do")
     return " ".join(words[:2])
+
+
+def _of_group(group: str) -> str:
+    """What the commands are that begin with this word."""
+    lines = [f"{name:22} {command.help}" for name, command in COMMANDS.items() if name.startswith(f"{group} ")]
+    return "\n".join([f"usage: circusctl {group} COMMAND", "", *lines, "", "`circusctl COMMAND --help` says more.", ""])
 
 
 def _find_command(word: str) -> Command:

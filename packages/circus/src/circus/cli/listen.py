@@ -29,8 +29,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="how topics begin: watcher. for all watchers, watcher.web.reap for one event of one; without any: all",
     )
     parser.epilog = (
-        "Each line is TOPIC: JSON. Ends with Ctrl-C. A restart of circusd is waited for. Who reads too slowly is told"
-        " on standard error how many events were missed."
+        "Each line is TOPIC: JSON. Ends with Ctrl-C. A restart of circusd is waited for.\n"
+        "Who reads too slowly is told on standard error how many events were missed."
     )
 
 
