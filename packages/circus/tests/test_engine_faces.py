@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from tests.workbench import DB, TWO, WEB, Bench, opened, story
 
 from circus import stats
 from circus.errors import CircusError
+from circus.supervise import events
 
 SOCKET = "[socket:front]\nhost = 127.0.0.1\nport = 0\n"
 
@@ -89,6 +91,40 @@ def test_statistics_take_what_a_hook_adds(bench: Bench, monkeypatch: pytest.Monk
             assert "cpu" not in found
             with pytest.raises(CircusError, match="no watcher has a process 1"):
                 await engine.stats(pid=1)
+
+    story(run)
+
+
+def test_reap_hooks_come_before_after_stop_and_are_told_of_an_end_that_circusd_wanted(bench: Bench) -> None:
+    hooks(
+        bench,
+        "ending_hooks",
+        "import threading\nseen, go_on = [], threading.Event()\n"
+        "def note(hook_name, process_status='', **_):\n"
+        "    seen.append((hook_name, process_status))\n"
+        "    return hook_name != 'before_reap' or go_on.wait(20)\n",
+    )
+
+    async def run() -> None:
+        names = ("before_reap", "after_reap", "after_stop")
+        async with bench.engine(WEB + "".join(f"hooks.{name} = ending_hooks.note\n" for name in names)) as engine:
+            await bench.until_active(engine)
+            import ending_hooks  # type: ignore[import-not-found]
+
+            ending_hooks.go_on.set()
+            first = bench.papa.row("circus.web.1")["pid"]
+            bench.papa.end("circus.web.1", 3)
+            bench.papa.deliver()
+            await bench.until(lambda: bench.running() and first not in bench.running())
+            await bench.until(lambda: len(ending_hooks.seen) == 2)
+            assert ending_hooks.seen == [("before_reap", ""), ("after_reap", 1)]
+            ending_hooks.seen.clear()
+            ending_hooks.go_on.clear()
+            stop = asyncio.ensure_future(engine.order(lambda op: events.Stop(op, ("web",))))
+            await bench.until(lambda: not bench.running())
+            ending_hooks.go_on.set()
+            await stop
+            assert ending_hooks.seen == [("before_reap", ""), ("after_reap", None), ("after_stop", "")]
 
     story(run)
 

@@ -80,7 +80,16 @@ def test_a_hook_that_hangs_counts_as_failed(users: types.ModuleType, monkeypatch
     ok, error = run("before_start")
     release.set()
     assert not ok
-    assert isinstance(error, TimeoutError)
+    assert str(error) == "gave no answer within 0.05 s"
+
+
+def test_a_hook_that_meets_a_time_out_of_its_own_has_answered(users: types.ModuleType) -> None:
+    def connects(**_: object) -> None:
+        raise TimeoutError("the database gave no answer")
+
+    users.after_start = connects  # type: ignore[attr-defined]
+    ok, error = run("after_start")
+    assert (ok, str(error)) == (False, "the database gave no answer")
 
 
 @pytest.mark.parametrize("path", ["os.path.join", "os.path:join"])

@@ -139,10 +139,14 @@ class HookSet:
                 log.info("%s: hook %s ended after circusd's loop did", self._watcher, name)
 
         threading.Thread(target=run, name=f"hook-{self._watcher}-{name}", daemon=True).start()
+        limit = asyncio.timeout(TIMEOUT_S)
         try:
-            return bool(await asyncio.wait_for(answer, TIMEOUT_S)), None
-        except Exception as error:  # noqa: BLE001 - contained here: the caller publishes hook_failure
+            async with limit:
+                await answer
+            return bool(answer.result()), None
+        except Exception as raised:  # noqa: BLE001 - contained here: the caller publishes hook_failure
+            # One that met a time-out of its own has answered.
+            error = TimeoutError(f"gave no answer within {TIMEOUT_S:g} s") if limit.expired() else raised
             ignored = self._configured[name].ignore_errors or name in NEVER_VETO_BY_ERROR
-            text = f"gave no answer within {TIMEOUT_S:g} s" if isinstance(error, TimeoutError) else repr(error)
-            log.warning("%s: hook %s failed ignored=%s: %s", self._watcher, name, ignored, text)
+            log.warning("%s: hook %s failed ignored=%s: %r", self._watcher, name, ignored, error)
             return ignored, error

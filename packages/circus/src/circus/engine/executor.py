@@ -79,6 +79,7 @@ class Executor:
         hosted = engine.lives.hosted.in_slot(action.slot, action.incarnation)
         if hosted is None:
             return
+        hosted.is_being_ended = hosted.is_being_ended or not action.is_plain
         answers = {"pid": hosted.pid, "signum": action.signum}
         if not (action.is_plain or action.is_kill) and not await engine.run_hook(watcher, "before_signal", **answers):
             log.info("%s pid=%d: the hook before_signal refused signal %d", action.slot, hosted.pid, action.signum)
@@ -94,6 +95,8 @@ class Executor:
         if action.slot is not None and action.incarnation is not None:
             await self._engine.lives.ask_after_spawn(action.slot, action.incarnation)
             return
+        if action.hook == "after_stop":
+            await self._engine.lives.reap_hooks_asked(action.watcher)
         ok = await self._engine.run_hook(action.watcher, action.hook)
         if action.is_awaited:
             self._engine.post(events.HookAnswered(action.watcher, action.hook, ok))

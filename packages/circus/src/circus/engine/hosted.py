@@ -6,11 +6,12 @@ and start time together stand in for it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from circus.supervise.states import SlotKey
 
@@ -29,6 +30,8 @@ class Hosted:
     digest: str  # of the watcher's options when it was started
     has_exited: bool = False
     exit_status: int | None = None
+    is_being_ended: bool = False  # circusd wants its end
+    reap_hooks_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send_signal(self, signum: int) -> bool:
         """False when the process is gone.

@@ -162,18 +162,25 @@ class Lives:
         self._tasks.begin(self._settle(hosted, reap_hooks=False))
 
     async def _settle(self, hosted: Hosted, *, reap_hooks: bool) -> None:
-        engine, watcher = self._engine, hosted.slot.watcher
-        at = clock.wall()
         if reap_hooks:
-            await engine.run_hook(watcher, "before_reap", process_pid=hosted.pid, time=at)
-        await engine.pump.drained(hosted.kernel_id)
+            await self._ask_reap_hooks(hosted)
+        hosted.reap_hooks_asked.set()
+        await self._engine.pump.drained(hosted.kernel_id)
         await self._acknowledge(hosted)
         self.hosted.remove(hosted)
-        if reap_hooks:
-            status = hosted.exit_status
-            await engine.run_hook(
-                watcher, "after_reap", process_pid=hosted.pid, time=at, exit_code=status, process_status=1
-            )
+
+    async def _ask_reap_hooks(self, hosted: Hosted) -> None:
+        told = {"process_pid": hosted.pid, "time": clock.wall()}
+        await self._engine.run_hook(hosted.slot.watcher, "before_reap", **told)
+        # As the ancestors have it: 1 is a dead process, None one that circusd has ended.
+        how = {"exit_code": hosted.exit_status, "process_status": None if hosted.is_being_ended else 1}
+        await self._engine.run_hook(hosted.slot.watcher, "after_reap", **told, **how)
+
+    async def reap_hooks_asked(self, watcher: str) -> None:
+        """The hooks of all ends of its processes so far have answered."""
+        for hosted in self.hosted:
+            if hosted.slot.watcher == watcher and hosted.has_exited:
+                await hosted.reap_hooks_asked.wait()
 
     async def _acknowledge(self, hosted: Hosted) -> None:
         while True:
