@@ -166,6 +166,7 @@ def test_an_observer_of_ones_own_looks_again_and_again(make: Callable[..., Any])
         def look_after(self) -> None:
             self.looks += 1
             if self.looks == 2:
+                self.period.stop()
                 self.loop.stop()
 
     mine = make(Mine, loop_rate="0.01")
