@@ -43,8 +43,12 @@ def test_logs_that_grow_for_ever_are_one_note(tmp_path: Path) -> None:
     shared = one.replace("/dev/null", "TMP/out.log")
     assert len(told(tmp_path, shared)) == 1
     more = one + "[watcher:x]\ncmd = sleep 1\nstderr_stream.filename = TMP/x.log\n"
-    assert told(tmp_path, more)[0].endswith("grows without bound, and so do 1 other logs")
-    assert told(tmp_path, one.replace("stderr_stream.filename = /dev/null", "stdout_stream.max_bytes = 1m")) == []
+    assert told(tmp_path, more)[0].endswith("grows without bound, and so does another log")
+    third = more.replace("/dev/null", "TMP/y.log")
+    assert told(tmp_path, third)[0].endswith("grows without bound, and so do 2 other logs")
+    rotated = one.replace("stderr_stream.filename = /dev/null", "stdout_stream.max_bytes = 1m")
+    assert "stdout_stream has no backup_count" in told(tmp_path, rotated)[0], "one that is never cut off"
+    assert told(tmp_path, rotated + "stdout_stream.backup_count = 1\n") == []
 
 
 # The command ------------------------------------------------------------------------------------------------

@@ -50,13 +50,15 @@ def _growing(draft: Draft) -> Iterator[Finding]:
     for config, section in draft.watchers:
         for key, stream in (("stdout_stream", config.stdout_stream), ("stderr_stream", config.stderr_stream)):
             path = stream.filename if stream is not None and stream.class_name == "FileStream" else None
-            if stream is None or not path or stream.max_bytes or path.startswith(_DEVICES):
+            if stream is None or not path or path.startswith(_DEVICES) or (stream.max_bytes and stream.backup_count):
                 continue
             place = section.place(f"{key}.filename")
-            logs.setdefault(os.path.abspath(path), (*place, f"{config.name}: {key}"))
+            lacks = "backup_count" if stream.max_bytes else "max_bytes"
+            logs.setdefault(os.path.abspath(path), (*place, f"{config.name}: {key} has no {lacks}"))
     if not logs:
         return
-    path, (file, line, who) = next(iter(logs.items()))
-    others = f", and so do {len(logs) - 1} other logs" if len(logs) > 1 else ""
+    path, (file, line, what) = next(iter(logs.items()))
+    count = len(logs) - 1
+    others = ", and so does another log" if count == 1 else f", and so do {count} other logs" if count else ""
     hint = "write max_bytes and backup_count to rotate it, or see to it elsewhere"
-    yield Finding(file, line, f"{who} has no max_bytes: {path} grows without bound{others}", hint, "note")
+    yield Finding(file, line, f"{what}: {path} grows without bound{others}", hint, "note")
