@@ -221,6 +221,12 @@ def test_a_verbose_status_tells_what_is_by_hand(ctl: Ctl) -> None:
     assert ctl("status")[1] == "db: active\nweb: active\n"
 
 
+def test_a_verbose_status_of_one_watcher_tells_as_much_of_it_as_that_of_all(ctl: Ctl) -> None:
+    ctl.circusd.engine.view = {"by_hand": {"web": "set by hand: cmd"}, "drift": {"web": "args"}}
+    assert ctl("status", "-v", "WEB")[1].startswith("active\n  drift: args\n  set by hand: cmd\n  web.1 running")
+    assert ctl("status", "-v", "db")[1].startswith("active\n  db.1 running")
+
+
 def test_the_figures_of_circusd_are_printed_as_the_ancestors_do_and_then_those_of_papa(ctl: Ctl) -> None:
     facts = {
         "username": "root",

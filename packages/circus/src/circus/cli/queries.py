@@ -39,7 +39,14 @@ def get_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def ask_status(daemon: Daemon, args: argparse.Namespace) -> Answer:
-    return daemon.get("status", args.name) if args.name else daemon.get("status")
+    if not args.name:
+        return daemon.get("status")
+    watcher = daemon.get("status", args.name)
+    if not args.verbose:
+        return watcher
+    whole = daemon.get("status")
+    # A circusd that was started before an upgrade does not tell what is by hand.
+    return {**watcher, **{key: whole.get(key, {}).get(watcher["name"], "") for key in ("drift", "by_hand")}}
 
 
 def ask_list(daemon: Daemon, args: argparse.Namespace) -> Answer:
@@ -95,7 +102,10 @@ def status_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:
     if not args.name:
         return render.status_lines(answer, time.time(), is_verbose=args.verbose)
     bare: list[str] = [answer["state"]]
-    return [*bare, *render.slot_lines(answer, time.time(), is_verbose=True)] if args.verbose else bare
+    if not args.verbose:
+        return bare
+    differing = render.differing_lines(answer["drift"], answer["by_hand"])
+    return [*bare, *differing, *render.slot_lines(answer, time.time(), is_verbose=True)]
 
 
 def list_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:

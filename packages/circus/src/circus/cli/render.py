@@ -29,11 +29,7 @@ def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Ite
     for watcher in sorted(status["watchers"], key=lambda each: each["name"]):
         yield f"{watcher['name']}: {watcher['state']}"
         if is_verbose:
-            drift = status["drift"].get(watcher["name"])
-            if drift:
-                yield f"  drift: {one_line(drift)}"
-            if told := by_hand.get(watcher["name"]):
-                yield f"  {one_line(told)}"
+            yield from differing_lines(status["drift"].get(watcher["name"]), by_hand.get(watcher["name"]))
         yield from slot_lines(watcher, now, is_verbose=is_verbose)
     if is_verbose:
         known = {watcher["name"] for watcher in status["watchers"]}
@@ -41,6 +37,14 @@ def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Ite
             yield f"{one_line(by_hand[name])}: {one_line(name)}"
         for foreign in status["foreign"]:
             yield f"foreign: {foreign_text(foreign)}"
+
+
+def differing_lines(drift: str | None, by_hand: str | None) -> Iterable[str]:
+    """In what a watcher is not as the file has it."""
+    if drift:
+        yield f"  drift: {one_line(drift)}"
+    if by_hand:
+        yield f"  {one_line(by_hand)}"
 
 
 def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iterable[str]:
