@@ -152,8 +152,8 @@ def start(house: House) -> None:
 def heard(house: House) -> list[tuple[str, str, dict[str, Any]]]:
     """By the plugin mine."""
     found = []
-    for line in house.log("mine.log").splitlines():
-        if line.startswith("EVENT "):
+    for line in house.log("mine.log").splitlines(keepends=True):
+        if line.startswith("EVENT ") and line.endswith("\n"):  # what is being written may be seen in part
             _, watcher, event, message = line.split(" ", 3)
             found.append((watcher, event, json.loads(message)))
     return found
