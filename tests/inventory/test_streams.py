@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from pathlib import Path
 
-from tests.house import opened, wait_for
+from tests.house import BIN, opened, wait_for
 
 TALK = "/bin/sh -c 'for n in 1 2 3 4 5 6 7 8 9; do echo $n--------; echo $n======== >&2; done; exec sleep 1000'"
 
@@ -45,3 +47,46 @@ def test_fancy_lines_have_their_colour(tmp_path: Path) -> None:
         for color, sign in ((2, "-"), (7, "=")):
             line = rf"^\033\[0;3{color};40m\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d \[\d+\] \| 9{sign}{{8}}\033\[0m$"
             wait_for(lambda: re.search(line, house.log("circusd.out"), re.MULTILINE), f"colour {color}")  # noqa: B023
+
+
+CLASS_OF_ONES_OWN = """
+import json
+
+class Keeper:
+    def __init__(self, **keys):
+        self._keys = keys
+
+    def open(self):
+        self._file = open(self._keys["where"], "a", buffering=1)
+
+    def __call__(self, data):
+        for line in data["data"].decode().splitlines():
+            row = [self._keys["mood"], line, data["pid"], data["name"], data["timestamp"]]
+            self._file.write(json.dumps(row) + "\\n")
+"""
+
+
+def test_a_class_of_ones_own_is_called(tmp_path: Path) -> None:
+    (tmp_path / "keeping.py").write_text(CLASS_OF_ONES_OWN)
+    kept = tmp_path / "kept"
+    config = f"[watcher:talk]\ncmd = {TALK}\nnumprocesses = 2\nenv.PATH = /bin\nenv.PYTHONPATH = {tmp_path}\n"
+    for stream in ("stdout_stream", "stderr_stream"):
+        config += f"{stream}.class = keeping.Keeper\n{stream}.where = {kept}\n{stream}.mood = good\n"
+    with opened(tmp_path / "house", config) as house:
+        began = time.time()
+        house.start()
+        wait_for(
+            lambda: kept.exists() and len(kept.read_text().splitlines()) == 36, "all lines of both, from both outputs"
+        )
+        rows = [json.loads(line) for line in kept.read_text().splitlines()]
+        for pid in house.pids("talk"):
+            for name, sign in (("stdout", "-"), ("stderr", "=")):
+                lines = [row[1] for row in rows if row[2:4] == [pid, name]]
+                assert lines == [f"{number}{sign * 8}" for number in range(1, 10)]
+        assert {row[0] for row in rows} == {"good"}
+        assert all(began - 1 < row[4] < time.time() + 1 for row in rows)
+    missing = config.replace("keeping.Keeper", "keeping.Kept")
+    with opened(tmp_path / "other", missing) as house:
+        done = house.run(BIN / "circusctl", "config", "check", house.config)
+    assert done.returncode == 1
+    assert f"talk: stdout_stream.class = keeping.Kept cannot be found: {tmp_path}/keeping.py has no Kept" in done.stdout

@@ -297,13 +297,16 @@ def test_a_class_may_be_a_path(tmp_path: Path, written: str, class_name: str) ->
     assert config.stdout_stream.options == {"filename": "f", "max_bytes": "1"}
 
 
-def test_a_class_that_nothing_calls_yet_is_told_of(tmp_path: Path) -> None:
-    built = Built(tmp_path, "[watcher:w]\ncmd = x\nstderr_stream.class = my.Stream\n")
-    assert built.errors == []
-    assert built.told == [
-        "c.ini:3: w: stderr_stream.class: my.Stream is not called yet "
-        "(the output is not written anywhere; write FileStream or StdoutStream)"
-    ]
+def test_a_class_of_ones_own_gets_all_keys_as_they_are_written(tmp_path: Path) -> None:
+    text = "[watcher:w]\ncmd = x\nenv.PYTHONPATH = /srv/lib\n"
+    built = Built(
+        tmp_path, f"{text}stderr_stream.class = my:Stream\nstderr_stream.filename = f\nstderr_stream.level = 7\n"
+    )
+    assert built.told == []
+    stream = built["w"].stderr_stream
+    assert stream is not None
+    assert (stream.class_name, stream.owner, stream.search_path) == ("my:Stream", "w.stderr_stream", "/srv/lib")
+    assert (stream.options, stream.filename) == ({"filename": "f", "level": "7"}, None)
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,12 @@ says that errors are ignored.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
+from circus import importing
 from circus.config.model import ConfigInvalid, Finding, HookConfig, WatcherConfig
 from circus.errors import CircusError
 
@@ -40,9 +38,8 @@ def find(path: str) -> HookFunction:
     Raises:
         CircusError: config-invalid, when there is no such module or function.
     """
-    module_name, _, attribute = path.replace(":", ".").rpartition(".")
     try:
-        found = getattr(importlib.import_module(module_name), attribute) if module_name else None
+        found = importing.find(path)
     except (Exception, SystemExit) as error:
         raise CircusError(
             "config-invalid",
@@ -51,16 +48,7 @@ def find(path: str) -> HookFunction:
         ) from error
     if not callable(found):
         raise CircusError("config-invalid", f"hook {path} is not a function", "write it as module.function")
-    return found  # type: ignore[no-any-return]
-
-
-def _make_importable(search_path: str) -> None:
-    """Behind what circusd itself imports from: a service's modules must not stand in for circusd's own."""
-    for directory in filter(None, search_path.split(os.pathsep)):
-        absolute = os.path.abspath(directory)
-        if absolute not in sys.path:
-            sys.path.append(absolute)
-            importlib.invalidate_caches()
+    return found
 
 
 def check(watchers: Iterable[WatcherConfig]) -> None:
@@ -104,7 +92,7 @@ class HookSet:
             ConfigInvalid: with every hook that cannot be found.
         """
         if config.hooks:
-            _make_importable(config.env.get("PYTHONPATH", ""))
+            importing.make_importable(config.env.get("PYTHONPATH", ""))
         return cls(config.name, config.hooks)
 
     def has(self, name: str) -> bool:

@@ -194,13 +194,14 @@ class Builder:
             taken["working_dir"] = os.path.abspath(taken["working_dir"])
         if "stdin_socket" in taken:
             taken["stdin_socket"] = taken["stdin_socket"].lower()
+        search_path = environment.expanded.get("PYTHONPATH", "")
         return WatcherConfig(
             name=name,
             **taken,
             env=environment.expanded,
             rlimits=rlimits,
-            stdout_stream=self._stream(sheet, "stdout_stream"),
-            stderr_stream=self._stream(sheet, "stderr_stream"),
+            stdout_stream=self._stream(sheet, "stdout_stream", search_path),
+            stderr_stream=self._stream(sheet, "stderr_stream", search_path),
             hooks=self._hooks(sheet),
             flapping=self._flapping_of(sheet),
             extra={key: sheet.texts[key] for key in unknown},
@@ -232,7 +233,7 @@ class Builder:
             hooks[name] = HookConfig(path, ignores, *sheet.section.place(key))
         return hooks
 
-    def _stream(self, sheet: Sheet, name: str) -> StreamConfig | None:
+    def _stream(self, sheet: Sheet, name: str, search_path: str) -> StreamConfig | None:
         if name in sheet.texts:
             sheet.error(name, f"{name} has no value of its own", f"write {name}.class, {name}.filename, ...")
         prefix = name + "."
@@ -250,10 +251,9 @@ class Builder:
                 near = options.nearest(class_name, (*options.STREAM_CLASSES, *options.STREAM_STAND_INS))
                 hint = f"did you mean {near}?" if near else "write FileStream, StdoutStream or package.module.Class"
                 sheet.error(f"{prefix}class", f"{written!r} is not a class of streams", hint)
-            else:
-                hint = "the output is not written anywhere; write FileStream or StdoutStream"
-                sheet.warn(f"{prefix}class", f"{prefix}class: {class_name} is not called yet", hint)
-            return StreamConfig(class_name=class_name, options=texts)
+            return StreamConfig(
+                class_name=class_name, options=texts, owner=f"{sheet.title}.{name}", search_path=search_path
+            )
         for key in texts:
             if key not in options.STREAM:
                 near = options.nearest(key, options.STREAM)

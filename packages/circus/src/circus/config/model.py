@@ -86,6 +86,8 @@ class StreamConfig:
     backup_count: int = 0
     time_format: str | None = None
     color: str | None = None  # of every line
+    owner: str = ""  # of a class of the user: whose output, `web.stdout_stream`
+    search_path: str = field(default="", repr=False)  # where else its module may be
 
 
 @dataclass(frozen=True, slots=True)

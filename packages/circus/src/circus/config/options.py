@@ -148,7 +148,7 @@ WATCHER = _table(
 #: Keys behind `stdout_stream.` and `stderr_stream.`.
 STREAM = _table(
     Option("class", "text", "FileStream", "`FileStream`, `WatchedFileStream`, `StdoutStream` or `FancyStdoutStream`; "
-           "the dotted path of a class is not called yet.", "live", field="class_name"),
+           "or the dotted path of a class of your own.", "live", field="class_name"),
     Option("filename", "text", None, "The file of a FileStream or WatchedFileStream.", "live"),
     Option("max_bytes", "size", 0, "Rotate before the file gets larger; 0: never. k, m, g are units of 1024.",
            "live"),

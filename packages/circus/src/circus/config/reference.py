@@ -157,7 +157,11 @@ Without any key the output goes to the standard output of circusd.
 - `StdoutStream` is the standard output of circusd, `FancyStdoutStream` the same in colour, with `TIME [PID] | ` before
   every line (`time_format`; `%Y-%m-%d %H:%M:%S` if there is none).
 - `TimedRotatingFileStream` works as `FileStream`; a warning says what is missing.
-- A dotted path names a class of your own; it gets all keys.
+- A dotted path names a class of your own, looked for as hooks are. It is made once for each watcher and output, with
+  all keys as text, then `open()` is called if there is one, and then the object for what was written:
+  `stream({"data": bytes, "pid": 12, "name": "stdout", "timestamp": 1700000000.5})`. It runs in a thread of its own.
+  What it refuses by an exception is brought again later and stays with papa meanwhile; after a kill of circusd the
+  last calls may come twice. `circus.stream` has the ancestors' classes to build on.
 
 Streams that write the same file share its bounds: of those that are written the largest `max_bytes` (0, never to
 rotate, is larger than all) and the largest `backup_count` count, and a warning tells of the others.

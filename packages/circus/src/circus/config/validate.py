@@ -230,6 +230,11 @@ class _Check:
             yield self._error(key, f"{key} refers to socket {name}, which is not defined", hint)
 
     def _check_stream(self, name: str, stream: StreamConfig) -> Iterator[Finding]:
+        if stream.owner:
+            if trouble := self.host.why_no_class(stream.class_name, stream.search_path.split(os.pathsep)):
+                hint = "write package.module.Class; the package must be on the PYTHONPATH of circusd or of the watcher"
+                yield self._error(f"{name}.class", f"{name}.class = {stream.class_name} {trouble}", hint)
+            return
         directory = os.path.dirname(stream.filename or "")
         if directory and not self.host.is_directory(directory):
             what = f"the directory {directory} of {name}.filename does not exist"

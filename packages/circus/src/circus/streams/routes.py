@@ -13,7 +13,7 @@ from typing import Any
 
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
-from circus.streams import sinks, store
+from circus.streams import called, sinks, store
 from circus.streams.channel import Channel, Owner
 from circus.streams.commits import Commits, Step
 from circus.streams.store import Intent
@@ -217,4 +217,6 @@ class Routes:
 
 def _file_of(config: StreamConfig | None) -> tuple[str, str | None] | None:
     """What a configuration names, as written: equal names are one sink."""
-    return None if config is None else (config.class_name, config.filename)
+    if config is None:
+        return None
+    return config.class_name, called.name_of(config) if config.owner else config.filename

@@ -70,15 +70,17 @@ def open_sink(config: StreamConfig | None) -> Sink:
     """
     if config is None or config.class_name == "StdoutStream":
         return StdoutSink()
-    from circus.streams import logged  # which is built on this
+    from circus.streams import called, logged  # which are built on this
 
     if config.class_name in logged.LEVELS:
         return logged.LogSink(config.filename or "", logged.LEVELS[config.class_name])
+    if config.owner:
+        return called.CalledSink(config)
     if config.class_name != "FileStream" or not config.filename:
         raise CircusError(
             "config-invalid",
             f"stream class {config.class_name} cannot be used",
-            "use FileStream with a filename, or StdoutStream",
+            "use FileStream with a filename, StdoutStream, or the path of a class",
         )
     path = os.path.realpath(config.filename)
     try:
@@ -95,8 +97,8 @@ def open_file(path: str) -> FileSink:
 
 def path_of(config: StreamConfig | None) -> str:
     """The path by which a stream's sink is known; may block."""
-    if config is None or config.filename is None:
-        return STDOUT_PATH
+    if config is None or config.filename is None or config.owner:
+        return STDOUT_PATH  # or another one that is no file
     return os.path.realpath(config.filename)
 
 
