@@ -96,3 +96,8 @@ def test_limits_streams_and_sockets(tmp_path: Path) -> None:
     assert found["stdin"] == {"socket": "circus.b"}
     assert found["argv"] == ["sleep", "$(socket.circus.a.fileno)"]
     assert "circus.a" in found["sockets"]
+
+
+def test_an_empty_limit_is_none(tmp_path: Path) -> None:
+    found = spec(tmp_path, "cmd = sleep 60\nrlimit_core =\nrlimit_NOFILE =\nrlimit_nproc = 9\n")
+    assert found["rlimits"] == {"core": [-1, -1], "nofile": [-1, -1], "nproc": [9, 9]}

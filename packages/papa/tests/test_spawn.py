@@ -257,6 +257,13 @@ def test_more_of_them_than_there_are_low_numbers_are_handed_by_a_fork(launcher):
         os.close(reader)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_no_limit_of_descriptors_is_as_many_as_may_be(launcher, way):
+    limits = {"nofile": [-1, -1], **way.get("rlimits", {})}
+    out, _ = sh(launcher, "ulimit -n; ulimit -Hn", **{**way, "rlimits": limits})
+    assert out.split() == [str(NOFILE[1])] * 2
+
+
 def test_a_hard_limit_is_lowered_in_the_child_only(launcher):
     out, _ = sh(launcher, "ulimit -n; ulimit -Hn", rlimits={"nofile": [100, 150]})
     assert out.split() == ["100", "150"]

@@ -70,7 +70,8 @@ def build_spec(
     if config.executable:
         spec["executable"] = config.executable
     if config.rlimits:
-        spec["rlimits"] = {name.lower(): [value, value] for name, value in config.rlimits.items()}
+        limits = {name.lower(): -1 if value is None else value for name, value in config.rlimits.items()}
+        spec["rlimits"] = {name: [limit, limit] for name, limit in limits.items()}
     spec.update(_identity(config))
     return spec
 

@@ -182,6 +182,8 @@ class Launcher:
             if which is None:
                 raise StageError("rlimit", errno.EINVAL)
             current = limits.get(which) or resource.getrlimit(which)
+            if which == resource.RLIMIT_NOFILE and soft == -1:
+                soft, hard = current[1], None  # Linux takes no infinity here: as many as may be
             limits[which] = _as_limit(soft), current[1] if hard is None else _as_limit(hard)
         return limits
 
