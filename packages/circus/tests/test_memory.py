@@ -135,6 +135,32 @@ def test_orders_about_one_file_are_kept_until_there_is_one_about_another(tmp_pat
     assert (Memory(tmp_path).edits("/one.ini"), Memory(tmp_path).edits("/two.ini")) == (Edits(), two)
 
 
+def test_counts_and_stops_are_about_one_file_too(tmp_path: Path) -> None:
+    def opened(file: str) -> Memory:
+        memory = Memory(tmp_path)
+        memory.use(file)
+        return memory
+
+    one = opened("/one.ini")
+    one.remember_count("web", 5, 2)
+    one.remember_stopped({"web"}, stopped=True)
+    two = opened("/two.ini")
+    assert (two.count("web", 2), two.is_stopped("web")) == (2, False)
+    two.reconcile({"web": 7})
+    two.forget("web")
+    two.remember_stopped({"web"}, stopped=False)
+    two.remember_count("web", 2, 2)
+    two.remember_left({"x"})
+    again = opened("/one.ini")
+    assert (again.count("web", 2), again.is_stopped("web")) == (5, True), "nothing was ordered about the other"
+    two.remember_stopped({"db"}, stopped=True)
+    assert (two.is_stopped("db"), two.is_stopped("web"), two.count("web", 2)) == (True, False, 2)
+    again = opened("/one.ini")
+    assert (again.count("web", 2), again.is_stopped("web"), again.is_stopped("db")) == (2, False, False)
+    again.remember_count("web", 3, 2)
+    assert (again.count("web", 2), opened("/two.ini").is_stopped("db")) == (3, False)
+
+
 def test_a_watcher_whose_spelling_changes_is_the_same_watcher(tmp_path: Path) -> None:
     memory = Memory(tmp_path)
     memory.remember_count("Web", 3, 1)

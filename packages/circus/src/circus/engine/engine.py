@@ -57,6 +57,7 @@ class Engine:
         self.config = config
         self.kernel = kernel
         self.memory = memory
+        memory.use(config.path)
         self.bus = Bus()
         self.names = Names(config.name)
         self.name = config.name

@@ -48,7 +48,8 @@ class Memory:
         self._counts: dict[str, tuple[int, int]] = {}  # watcher -> (wished, what the file said then)
         self._stopped: set[str] = set()
         self._edits = amend.NOTHING
-        self._edited_file = ""
+        self._file = ""  # the configuration that the orders are about
+        self._used_file = ""  # the one that this circusd runs
         self._left: set[str] = set()
         self._load()
 
@@ -63,23 +64,41 @@ class Memory:
             self._left = names
             self._save()
 
+    def use(self, file: str) -> None:
+        """It is asked for the configuration in ``file``.
+
+        Orders about another one have no effect, and are kept until there is one about this.
+        """
+        self._used_file = file
+
+    def _is_about_another(self) -> bool:
+        return bool(self._used_file) and self._file not in ("", self._used_file)
+
+    def _take_over(self) -> None:
+        if self._is_about_another():
+            self._counts, self._stopped, self._edits = {}, set(), amend.NOTHING
+        self._file = self._used_file or self._file
+
     def edits(self, file: str) -> Edits:
         """What was ordered about the configuration in ``file``."""
-        return self._edits if self._edited_file in ("", file) else amend.NOTHING
+        return self._edits if self._file in ("", file) else amend.NOTHING
 
     def remember_edits(self, edits: Edits, file: str) -> None:
-        """Those about another file are kept until there is one about this."""
         if edits != self.edits(file):
-            self._edits, self._edited_file = edits, file
+            self._take_over()
+            self._edits, self._file = edits, file
             self._save()
 
     def count(self, watcher: str, in_file: int) -> int:
         """The number of processes to run, where the configuration says ``in_file``."""
-        wished, said_then = self._counts.get(watcher.lower(), (in_file, in_file))
+        known = {} if self._is_about_another() else self._counts
+        wished, said_then = known.get(watcher.lower(), (in_file, in_file))
         return wished if said_then == in_file else in_file
 
     def reconcile(self, in_file: Mapping[str, int]) -> None:
         """Drop the wishes that ``in_file``, the counts of the file, overrules: they shall not come back with it."""
+        if self._is_about_another():
+            return
         counts = {name.lower(): count for name, count in in_file.items()}
         overruled = [name for name, (_, then) in self._counts.items() if counts.get(name, then) != then]
         for name in overruled:
@@ -88,10 +107,14 @@ class Memory:
             self._save()
 
     def is_stopped(self, watcher: str) -> bool:
-        return watcher.lower() in self._stopped
+        return watcher.lower() in self._stopped and not self._is_about_another()
 
     def remember_count(self, watcher: str, wished: int, in_file: int) -> None:
         name = watcher.lower()
+        if wished != in_file:
+            self._take_over()
+        elif self._is_about_another():
+            return
         if wished == in_file:
             changed = self._counts.pop(name, None) is not None
         else:
@@ -102,12 +125,16 @@ class Memory:
 
     def remember_stopped(self, watchers: set[str], stopped: bool) -> None:
         names = {watcher.lower() for watcher in watchers}
-        new = self._stopped | names if stopped else self._stopped - names
-        if new != self._stopped:
+        old = set() if self._is_about_another() else self._stopped
+        new = old | names if stopped else old - names
+        if new != old:
+            self._take_over()
             self._stopped = new
             self._save()
 
     def forget(self, watcher: str) -> None:
+        if self._is_about_another():
+            return
         name = watcher.lower()
         known = name in self._stopped or name in self._counts
         self._stopped.discard(name)
@@ -132,7 +159,7 @@ class Memory:
                 raise ValueError(f"format {content['format']!r} is not {FORMAT}")
             counts = {str(k).lower(): (int(v["wished"]), int(v["in_file"])) for k, v in content["counts"].items()}
             stopped = {str(name).lower() for name in content["stopped"]}
-            edits, edited_file = _edits_from(content), str(content.get("file", ""))
+            edits, about = _edits_from(content), str(content.get("file", ""))
             left = {str(name).lower() for name in content.get("left", ())}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             aside = self.path.with_suffix(".damaged")
@@ -143,14 +170,14 @@ class Memory:
             self._complain(f"remembered counts are lost: damaged file set aside as {aside} ({error})")
             return
         self._counts, self._stopped, self._left = counts, stopped, left
-        self._edits, self._edited_file = edits, edited_file
+        self._edits, self._file = edits, about
 
     def _save(self) -> None:
         content = {
             "format": FORMAT,
             "counts": {k: {"wished": w, "in_file": f} for k, (w, f) in sorted(self._counts.items())},
             "stopped": sorted(self._stopped),
-            "file": self._edited_file,
+            "file": self._file,
             "options": {
                 name: {key: {"text": each.text, "in_file": each.in_file} for key, each in keys.items()}
                 for name, keys in self._edits.options.items()
