@@ -222,7 +222,7 @@ FILES = st.tuples(
     section("socket:one", port=["1", "2"], backlog=["5", "6"]),
     st.just("host = localhost\n"),
     section("socket:two", port=["3"], so_reuseport=["true", "false"]),
-    st.just("host = localhost\n"),
+    st.just("host = 127.0.0.2\n"),
     st.sampled_from(["", "[socket:three]\nport = 4\n"]),
 ).map("".join)
 

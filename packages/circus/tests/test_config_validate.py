@@ -187,6 +187,25 @@ def test_names_of_the_ancestors_are_accepted(tmp_path: Path) -> None:
     assert "cannot be the name of a socket" in _told(tmp_path, "[socket:a b]\nport = 0\n")[0]
 
 
+def test_two_sockets_cannot_listen_at_one_address(tmp_path: Path) -> None:
+    host = FakeHost(directories="/", programs="/bin/run")
+
+    def told(one: str, two: str) -> list[str]:
+        return _told(tmp_path, f"[watcher:w]\ncmd = /bin/run\n[socket:a]\n{one}\n[socket:b]\n{two}\n", host)
+
+    assert told("host = h\nport = 80", "host = h\nport = 80") == ["8 error: socket b: h:80 is socket a's"]
+    assert told("path = /x", "path = /./x") == ["6 error: socket b: /x is socket a's"]
+    assert told("port = 80\nso_reuseport = 1", "port = 80") != []
+    for one, two in (
+        ("port = 0", "port = 0"),
+        ("port = 80", "port = 81"),
+        ("port = 80", "port = 80\ntype = SOCK_DGRAM"),
+        ("port = 80\nso_reuseport = 1", "port = 80\nso_reuseport = 1"),
+        ("port = 80\ninterface = lo", "port = 80\ninterface = eth0"),
+    ):
+        assert told(one, two) == []
+
+
 def test_a_unix_socket_needs_its_directory(tmp_path: Path) -> None:
     text = "[watcher:w]\ncmd = run\n[socket:a]\nport = 0\npath = /none/x.sock\n"
     assert _told(tmp_path, text) == ["5 error: socket a: the directory /none does not exist"]

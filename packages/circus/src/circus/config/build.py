@@ -251,6 +251,7 @@ class Builder:
                 near = options.nearest(class_name, (*options.STREAM_CLASSES, *options.STREAM_STAND_INS))
                 hint = f"did you mean {near}?" if near else "write FileStream, StdoutStream or package.module.Class"
                 sheet.error(f"{prefix}class", f"{written!r} is not a class of streams", hint)
+                return None
             return StreamConfig(
                 class_name=class_name, options=texts, owner=f"{sheet.title}.{name}", search_path=search_path
             )

@@ -93,6 +93,7 @@ def validate(draft: Draft, environ: Mapping[str, str], host: Host) -> list[Findi
     findings += _check_named_by_plugins(draft)
     for socket, section in draft.sockets:
         findings += _check_socket(socket, section, host)
+    findings += _check_addresses(draft)
     if not draft.watchers and not any(each.severity == "error" for each in (*draft.findings, *findings)):
         hint = "write a section [watcher:NAME] with cmd = PROGRAM"
         findings.append(Finding(draft.config.path, 0, "there is no watcher in this file", hint, "warning"))
@@ -137,6 +138,22 @@ def _check_socket(config: SocketConfig, section: Section, host: Host) -> Iterato
         if not host.is_directory(directory):
             what = f"socket {config.name}: the directory {directory} does not exist"
             yield Finding(*section.place("path"), what, "make it, or correct path")
+
+
+def _check_addresses(draft: Draft) -> Iterator[Finding]:
+    """Where two sockets are to listen the second cannot."""
+    first: dict[tuple[object, ...], SocketConfig] = {}
+    for config, section in draft.sockets:
+        if config.path is None and config.port == 0:
+            continue
+        address: tuple[object, ...] = (config.path,)
+        if config.path is None:
+            address = (config.family, config.type, config.host, config.port, config.interface)
+        other = first.setdefault(address, config)
+        if other is not config and not (other.so_reuseport and config.so_reuseport):
+            key = "port" if config.path is None else "path"
+            what = f"socket {config.name}: {config.path or f'{config.host}:{config.port}'} is socket {other.name}'s"
+            yield Finding(*section.place(key), what, f"write another {key}, or use one section for both")
 
 
 class _Check:
