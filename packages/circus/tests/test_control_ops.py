@@ -352,6 +352,33 @@ def test_setting_need_not_be_waited_for(ops: Ops, engine: FakeEngine) -> None:
     run(story())
 
 
+@pytest.mark.parametrize("is_decided", [True, False])
+def test_what_nobody_waits_for_is_refused_to_whoever_ordered_it_unless_it_takes_long(
+    ops: Ops, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, is_decided: bool
+) -> None:
+    async def refuse(*_: object, **__: object) -> Any:
+        if not is_decided:
+            await gate.wait()
+        raise CircusError("config-invalid", "web: priority = 'high' is not a whole number")
+
+    async def story() -> None:
+        answer = await ops.set_options("web", schema.SetRequest(options={"priority": "high"}, wait=False))
+        assert not answer.waited
+        gate.set()
+
+    gate = asyncio.Event()
+    monkeypatch.setattr(engine, "set_options", refuse)
+    monkeypatch.setattr(engine, "add_watcher", refuse)
+    if is_decided:
+        refused = ops.set_options("web", schema.SetRequest(options={"priority": "high"}, wait=False))
+        assert refusal(refused)[0] == "config-invalid"
+        refused = ops.add("new", schema.AddRequest(cmd="/bin/x", options={"priority": "high"}, wait=False))
+        assert refusal(refused)[0] == "config-invalid"
+    else:
+        monkeypatch.setattr("circus.control.ops.DECIDED_S", 0.01)
+        run(story())
+
+
 def test_a_watcher_is_added_as_a_file_would_write_it(ops: Ops, engine: FakeEngine) -> None:
     request = schema.AddRequest(cmd="/bin/x -v", args=["a b", "c"], options={"priority": 3}, start=True)
     answer = run(ops.add("New", request))

@@ -203,6 +203,22 @@ def test_a_singleton_cannot_be_told_to_have_two_processes(bench: Bench) -> None:
     story(run)
 
 
+def test_an_order_has_begun_as_soon_as_it_was_found_good(bench: Bench) -> None:
+    async def run() -> None:
+        begun: list[str] = []
+        async with bench.engine(WEB) as engine:
+            with pytest.raises(CircusError):
+                await engine.set_options("web", {"priority": "high"}, on_begun=lambda: begun.append("bad"))
+            with pytest.raises(CircusError):
+                await engine.add_watcher("web", {"cmd": "/bin/x"}, start=False, on_begun=lambda: begun.append("bad"))
+            await engine.set_options("web", {"priority": "4"}, on_begun=lambda: begun.append("set"))
+            new = {"cmd": "/bin/sleep 9"}
+            await engine.add_watcher("new", new, start=False, on_begun=lambda: begun.append("added"))
+            assert begun == ["set", "added"]
+
+    story(run)
+
+
 def test_what_is_odd_about_a_value_is_answered(bench: Bench) -> None:
     async def run() -> None:
         async with bench.engine(WEB) as engine:

@@ -8,6 +8,7 @@ requests and answers travel is the doors' business.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ SIGNAL_FORMS = "use a number (15), a name (TERM, SIGTERM) or a real-time signal 
 
 #: Operations begun with wait false that have not ended; each is a task and a place in the engine's mailbox.
 MAX_UNAWAITED = 1_000
+#: Whether an order is good is known in milliseconds, unless a reloadconfig is under way, which may take minutes.
+DECIDED_S = 2.0
 
 
 class Ops(Queries):
@@ -114,11 +117,10 @@ class Ops(Queries):
         given = {key: text for key, text in (("cmd", request.cmd), ("args", request.args)) if text}
         texts = amend.texts_of({**request.options, **given})
         amend.check_keys(name, texts)
-        adding = self._engine.add_watcher(name, texts, start=request.start)
+        add = functools.partial(self._engine.add_watcher, name, texts, start=request.start)
         if not request.wait:
-            self._begin("add", adding)
-            return schema.DoneAnswer(waited=False)
-        finish, warnings = await adding
+            return await self._begin_good("add", add)
+        finish, warnings = await add(on_begun=_unheard)
         return structs.replace(schema.DoneAnswer() if finish is None else _done(_good(finish)), warnings=warnings)
 
     async def remove(self, name: str, request: schema.RemoveRequest) -> schema.DoneAnswer:
@@ -130,11 +132,10 @@ class Ops(Queries):
         watcher = self._find(name)
         texts = amend.texts_of(request.options)
         amend.check_keys(watcher.name, texts)
-        setting = self._engine.set_options(watcher.name, texts)
+        set_options = functools.partial(self._engine.set_options, watcher.name, texts)
         if not request.wait:
-            self._begin("set", setting)
-            return schema.DoneAnswer(waited=False)
-        return schema.DoneAnswer(warnings=await setting)
+            return await self._begin_good("set", set_options)
+        return schema.DoneAnswer(warnings=await set_options(on_begun=_unheard))
 
     async def reloadconfig(self, request: schema.Request) -> schema.PlanAnswer:
         if not request.wait:
@@ -172,6 +173,29 @@ class Ops(Queries):
             self._begin(what, ending)
         return schema.DoneAnswer(waited=wait)
 
+    async def _begin_good(self, what: str, operate: Callable[..., Coroutine[Any, Any, object]]) -> schema.DoneAnswer:
+        """As _begin; but what is refused before it has begun is refused to whoever has ordered it."""
+        decided: asyncio.Future[CircusError | None] = asyncio.get_running_loop().create_future()
+
+        def decide(refusal: CircusError | None = None) -> None:
+            if not decided.done():
+                decided.set_result(refusal)
+
+        async def work() -> None:
+            try:
+                await operate(on_begun=decide)
+            except CircusError as error:
+                if decided.done():
+                    raise
+                decide(error)
+
+        self._begin(what, work())
+        await asyncio.wait([decided], timeout=DECIDED_S)
+        decide()
+        if refusal := decided.result():
+            raise refusal
+        return schema.DoneAnswer(waited=False)
+
     def _begin(self, what: str, operation: Coroutine[Any, Any, object]) -> None:
         """Run ``operation`` without anybody waiting; its failure can only be logged."""
         if len(self._unawaited) >= MAX_UNAWAITED:
@@ -189,6 +213,10 @@ class Ops(Queries):
         task = asyncio.get_running_loop().create_task(run())
         self._unawaited.add(task)
         task.add_done_callback(self._unawaited.discard)
+
+
+def _unheard() -> None:
+    """Who waits for the end need not hear of the beginning."""
 
 
 def _good(finish: Finish) -> Finish:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,8 +29,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("circus.engine")
 
 
-async def set_options(engine: Engine, watcher: str, given: Mapping[str, str]) -> list[str]:
+async def set_options(
+    engine: Engine, watcher: str, given: Mapping[str, str], on_begun: Callable[[], None]
+) -> list[str]:
     """Set options, as a file would write them; warnings about what was set.
+
+    ``on_begun``: it was found good, and goes on.
 
     Raises:
         CircusError: a value is wrong: nothing was changed. Or operation-failed, after all was changed:
@@ -50,6 +54,7 @@ async def set_options(engine: Engine, watcher: str, given: Mapping[str, str]) ->
             new = await _amended(engine, edits, [name])
         log.info("%s set by hand: %s", name, ", ".join(given))
         work = await _begin(engine, new, edits, keys=tuple(texts))
+    on_begun()
     await asyncio.shield(work)
     if count is not None:
         finish = await engine.order(partial(events.SetCount, name=name, count=count))
@@ -59,11 +64,11 @@ async def set_options(engine: Engine, watcher: str, given: Mapping[str, str]) ->
 
 
 async def add_watcher(
-    engine: Engine, name: str, texts: Mapping[str, str], *, start: bool
+    engine: Engine, name: str, texts: Mapping[str, str], on_begun: Callable[[], None], *, start: bool
 ) -> tuple[Finish | None, list[str]]:
     """Add a watcher as a file would write it, or, without options, the one of the file that was removed by hand.
 
-    The end of its start, if it was started; and warnings.
+    The end of its start, if it was started; and warnings. ``on_begun``: as in set_options.
 
     Raises:
         CircusError: the name is taken or an option is wrong: nothing was changed. Or operation-failed: see
@@ -88,6 +93,7 @@ async def add_watcher(
         log.info("%s added by hand", name)
         engine.memory.remember_stopped({name}, stopped=True)
         work = await _begin(engine, new, edits)
+    on_begun()
     await asyncio.shield(work)
     finish = await engine.order(partial(events.Start, names=(name,))) if start else None
     return finish, _warnings(new, name)

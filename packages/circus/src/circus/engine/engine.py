@@ -347,13 +347,15 @@ class Engine:
             raise CircusError("not-found", f"no watcher has a process {pid}")
         return found
 
-    async def set_options(self, name: str, texts: Mapping[str, str]) -> list[str]:
-        return await byhand.set_options(self, name, texts)
+    async def set_options(
+        self, name: str, texts: Mapping[str, str], *, on_begun: Callable[[], None] = lambda: None
+    ) -> list[str]:
+        return await byhand.set_options(self, name, texts, on_begun)
 
     async def add_watcher(
-        self, name: str, texts: Mapping[str, str], *, start: bool
+        self, name: str, texts: Mapping[str, str], *, start: bool, on_begun: Callable[[], None] = lambda: None
     ) -> tuple[actions.Finish | None, list[str]]:
-        return await byhand.add_watcher(self, name, texts, start=start)
+        return await byhand.add_watcher(self, name, texts, on_begun, start=start)
 
     async def remove_watcher(self, name: str, *, nostop: bool) -> None:
         await byhand.remove_watcher(self, name, nostop=nostop)

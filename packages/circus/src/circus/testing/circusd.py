@@ -151,16 +151,18 @@ class FakeEngine:
     async def daemon_stats(self) -> Mapping[str, Any]:
         return {"circusd": self.daemon_info, "papa": "No such process (stopped?)"}
 
-    async def set_options(self, name: str, texts: Mapping[str, str], /) -> list[str]:
+    async def set_options(self, name: str, texts: Mapping[str, str], /, *, on_begun: Callable[[], None]) -> list[str]:
         self.heard.append(("set", name, dict(texts)))
+        on_begun()
         await self._pass_gate()
         self.changed.setdefault(name, {}).update(texts)
         return self.set_warnings
 
     async def add_watcher(
-        self, name: str, texts: Mapping[str, str], /, *, start: bool
+        self, name: str, texts: Mapping[str, str], /, *, start: bool, on_begun: Callable[[], None]
     ) -> tuple[Finish | None, list[str]]:
         self.heard.append(("add", name, dict(texts), start))
+        on_begun()
         await self._pass_gate()
         self.watchers[name] = make_watcher(name)
         self.changed[name] = dict(texts)
