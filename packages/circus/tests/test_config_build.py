@@ -364,6 +364,7 @@ def test_streams_that_cannot_be_are_errors(tmp_path: Path) -> None:
     built = Built(tmp_path, text)
     assert [each.line for each in built.errors] == [3, 4, 7, 8, 12]
     assert built.errors[1].hint == "did you mean FileStream?"
+    assert "unknown option stdout_stream " not in "\n".join(built.told), "one fault is told once"
 
 
 def test_a_misspelt_key_of_a_stream_is_told_of(tmp_path: Path) -> None:

@@ -95,6 +95,19 @@ def test_statistics_take_what_a_hook_adds(bench: Bench, monkeypatch: pytest.Monk
     story(run)
 
 
+def test_what_a_hook_raises_is_one_line_of_the_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    hooks(bench, "loud_hooks", "def fail(**_):\n    raise ValueError('one\\ntwo')\n")
+
+    async def run() -> None:
+        async with bench.engine(WEB + "hooks.before_start = loud_hooks.fail\n") as engine:
+            await bench.until(lambda: engine.snapshot().watchers[0].reason)
+            (failure,) = (event for event in engine.bus.recent if event.name == "hook_failure")
+            assert failure.fields["error"] == "one\ntwo"
+
+    story(run)
+    assert "web hook_failure name=before_start error=one two" in caplog.messages
+
+
 def test_reap_hooks_come_before_after_stop_and_are_told_of_an_end_that_circusd_wanted(bench: Bench) -> None:
     hooks(
         bench,

@@ -40,10 +40,11 @@ def test_all_options_are_shown_as_numbers_and_flags_and_what_is_written_besides(
 
 def test_the_options_of_circusd_itself_have_the_ancestors_names_and_more(bench: Bench) -> None:
     async def run() -> None:
-        async with bench.engine("[circus]\ncheck_delay = 2\nname = two\n" + WEB) as engine:
+        async with bench.engine("[circus]\ncheck_delay = 2\nname = two\numask = 027\n" + WEB) as engine:
             shown = engine.global_options()
             ancestors = {"endpoint", "pubsub_endpoint", "stats_endpoint", "multicast_endpoint", "check_delay"}
             assert ancestors <= set(shown)
+            assert shown["umask"] == "027", "as it is written"
             assert (shown["check_delay"], shown["name"], shown["endpoint"], shown["loglevel"]) == (
                 2.0,
                 "two",

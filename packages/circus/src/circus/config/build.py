@@ -33,6 +33,7 @@ from circus.config.sheet import Sheet
 ANCESTORS_ENDPOINT = "tcp://127.0.0.1:5555"
 
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*([.:])[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_STREAMS = ("stdout_stream", "stderr_stream")
 _PREFIXES = ("hooks.", "stdout_stream.", "stderr_stream.", "flapping.", "rlimit_", "env.")
 _KINDS = ("watcher:", "socket:", "plugin:", "env:", "circus", "env")
 
@@ -174,7 +175,7 @@ class Builder:
         taken = sheet.take(options.WATCHER)
         unknown = sheet.tell_unknown(
             options.watcher_names(),
-            lambda key: key in options.WATCHER or key.startswith(_PREFIXES),
+            lambda key: key in options.WATCHER or key.startswith(_PREFIXES) or key in _STREAMS,
             is_free=True,
         )
         rlimits = {

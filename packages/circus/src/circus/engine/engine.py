@@ -274,7 +274,7 @@ class Engine:
 
     def publish(self, watcher: str, name: str, fields: Mapping[str, object]) -> None:
         self.bus.publish(Event(clock.wall(), watcher, name, dict(fields)))
-        told = " ".join(f"{key}={value}" for key, value in fields.items() if key != "time")
+        told = " ".join(f"{key}={value}" for key, value in fields.items() if key != "time").replace("\n", " ")
         level = logging.WARNING if name in SERIOUS else logging.INFO
         log.log(level, "%s %s%s", watcher, name, f" {told}" if told else "")
 

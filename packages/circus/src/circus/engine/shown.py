@@ -36,6 +36,8 @@ def global_options(config: CircusConfig) -> dict[str, object]:
     for option in options.CIRCUS.values():
         if hasattr(config, option.attribute):
             shown[option.name] = getattr(config, option.attribute)
+    if config.umask is not None:
+        shown["umask"] = f"{config.umask:03o}"
     return shown
 
 
