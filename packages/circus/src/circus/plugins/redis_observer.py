@@ -34,7 +34,7 @@ class RedisObserver(BaseObserver):
                 self.options["redis_url"], socket_timeout=timeout, socket_connect_timeout=timeout
             )
         except ValueError as error:
-            raise CircusError("config-invalid", f"redis_url = {self.options['redis_url']!r}: {error}") from None
+            raise CircusError("config-invalid", f"redis_url: {error}") from None  # it may hold a password
         self._is_asking = False
 
     async def look_after(self) -> None:
