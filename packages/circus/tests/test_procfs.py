@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.house import wait_for
 
 from circus import procfs
@@ -66,7 +68,27 @@ def test_who_is_below_whom_and_who_that_belongs_to() -> None:
         child.wait()
 
 
-def test_a_process_that_only_has_the_number_is_not_signalled() -> None:
+def _no_pidfd(_pid: int, _flags: int = 0) -> int:
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+@pytest.mark.parametrize("has_pidfds", [True, False])
+def test_a_process_is_signalled_whatever_the_system_has(has_pidfds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_pidfds:
+        monkeypatch.setattr(os, "pidfd_open", _no_pidfd)
+    child = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
+    row = procfs.row(child.pid)
+    assert row is not None
+    procfs.send_signal(row, signal.SIGTERM)
+    child.communicate()
+    assert child.returncode == -signal.SIGTERM
+    procfs.send_signal(row, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("has_pidfds", [True, False])
+def test_a_process_that_only_has_the_number_is_not_signalled(has_pidfds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_pidfds:
+        monkeypatch.setattr(os, "pidfd_open", _no_pidfd)
     with subprocess.Popen(["/bin/sh", "-c", "read x; exit 7"], stdin=subprocess.PIPE) as child:
         row = procfs.row(child.pid)
         assert row is not None

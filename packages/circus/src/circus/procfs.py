@@ -118,15 +118,25 @@ def boot_time() -> float:
 
 def send_signal(process: Row, signum: int) -> None:
     """Signals that very process, or nobody when it is gone; nor is it told who may not be signalled."""
-    try:
-        fd = os.pidfd_open(process.pid)
-    except OSError:
-        return
+    fd = _pidfd(process.pid)
     try:
         now = row(process.pid)
-        if now is not None and now.start_ticks == process.start_ticks:
+        if now is None or now.start_ticks != process.start_ticks:
+            return
+        if fd >= 0:
             signal.pidfd_send_signal(fd, signum)
+        else:
+            os.kill(process.pid, signum)
     except OSError:
         return
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
+
+
+def _pidfd(pid: int) -> int:
+    """-1 where the process is gone, or where the system has no such descriptors."""
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return -1
