@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from circus.streams import compare, plan, sinks
+from circus.streams import compare, plan, segments, sinks
 from circus.streams.plan import Limits
 from circus.streams.sinks import FileSink
 from circus.streams.store import GAP, NOBODY, OPEN, Intent, Segment, SourceKey
@@ -94,8 +94,8 @@ def test_an_open_intent_finds_how_far_it_got(papa: FakePapa, log: FileSink) -> N
 def test_a_rendered_batch_is_completed_to_the_end_of_its_segment(papa: FakePapa, log: FileSink) -> None:
     view = spawn(papa, "a", b"one\n", b"two\n", time_format="%s")
     intent = intent_for(log, Segment(view.key, 0, 8, time_format="%s"))
-    whole = plan.render_data(
-        intent.segments[0], b"one\ntwo\n", view, True, NOBODY, plan.times_of(intent.segments[0], 8, view, 0)
+    whole = segments.render_data(
+        intent.segments[0], b"one\ntwo\n", view, True, NOBODY, segments.times_of(intent.segments[0], 8, view, 0)
     )
     append(log, whole[:5])
     assert settle(intent, view).done == {view.key: 8}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from circus.streams import lines, plan, render
+from circus.streams import lines, plan, render, segments
 from circus.streams.plan import Batch, Limits
 from circus.streams.store import DATA, DOUBT, GAP, NOBODY, Place, Segment, SourceKey
 from circus.streams.tap import ENDED, Tap, View
@@ -307,7 +307,7 @@ def test_the_intent_of_a_batch_renders_to_its_payload_again(papa: FakePapa) -> N
     for segment in batch.segments:
         view = views[segment.source]
         data = view.tap.files.pread("out", segment.start, segment.end - segment.start)
-        times = plan.times_of(segment, segment.end, view, 0)
-        again += plan.render_data(segment, data, view, at_line_start, last, times)
+        times = segments.times_of(segment, segment.end, view, 0)
+        again += segments.render_data(segment, data, view, at_line_start, last, times)
         at_line_start, last = data.endswith(b"\n"), segment.source
     assert again == batch.payload

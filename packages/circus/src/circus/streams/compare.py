@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from circus.streams import render
-from circus.streams.plan import fixed_bytes, render_data, times_of
+from circus.streams.segments import fixed_bytes, render_data, times_of
 from circus.streams.store import DATA, DOUBT, HASHED_BYTES, NOBODY, OPEN, Intent, Segment, SourceKey, hash_head
 from circus.streams.tap import View
 from papa.client.output import Overtaken

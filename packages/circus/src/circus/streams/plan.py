@@ -12,12 +12,11 @@ it can be said in an intent. Runs in the thread of the file system; holds nothin
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 
 from circus.streams import lines, render, rotate
+from circus.streams.segments import Times, fixed_bytes, render_data, times_of
 from circus.streams.store import DATA, DOUBT, GAP, NOBODY, Place, Segment, SourceKey
 from circus.streams.tap import View
 from papa.client.output import Overtaken
@@ -412,48 +411,3 @@ class _Fill:
     def _take_data(self, segment: Segment, start: int, data: bytes, rendered: bytes) -> None:
         part = Segment(segment.source, start, start + len(data), DATA, segment.time_format)
         self._take(part, len(rendered), rendered, at_line_start=data.endswith(b"\n"))
-
-
-# Rendering of segments, the same for planning and for comparing ---------------------------------------------
-
-
-def fixed_bytes(segment: Segment) -> bytes:
-    """The mark that a gap or a doubt is rendered to."""
-    size = segment.end - segment.start
-    return render.gap_mark(size) if segment.kind == GAP else render.doubt_mark(size)
-
-
-#: (offset, wall ns) of a stretch of a stream, ascending; each holds up to the next.
-Times = Sequence[tuple[int, int]]
-
-
-def times_of(segment: Segment, end: int, view: View, at_ns: int) -> Times:
-    """When the bytes from the segment's start to ``end`` were written; ``at_ns`` for those that nobody dated."""
-    stamps = view.tap.stamps(segment.source.stream, segment.start, end)
-    return [(offset, wall_ns or at_ns) for offset, wall_ns, _ in stamps] or [(segment.start, at_ns)]
-
-
-def render_data(segment: Segment, data: bytes, view: View, at_line_start: bool, last: SourceKey, times: Times) -> bytes:
-    """The bytes of a data segment as they stand in the file, after a file that ends as the arguments say.
-
-    ``times`` begin at the segment or before it, and may go beyond it.
-    """
-    lead = b""
-    if not at_line_start and last != segment.source:
-        lead, at_line_start = render.SEPARATOR, True
-    if segment.time_format is None:
-        return lead + data
-    body = render.with_prefixes(
-        data,
-        segment.start,
-        _within(times, segment.start, segment.start + len(data)),
-        pid=view.pid,
-        time_format=segment.time_format,
-        at_line_start=at_line_start,
-    )
-    return lead + body
-
-
-def _within(times: Times, start: int, end: int) -> Times:
-    first = bisect.bisect_right(times, start, key=itemgetter(0)) - 1
-    return [(start, times[first][1]), *times[first + 1 : bisect.bisect_left(times, end, key=itemgetter(0))]]
