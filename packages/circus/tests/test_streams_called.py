@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -72,6 +73,23 @@ def test_one_object_is_called_for_all_processes_of_a_watcher(world: World, modul
     (made,) = module.made
     assert (made.keys, made.is_open) == ({"mood": "good"}, True)
     wait_for(lambda: made.is_closed, "closed")
+
+
+def test_what_nobody_has_dated_has_the_time_at_which_it_is_brought(
+    world: World, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("circus.streams.tap.Tap.stamps", lambda *_: [])
+    began = time.time()
+
+    async def story() -> None:
+        world.pump.configure("web", {"out": stream(world), "err": None})
+        one = await world.spawn()
+        await world.pump.start()
+        head = world.papa.write(one, "out", b"line\n")
+        await world.until(lambda: world.acked(one) == head)
+
+    run(world, story())
+    assert [began <= call["timestamp"] <= time.time() for call in module.calls] == [True]
 
 
 def test_both_outputs_have_objects_of_their_own_and_other_keys_make_another(world: World, module: Any) -> None:

@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from circus import importing
+from circus import clock, importing
 from circus.config.model import StreamConfig
 from circus.streams import lines
 from circus.streams.plan import Batch
+from circus.streams.segments import times_of
 from circus.streams.sinks import Written
 from circus.streams.store import DATA, NOBODY, Place, Segment, SourceKey
 from circus.streams.tap import View
@@ -83,9 +84,9 @@ class CalledSink:
 
     def _bring(self, segment: Segment, view: View, done: dict[SourceKey, int]) -> None:
         assert self._stream is not None
-        tap, stream, start = view.tap, segment.source.stream, segment.start
-        data = tap.files.pread(stream, start, segment.end - start)
-        times = [(offset, wall_ns) for offset, wall_ns, _ in tap.stamps(stream, start, start + len(data))]
+        stream, start = segment.source.stream, segment.start
+        data = view.tap.files.pread(stream, start, segment.end - start)
+        times = times_of(segment, start + len(data), view, int(clock.wall() * 1e9))
         for at_ns, first, end in lines.cut_pieces(data, start, times):
             call = {
                 "data": data[first - start : end - start],
