@@ -145,3 +145,30 @@ def test_results_that_come_while_the_loop_is_busy_wake_it_once(monkeypatch: pyte
         workers.give_back("dev:1")
 
     asyncio.run(main())
+
+
+def test_behind_many_that_hang_nobody_waits_for_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "HANG_S", 3600)  # the looks are those of the test
+
+    async def main() -> None:
+        opener = workers_module.Opener("test")
+        gate = threading.Event()
+        hung = [opener.run(lambda: gate.wait(BOUND_S)) for _ in range(30)]
+        other = opener.run(lambda: "here")
+        async with asyncio.timeout(BOUND_S):
+            for waiting in (30, 29, 27, 23, 15, 0):
+                while opener._queue.qsize() > waiting:
+                    await asyncio.sleep(0.001)
+                assert opener._queue.qsize() == waiting
+                opener._relieve()
+            assert await other == "here"
+        assert not any(each.done() for each in hung)
+        gate.set()
+        await asyncio.gather(*hung)
+        opener.stop()
+
+    before = set(threading.enumerate())
+    asyncio.run(main())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(BOUND_S)
+        assert not thread.is_alive()

@@ -116,8 +116,10 @@ class Opener(Worker):
             self._look = None
             return
         if self._finished == self._finished_before:
-            self._threads += 1
-            self._start()
+            # As many as there are: behind hundreds that hang the next one waits for some looks, not for hundreds.
+            for _ in range(min(self._threads, self._queue.qsize())):
+                self._threads += 1
+                self._start()
         self._look_later()
 
     def _deliver(self) -> None:
