@@ -23,7 +23,7 @@ def test_all_options_are_shown_as_numbers_and_flags_and_what_is_written_besides(
     text += "stop_signal = quit\nrlimit_core = 0\nhooks.after_stop = os.getpid\ncolour = blue\nenv.A = 1\n"
 
     async def run() -> None:
-        async with bench.engine(text + "stderr_stream.class = StdoutStream\n") as engine:
+        async with bench.engine(text + "stderr_stream.class = FancyStdoutStream\n") as engine:
             await engine.order(lambda op: events.SetCount(op, "web", count=2))
             shown = engine.options("WEB")
             assert set(shown) >= {name for name, option in options.WATCHER.items() if not option.idle}
@@ -31,7 +31,7 @@ def test_all_options_are_shown_as_numbers_and_flags_and_what_is_written_besides(
                 "cmd": "/bin/sleep 60", "graceful_timeout": 5.0, "copy_env": True, "singleton": False, "uid": None,
                 "stop_signal": 3, "numprocesses": 2, "env": {"A": "1"}, "colour": "blue", "rlimit_core": "0",
                 "hooks.after_stop": "os.getpid", "stdout_stream.class": "FileStream",
-                "stdout_stream.filename": str(bench.folder / "web.log"), "stderr_stream.class": "StdoutStream",
+                "stdout_stream.filename": str(bench.folder / "web.log"), "stderr_stream.class": "FancyStdoutStream",
             }  # fmt: skip
             assert {key: shown[key] for key in expected} == expected
 

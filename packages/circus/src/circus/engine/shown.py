@@ -26,7 +26,7 @@ def options_of(engine: Engine, name: str) -> dict[str, object]:
     shown["env"] = dict(config.env)
     for key, stream in (("stdout_stream", config.stdout_stream), ("stderr_stream", config.stderr_stream)):
         if stream is not None:
-            shown[f"{key}.class"] = stream.class_name
+            shown.setdefault(f"{key}.class", stream.class_name)  # as written: several are built on one
     return shown
 
 
