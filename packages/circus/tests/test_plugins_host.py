@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import pytest
 from tests.house import wait_for
@@ -28,7 +28,10 @@ IMPORT_PATH = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.pat
 class Running:
     """A plugin's process, and what it tells."""
 
+    started: ClassVar[list[Running]] = []
+
     def __init__(self, path: str, use: str = "plugin_for_tests.Telling", **config: str) -> None:
+        self.started.append(self)
         told = {"name": "x", "use": use, "endpoint": path, "check_delay": 2.5, "config": config}
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "circus.plugins"],
@@ -53,6 +56,16 @@ class Running:
     def end(self) -> tuple[int, str]:
         _, err = self.process.communicate(timeout=50)
         return self.process.returncode, err
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Whatever became of the test."""
+    yield
+    while Running.started:
+        process = Running.started.pop().process
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
