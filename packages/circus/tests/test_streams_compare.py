@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from circus.streams import compare, plan, segments, sinks
-from circus.streams.plan import Limits
+from circus.streams.filling import Limits
 from circus.streams.sinks import FileSink
 from circus.streams.store import GAP, NOBODY, OPEN, Intent, Segment, SourceKey
 from circus.streams.tap import ENDED, Tap, View

@@ -6,7 +6,7 @@ import pytest
 
 from circus.config.model import StreamConfig
 from circus.streams import logged, sinks
-from circus.streams.plan import Batch
+from circus.streams.filling import Batch
 from circus.streams.store import Segment, SourceKey
 
 KEY = SourceKey(7, "out")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from circus.streams import lines, plan, render, segments
-from circus.streams.plan import Batch, Limits
+from circus.streams.filling import Batch, Limits
 from circus.streams.store import DATA, DOUBT, GAP, NOBODY, Place, Segment, SourceKey
 from circus.streams.tap import ENDED, Tap, View
 from papa.client.output import StreamFiles

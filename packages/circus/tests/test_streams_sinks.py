@@ -13,7 +13,7 @@ import pytest
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
 from circus.streams import render, sinks
-from circus.streams.plan import Batch
+from circus.streams.filling import Batch
 from circus.streams.sinks import DeviceSink, FileSink, StdoutSink
 from circus.streams.store import DATA, DOUBT, GAP, NOBODY, Segment, SourceKey
 from circus.streams.tap import Tap, View

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from circus.streams import plan, sinks, trip
-from circus.streams.plan import Batch, Limits
+from circus.streams.filling import Batch, Limits
 from circus.streams.sinks import FileSink, Sink, Written
 from circus.streams.store import NOBODY, OPEN, Intent, Place, Segment, SourceKey
 from circus.streams.tap import Tap, View

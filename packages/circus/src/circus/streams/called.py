@@ -16,7 +16,7 @@ from typing import Any
 from circus import clock, importing
 from circus.config.model import StreamConfig
 from circus.streams import lines
-from circus.streams.plan import Batch
+from circus.streams.filling import Batch
 from circus.streams.segments import times_of
 from circus.streams.sinks import Written
 from circus.streams.store import DATA, NOBODY, Place, Segment, SourceKey

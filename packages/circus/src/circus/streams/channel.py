@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from circus import clock
-from circus.streams import compare, plan, store
+from circus.streams import compare, filling, plan, store
 from circus.streams.commits import Commits, Seen, Step
 from circus.streams.sinks import Sink
 from circus.streams.store import DATA, DOUBT, GAP, OPEN, Intent, Place, Segment, SourceKey
@@ -192,7 +192,7 @@ class Channel:
     # One turn -----------------------------------------------------------------------------------------------
 
     async def _write_what_is_ready(self) -> None:
-        batch: plan.Batch | None = None
+        batch: filling.Batch | None = None
         while self.sources:
             at_ns = int(clock.wall() * 1e9)
             taken, self._hot = self._hot, {}
@@ -211,7 +211,7 @@ class Channel:
             if batch is None and not self._hot:
                 return
 
-    async def _travel(self, batch: plan.Batch | None, taken: dict[SourceKey, None], at_ns: int) -> Trip:
+    async def _travel(self, batch: filling.Batch | None, taken: dict[SourceKey, None], at_ns: int) -> Trip:
         views = [self.sources[key].view() for key in taken if key in self.sources]
         self._limited = {view.key for view in views if view.limit is not None}
         # One that is to move leaves a begun line to its new file, as a whole.
@@ -222,7 +222,7 @@ class Channel:
             doubt = 0 if has_written else doubt_bytes
             return plan.survey(views, place, limits, is_alone=is_alone, doubt_bytes=doubt, at_ns=at_ns)
 
-        def is_announced(place: Place, batch: plan.Batch) -> bool:
+        def is_announced(place: Place, batch: filling.Batch) -> bool:
             return intent is not None and intent.allows(Intent(sink.path, place, batch.segments, batch.rotate, at_ns))
 
         wanted = self._still_wanted(batch)  # a source may have left during the commit
@@ -240,10 +240,10 @@ class Channel:
 
         return await self._worker.run(call, release)
 
-    def _limits(self) -> plan.Limits:
+    def _limits(self) -> filling.Limits:
         """Streams that share a file share its limits: the largest, so that nothing is rotated away too early."""
         configs = [source.config for source in self.sources.values() if source.config is not None]
-        return plan.Limits(
+        return filling.Limits(
             max_bytes=max((config.max_bytes for config in configs), default=0),
             backup_count=max((config.backup_count for config in configs), default=0),
             needs_payload=not self.sink.keeps_intents,
@@ -277,7 +277,7 @@ class Channel:
                 self._owner.on_dropped(self, source, trip.written.dropped_bytes)
                 trip.written.dropped_bytes = 0
 
-    def _still_wanted(self, batch: plan.Batch | None) -> plan.Batch | None:
+    def _still_wanted(self, batch: filling.Batch | None) -> filling.Batch | None:
         """A source may have been told to move while the thread was deciding."""
         for key, end in batch.ends.items() if batch is not None else ():
             source = self.sources.get(key)
@@ -285,14 +285,14 @@ class Channel:
                 return None
         return batch
 
-    def _keep_hot(self, taken: Iterable[SourceKey], batch: plan.Batch | None) -> None:
+    def _keep_hot(self, taken: Iterable[SourceKey], batch: filling.Batch | None) -> None:
         """They are looked at again; those that had their turn come last."""
         served = set(batch.ends) if batch is not None else set()
         fresh, self._hot = self._hot, {}
         order = [*(key for key in taken if key not in served), *fresh, *(key for key in taken if key in served)]
         self._hot.update((key, None) for key in order if key in self.sources)
 
-    def _let_move(self, batch: plan.Batch | None, trip: Trip) -> None:
+    def _let_move(self, batch: filling.Batch | None, trip: Trip) -> None:
         """Sources that are to go elsewhere go when nothing of theirs is left here, or when this sink fails."""
         busy = set(batch.ends) if batch is not None else set()
         for key, source in list(self.sources.items()):
@@ -303,7 +303,7 @@ class Channel:
 
     # Commits ------------------------------------------------------------------------------------------------
 
-    async def _commit_turn(self, batch: plan.Batch | None, trip: Trip, at_ns: int) -> None:
+    async def _commit_turn(self, batch: filling.Batch | None, trip: Trip, at_ns: int) -> None:
         looked_at = dict.fromkeys(key.kernel_id for key in (trip.survey.heads if trip.survey is not None else ()))
         # A process whose other stream goes elsewhere must be heard of also while this one is busy.
         heard = [each for each in looked_at if batch is None or self._owner.is_divided(each)]
@@ -315,7 +315,7 @@ class Channel:
         elif batch is None:
             self._commits.tell_seen(seen)
 
-    def _next_intent(self, batch: plan.Batch | None, at_ns: int) -> Intent | None:
+    def _next_intent(self, batch: filling.Batch | None, at_ns: int) -> Intent | None:
         if not self.sink.keeps_intents or self._place is None:
             return None
         if batch is not None:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 
-from circus.streams.plan import Batch
+from circus.streams.filling import Batch
 from circus.streams.sinks import Written
 from circus.streams.store import NOBODY, Place, SourceKey
 from circus.streams.tap import View

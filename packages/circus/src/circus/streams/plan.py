@@ -15,21 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from circus.streams import lines, render, rotate
-from circus.streams.segments import Times, fixed_bytes, render_data, times_of
+from circus.streams import lines
+from circus.streams.filling import BATCH_BYTES, MERGE_BYTES, RENDER_BYTES, Batch, Fill, Limits
 from circus.streams.store import DATA, DOUBT, GAP, NOBODY, Place, Segment, SourceKey
 from circus.streams.tap import View
 from papa.client.output import Overtaken
-
-#: A batch of plain copy: big enough for the speed of the disk, small enough that others on that disk get their turn.
-BATCH_BYTES = 8 * 1024 * 1024
-
-#: A batch that is rendered is held in memory; a prefix makes an empty line thirty times as long.
-RENDER_BYTES = 256 * 1024
-
-#: What is read of all sources together when they are merged. It is written from memory: a copy from file to file for
-#: each few lines would cost several system calls each.
-MERGE_BYTES = 1024 * 1024
 
 #: Sources in one batch: the others have their turn in the next one.
 MAX_MERGED = 64
@@ -39,29 +29,6 @@ MAX_SEGMENTS = 512
 
 #: How often a source that is being overtaken while we look at it is looked at again.
 MAX_LOOKS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When the file is rotated, and whether the sink can only take bytes (a pipe) instead of copies."""
-
-    max_bytes: int = 0
-    backup_count: int = 0
-    needs_payload: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """``payload``: the rendered bytes of all segments, for sinks and formats that cannot be copied to."""
-
-    segments: tuple[Segment, ...]
-    rotate: int = 0
-    payload: bytes | None = None
-
-    @property
-    def ends(self) -> dict[SourceKey, int]:
-        """How far each source is written when the batch is."""
-        return {segment.source: segment.end for segment in self.segments if segment.kind != DOUBT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +74,9 @@ def survey(
         segments.insert(0, Segment(NOBODY, 0, doubt_bytes, DOUBT))
     is_merged = sum(segment.kind == DATA for segment in segments) > 1
     in_memory = is_merged or limits.needs_payload or any(view.time_format is not None for view in views)
-    fill = _Fill({view.key: view for view in views}, ready, place, limits, in_memory=in_memory, at_ns=at_ns)
+    by_key = {view.key: view for view in views}
+    read = {each.view.key: (each.start, each.data) for each in ready}
+    fill = Fill(by_key, read, place, limits, in_memory=in_memory, at_ns=at_ns)
     for segment in segments:
         if not fill.add(segment):
             break
@@ -221,193 +190,3 @@ def _run(ready: _Ready, index: int, window: int, most: int) -> lines.Run | None:
     ready.data = data
     times = [(offset, boot_ns) for offset, _, boot_ns in stamps if offset < start + len(data)]
     return lines.Run(index, lines.cut_pieces(data, start, times), ready.is_cut or start + len(data) < ready.end)
-
-
-# What fits --------------------------------------------------------------------------------------------------
-
-
-class _Fill:
-    """Segments of a batch as they are laid into the file, with the file's size and line state after each."""
-
-    def __init__(
-        self,
-        views: Mapping[SourceKey, View],
-        ready: Sequence[_Ready],
-        place: Place,
-        limits: Limits,
-        *,
-        in_memory: bool,
-        at_ns: int,
-    ) -> None:
-        self._views = views
-        self._times: dict[SourceKey, tuple[int, int, Times]] = {}
-        self._read = {each.view.key: (each.start, each.data) for each in ready}
-        self._limits = limits
-        self._at_ns = at_ns
-        self._size = place.size
-        self._at_line_start = place.at_line_start
-        self._last = place.last
-        self._is_rotated = False
-        self._segments: list[Segment] = []
-        self._bytes = 0
-        self._payload: list[bytes] | None = [] if in_memory else None
-        is_rendered = any(view.time_format is not None for view in views.values())
-        self._payload_room = RENDER_BYTES if is_rendered else MERGE_BYTES
-        self._rotates = rotate.rotates(limits.max_bytes, limits.backup_count)
-
-    def batch(self) -> Batch | None:
-        if not self._segments:
-            return None
-        return Batch(
-            tuple(self._segments),
-            rotate=self._limits.backup_count if self._is_rotated else 0,
-            payload=None if self._payload is None else b"".join(self._payload),
-        )
-
-    def add(self, segment: Segment) -> bool:
-        """Take the segment, or as much of it as fits; False when nothing more can follow."""
-        if segment.kind == DATA and self._payload is not None:
-            return self._add_rendered(segment)
-        if segment.kind == DATA:
-            return self._add_plain(segment)
-        mark = fixed_bytes(segment)
-        lead = 0 if self._at_line_start else 1
-        if not self._fits(lead + len(mark)) and not self._make_room():
-            return False
-        lead = 0 if self._at_line_start else 1
-        self._take(segment, lead + len(mark), render.SEPARATOR * lead + mark, at_line_start=True)
-        return True
-
-    def _take(self, segment: Segment, length: int, rendered: bytes, *, at_line_start: bool) -> None:
-        self._size += length
-        self._bytes += length
-        self._at_line_start = at_line_start
-        self._last = segment.source
-        if self._payload is not None:
-            self._payload.append(rendered)
-        if self._segments and segment.kind == DATA:
-            before = self._segments[-1]
-            if before.kind == DATA and (before.source, before.end) == (segment.source, segment.start):
-                segment = Segment(segment.source, before.start, segment.end, DATA, segment.time_format)
-                self._segments.pop()
-        self._segments.append(segment)
-
-    def _fits(self, length: int) -> bool:
-        return not self._rotates or self._size == 0 or length <= rotate.room(self._size, self._limits.max_bytes)
-
-    def _make_room(self) -> bool:
-        """Begin the batch with a rotation; impossible once it has a segment."""
-        if self._segments or self._is_rotated:
-            return False
-        self._is_rotated = True
-        self._size, self._at_line_start, self._last = 0, True, NOBODY
-        return True
-
-    def _is_mid_line(self, source: SourceKey) -> bool:
-        """The file ends with a begun line of this source; one without an end is cut all the same."""
-        return (
-            not self._at_line_start and self._last == source and self._size < self._limits.max_bytes + lines.LINE_LIMIT
-        )
-
-    def _lead(self, source: SourceKey) -> int:
-        return 1 if not self._at_line_start and self._last != source else 0
-
-    # Plain: the bytes are copied from file to file; only those around a cut are looked at.
-
-    def _add_plain(self, segment: Segment) -> bool:
-        end = min(segment.end, segment.start + BATCH_BYTES - self._bytes)
-        if end <= segment.start:
-            return False
-        is_whole = end == segment.end
-        lead = self._lead(segment.source)
-        length = lead + end - segment.start
-        if self._rotates and length > rotate.room(self._size, self._limits.max_bytes):
-            cut = self._cut(segment, end, rotate.room(self._size, self._limits.max_bytes) - lead)
-            if cut == segment.start:
-                return self._make_room() and self._add_plain(segment)
-            length, end, is_whole = lead + cut - segment.start, cut, False
-        part = Segment(segment.source, segment.start, end)
-        self._take(part, length, b"", at_line_start=self._ends_line(segment.source, end))
-        return is_whole
-
-    def _cut(self, segment: Segment, end: int, room: int) -> int:
-        """Where to cut a segment that does not fit: the last line end within ``room``; ``start``: rotate first."""
-        files, stream = self._views[segment.source].tap.files, segment.source.stream
-        try:
-            at = min(end, segment.start + max(0, room))
-            while at > segment.start:
-                begin = max(segment.start, at - lines.LINE_LIMIT)
-                length = lines.last_line_end(files.pread(stream, begin, at - begin))
-                if length:
-                    return begin + length
-                at = begin
-            if self._size > 0 and not self._is_mid_line(segment.source):
-                return segment.start
-            # A line that is longer than a file may be, or one begun in this file: to its end.
-            stop = min(end, segment.start + lines.LINE_LIMIT)
-            length = lines.first_line_end(files.pread(stream, segment.start, stop - segment.start))
-            return segment.start + length if length else stop
-        except Overtaken:
-            return end  # writing it will meet the same, and cut it where it must be
-
-    def _ends_line(self, source: SourceKey, end: int) -> bool:
-        try:
-            return self._views[source].tap.files.pread(source.stream, end - 1, 1) == b"\n"
-        except Overtaken:
-            return False
-
-    # Rendered: line by line where the file may have to be rotated, else as a whole.
-
-    def _add_rendered(self, segment: Segment) -> bool:
-        view = self._views[segment.source]
-        end = min(segment.end, segment.start + self._payload_room - self._bytes)
-        if end <= segment.start:
-            return False
-        try:
-            data = self._bytes_of(segment.source, segment.start, end)
-        except Overtaken:
-            return False
-        if end < segment.end:
-            data = data[: lines.last_line_end(data) or (0 if self._segments else len(data))]
-        if not data:
-            return False
-        times = self._times_of(segment)
-        whole = render_data(segment, data, view, self._at_line_start, self._last, times)
-        if self._fits(len(whole)) and (self._size or not self._rotates or len(whole) < self._limits.max_bytes):
-            self._take_data(segment, segment.start, data, whole)
-            return segment.start + len(data) == segment.end
-        at = 0
-        while at < len(data):
-            length = lines.first_line_end(data[at : at + lines.LINE_LIMIT]) or min(len(data) - at, lines.LINE_LIMIT)
-            part = Segment(segment.source, segment.start + at, segment.start + at + length, DATA, segment.time_format)
-            line = data[at : at + length]
-            rendered = render_data(part, line, view, self._at_line_start, self._last, times)
-            if not self._fits(len(rendered)) and not self._is_mid_line(segment.source):
-                if not self._make_room():
-                    return False
-                continue
-            self._take_data(segment, segment.start + at, line, rendered)
-            at += length
-        return segment.start + len(data) == segment.end
-
-    def _bytes_of(self, source: SourceKey, start: int, end: int) -> bytes:
-        read_from, data = self._read[source]
-        if read_from <= start and end <= read_from + len(data):
-            return data[start - read_from : end - read_from]
-        return self._views[source].tap.files.pread(source.stream, start, end - start)
-
-    def _times_of(self, segment: Segment) -> Times:
-        """Those of all that was read of the source: asked for once, however many pieces it is merged in."""
-        if segment.time_format is None:
-            return []
-        first, end, times = self._times.get(segment.source, (0, 0, ()))
-        if not first <= segment.start <= segment.end <= end:
-            read_from, data = self._read[segment.source]
-            end = max(segment.end, read_from + len(data))
-            times = times_of(segment, end, self._views[segment.source], self._at_ns)
-            self._times[segment.source] = segment.start, end, times
-        return times
-
-    def _take_data(self, segment: Segment, start: int, data: bytes, rendered: bytes) -> None:
-        part = Segment(segment.source, start, start + len(data), DATA, segment.time_format)
-        self._take(part, len(rendered), rendered, at_line_start=data.endswith(b"\n"))

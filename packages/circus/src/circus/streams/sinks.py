@@ -21,7 +21,7 @@ from typing import Protocol
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
 from circus.streams import render, rotate
-from circus.streams.plan import Batch
+from circus.streams.filling import Batch
 from circus.streams.segments import fixed_bytes
 from circus.streams.store import DATA, HASHED_BYTES, NOBODY, Place, Segment, SourceKey, hash_head
 from circus.streams.tap import View

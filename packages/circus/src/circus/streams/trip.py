@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from circus.streams import compare, plan
+from circus.streams import compare, filling, plan
 from circus.streams.sinks import FileSink, Sink, Written
 from circus.streams.store import Intent, Place, SourceKey
 from circus.streams.tap import View
@@ -19,7 +19,7 @@ from circus.streams.tap import View
 class Trip:
     """What a thread brings back; ``batch`` is what it wrote, ``error`` why it could not go on."""
 
-    batch: plan.Batch | None = None
+    batch: filling.Batch | None = None
     written: Written | None = None
     place: Place | None = None
     survey: plan.Survey | None = None
@@ -28,10 +28,10 @@ class Trip:
 
 def travel(
     sink: Sink,
-    batch: plan.Batch | None,
+    batch: filling.Batch | None,
     views: list[View],
     survey: Callable[[list[View], Place, bool], plan.Survey],
-    is_announced: Callable[[Place, plan.Batch], bool],
+    is_announced: Callable[[Place, filling.Batch], bool],
 ) -> Trip:
     """Write the batch, look where the file stands, decide the next batch.
 
