@@ -100,6 +100,7 @@ class Bench:
             engine.lives.close()
             await engine.link.close()
             await engine.pump.close()
+            await engine.keeper.abandon()
 
     def log_option(self, name: str) -> str:
         return f"stdout_stream.class = FileStream\nstdout_stream.filename = {self.folder / name}\n"

@@ -44,7 +44,7 @@ def test_the_first_connection_starts_it_and_a_good_end_makes_it_wait_again(bench
             assert state_of(engine) == (WatcherState.STOPPED, "waits for a connection")
             for turn in (1, 2):
                 bench.papa.knock("circus.front")
-                await bench.until(lambda: bench.named("circus.lazy.1"))
+                await bench.until(lambda: (row := bench.named("circus.lazy.1")) and row["running"])
                 assert not engine.demand.is_watching("lazy")
                 bench.papa.answer("circus.front")
                 assert len(bench.papa.spawns) == turn + 1

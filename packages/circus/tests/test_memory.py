@@ -1,12 +1,27 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from circus.config.amend import Amendment, Edits
-from circus.engine.memory import Memory, state_directory
+from circus.engine import memory as memories
+from circus.engine.memory import state_directory
+
+
+class Memory(memories.Memory):
+    """One whose every change is on the disk at once."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.on_change = self._write
+
+    def _write(self) -> None:
+        content = self.take()
+        assert content is not None
+        self.write(content)
 
 
 def test_a_wished_count_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -70,7 +85,7 @@ def test_nothing_ordered_writes_no_file(tmp_path: Path) -> None:
         b"",
         b"{",
         b"[]",
-        b'{"format": 2}',
+        b'{"format": "2"}',
         b'{"format": 1, "counts": {"a": 1}, "stopped": []}',
         b"\xff",
         b'{"format": 1, "counts": {}, "stopped": [], "options": {"a": {"b": "c"}}}',
@@ -86,12 +101,25 @@ def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path, content: bytes) ->
     assert Memory(tmp_path).count("web", 2) == 3
 
 
-def test_a_place_that_cannot_be_written_is_said_and_nothing_else_happens(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    memory = Memory(tmp_path / "file" / "below")
+def test_a_file_of_a_newer_circusd_is_set_aside_under_a_name_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "memory.json").write_text('{"format": 2, "wishes": []}')
+    memory = Memory(tmp_path)
+    assert "newer circusd" in memory.trouble
     memory.remember_count("web", 3, 2)
-    assert "cannot remember" in memory.trouble
-    assert memory.count("web", 2) == 3
+    assert json.loads((tmp_path / "memory.newer").read_text()) == {"format": 2, "wishes": []}
+
+
+def test_a_file_that_hangs_is_not_waited_for_and_is_set_aside_when_there_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "memory.json")
+    monkeypatch.setattr(memories.files.bounded, "__defaults__", (0.01,))
+    memory = Memory(tmp_path)
+    assert "has not answered" in memory.trouble
+    os.close(os.open(tmp_path / "memory.json", os.O_RDWR))  # lets go of the thread
+    memory.remember_count("web", 3, 2)
+    assert (tmp_path / "memory.unread").exists() and "were not read" not in Memory(tmp_path).trouble
+    assert Memory(tmp_path).count("web", 2) == 3
 
 
 def test_a_private_root_is_wholly_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

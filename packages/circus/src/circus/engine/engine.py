@@ -2,7 +2,7 @@
 
 Everything that happens is posted; one event at a time goes through the fleet, and its actions are carried out in
 order. Output bytes never come this way. Orders get a number and are awaited by it. What people ordered by hand is
-remembered here as soon as it is taken: the wish counts, whatever becomes of it.
+remembered here as soon as it is taken: the wish counts, whatever becomes of it; it is on the disk before the answer.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine import byhand, faces, figures, leaving, reconfigure, shown, signals, spawning, startup
 from circus.engine.demand import Demand
 from circus.engine.executor import Executor
+from circus.engine.history import History
+from circus.engine.keeper import Keeper
 from circus.engine.link import Link
 from circus.engine.lives import Lives
 from circus.engine.memory import Memory
@@ -58,6 +60,7 @@ class Engine:
         self.kernel = kernel
         self.memory = memory
         memory.use(config.path)
+        self.keeper = Keeper(memory, History(memory.path.parent))
         self.bus = Bus()
         self.names = Names(config.name)
         self.name = config.name
@@ -159,7 +162,10 @@ class Engine:
             self._by_hand.add(op)
         self.post(make(op))
         try:
-            return await asyncio.shield(future)
+            finish = await asyncio.shield(future)
+            if is_by_hand:
+                await self.keeper.kept()
+            return finish
         finally:
             self._waiting.pop(op, None)
             self._by_hand.discard(op)
@@ -286,7 +292,7 @@ class Engine:
     def snapshot(self) -> EngineView:
         troubles = (
             self.link.trouble,
-            self.memory.trouble,
+            *self.keeper.troubles,
             *self.troubles.values(),
             *self.unheeded.values(),
             *self.pump.troubles(),
@@ -350,15 +356,20 @@ class Engine:
     async def set_options(
         self, name: str, texts: Mapping[str, str], *, on_begun: Callable[[], None] = lambda: None
     ) -> list[str]:
-        return await byhand.set_options(self, name, texts, on_begun)
+        warnings = await byhand.set_options(self, name, texts, on_begun)
+        await self.keeper.kept()
+        return warnings
 
     async def add_watcher(
         self, name: str, texts: Mapping[str, str], *, start: bool, on_begun: Callable[[], None] = lambda: None
     ) -> tuple[actions.Finish | None, list[str]]:
-        return await byhand.add_watcher(self, name, texts, on_begun, start=start)
+        added = await byhand.add_watcher(self, name, texts, on_begun, start=start)
+        await self.keeper.kept()
+        return added
 
     async def remove_watcher(self, name: str, *, nostop: bool) -> None:
         await byhand.remove_watcher(self, name, nostop=nostop)
+        await self.keeper.kept()
 
     async def reloadconfig(self) -> ConfigPlan:
         return await byhand.reloadconfig(self)

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from circus.engine.history import Exit
 from circus.supervise.states import SlotKey
 
 
@@ -31,6 +32,7 @@ class Hosted:
     has_exited: bool = False
     exit_status: int | None = None
     is_being_ended: bool = False  # circusd wants its end
+    end: Exit | None = None  # as it is noted
     reap_hooks_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send_signal(self, signum: int) -> bool:

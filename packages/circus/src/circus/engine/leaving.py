@@ -65,6 +65,7 @@ async def close(engine: Engine) -> None:
     await engine.link.close()
     await engine.pump.close()
     await engine.kernel.close()
+    await engine.keeper.close()
 
 
 async def _tidy(engine: Engine) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from circus import clock, procfs
+from circus.engine.history import Exit
 from circus.engine.hosted import Hosted, HostedTable
 from circus.engine.link import UNANSWERED
 from circus.engine.spawner import Spawner
@@ -84,7 +86,7 @@ class Lives:
         hosted = await self.take_over(slot, incarnation, row, reply.fds)
         engine.post(events.Spawned(slot, incarnation, row["id"], row["pid"], row["started_at"]))
         if row["exit"] is not None:
-            self.on_exit(hosted, row["exit"]["status"], heads_of(row))
+            self.on_exit(hosted, row["exit"], heads_of(row))
         return hosted
 
     async def ask_after_spawn(self, slot: SlotKey, incarnation: int, pid: int | None = None) -> None:
@@ -124,7 +126,7 @@ class Lives:
         hosted.pidfd = fds.pop("pid", None)
         await self._engine.pump.reattach(attached(hosted.slot, row, fds))
         if row["exit"] is not None:
-            self.on_exit(hosted, row["exit"]["status"], heads_of(row))
+            self.on_exit(hosted, row["exit"], heads_of(row))
 
     # Facts from the kernel ----------------------------------------------------------------------------------
 
@@ -135,7 +137,7 @@ class Lives:
             self._engine.pump.on_eof(data["id"], data["stream"], data["head"])
         elif kind == "exit":
             if (hosted := self.hosted.by_id(data["id"])) is not None:
-                self.on_exit(hosted, data["status"], data["heads"])
+                self.on_exit(hosted, data, data["heads"])
             elif self._spawning and len(self._early) < MAX_EARLY:
                 self._early[data["id"]] = data
 
@@ -148,25 +150,39 @@ class Lives:
 
     # Going --------------------------------------------------------------------------------------------------
 
-    def on_exit(self, hosted: Hosted, status: int | None, heads: dict[str, int]) -> None:
-        """The process has ended: tell the core at once, and settle with the kernel when its output is safe."""
+    def on_exit(self, hosted: Hosted, end: Mapping[str, Any], heads: dict[str, int]) -> None:
+        """The process has ended: tell the core at once, and settle with the kernel when its output is safe.
+
+        ``end`` has the kernel's ``status`` and ``at``.
+        """
         if hosted.has_exited:
             return
-        hosted.has_exited, hosted.exit_status = True, status
+        hosted.has_exited, hosted.exit_status = True, end["status"]
+        self._note_end(hosted, end["at"], is_ordered=hosted.is_being_ended)
         self._engine.pump.on_exit(hosted.kernel_id, heads)
-        self._engine.post(events.Exited(hosted.slot, hosted.incarnation, status))
+        self._engine.post(events.Exited(hosted.slot, hosted.incarnation, hosted.exit_status))
         self._tasks.begin(self._settle(hosted, reap_hooks=True))
 
-    def settle_ended(self, hosted: Hosted) -> None:
+    def settle_ended(self, hosted: Hosted, ended_at: float) -> None:
         """As on_exit, for a process that ended without a circusd: no core waits for it."""
+        self._note_end(hosted, ended_at, is_ordered=None)
         self._tasks.begin(self._settle(hosted, reap_hooks=False))
+
+    def _note_end(self, hosted: Hosted, at: float, *, is_ordered: bool | None) -> None:
+        slot = hosted.slot
+        hosted.end = Exit(
+            at, slot.watcher, slot.wid, hosted.pid, hosted.started_at, hosted.exit_status, is_ordered=is_ordered
+        )
+        self._engine.keeper.note_exit(hosted.end)
 
     async def _settle(self, hosted: Hosted, *, reap_hooks: bool) -> None:
         if reap_hooks:
             await self._ask_reap_hooks(hosted)
         hosted.reap_hooks_asked.set()
         await self._engine.pump.drained(hosted.kernel_id)
+        await self._engine.keeper.kept()  # whoever comes after a crash hears of it once more, until it is noted
         await self._acknowledge(hosted)
+        self._engine.keeper.settled(hosted.end)
         self.hosted.remove(hosted)
 
     async def _ask_reap_hooks(self, hosted: Hosted) -> None:
@@ -208,6 +224,7 @@ class Lives:
             await self._end_orphan(hosted)
         if not hosted.has_exited:
             hosted.has_exited = True
+            self._note_end(hosted, clock.wall(), is_ordered=hosted.is_being_ended)
             self._engine.post(events.Exited(hosted.slot, hosted.incarnation, None))
         self.hosted.remove(hosted)
 

@@ -1,9 +1,9 @@
 """What people ordered by hand, kept over a restart and a reboot: counts, watchers that were stopped, options that were
 set, watchers that were added and removed.
 
-One JSON file, replaced by rename after fsync, so that a crash leaves the old or the new one. What the file of the
-configuration says wins over a remembered count only if that file changed the count since. A damaged file is set
-aside under another name, said, and never stops a start.
+One JSON file, replaced by rename after fsync, so that a crash leaves the old or the new one; the keeper brings it to
+the disk. What the file of the configuration says wins over a remembered wish only if that file changed the very thing
+since. A damaged file, and one of a newer circusd, is set aside under another name, said, and never stops a start.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from circus.config import amend
 from circus.config.amend import Amendment, Edits
+from circus.engine import files
 
 log = logging.getLogger("circus.memory")
 
+#: Raised when an older circusd would misunderstand what is written.
 FORMAT = 1
 #: A file of wishes is small; anything larger is not ours.
 MAX_BYTES = 4 << 20
@@ -40,11 +42,14 @@ def state_directory(name: str) -> Path:
 
 
 class Memory:
-    """The wishes of one circusd, by the watchers' names, whatever their case. Each is on disk when the call returns."""
+    """The wishes of one circusd, by the watchers' names, whatever their case. ``on_change`` is told of each new one."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "memory.json"
-        self.trouble = ""  # what stands in the way of remembering, for status
+        self.trouble = ""  # what was lost, for status
+        self.on_change: Callable[[], None] | None = None
+        self._is_changed = False
+        self._is_unread = False  # the file hung when it was to be read
         self._counts: dict[str, tuple[int, int]] = {}  # watcher -> (wished, what the file said then)
         self._stopped: set[str] = set()
         self._edits = amend.NOTHING
@@ -142,37 +147,63 @@ class Memory:
         if known:
             self._save()
 
+    # The disk -----------------------------------------------------------------------------------------------
+
+    def take(self) -> bytes | None:
+        """What is to be written, if anything has changed since it was taken."""
+        if not self._is_changed:
+            return None
+        self._is_changed = False
+        return self.encode()
+
+    def give_back(self) -> None:
+        """It could not be written."""
+        self._is_changed = True
+
+    def write(self, content: bytes) -> None:
+        """``content`` is on the disk when this returns. Raises: OSError."""
+        if self._is_unread:
+            self.trouble = f"remembered wishes were not read: {files.set_aside(self.path, 'unread')}"
+            self._is_unread = False
+        else:
+            self.trouble = ""
+        files.replace_whole(self.path, content)
+
     def _load(self) -> None:
         try:
-            with self.path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+            data = files.bounded(self._read)
         except FileNotFoundError:
             return
         except OSError as error:
+            self._is_unread = True
             self._complain(f"cannot read {self.path}: {error.strerror}")
             return
+        number: object = FORMAT
         try:
             if len(data) > MAX_BYTES:
                 raise ValueError(f"larger than {MAX_BYTES} bytes")
             content = json.loads(data)
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']!r} is not {FORMAT}")
+            number = content["format"]
+            if number != FORMAT:
+                raise ValueError(f"format {number!r} is not {FORMAT}")
             counts = {str(k).lower(): (int(v["wished"]), int(v["in_file"])) for k, v in content["counts"].items()}
             stopped = {str(name).lower() for name in content["stopped"]}
             edits, about = _edits_from(content), str(content.get("file", ""))
             left = {str(name).lower() for name in content.get("left", ())}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            aside = self.path.with_suffix(".damaged")
-            try:
-                self.path.replace(aside)
-            except OSError:
-                aside = self.path
-            self._complain(f"remembered counts are lost: damaged file set aside as {aside} ({error})")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            is_newer = isinstance(number, int) and number > FORMAT
+            aside = files.set_aside(self.path, "newer" if is_newer else "damaged")
+            what = "file of a newer circusd" if is_newer else "damaged file"
+            self._complain(f"remembered wishes are lost: {what} {aside} ({error})")
             return
         self._counts, self._stopped, self._left = counts, stopped, left
         self._edits, self._file = edits, about
 
-    def _save(self) -> None:
+    def _read(self) -> bytes:
+        with self.path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+    def encode(self) -> bytes:
         content = {
             "format": FORMAT,
             "counts": {k: {"wished": w, "in_file": f} for k, (w, f) in sorted(self._counts.items())},
@@ -186,23 +217,12 @@ class Memory:
             "removed": self._edits.removed,
             "left": sorted(self._left),
         }
-        temporary = self.path.with_suffix(".new")
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(content, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-            directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-        except OSError as error:
-            self._complain(f"cannot remember what was ordered by hand: {self.path}: {error.strerror}")
-        else:
-            self.trouble = ""
+        return json.dumps(content, indent=1).encode()
+
+    def _save(self) -> None:
+        self._is_changed = True
+        if self.on_change is not None:
+            self.on_change()
 
     def _complain(self, what: str) -> None:
         self.trouble = what

@@ -69,6 +69,7 @@ async def begin(
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
 
     async def carry_out() -> None:
+        await engine.keeper.kept()  # before anything is done about it
         finishes = await _give_orders(engine, plan, watchers, hooks, keys, nostop=nostop)
         if again := tuple(sorted(stopped & watchers.keys())):
             finishes += await _settle(engine, [partial(events.Start, names=again)])

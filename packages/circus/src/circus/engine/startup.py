@@ -226,7 +226,7 @@ async def adopt_process(engine: Engine, survivor: adopt.Survivor, reply: Reply) 
     incarnation = engine.fleet.watchers[slot.watcher].slots[slot.wid].incarnation
     hosted = await engine.lives.take_over(slot, incarnation, row, reply.fds)
     if row["exit"] is not None:
-        engine.lives.on_exit(hosted, row["exit"]["status"], heads_of(row))
+        engine.lives.on_exit(hosted, row["exit"], heads_of(row))
 
 
 async def settle_ended(engine: Engine, survivor: adopt.Survivor, reply: Reply) -> None:
@@ -235,12 +235,13 @@ async def settle_ended(engine: Engine, survivor: adopt.Survivor, reply: Reply) -
     row = reply.ok
     hosted = await engine.lives.take_over(slot, 0, row, reply.fds, has_exited=True)
     engine.pump.on_exit(row["id"], heads_of(row))
+    ended_at = clock.wall()
     if row["exit"] is not None:
-        hosted.exit_status = row["exit"]["status"]
+        hosted.exit_status, ended_at = row["exit"]["status"], row["exit"]["at"]
     log.info("%s pid=%d ended while circusd was away", slot, row["pid"])
     reaped = {"process_pid": row["pid"], "exit_code": hosted.exit_status, "wid": slot.wid}
     engine.publish(slot.watcher, "reap", reaped)
-    engine.lives.settle_ended(hosted)
+    engine.lives.settle_ended(hosted, ended_at)
 
 
 async def our_rows(engine: Engine) -> list[dict[str, Any]]:
