@@ -70,9 +70,10 @@ reference: $(VENV)/.runtime
 	$(BIN)/python -m circus.config.reference docs/reference/configuration.md
 	$(BIN)/circusctl config schema > docs/reference/circus.schema.json
 
-# Both worlds; with CHAOS_ARGS one run, of the house unless they say otherwise.
+# All worlds; with CHAOS_ARGS one run, of the house unless they say otherwise.
 chaos: $(VENV)/.dev
 	$(if $(CHAOS_ARGS),,$(BIN)/python -m tests.chaos --world kernel --kills 500 --steps 150)
+	$(if $(CHAOS_ARGS),,for world in files files+kernel files+disk; do $(BIN)/python -m tests.chaos --world $$world --kills 200 --steps 400 || exit 1; done)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 	$(MAKE) --no-print-directory instants
 

@@ -22,7 +22,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="this one alone")
     parser.add_argument("--seconds", type=float, default=3600, help="no new seed after this")
     parser.add_argument("--steps", type=int, default=30, help="in each run")
-    parser.add_argument("--kills", type=int, help="of the kernel, in all runs together; then it is enough")
+    parser.add_argument(
+        "--kills",
+        type=int,
+        help="of the kernel, or of circusd where files are compared, in all runs together; then it is enough",
+    )
     parser.add_argument("--size", type=int, default=100, help="writers, where the kernel is alone")
     parser.add_argument("--ordinary", action="store_true", help=f"as uid {ordinary.UID}, the kernel's world only")
     options = parser.parse_args()

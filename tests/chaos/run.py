@@ -32,6 +32,10 @@ def make_world(name: str, folder: Path, seed: int, size: int) -> World:
         from tests.chaos.kernel_world import KernelWorld
 
         return KernelWorld(folder, size=size, seed=seed)
+    if name.startswith("files"):
+        from tests.chaos.files_world import FilesWorld
+
+        return FilesWorld(folder, has_disk=name == "files+disk")
     from tests.chaos.house_world import HouseWorld
 
     return HouseWorld(folder)

@@ -42,11 +42,15 @@ WEIGHTS = {
         "kill_writer": 6,
         "ask_politely": 1,
     },
+    "files": {"kill_manager": 1},
+    "files+kernel": {"kill_manager": 5, "kill_kernel": 1},
+    "files+disk": {"kill_manager": 6, "fill_disk": 1, "free_disk": 1},
 }
 
-#: The longest pause before a step, seconds: circusd needs more time to come to rest than the kernel.
-PAUSES_S = {"house": 0.8, "kernel": 0.25}
-SHORTEST_S = 0.02
+#: The shortest and the longest pause before a step, seconds: circusd needs more time to come to rest than the kernel,
+#: and where files are compared it is often killed before it has.
+PAUSES_S = {"house": (0.02, 0.8), "kernel": (0.02, 0.25)}
+FILES_PAUSES_S = (0.005, 1.0)
 
 
 def choose(seed: int, *, world: str = "house", allowed: Mapping[str, int] | None = None) -> Iterator[Step]:
@@ -55,4 +59,5 @@ def choose(seed: int, *, world: str = "house", allowed: Mapping[str, int] | None
     weights = WEIGHTS[world] if allowed is None else allowed
     while True:
         what = dice.choices(list(weights), list(weights.values()))[0]
-        yield Step(what, round(dice.uniform(SHORTEST_S, PAUSES_S[world]), 3), dice.randrange(1 << 16))
+        pause_s = round(dice.uniform(*PAUSES_S.get(world, FILES_PAUSES_S)), 3)
+        yield Step(what, pause_s, dice.randrange(1 << 16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,16 @@ def test_a_seed_always_chooses_the_same_steps() -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_line_is_lost_or_doubled_whatever_happens_to_the_daemons(tmp_path: Path, seed: int) -> None:
     assert run.run(tmp_path / "world", seed, steps=8) == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("world", ["files", "files+kernel", "files+disk"])
+def test_files_are_byte_for_byte_what_was_written_whenever_circusd_is_killed(tmp_path: Path, world: str) -> None:
+    if world == "files+disk" and os.geteuid():
+        pytest.skip("only root can mount a file system")
+    counts: Counter[str] = Counter()
+    assert run.run(tmp_path / "world", 3, steps=15, world_name=world, kills=10, counts=counts) == []
+    assert counts["kills"] >= 9 and counts["files"] > 20
 
 
 @pytest.mark.timeout(300)

@@ -31,6 +31,9 @@ class Owner:
     def seen_of(self, kernel_id: int) -> Seen:
         return kernel_id, None, None
 
+    def is_shared(self, source: Source) -> bool:
+        return False
+
     def is_divided(self, kernel_id: int) -> bool:
         return False
 

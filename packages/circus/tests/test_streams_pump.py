@@ -277,6 +277,30 @@ def test_a_shared_file_has_whole_lines_in_the_order_of_arrival(world: World) -> 
     run(world, story())
 
 
+@pytest.mark.parametrize("others", ["of its watcher", "of another watcher", "its other stream"])
+def test_where_others_are_yet_to_come_nobody_begins_a_line(others: str, world: World) -> None:
+    async def story() -> None:
+        log = world.file("log")
+        world.pump.configure("web", {"out": log, "err": log if others == "its other stream" else None}, 1)
+        if others == "of its watcher":
+            world.pump.configure("web", {"out": log, "err": None}, 2)
+        if others == "of another watcher":
+            world.pump.configure("db", {"out": None, "err": log}, 1)
+        one = await world.spawn("web.1", stderr="null")
+        await world.pump.start()
+        world.papa.write(one, "out", b"whole\nbeg")
+        await world.until(lambda: world.text("log") != b"")
+        await world.pump.flush(BOUND_S)
+        assert world.text("log") == b"whole\n"
+        # Nobody is expected any more.
+        world.pump.forget_watcher("db")
+        world.pump.configure("web", {"out": log, "err": None}, 1)
+        world.papa.write(one, "out", b"un")
+        await world.until(lambda: world.text("log") == b"whole\nbegun")
+
+    run(world, story())
+
+
 def test_the_rest_of_a_line_that_waits_is_heard_of(world: World) -> None:
     async def story() -> None:
         world.pump.configure("web", {"out": world.file("log"), "err": world.file("log")})

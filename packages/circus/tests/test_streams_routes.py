@@ -74,6 +74,9 @@ class Depot:
     def seen_of(self, kernel_id: int) -> Seen:
         return kernel_id, None, None
 
+    def is_shared(self, source: Source) -> bool:
+        return False
+
     def is_divided(self, kernel_id: int) -> bool:
         return False
 
@@ -173,11 +176,11 @@ def test_a_source_that_is_gone_before_it_is_bound_opens_nothing(depot: Depot) ->
 
 def test_the_last_configuration_before_binding_counts(depot: Depot) -> None:
     async def story() -> None:
-        assert depot.routes.configure("one", {"out": depot.file("a")})
-        assert not depot.routes.configure("one", {"out": depot.file("a")})
+        assert depot.routes.configure("one", {"out": depot.file("a")}, 1)
+        assert not depot.routes.configure("one", {"out": depot.file("a")}, 1)
         source = await depot.source("one", depot.file("a"))
         depot.routes.bind([source])
-        assert depot.routes.configure("one", {"out": depot.file("b")})
+        assert depot.routes.configure("one", {"out": depot.file("b")}, 1)
         depot.routes.reconfigure(source)
         await depot.until_bound(source)
         await asyncio.gather(*[task for task in depot.tasks if task.get_coro().__name__ == "_bind_later"])  # type: ignore[union-attr]
@@ -205,7 +208,7 @@ def test_an_intent_reserves_its_sources_until_its_file_is_open(depot: Depot, mon
     async def story() -> None:
         files = {"one": "new", "stays": "old", "two": "old"}
         for name, file in files.items():
-            depot.routes.configure(name, {"out": depot.file(file)})
+            depot.routes.configure(name, {"out": depot.file(file)}, 1)
         one, stays, two = [await depot.source(name, depot.file(file)) for name, file in files.items()]
         path = str(depot.directory / "old")
         intent = Intent(path, Place(1, 2, 3, "x"), (Segment(one.key, 0, 0), Segment(stays.key, 0, OPEN)))

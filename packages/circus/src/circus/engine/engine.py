@@ -212,7 +212,8 @@ class Engine:
         """
         self._hooks[config.name] = hooks or HookSet.of(config)
         self.configs[config.name] = config
-        self.pump.configure(config.name, {"out": config.stdout_stream, "err": config.stderr_stream})
+        streams = {"out": config.stdout_stream, "err": config.stderr_stream}
+        self.pump.configure(config.name, streams, config.numprocesses)
 
     def forget_config(self, name: str) -> None:
         self.configs.pop(name, None)

@@ -60,12 +60,12 @@ class Pump:
 
     # What the engine says -----------------------------------------------------------------------------------
 
-    def configure(self, watcher: str, streams: Mapping[str, StreamConfig | None]) -> None:
-        """Where ``out`` and ``err`` of the watcher's processes go; None is circusd's own standard output.
+    def configure(self, watcher: str, streams: Mapping[str, StreamConfig | None], processes: int = 1) -> None:
+        """Where ``out`` and ``err`` of the watcher's ``processes`` go; None is circusd's own standard output.
 
         Again for a known watcher: what was taken until now still goes to the old place.
         """
-        if not self._routes.configure(watcher, streams):
+        if not self._routes.configure(watcher, streams, processes):
             return
         for process in self._processes.values():
             for source in process.sources.values() if process.watcher == watcher else ():
@@ -260,6 +260,9 @@ class Pump:
         sources = self._processes[kernel_id].sources if kernel_id in self._processes else {}
         out, err = sources.get("out"), sources.get("err")
         return kernel_id, out.noticed if out else None, err.noticed if err else None
+
+    def is_shared(self, source: Source) -> bool:
+        return self._routes.is_shared(source)
 
     def is_divided(self, kernel_id: int) -> bool:
         """Whether its streams go to different sinks."""

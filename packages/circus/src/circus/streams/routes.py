@@ -8,6 +8,7 @@ names go to that intent's file first, wherever they are to go later: only there 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ from circus.streams.workers import Workers
 
 #: A hung disk is left to its thread after this.
 CLOSE_LIMIT_S = 1.0
+
+#: What a configuration names, as written: equal names are one sink.
+File = tuple[str, str | None] | None
 
 Begin = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
@@ -45,6 +49,8 @@ class Routes:
         self._on_refused = on_refused
         self._workers = Workers()
         self._configs: dict[str, dict[str, StreamConfig | None]] = {}
+        self._writers: Counter[File] = Counter()  # how many streams of processes are configured to go there
+        self._counts: dict[str, Counter[File]] = {}  # the same for each watcher
         self._channels: dict[str, Channel] = {}  # by real path
         self._channel_of: dict[Source, Channel] = {}
         self._left: dict[str, Intent] = {}  # by path: what an earlier circusd left, until its channel is opened
@@ -60,15 +66,22 @@ class Routes:
 
     # Configuration ------------------------------------------------------------------------------------------
 
-    def configure(self, watcher: str, streams: Mapping[str, StreamConfig | None]) -> bool:
-        """Whether this is news."""
-        if self._configs.get(watcher) == streams:
-            return False
+    def configure(self, watcher: str, streams: Mapping[str, StreamConfig | None], processes: int) -> bool:
+        """Whether this is news for the sources that there are."""
+        is_news = self._configs.get(watcher) != streams
+        self.forget_watcher(watcher)
         self._configs[watcher] = dict(streams)
-        return True
+        self._counts[watcher] = Counter([_file_of(config) for config in streams.values()] * processes)
+        self._writers.update(self._counts[watcher])
+        return is_news
 
     def forget_watcher(self, watcher: str) -> None:
         self._configs.pop(watcher, None)
+        self._writers.subtract(self._counts.pop(watcher, Counter()))
+
+    def is_shared(self, source: Source) -> bool:
+        """Whether others are configured to write to its file as well, though they may not have come yet."""
+        return self._writers[_file_of(source.config)] > 1
 
     def config_of(self, watcher: str, stream: str) -> StreamConfig | None:
         return self._configs.get(watcher, {}).get(stream)
@@ -100,7 +113,7 @@ class Routes:
 
     def bind(self, sources: Iterable[Source]) -> None:
         """Those that name the same file are bound together, so that none of them takes itself for the only one."""
-        groups: dict[tuple[str, str | None] | None, list[Source]] = {}
+        groups: dict[File, list[Source]] = {}
         for source in sources:
             if source not in self._reserved and not source.is_finished:
                 groups.setdefault(_file_of(source.config), []).append(source)
@@ -215,8 +228,7 @@ class Routes:
         self._channel_of.clear()
 
 
-def _file_of(config: StreamConfig | None) -> tuple[str, str | None] | None:
-    """What a configuration names, as written: equal names are one sink."""
+def _file_of(config: StreamConfig | None) -> File:
     if config is None:
         return None
     return config.class_name, called.name_of(config) if config.owner else config.filename

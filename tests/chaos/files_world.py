@@ -1,0 +1,137 @@
+"""A house of twenty writers into five rotating files, whose circusd lives for moments.
+
+Three files have one stream each; the other two are shared by processes of several watchers, with both of their streams.
+The world is drained before its files are compared. ``DISK`` is a file system of their own, small enough to be filled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.chaos import files_checker, house_checker
+from tests.chaos.files_checker import Life
+from tests.chaos.scenario import Step
+from tests.house import House, wait_for
+
+SCRIBE = Path(__file__).with_name("scribe.py")
+
+#: Mean time between two bursts of a writer: twenty of them make about a MB a second.
+PAUSE_S = 0.05
+
+#: No backup is ever rotated away.
+BACKUPS = 100_000
+
+#: Room for the logs of one run.
+DISK_BYTES = 512 << 20
+
+#: watcher -> (processes, writes in one life or 0 for no end, file of out, file of err)
+CAST = {
+    "sole1": (1, 0, "sole1", "one"),
+    "sole2": (1, 0, "sole2", "two"),
+    "brief": (1, 600, "sole3", "two"),
+    "crew": (5, 0, "one", "one"),
+    "mixed": (6, 0, "one", "two"),
+    "guests": (4, 300, "two", "one"),
+    "others": (2, 0, "two", "two"),
+}
+FILES = ("sole1", "sole2", "sole3", "one", "two")
+MAX_BYTES = {"sole1": 200_000, "sole2": 70_000, "sole3": 30_000, "one": 100_000, "two": 60_000}
+
+
+def section(watcher: str, logs: Path, truth: Path) -> str:
+    count, writes, *files = CAST[watcher]
+    text = f"""
+[watcher:{watcher}]
+cmd = {sys.executable} -I -S {SCRIBE} {watcher}-$(circus.wid) {truth} {PAUSE_S} {writes}
+numprocesses = {count}
+copy_env = true
+use_papa = true
+graceful_timeout = 20
+"""
+    for stream, name in zip(("stdout", "stderr"), files, strict=True):
+        text += f"""{stream}_stream.class = FileStream
+{stream}_stream.filename = {logs / name}.log
+{stream}_stream.max_bytes = {MAX_BYTES[name]}
+{stream}_stream.backup_count = {BACKUPS}
+"""
+    return text
+
+
+class FilesWorld(House):
+    def __init__(self, folder: Path, *, has_disk: bool = False) -> None:
+        self._logs = folder / "logs"
+        self._logs.mkdir(parents=True)
+        self._has_disk = has_disk
+        sections = "".join(section(watcher, self._logs, folder / "truth") for watcher in CAST)
+        super().__init__(folder, "[circus]\n" + sections)
+        self.counts: Counter[str] = Counter()
+        self._filler = self._logs / "filler"
+        if has_disk:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "chaos", self._logs], check=True)
+
+    def start(self, *options: str) -> None:
+        super().start(*options)
+        wait_for(lambda: len(list(self.truth.iterdir())) >= sum(each[0] for each in CAST.values()), "all writers")
+
+    def carry_out(self, step: Step) -> None:
+        time.sleep(step.pause_s)
+        getattr(self, f"_{step.what}")(step.number)
+        self.counts[step.what] += 1
+
+    def _kill_manager(self, number: int) -> None:
+        self.kill()
+        self.launch()
+        self.counts["kills"] += 1
+
+    def _kill_kernel(self, number: int) -> None:
+        self.kill_kernel()
+
+    def _fill_disk(self, number: int) -> None:
+        """All of it but some KB: the next batch fails in its midst."""
+        with self._filler.open("ab") as file:
+            while (room := self._room_bytes() - number) > 0:
+                # Somebody may have taken some of it meanwhile.
+                with contextlib.suppress(OSError):
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), room)
+
+    def _room_bytes(self) -> int:
+        room = os.statvfs(self._logs)
+        return room.f_bavail * room.f_bsize
+
+    def _free_disk(self, number: int) -> None:
+        self._filler.unlink(missing_ok=True)
+
+    def check_living(self) -> list[str]:
+        self._free_disk(0)
+        wait_for(self.is_up, "all watchers active at the end")
+        self.asked("stop")
+        wait_for(lambda: set(self.status().values()) == {"stopped"}, "all writers ended")
+        return []
+
+    def check_end(self) -> list[str]:
+        lives = files_checker.read_truth(self.truth)
+        broken = []
+        for name in FILES:
+            here = [life for life in lives if self._file_of(life) == name]
+            files = files_checker.read_files(self._logs / f"{name}.log")
+            check = files_checker.check_sole if name.startswith("sole") else files_checker.check_shared
+            broken += [f"{name}.log: {fault}" for fault in check(files, here)]
+            self.counts["KB checked"] += sum(map(len, files)) >> 10
+            self.counts["files"] += len(files)
+        self.counts["lives"] += len(lives) // 2
+        if self._has_disk:
+            if broken:
+                shutil.copytree(self._logs, self.folder / "kept")
+            subprocess.run(["umount", self._logs], check=True)
+        return broken + house_checker.check_nothing_left(self.folder)
+
+    @staticmethod
+    def _file_of(life: Life) -> str:
+        return CAST[life.key.partition("-")[0]][2 if life.stream == "out" else 3]
