@@ -11,7 +11,7 @@ BENCH = Path(__file__).resolve().parent
 BUILD = BENCH / "build"
 
 #: The releases that are measured; a newer one is a change of the yardstick and is made here.
-RELEASES = {"supervisor": "4.3.0"}
+RELEASES = {"supervisor": "4.3.0", "circus": "0.19.0"}
 
 
 @cache

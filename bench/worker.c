@@ -7,7 +7,11 @@
                                  or with ID by a fork that becomes that user and group; print the nanoseconds that it
                                  took, and those until the exec had succeeded
    worker bytes RUN NAME COUNT   stamp, wait for RUN/go, write COUNT bytes, each by a write of its own, as fast as can be
-   worker lines RUN NAME         stamp, write a line of 100 bytes each second, for ever */
+   worker lines RUN NAME         stamp, write a line of 100 bytes each second, for ever
+   worker pace RUN NAME LINES PER_S
+                                 stamp, wait for RUN/go, write LINES lines of 100, each by a write of its own that says the
+                                 monotonic nanoseconds in columns 30 to 49, PER_S of them a second (many: a hundred times a
+                                 second some), leave RUN/done/NAME, pause */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -168,6 +172,26 @@ static void bytes(const char *run, const char *name, uint64_t total)
     say_done(run, name, began, now_ns());
 }
 
+static void pace(const char *run, const char *name, uint64_t total, uint64_t per_s)
+{
+    char line[LINE + 1];
+    uint64_t at_once = per_s > 1000 ? per_s / 100 : 1;
+    await_go(run);
+    uint64_t began = now_ns();
+    for (uint64_t number = 0; number < total; number++) {
+        if (number % at_once == 0) {
+            uint64_t due = began + number * 1000000000u / per_s;
+            struct timespec at = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
+            while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
+                ;
+        }
+        snprintf(line, sizeof line, "%-12.12s %016llu %020llu %049d\n", name, (unsigned long long)number,
+                 (unsigned long long)now_ns(), 0);
+        write_all(line, LINE);
+    }
+    say_done(run, name, began, now_ns());
+}
+
 static void lines(const char *name)
 {
     char line[LINE];
@@ -193,6 +217,8 @@ int main(int count, char **words)
         flood(words[2], words[3], strtoull(words[4], NULL, 10));
     else if (!strcmp(words[1], "bytes") && count == 5)
         bytes(words[2], words[3], strtoull(words[4], NULL, 10));
+    else if (!strcmp(words[1], "pace") && count == 6)
+        pace(words[2], words[3], strtoull(words[4], NULL, 10), strtoull(words[5], NULL, 10));
     else if (!strcmp(words[1], "lines"))
         lines(words[3]);
     else if (strcmp(words[1], "sleep"))

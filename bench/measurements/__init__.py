@@ -1,9 +1,24 @@
 """Every measurement by the name of its sub-command."""
 
-from bench.measurements import hosted, idle, latency, lines, recovery, respawn, small, spawn, takeover, throughput
+from bench.measurements import (
+    away,
+    delay,
+    hosted,
+    idle,
+    latency,
+    lines,
+    recovery,
+    respawn,
+    small,
+    spawn,
+    takeover,
+    throughput,
+)
 
 MEASUREMENTS = {
     "throughput": throughput,
+    "delay": delay,
+    "away": away,
     "idle": idle,
     "latency": latency,
     "spawn": spawn,

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from bench import machine
 from bench.peers import PEERS
+from bench.peers.base import Work
+
+#: How long worker.c makes a line.
+LINE_BYTES = 100
 
 DEFAULT_PEERS = ("cat", "papa", "circus", "supervisor")
 
@@ -19,6 +25,8 @@ STALL_S = 5.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--children", type=int, default=1)
     parser.add_argument("--megabytes", type=int, default=200, help="by each child")
+    parser.add_argument("--rotate", type=int, default=0, metavar="MB", help="a new file after so much")
+    parser.add_argument("--time-format", default="", help="the time in front of every line (for the circuses)")
     parser.add_argument("--limit", type=float, default=120, help="seconds")
 
 
@@ -26,20 +34,26 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
     peer = PEERS[peer_name]()
     try:
         size = options.megabytes * 1_000_000
-        works = peer.works(options.children, "flood", str(size))
+        works = [
+            replace(work, rotate_bytes=options.rotate * 1_000_000, time_format=options.time_format)
+            for work in peer.works(options.children, "flood", str(size))
+        ]
         peer.start(works)
         machine.wait_for(lambda: peer.started() >= options.children, 60)
         managers = peer.managers()
         before = machine.cost(managers)
         (peer.folder / "go").touch()
-        expected, arrived, last = size * options.children, 0, time.monotonic()
+        expected, stored, last = size * options.children, 0, time.monotonic()
+        # How long the times are nobody knows: there the last byte is known by the silence after it.
+        enough = sys.maxsize if options.time_format else expected
         deadline = last + options.limit
-        while arrived < expected and time.monotonic() < min(deadline, last + STALL_S):
-            now = sum(work.log.stat().st_size if work.log.exists() else 0 for work in works)
-            if now != arrived:
-                arrived, last = now, time.monotonic()
+        while stored < enough and time.monotonic() < min(deadline, last + STALL_S):
+            now = sum(work.stored() for work in works)
+            if now != stored:
+                stored, last = now, time.monotonic()
             time.sleep(0.002)
         after = machine.cost(managers)
+        arrived = sum(map(_lines, works)) * LINE_BYTES
         machine.wait_for(lambda: len(list((peer.folder / "done").glob("w*"))) == options.children, 30)
         times = [tuple(map(int, path.read_text().split())) for path in (peer.folder / "done").glob("w*")]
         seconds = last - min(began for began, _ in times) / 1e9
@@ -56,3 +70,13 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
         }
     finally:
         peer.close()
+
+
+def _lines(work: Work) -> int:
+    """Whole ones, by their newlines."""
+    count = 0
+    for path in work.files():
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                count += block.count(b"\n")
+    return count

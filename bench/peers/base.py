@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -13,14 +14,34 @@ from bench import machine, tools
 
 MARKER = "PAPA_BENCH_RUN"
 
+#: So many rotated files are kept, where there are any: more than a measurement makes.
+BACKUPS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A program to manage, and the file in which its output shall end."""
+    """A program to manage, and the file in which its output shall end.
+
+    ``rotate_bytes``: a new file after so many, 0 for never. ``time_format``: lines begin with a time.
+    """
 
     name: str
     argv: tuple[str, ...]
     log: Path
+    rotate_bytes: int = 0
+    time_format: str = ""
+
+    def files(self) -> list[Path]:
+        """The log and what was rotated away."""
+        return [*self.log.parent.glob(f"{self.log.name}*")]
+
+    def stored(self) -> int:
+        """Bytes in all of them. One that is renamed meanwhile may be missed, or counted twice."""
+        sizes = 0
+        for path in self.files():
+            with contextlib.suppress(FileNotFoundError):
+                sizes += path.stat().st_size
+        return sizes
 
 
 class Unmeasured(Exception):

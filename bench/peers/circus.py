@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench import machine
-from bench.peers.base import Peer, Work
+from bench.peers.base import BACKUPS, Peer, Work
 from bench.peers.papa import make_runtime_root
 
 BIN = Path(sys.executable).parent
@@ -69,4 +69,15 @@ use_papa = true
 graceful_timeout = 2
 stdout_stream.class = FileStream
 stdout_stream.filename = {work.log}
+{stream_options(work)}
 """
+
+
+def stream_options(work: Work) -> str:
+    """What the ancestors' streams know as well."""
+    options = []
+    if work.rotate_bytes:
+        options += [f"max_bytes = {work.rotate_bytes}", f"backup_count = {BACKUPS}"]
+    if work.time_format:
+        options.append(f"time_format = {work.time_format}")
+    return "\n".join(f"stdout_stream.{option}" for option in options)

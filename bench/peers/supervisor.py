@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench import tools
-from bench.peers.base import Peer, Work
+from bench.peers.base import BACKUPS, Peer, Work
 
 
 class Supervisor(Peer):
@@ -52,5 +52,6 @@ startsecs = 0
 stopwaitsecs = 2
 redirect_stderr = true
 stdout_logfile = {work.log}
-stdout_logfile_maxbytes = 0
+stdout_logfile_maxbytes = {work.rotate_bytes}
+stdout_logfile_backups = {BACKUPS}
 """
