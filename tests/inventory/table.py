@@ -83,6 +83,11 @@ ROWS: dict[str, str] = {
         for stream in ("stdout_stream", "stderr_stream")
         for key in ("class", "filename", "max_bytes", "backup_count", "time_format")
     },
+    **{
+        f"watcher {stream}.{key}": "tests/inventory/test_streams.py::test_a_file_is_rotated_by_time"
+        for stream in ("stdout_stream", "stderr_stream")
+        for key in ("rotate_when", "rotate_interval", "utc")
+    },
     "watcher stdout_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     "watcher stderr_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     **{f"watcher flapping.{key}": FLAPPING for key in ("active", "attempts", "window", "retry_in", "max_retry")},
@@ -127,9 +132,6 @@ NOT_THERE_YET: dict[str, dict[str, str]] = {
         "check_flapping": "false",
         "close_child_stdin": "false",
         "stdout_stream.refresh_time": "0.3",
-        "stdout_stream.rotate_when": "midnight",
-        "stdout_stream.rotate_interval": "2",
-        "stdout_stream.utc": "true",
     },
     "socket": {"proto": "tcp"},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.house import BIN, opened, wait_for
@@ -26,6 +27,34 @@ def test_a_stream_is_written_as_its_options_say(tmp_path: Path) -> None:
             lines = [line for name in kept for line in house.log(name).splitlines()]
             assert all(re.fullmatch(rf"\(\d{{4}}\) \[\d+\] \| \d{sign}{{8}}", line) for line in lines)
             assert all(len(house.log(name)) <= 60 for name in kept)
+
+
+TICK = "/bin/sh -c 'while :; do echo $(date +%s)-; echo $(date +%s)- >&2; sleep 0.2; done'"
+
+BY_TIME = """{0}.class = TimedRotatingFileStream
+{0}.filename = {0}.log
+{0}.rotate_when = s
+{0}.rotate_interval = 2
+{0}.utc = true
+"""
+
+
+def test_a_file_is_rotated_by_time(tmp_path: Path) -> None:
+    """Where the time zone is a day away from UTC, and at every other second."""
+    config = f"[watcher:tick]\ncmd = {TICK}\nenv.PATH = /bin:/usr/bin\n"
+    config += BY_TIME.format("stdout_stream") + BY_TIME.format("stderr_stream")
+    with opened(tmp_path / "house", config, TZ="EAST-14") as house:
+        house.start()
+        for stream in ("stdout_stream", "stderr_stream"):
+            wait_for(lambda: len(list(house.folder.glob(f"{stream}.log.*"))) > 2, f"backups of {stream}")  # noqa: B023
+            first, second = sorted(path.name for path in house.folder.glob(f"{stream}.log.*"))[1:3]
+            start, end = (
+                datetime.strptime(name.rpartition(".")[2], "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
+                for name in (first, second)
+            )
+            assert (start % 2, end - start) == (0, 2)
+            # The line is a moment older than its time of writing.
+            assert all(start - 1 <= int(line[:-1]) < end for line in house.log(first).splitlines())
 
 
 def test_a_class_is_obeyed(tmp_path: Path) -> None:

@@ -309,18 +309,44 @@ def test_a_class_of_ones_own_gets_all_keys_as_they_are_written(tmp_path: Path) -
     assert (stream.options, stream.filename) == ({"filename": "f", "level": "7"}, None)
 
 
-@pytest.mark.parametrize(
-    ("written", "class_name"),
-    [
-        ("circus.stream.TimedRotatingFileStream", "FileStream"),
-    ],
+TIMED = (
+    "[watcher:w]\ncmd = x\nstdout_stream.class = circus.stream.TimedRotatingFileStream\nstdout_stream.filename = f\n"
 )
-def test_fault_8_the_other_classes_are_understood_with_a_warning(tmp_path: Path, written: str, class_name: str) -> None:
-    text = f"[watcher:w]\ncmd = x\nstdout_stream.class = {written}\nstdout_stream.filename = f\n"
-    built = Built(tmp_path, f"{text}stdout_stream.rotate_when = midnight\n")
-    assert built.errors == []
-    assert built["w"].stdout_stream is not None and built["w"].stdout_stream.class_name == class_name
-    assert f"works as {class_name}" in built.told[0]
+
+
+def test_a_file_is_rotated_by_time_in_capitals_or_not_and_false_is_false(tmp_path: Path) -> None:
+    built = Built(tmp_path, f"{TIMED}stdout_stream.rotate_when = w0\nstdout_stream.utc = False\n")
+    stream = built["w"].stdout_stream
+    assert stream is not None
+    assert (stream.class_name, stream.rotate_when, stream.rotate_interval, stream.utc) == ("FileStream", "W0", 1, False)
+    assert built.told == []
+
+
+def test_a_rotation_by_time_that_cannot_be_is_an_error(tmp_path: Path) -> None:
+    (error,) = Built(tmp_path, TIMED).errors
+    assert str(error).removeprefix(f"{tmp_path}/") == (
+        "c.ini:3: w: stdout_stream is a TimedRotatingFileStream without rotate_when "
+        "(write stdout_stream.rotate_when = midnight)"
+    )
+    (error,) = Built(tmp_path, f"{TIMED}stdout_stream.rotate_when = w7\n").errors
+    assert "stdout_stream.rotate_when = 'w7' is not a time to rotate at (write S, M, H, D, MIDNIGHT" in str(error)
+    (error,) = Built(tmp_path, f"{TIMED}stdout_stream.rotate_when = D\nstdout_stream.rotate_interval = 0\n").errors
+    assert error.line == 6
+
+
+def test_keys_that_a_class_does_not_have_are_told_of(tmp_path: Path) -> None:
+    built = Built(tmp_path, f"{TIMED}stdout_stream.rotate_when = D\nstdout_stream.max_bytes = 7\n")
+    assert built.told == ["c.ini:6: w: stdout_stream.max_bytes has no effect for a TimedRotatingFileStream (remove it)"]
+    built = Built(tmp_path, "[watcher:w]\ncmd = x\nstdout_stream.filename = f\nstdout_stream.rotate_when = D\n")
+    assert built.told == ["c.ini:4: w: stdout_stream.rotate_when has no effect for a FileStream (remove it)"]
+
+
+def test_a_queue_that_nobody_takes_from_is_an_error(tmp_path: Path) -> None:
+    (error,) = Built(tmp_path, "[watcher:w]\ncmd = x\nstdout_stream.class = circus.stream.QueueStream\n").errors
+    assert str(error).removeprefix(f"{tmp_path}/") == (
+        "c.ini:3: w: a QueueStream keeps output in memory for a program that imports circus; in a file nobody takes it "
+        "(write FileStream with a filename, or a class of your own that is called with the output)"
+    )
 
 
 def test_a_watched_file_is_rotated_by_somebody_else(tmp_path: Path) -> None:

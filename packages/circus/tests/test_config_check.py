@@ -49,6 +49,11 @@ def test_logs_that_grow_for_ever_are_one_note(tmp_path: Path) -> None:
     rotated = one.replace("stderr_stream.filename = /dev/null", "stdout_stream.max_bytes = 1m")
     assert "stdout_stream has no backup_count" in told(tmp_path, rotated)[0], "one that is never cut off"
     assert told(tmp_path, rotated + "stdout_stream.backup_count = 1\n") == []
+    timed = one + "stdout_stream.class = TimedRotatingFileStream\nstdout_stream.rotate_when = D\n"
+    assert "stdout_stream has no backup_count" in told(tmp_path, timed)[0], "which keeps all its backups"
+    assert told(tmp_path, timed + "stdout_stream.backup_count = 7\n") == []
+    watched = one + "stdout_stream.class = WatchedFileStream\n"
+    assert "stdout_stream has no rotation of its own" in told(tmp_path, watched)[0]
 
 
 # The command ------------------------------------------------------------------------------------------------

@@ -68,3 +68,18 @@ def test_other_files_and_equal_bounds_are_left_as_they_are(tmp_path: Path) -> No
     )
     assert _bounds(config) == [(100, 3), (100, 3), (200, 3), (0, 0)]
     assert config.warnings == ()
+
+
+def test_a_file_that_one_stream_rotates_by_time_is_rotated_by_time(tmp_path: Path) -> None:
+    timed = (
+        "stdout_stream.class = TimedRotatingFileStream\nstdout_stream.filename = a.log\nstdout_stream.rotate_when = h\n"
+    )
+    config = _loaded(tmp_path, timed, "stderr_stream.filename = a.log\n")
+    streams = [stream for each in config.watchers for stream in (each.stdout_stream, each.stderr_stream) if stream]
+    assert [stream.rotate_when for stream in streams] == ["H", "H"]
+    (warning,) = config.warnings
+    assert str(warning) == (
+        f"{tmp_path}/circus.ini:8: w1: stderr_stream is rotated otherwise than stdout_stream of w0, which counts for "
+        f"{os.path.abspath('a.log')} (write the same class, rotate_when, rotate_interval and utc for both)"
+    )
+    assert _loaded(tmp_path, timed, timed).warnings == ()

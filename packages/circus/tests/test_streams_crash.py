@@ -229,6 +229,29 @@ def test_lines_with_times_are_neither_cut_nor_doubled(kernel_root: Path, tmp_pat
             assert b"".join(got[name, stream]) == expected(name, stream, count)
 
 
+def test_a_file_that_is_rotated_by_time_loses_and_doubles_nothing(kernel_root: Path, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    count = 60 * KILLS
+    names = ["one", "two"]
+    for name in names:
+        spawn(name, count, 0.1)
+    shared = {"filename": str(tmp_path / "log"), "rotate_when": "S"}
+    said = pump_and_kill({"out": shared, "err": shared}, KILLS, seed)
+    assert said == []
+    backups = sorted(path for path in tmp_path.iterdir() if path.name != "log")
+    assert len(backups) > 1
+    assert all(re.fullmatch(r"log\.\d{14}", path.name) for path in backups)
+    texts = [path.read_bytes() for path in [*backups, tmp_path / "log"]]
+    assert all(text.endswith(b"\n") for text in texts)
+    lines = b"".join(texts).splitlines(keepends=True)
+    for name in names:
+        for stream in ("out", "err"):
+            mark = f"{name}.{stream} ".encode()
+            assert b"".join(line for line in lines if line.startswith(mark)) == expected(name, stream, count)
+    assert len(lines) == len(names) * 2 * count
+
+
 def test_a_killed_kernel_costs_no_byte_either(kernel_root: Path, tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")

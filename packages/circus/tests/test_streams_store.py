@@ -25,11 +25,20 @@ intents = st.builds(
     Intent,
     st.sampled_from(["/var/log/web.log", "/tmp/\udcff\udc80.log"]),
     st.builds(
-        Place, st.integers(0, 2**63), st.integers(0, 2**63), st.integers(0, 2**60), st.just("ab"), st.booleans(), keys
+        Place,
+        st.integers(0, 2**63),
+        st.integers(0, 2**63),
+        st.integers(0, 2**60),
+        st.just("ab"),
+        st.booleans(),
+        keys,
+        st.integers(0, 2**40),
     ),
     st.lists(segments, max_size=5).map(tuple),
     st.integers(0, 20),
     st.integers(0, 2**62),
+    st.sampled_from(["", "20261122"]),
+    st.integers(0, 2**40),
 )
 
 
@@ -40,7 +49,7 @@ def test_an_intent_comes_back_as_it_went(intent: Intent) -> None:
     text.encode("ascii")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"v":2}', '{"v":1,"path":"x"}', "null", '{"v":1', "7"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"v":3}', '{"v":1,"path":"x"}', "null", '{"v":1', "7"])
 def test_what_is_no_intent_is_refused_with_a_reason(text: str) -> None:
     with pytest.raises(ValueError, match=r"intent|version|char"):
         store.decode(text)
@@ -76,6 +85,8 @@ def test_an_open_intent_allows_what_follows_from_there_in_the_same_file() -> Non
     assert open_intent.allows(batch)
     assert not open_intent.allows(replace(batch, place=replace(PLACE, size=101)))
     assert not open_intent.allows(replace(batch, rotate=3))
+    assert not open_intent.allows(replace(batch, aside="20261122"))
+    assert not open_intent.allows(replace(batch, dated_s=7))
     assert not open_intent.allows(replace(batch, path="/other"))
     assert not open_intent.allows(replace(batch, segments=(Segment(OUT, 6, 90),)))
     assert not open_intent.allows(replace(batch, segments=(Segment(SourceKey(1, "err"), 5, 90),)))

@@ -243,13 +243,14 @@ class Builder:
             return None
         written = texts.pop("class", "FileStream")
         class_name = written.removeprefix("circus.stream.").replace("circus.stream:", "")
-        stand_in, missing = options.STREAM_STAND_INS.get(class_name, ("", ""))
-        if stand_in:
-            sheet.warn(f"{prefix}class", f"{class_name} works as {stand_in}", missing)
-            class_name = stand_in
+        if class_name == "QueueStream":
+            what = f"a {class_name} keeps output in memory for a program that imports circus; in a file nobody takes it"
+            hint = "write FileStream with a filename, or a class of your own that is called with the output"
+            sheet.error(f"{prefix}class", what, hint)
+            return None
         if class_name not in options.STREAM_CLASSES:
             if not _CALLABLE.fullmatch(class_name) or "." not in class_name.replace(":", "."):
-                near = options.nearest(class_name, (*options.STREAM_CLASSES, *options.STREAM_STAND_INS))
+                near = options.nearest(class_name, options.STREAM_CLASSES)
                 hint = f"did you mean {near}?" if near else "write FileStream, StdoutStream or package.module.Class"
                 sheet.error(f"{prefix}class", f"{written!r} is not a class of streams", hint)
                 return None
@@ -266,8 +267,17 @@ class Builder:
         if taken["class_name"] == "FileStream" and not taken.get("filename"):
             place = f"{prefix}class"
             sheet.error(place, f"{name} is a {class_name} without a file", f"write {prefix}filename = /path/of/the.log")
-        idle = {"WatchedFileStream": ("max_bytes", "backup_count")}.get(class_name, ())
-        for key in (*idle, *(["color"] if class_name != "FancyStdoutStream" else [])):
+        if (
+            class_name == "TimedRotatingFileStream"
+            and not taken.get("rotate_when")
+            and prefix + "rotate_when" not in sheet.texts
+        ):
+            sheet.error(
+                f"{prefix}class",
+                f"{name} is a {class_name} without rotate_when",
+                f"write {prefix}rotate_when = midnight",
+            )
+        for key in options.STREAM_IDLE[class_name]:
             if taken.pop(key, None) is not None:
                 sheet.warn(prefix + key, f"{prefix}{key} has no effect for a {class_name}", "remove it")
         if class_name == "FancyStdoutStream":

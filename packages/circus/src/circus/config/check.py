@@ -50,10 +50,13 @@ def _growing(draft: Draft) -> Iterator[Finding]:
     for config, section in draft.watchers:
         for key, stream in (("stdout_stream", config.stdout_stream), ("stderr_stream", config.stderr_stream)):
             path = stream.filename if stream is not None and stream.class_name == "FileStream" else None
-            if stream is None or not path or path.startswith(_DEVICES) or (stream.max_bytes and stream.backup_count):
+            is_rotated = stream is not None and (stream.max_bytes or stream.rotate_when)
+            if stream is None or not path or path.startswith(_DEVICES) or (is_rotated and stream.backup_count):
                 continue
             place = section.place(f"{key}.filename")
-            lacks = "backup_count" if stream.max_bytes else "max_bytes"
+            lacks = "backup_count" if is_rotated else "max_bytes"
+            if config.written.get(f"{key}.class", "").endswith("WatchedFileStream"):
+                lacks = "rotation of its own"
             logs.setdefault(os.path.abspath(path), (*place, f"{config.name}: {key} has no {lacks}"))
     if not logs:
         return

@@ -86,6 +86,9 @@ class StreamConfig:
     backup_count: int = 0
     time_format: str | None = None
     color: str | None = None  # of every line
+    rotate_when: str | None = None  # S, M, H, D, MIDNIGHT, W0 to W6: by time, not by size
+    rotate_interval: int = 1
+    utc: bool = False
     owner: str = ""  # of a class of the user: whose output, `web.stdout_stream`
     search_path: str = field(default="", repr=False)  # where else its module may be
 

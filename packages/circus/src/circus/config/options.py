@@ -147,9 +147,10 @@ WATCHER = _table(
 
 #: Keys behind `stdout_stream.` and `stderr_stream.`.
 STREAM = _table(
-    Option("class", "text", "FileStream", "`FileStream`, `WatchedFileStream`, `StdoutStream` or `FancyStdoutStream`; "
-           "or the dotted path of a class of your own.", "live", field="class_name"),
-    Option("filename", "text", None, "The file of a FileStream or WatchedFileStream.", "live"),
+    Option("class", "text", "FileStream", "`FileStream`, `WatchedFileStream`, `TimedRotatingFileStream`, "
+           "`StdoutStream` or `FancyStdoutStream`; or the dotted path of a class of your own.", "live",
+           field="class_name"),
+    Option("filename", "text", None, "The file of a FileStream, WatchedFileStream or TimedRotatingFileStream.", "live"),
     Option("max_bytes", "size", 0, "Rotate before the file gets larger; 0: never. k, m, g are units of 1024.",
            "live"),
     Option("backup_count", "count", 0, "How many rotated files to keep.", "live"),
@@ -158,11 +159,10 @@ STREAM = _table(
     Option("refresh_time", "text", None, "Once: how often to look for output.", "none", idle=_NEVER),
     Option("color", "color", None, "Colour of a FancyStdoutStream: red, green, yellow, blue, magenta, cyan or white. "
            "None: one that goes with the name of the watcher.", "live"),
-    Option("rotate_when", "text", None, "Unit of a TimedRotatingFileStream.", "none",
-           idle="files are not rotated by time yet"),
-    Option("rotate_interval", "count", 1, "How many of these units.", "none",
-           idle="files are not rotated by time yet"),
-    Option("utc", "flag", False, "Rotate by UTC.", "none", idle="files are not rotated by time yet"),
+    Option("rotate_when", "rotation", None, "When a TimedRotatingFileStream is rotated: each second (S), minute (M), "
+           "hour (H) or day (D, MIDNIGHT), or at the end of each Monday (W0) to Sunday (W6).", "live"),
+    Option("rotate_interval", "positive", 1, "Not each of them, but each so manieth.", "live"),
+    Option("utc", "flag", False, "Rotate by UTC, not by the time zone of the host.", "live"),
 )  # fmt: skip
 
 #: Keys behind `flapping.` of a watcher, and of the section [plugin:flapping].
@@ -208,6 +208,7 @@ HOOKS = {
 STREAM_CLASSES = {
     "FileStream": "FileStream",
     "WatchedFileStream": "FileStream",
+    "TimedRotatingFileStream": "FileStream",
     "StdoutStream": "StdoutStream",
     "FancyStdoutStream": "StdoutStream",
 }
@@ -215,8 +216,15 @@ STREAM_CLASSES = {
 #: TIME of a FancyStdoutStream.
 FANCY_TIME = "%Y-%m-%d %H:%M:%S"
 
-#: The ancestors' other classes: what stands in for each until it is built, and what is missing then.
-STREAM_STAND_INS = {"TimedRotatingFileStream": ("FileStream", "the file is not rotated by time yet")}
+#: Classes of streams -> keys that have no effect for them.
+_BY_TIME = ("rotate_when", "rotate_interval", "utc")
+STREAM_IDLE = {
+    "FileStream": (*_BY_TIME, "color"),
+    "WatchedFileStream": ("max_bytes", "backup_count", *_BY_TIME, "color"),
+    "TimedRotatingFileStream": ("max_bytes", "color"),
+    "StdoutStream": (*_BY_TIME, "color"),
+    "FancyStdoutStream": _BY_TIME,
+}
 
 #: Limits of a process that `rlimit_NAME` may set, as Linux and the BSDs name them.
 RLIMITS = (

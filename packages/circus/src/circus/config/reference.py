@@ -38,6 +38,7 @@ _TYPES = {
     "socktype": "type",
     "level": "level",
     "color": "colour",
+    "rotation": "time",
     "name": "name",
     "control": "address",
     "papa": "address",
@@ -156,7 +157,11 @@ Without any key the output goes to the standard output of circusd.
 - `WatchedFileStream` leaves rotating to somebody else altogether: `max_bytes` and `backup_count` have no effect.
 - `StdoutStream` is the standard output of circusd, `FancyStdoutStream` the same in colour, with `TIME [PID] | ` before
   every line (`time_format`; `%Y-%m-%d %H:%M:%S` if there is none).
-- `TimedRotatingFileStream` works as `FileStream`; a warning says what is missing.
+- `TimedRotatingFileStream` is rotated by time (`rotate_when`, `rotate_interval`, `utc`), not by `max_bytes`: by the
+  time of writing, so that lines of 23:59 that circusd was not there to take stand in the old day's file. Hours begin
+  at :00, days at midnight; a backup is named after the beginning of its interval: `web.log.20261122`,
+  `web.log.2026112213` (H), `web.log.202611221305` (M), `web.log.20261122130559` (S). A backup is never overwritten:
+  another one of the same name gets `.2` behind it. The oldest backups beyond `backup_count` are deleted; 0 keeps all.
 - A dotted path names a class of your own, looked for as hooks are. It is made once for each watcher and output, with
   all keys as text, then `open()` is called if there is one, and then the object for what was written:
   `stream({"data": bytes, "pid": 12, "name": "stdout", "timestamp": 1700000000.5})`. It runs in a thread of its own.

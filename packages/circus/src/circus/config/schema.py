@@ -67,6 +67,7 @@ TYPES: Mapping[str, list[Schema]] = {
     "socktype": [_text(r"^([sS][oO][cC][kK]_)?([sS][tT][rR][eE][aA][mM]|[dD][gG][rR][aA][mM]|[sS][eE][qQ].*)$")],
     "level": [_text(r"^[A-Za-z]+$")],
     "color": [_text(r"^[A-Za-z]+$")],
+    "rotation": [_text(r"^[A-Za-z]+[0-6]?$")],
     "name": [_text(r"^[A-Za-z0-9][A-Za-z0-9._-]*$") | {"maxLength": values.MAX_NAME}],
     "control": [_text(r"^unix:///.")],
     "papa": [{"type": "string"}, _whole(0, 65535)],

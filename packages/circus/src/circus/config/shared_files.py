@@ -1,7 +1,8 @@
 """Log files into which several streams run: one file has one bound, whichever stream wrote it. Pure.
 
 Of the values that are written the largest counts, so that nothing is rotated away earlier than any of them says; a
-``max_bytes`` of 0 is the largest of all, because it never rotates. A difference is told.
+``max_bytes`` of 0 is the largest of all, because it never rotates. If one says that the file is rotated by time, it is.
+A difference is told.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from circus.config.model import Finding, StreamConfig, WatcherConfig
 from circus.config.read import Section
 
 _BOUNDS = ("max_bytes", "backup_count")
+_BY_TIME = ("rotate_when", "rotate_interval", "utc")
 
 Watchers = list[tuple[WatcherConfig, Section]]
 
@@ -37,7 +39,8 @@ def agree(watchers: Watchers) -> tuple[Watchers, list[Finding]]:
     for path, sharing in users.items():
         if len(sharing) == 1:
             continue
-        bounds = {}
+        bounds, told = _one_rotation(path, watchers, sharing)
+        findings += told
         for bound in _BOUNDS:
             writing = [user for user in sharing if f"{user.key}.{bound}" in watchers[user.watcher][0].written]
             if not writing:
@@ -55,6 +58,22 @@ def agree(watchers: Watchers) -> tuple[Watchers, list[Finding]]:
             else:
                 agreed[index] = replace(config, stderr_stream=stream), section
     return agreed, findings
+
+
+def _one_rotation(path: str, watchers: Watchers, sharing: list[_User]) -> tuple[dict[str, Any], list[Finding]]:
+    """How a file is rotated by time, if any of its streams says so: as the first one does."""
+    first = next((user for user in sharing if user.stream.rotate_when), None)
+    if first is None:
+        return {}, []
+    by_time = {name: getattr(first.stream, name) for name in _BY_TIME}
+    other = next((user for user in sharing if any(getattr(user.stream, n) != by_time[n] for n in _BY_TIME)), None)
+    if other is None:
+        return by_time, []
+    config, section = watchers[other.watcher]
+    whose = first.key if first.watcher == other.watcher else f"{first.key} of {watchers[first.watcher][0].name}"
+    what = f"{config.name}: {other.key} is rotated otherwise than {whose}, which counts for {path}"
+    hint = f"write the same class, {', '.join(_BY_TIME[:-1])} and {_BY_TIME[-1]} for both"
+    return by_time, [Finding(*section.place(f"{other.key}.filename"), what, hint, "warning")]
 
 
 def _size(user: _User, bound: str) -> float:

@@ -36,6 +36,9 @@ _SOCKTYPES = ("stream", "dgram", "seqpacket")
 #: In the order of their numbers in ECMA-48, from 1.
 COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
+#: When a file is rotated by time.
+ROTATIONS = ("S", "M", "H", "D", "MIDNIGHT", "W0", "W1", "W2", "W3", "W4", "W5", "W6")
+
 _LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
@@ -268,6 +271,15 @@ def parse_color(text: str) -> str:
     return folded
 
 
+def parse_rotation(text: str) -> str:
+    unit = text.strip().upper()
+    if unit not in ROTATIONS:
+        raise ValueError(
+            "is not a time to rotate at; write S, M, H, D, MIDNIGHT or W0 to W6 (the end of Monday to Sunday)"
+        )
+    return unit
+
+
 def parse_name(text: str) -> str:
     if len(text) > MAX_NAME or not _NAME.fullmatch(text):
         raise ValueError(f"cannot be a name; write at most {MAX_NAME} letters, digits, dots and dashes")
@@ -329,6 +341,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "socktype": parse_socktype,
     "level": parse_level,
     "color": parse_color,
+    "rotation": parse_rotation,
     "name": parse_name,
     "control": parse_control,
     "papa": parse_papa,

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from circus import clock
+from circus.config.model import StreamConfig
 from circus.streams import compare, filling, plan, store
 from circus.streams.commits import Commits, Seen, Step
+from circus.streams.intervals import Schedule
 from circus.streams.sinks import Sink
 from circus.streams.store import DATA, DOUBT, GAP, OPEN, Intent, Place, Segment, SourceKey
 from circus.streams.tap import Source, View
@@ -118,7 +120,7 @@ class Channel:
             return None
         if self._intent.open_segment is None or not self.is_resting or self._place is None:
             return None
-        intent = Intent(self.sink.path, self._place)
+        intent = Intent(self.sink.path, self._place, dated_s=self._place.dated_s)
         return Step(values={self._value: store.encode(intent)})
 
     # Its life -----------------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ class Channel:
             return plan.survey(views, place, limits, is_alone=is_alone, doubt_bytes=doubt, at_ns=at_ns)
 
         def is_announced(place: Place, batch: filling.Batch) -> bool:
-            return intent is not None and intent.allows(Intent(sink.path, place, batch.segments, batch.rotate, at_ns))
+            return intent is not None and intent.allows(batch.intent(sink.path, place, at_ns))
 
         wanted = self._still_wanted(batch)  # a source may have left during the commit
         return await self._send(lambda: travel(sink, wanted, views, survey, is_announced), views)
@@ -247,6 +249,7 @@ class Channel:
         return filling.Limits(
             max_bytes=max((config.max_bytes for config in configs), default=0),
             backup_count=max((config.backup_count for config in configs), default=0),
+            schedule=next(filter(None, map(_schedule, configs)), None) if self.sink.keeps_intents else None,
             needs_payload=not self.sink.keeps_intents,
         )
 
@@ -320,14 +323,14 @@ class Channel:
         if not self.sink.keeps_intents or self._place is None:
             return None
         if batch is not None:
-            return Intent(self.sink.path, self._place, batch.segments, batch.rotate, at_ns)
+            return batch.intent(self.sink.path, self._place, at_ns)
         live = [source for source in self.sources.values() if source.end is None or source.written < source.end]
         if not live:
             return None
         segments: tuple[Segment, ...] = ()
         if len(live) == 1 and live[0].time_format is None and live[0].limit is None and not self._doubt_bytes:
             segments = (Segment(live[0].key, live[0].written, OPEN),)
-        return Intent(self.sink.path, self._place, segments)
+        return Intent(self.sink.path, self._place, segments, dated_s=self._place.dated_s)
 
     async def _commit(self, intent: Intent | None, seen: list[Seen]) -> None:
         """Acknowledge what is written and announce the intent, however often that takes; None forgets the file."""
@@ -399,3 +402,9 @@ class Channel:
                 await self._poke.wait()
         except TimeoutError:
             pass
+
+
+def _schedule(config: StreamConfig) -> Schedule | None:
+    if config.rotate_when is None:
+        return None
+    return Schedule(config.rotate_when, config.rotate_interval, config.utc)

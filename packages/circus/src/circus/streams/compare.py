@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from circus.streams import render
+from circus.streams import render, rotate
 from circus.streams.segments import fixed_bytes, render_data, times_of
 from circus.streams.store import DATA, DOUBT, HASHED_BYTES, NOBODY, OPEN, Intent, Segment, SourceKey, hash_head
 from circus.streams.tap import View
@@ -92,10 +92,13 @@ def _find(intent: Intent) -> tuple[str, int] | None:
     place = intent.place
     here, backup = _identity(intent.path), f"{intent.path}.1"
     known = (place.dev, place.ino)
-    if intent.rotate:
+    if intent.begins_anew:
         if here == known:
             return None  # it was not rotated yet
-        if _identity(backup) != known:
+        backups = [backup]
+        if intent.aside:
+            backups, _ = rotate.taken_and_free(intent.path, intent.aside, os.path.lexists)
+        if known not in map(_identity, backups):
             raise _Doubt("another file has its name, and its backup is not the file that it was")
         return None if here is None else (intent.path, 0)
     path = intent.path if here == known else backup
@@ -139,7 +142,7 @@ class _Walk:
         self._fd = fd
         self._at = at
         self._size = size
-        fresh = bool(intent.rotate)
+        fresh = intent.begins_anew
         self._at_line_start = fresh or intent.place.at_line_start
         self._last = NOBODY if fresh else intent.place.last
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from circus.streams import lines, render, rotate
-from circus.streams.segments import Times, fixed_bytes, render_data, times_of
-from circus.streams.store import DATA, DOUBT, NOBODY, Place, Segment, SourceKey
+from circus.streams import intervals, lines, render, rotate
+from circus.streams.intervals import Schedule
+from circus.streams.segments import Times, fixed_bytes, render_data, times_of, within
+from circus.streams.store import DATA, DOUBT, NOBODY, Intent, Place, Segment, SourceKey
 from circus.streams.tap import View
 from papa.client.output import Overtaken
 
@@ -28,25 +29,38 @@ MERGE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When the file is rotated, and whether the sink can only take bytes (a pipe) instead of copies."""
+    """When the file is rotated, and whether the sink can only take bytes (a pipe) instead of copies.
+
+    With a ``schedule`` it is rotated by time, not by size.
+    """
 
     max_bytes: int = 0
     backup_count: int = 0
+    schedule: Schedule | None = None
     needs_payload: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``payload``: the rendered bytes of all segments, for sinks and formats that cannot be copied to."""
+    """``payload``: the rendered bytes of all segments, for sinks and formats that cannot be copied to.
+
+    ``rotate``, ``aside`` and ``dated_s`` are those of its intent.
+    """
 
     segments: tuple[Segment, ...]
     rotate: int = 0
     payload: bytes | None = None
+    aside: str = ""
+    dated_s: int = 0
 
     @property
     def ends(self) -> dict[SourceKey, int]:
         """How far each source is written when the batch is."""
         return {segment.source: segment.end for segment in self.segments if segment.kind != DOUBT}
+
+    def intent(self, path: str, place: Place, at_ns: int) -> Intent:
+        """What is to be committed before it is written to the file that stands at ``place``."""
+        return Intent(path, place, self.segments, self.rotate, at_ns, self.aside, self.dated_s)
 
 
 class Fill:
@@ -79,7 +93,14 @@ class Fill:
         self._payload: list[bytes] | None = [] if in_memory else None
         is_rendered = any(view.time_format is not None for view in views.values())
         self._payload_room = RENDER_BYTES if is_rendered else MERGE_BYTES
-        self._rotates = rotate.rotates(limits.max_bytes, limits.backup_count)
+        self._rotates = limits.schedule is None and rotate.rotates(limits.max_bytes, limits.backup_count)
+        self._aside = ""
+        self._dated_s = place.dated_s
+        self._interval: int | None = None
+        if limits.schedule is not None and place.size and place.dated_s:
+            interval = limits.schedule.start(place.dated_s)
+            # A clock that was stepped into the future and back: the file is of the interval of what comes now.
+            self._interval = interval if interval <= at_ns // 10**9 else None
 
     def batch(self) -> Batch | None:
         if not self._segments:
@@ -88,6 +109,8 @@ class Fill:
             tuple(self._segments),
             rotate=self._limits.backup_count if self._is_rotated else 0,
             payload=None if self._payload is None else b"".join(self._payload),
+            aside=self._aside,
+            dated_s=self._dated_s,
         )
 
     def add(self, segment: Segment) -> bool:
@@ -96,6 +119,8 @@ class Fill:
             return self._add_rendered(segment)
         if segment.kind == DATA:
             return self._add_plain(segment)
+        if not self._size:
+            self._date(self._at_ns)
         mark = fixed_bytes(segment)
         lead = 0 if self._at_line_start else 1
         if not self._fits(lead + len(mark)) and not self._make_room():
@@ -126,8 +151,59 @@ class Fill:
         if self._segments or self._is_rotated:
             return False
         self._is_rotated = True
+        if self._limits.schedule is not None and self._interval is not None:
+            self._aside = self._limits.schedule.name(self._interval)
+            self._interval = None
         self._size, self._at_line_start, self._last = 0, True, NOBODY
         return True
+
+    # By time: the moment at which a line was written counts, not that at which it is written here.
+
+    def _date(self, ns: int) -> None:
+        """The file is of the interval of this moment."""
+        if self._limits.schedule is not None:
+            self._dated_s = self._moment(ns)
+            self._interval = self._limits.schedule.start(self._dated_s)
+
+    def _moment(self, ns: int) -> int:
+        """In seconds; what is dated in the future was dated by a clock that has been set right since."""
+        return min(ns, self._at_ns) // 10**9
+
+    def _is_next(self, ns: int) -> bool:
+        schedule, interval = self._limits.schedule, self._interval
+        return schedule is not None and interval is not None and schedule.start(self._moment(ns)) > interval
+
+    def _same_interval(self, segment: Segment, end: int) -> int:
+        """Up to where, at most ``end``, the segment is of the file's interval; its start: rotate first."""
+        schedule = self._limits.schedule
+        if schedule is None:
+            return end
+        times = within(self._times_of(segment), segment.start, end)
+        if self._interval is None:
+            self._date(times[0][1])
+        if not any(self._is_next(ns) for _, ns in times):
+            return end
+        is_line_start = self._at_line_start or self._last != segment.source
+
+        def line_end(offset: int) -> int:
+            return self._line_end(segment.source, offset, end)
+
+        if not is_line_start and line_end(segment.start) == end and not self._ends_line(segment.source, end):
+            # Whoever never ends a line keeps the file only for so long.
+            is_overdue = schedule.is_overdue(self._interval or 0, self._moment(times[-1][1]))
+            return segment.start if is_overdue else end
+        return intervals.first_of_next(
+            times, segment.start, end, is_line_start=is_line_start, is_next=self._is_next, line_end=line_end
+        )
+
+    def _line_end(self, source: SourceKey, offset: int, end: int) -> int:
+        """Behind the first newline from ``offset`` on; lines are cut at LINE_LIMIT."""
+        stop = min(end, offset + lines.LINE_LIMIT)
+        try:
+            length = lines.first_line_end(self._bytes_of(source, offset, stop))
+            return offset + length if length else stop
+        except Overtaken:
+            return end  # writing it will meet the same
 
     def _is_mid_line(self, source: SourceKey) -> bool:
         """The file ends with a begun line of this source; one without an end is cut all the same."""
@@ -144,6 +220,9 @@ class Fill:
         end = min(segment.end, segment.start + BATCH_BYTES - self._bytes)
         if end <= segment.start:
             return False
+        end = self._same_interval(segment, end)
+        if end == segment.start:
+            return self._make_room() and self._add_plain(segment)
         is_whole = end == segment.end
         lead = self._lead(segment.source)
         length = lead + end - segment.start
@@ -197,6 +276,9 @@ class Fill:
             data = data[: lines.last_line_end(data) or (0 if self._segments else len(data))]
         if not data:
             return False
+        data = data[: self._same_interval(segment, segment.start + len(data)) - segment.start]
+        if not data:
+            return self._make_room() and self._add_rendered(segment)
         times = self._times_of(segment)
         whole = render_data(segment, data, view, self._at_line_start, self._last, times)
         if self._fits(len(whole)) and (self._size or not self._rotates or len(whole) < self._limits.max_bytes):
@@ -224,7 +306,7 @@ class Fill:
 
     def _times_of(self, segment: Segment) -> Times:
         """Those of all that was read of the source: asked for once, however many pieces it is merged in."""
-        if segment.time_format is None:
+        if segment.time_format is None and self._limits.schedule is None:
             return []
         first, end, times = self._times.get(segment.source, (0, 0, ()))
         if not first <= segment.start <= segment.end <= end:

@@ -3,11 +3,15 @@
 The idea: a rotation may be cut short by a crash at any rename and is then simply planned again. Names are shifted
 only up to the first number that is missing, so the second attempt moves nothing twice: a shift that was interrupted
 has left exactly one hole, and what stands behind the hole has been moved already.
+
+A file that is rotated by time is set aside under the name of its interval (`intervals`) instead. Such a name is never
+taken twice: after a clock that went back, or in an hour that comes twice, a number is put behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+import re
+from collections.abc import Callable, Container, Iterable, Iterator
 
 
 def rotates(max_bytes: int, backup_count: int) -> bool:
@@ -27,3 +31,29 @@ def plan_shift(existing: Container[int], backup_count: int) -> list[tuple[int, i
     """
     hole = next((number for number in range(1, backup_count) if number not in existing), backup_count)
     return [(number - 1, number) for number in range(hole, 0, -1)]
+
+
+def names_aside(path: str, interval: str) -> Iterator[str]:
+    """The names that a file of this interval may get, in order, without end."""
+    yield f"{path}.{interval}"
+    number = 2
+    while True:
+        yield f"{path}.{interval}.{number}"
+        number += 1
+
+
+def taken_and_free(path: str, interval: str, is_taken: Callable[[str], bool]) -> tuple[list[str], str]:
+    """The names of backups of this interval that are taken, and the first free one."""
+    taken: list[str] = []
+    for name in names_aside(path, interval):
+        if not is_taken(name):
+            return taken, name
+        taken.append(name)
+    raise AssertionError("the names have no end")
+
+
+def backups_by_time(names: Iterable[str], base: str, interval: str) -> list[str]:
+    """Those of ``names`` that are backups of the file ``base``, named as ``interval`` is; the oldest first."""
+    pattern = re.compile(re.escape(base) + rf"\.(\d{{{len(interval)}}})(?:\.([1-9]\d*))?")
+    found = [(match[1], int(match[2] or 1), name) for name in names if (match := pattern.fullmatch(name))]
+    return [name for _, _, name in sorted(found)]

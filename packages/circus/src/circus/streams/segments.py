@@ -40,7 +40,7 @@ def render_data(segment: Segment, data: bytes, view: View, at_line_start: bool, 
     body = render.with_prefixes(
         data,
         segment.start,
-        _within(times, segment.start, segment.start + len(data)),
+        within(times, segment.start, segment.start + len(data)),
         pid=view.pid,
         time_format=segment.time_format,
         at_line_start=at_line_start,
@@ -48,6 +48,7 @@ def render_data(segment: Segment, data: bytes, view: View, at_line_start: bool, 
     return lead + body
 
 
-def _within(times: Times, start: int, end: int) -> Times:
+def within(times: Times, start: int, end: int) -> Times:
+    """The part from ``start`` to ``end`` of times that begin there or before."""
     first = bisect.bisect_right(times, start, key=itemgetter(0)) - 1
     return [(start, times[first][1]), *times[first + 1 : bisect.bisect_left(times, end, key=itemgetter(0))]]

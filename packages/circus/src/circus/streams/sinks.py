@@ -9,6 +9,7 @@ the file as a batch that ended earlier: what was begun of a mark or of a rendere
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -123,6 +124,7 @@ class FileSink:
         self.path = path
         self.worker_key = worker_key
         self.last = NOBODY
+        self.dated_s = 0
         self._fd = -1
         self._head: tuple[int, int, str] = (0, 0, "")  # inode, bytes hashed, hash
 
@@ -144,11 +146,13 @@ class FileSink:
         # Not O_APPEND: where each byte goes was decided before. O_NONBLOCK: a FIFO in its place must not hang us.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
         fd = os.open(self.path, flags, 0o666)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             os.close(fd)
             raise OSError(errno.EINVAL, "is not a regular file any more", self.path)
         self._fd = fd
         self.last = NOBODY
+        self.dated_s = int(found.st_mtime)
 
     def _place(self) -> Place:
         found = os.fstat(self._fd)
@@ -157,8 +161,10 @@ class FileSink:
             data = os.pread(self._fd, HASHED_BYTES, 0)
             digest = hash_head(data)
             self._head = (found.st_ino, len(data), digest)
+        if found.st_size == 0:
+            self.dated_s = 0
         at_line_start = self._is_at_line_start(found.st_size)
-        return Place(found.st_dev, found.st_ino, found.st_size, digest, at_line_start, self.last)
+        return Place(found.st_dev, found.st_ino, found.st_size, digest, at_line_start, self.last, self.dated_s)
 
     def _is_at_line_start(self, size: int) -> bool:
         return size == 0 or os.pread(self._fd, 1, size - 1) == b"\n"
@@ -166,8 +172,11 @@ class FileSink:
     def write(self, batch: Batch, views: Mapping[SourceKey, View]) -> Written:
         written = Written()
         try:
-            if batch.rotate:
+            if batch.aside:
+                self._set_aside(batch.aside, batch.rotate)
+            elif batch.rotate:
                 self._rotate(batch.rotate)
+            self.dated_s = batch.dated_s
             os.lseek(self._fd, 0, os.SEEK_END)
             if batch.payload is not None:
                 self._put(batch.payload)
@@ -232,6 +241,24 @@ class FileSink:
                 continue  # somebody took it away
         self.close()
         self._open()
+
+    def _set_aside(self, interval: str, backup_count: int) -> None:
+        _, backup = rotate.taken_and_free(self.path, interval, os.path.lexists)
+        with contextlib.suppress(FileNotFoundError):  # somebody took it away
+            os.rename(self.path, backup)
+        self._drop_excess(interval, backup_count, os.path.basename(backup))
+        self.close()
+        self._open()
+
+    def _drop_excess(self, interval: str, backup_count: int, newest: str) -> None:
+        if not backup_count:
+            return
+        folder, base = os.path.split(self.path)
+        names = [name for name in os.listdir(folder) if name != newest]
+        backups = rotate.backups_by_time(names, base, interval)
+        for name in backups[: max(0, len(backups) + 1 - backup_count)]:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -24,7 +24,9 @@ DATA, GAP, DOUBT = "data", "gap", "doubt"
 #: So many first bytes of a file tell it from another one that got its inode.
 HASHED_BYTES = 256
 
-VERSION = 1
+#: Version 1 knows of no files that are rotated by time.
+VERSION = 2
+READABLE = (1, 2)
 
 
 class SourceKey(NamedTuple):
@@ -50,7 +52,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file before a batch. ``last`` wrote its end, ``at_line_start``: it ends with a newline, or is empty."""
+    """A file before a batch. ``last`` wrote its end, ``at_line_start``: it ends with a newline, or is empty.
+
+    ``dated_s``: a moment, in seconds since 1970, of the interval that the file is of; 0 while it is empty.
+    """
 
     dev: int
     ino: int
@@ -58,17 +63,29 @@ class Place:
     head_hash: str
     at_line_start: bool = True
     last: SourceKey = NOBODY
+    dated_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """``rotate``: the number of backups if the batch begins by rotating, else 0. ``at_ns`` dates unstamped bytes."""
+    """``rotate``: the number of backups if the batch begins by rotating, else 0. ``at_ns`` dates unstamped bytes.
+
+    ``aside``: the interval that the file is named after if it is rotated by time; ``rotate`` 0 keeps all then.
+    ``dated_s`` is that of the file when the batch is written.
+    """
 
     path: str
     place: Place
     segments: tuple[Segment, ...] = ()
     rotate: int = 0
     at_ns: int = 0
+    aside: str = ""
+    dated_s: int = 0
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the batch begins by rotating."""
+        return bool(self.rotate or self.aside)
 
     @property
     def open_segment(self) -> Segment | None:
@@ -76,7 +93,9 @@ class Intent:
 
     def allows(self, other: Intent) -> bool:
         """Whether this intent, being committed, covers what ``other`` is about to write."""
-        if self.path != other.path or self.place != other.place or self.rotate != other.rotate:
+        if (self.path, self.place, self.rotate) != (other.path, other.place, other.rotate):
+            return False
+        if (self.aside, self.dated_s) != (other.aside, other.dated_s):
             return False
         if self.segments == other.segments:
             return all(segment.time_format is None for segment in self.segments) or self.at_ns == other.at_ns
@@ -112,7 +131,10 @@ def encode(intent: Intent) -> str:
             "head": place.head_hash,
             "bol": place.at_line_start,
             "last": list(place.last),
+            "dated": place.dated_s,
             "rotate": intent.rotate,
+            "aside": intent.aside,
+            "dating": intent.dated_s,
             "at": intent.at_ns,
             "formats": formats,
             "segments": [
@@ -137,7 +159,7 @@ def decode(text: str) -> Intent:
     """
     try:
         fields: dict[str, Any] = json.loads(text)
-        if fields["v"] != VERSION:
+        if fields["v"] not in READABLE:
             raise ValueError(f"version {fields['v']} of an intent is not known here")
         formats: list[str | None] = [*map(str, fields["formats"]), None]
         return Intent(
@@ -149,6 +171,7 @@ def decode(text: str) -> Intent:
                 head_hash=str(fields["head"]),
                 at_line_start=bool(fields["bol"]),
                 last=SourceKey(int(fields["last"][0]), str(fields["last"][1])),
+                dated_s=int(fields.get("dated", 0)),
             ),
             segments=tuple(
                 Segment(SourceKey(int(id_), str(stream)), int(start), int(end), str(kind), formats[int(number)])
@@ -156,6 +179,8 @@ def decode(text: str) -> Intent:
             ),
             rotate=int(fields["rotate"]),
             at_ns=int(fields["at"]),
+            aside=str(fields.get("aside", "")),
+            dated_s=int(fields.get("dating", 0)),
         )
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not an intent: {error!r} in {text[:80]!r}") from error

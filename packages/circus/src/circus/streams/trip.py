@@ -72,4 +72,8 @@ def settle(sink: Sink, intent: Intent, views: Mapping[SourceKey, View]) -> compa
         is_same = (place.dev, place.ino) == (intent.place.dev, intent.place.ino)
         if is_same or finding.found_at == sink.path:
             sink.last = finding.last
+        if is_same and intent.begins_anew:
+            sink.dated_s = intent.place.dated_s  # it was not rotated yet
+        elif is_same or (intent.begins_anew and not finding.doubt):
+            sink.dated_s = intent.dated_s
     return finding
