@@ -9,7 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.house import wait_for
 
+from circus import procfs
 from circus.control import claim as claim_module
 from circus.control.claim import claim
 from circus.errors import CircusError
@@ -170,3 +172,39 @@ def test_a_conflict_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(CircusError):
         claim(held.path)
     held.release()
+
+
+#: Holds a name; told to, its first thread ends, so that it is a zombie, and the other one keeps what it has open.
+HALF_DEAD = """
+import ctypes, sys, threading
+from circus.control.claim import claim
+held = claim(sys.argv[1])
+threading.Thread(target=lambda: print(1, flush=True) or sys.stdin.readlines()).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def _half_dead(path: str) -> subprocess.Popen[bytes]:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HALF_DEAD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    wait_for(lambda: procfs.has_ended(holder.pid), "the end of its first thread")
+    return holder
+
+
+def test_the_name_of_one_that_is_dead_but_for_a_thread_is_free(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.sock")
+    with _half_dead(path) as first, _half_dead(path) as second:
+        held = claim(path)
+        with pytest.raises(CircusError, match=rf"runs already .*\(pid {os.getpid()}\)"):
+            claim(path)
+        first.kill()
+        first.wait()
+        with pytest.raises(CircusError, match=rf"runs already .*\(pid {os.getpid()}\)"):
+            claim(path)
+        held.release()
+        second.kill()
+    claim(path).release()
+    assert os.listdir(tmp_path) == ["c.sock.lock"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from circus.config.model import StreamConfig
-from circus.streams import channel, compare, plan, sinks, store
+from circus.streams import compare, health, plan, sinks, store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Seen
 from circus.streams.store import DOUBT, NOBODY, OPEN, Intent, Segment, SourceKey
@@ -280,8 +280,8 @@ def test_a_source_does_not_move_before_a_thread_has_looked_within_its_limit(
 
 
 def test_a_failure_is_told_once_for_each_reason(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "RETRY_FIRST_S", 0.001)
-    monkeypatch.setattr(channel, "RETRY_LAST_S", 0.002)
+    monkeypatch.setattr(health, "RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr(health, "RETRY_LAST_S", 0.002)
 
     async def story() -> None:
         source = await bench.source(data=b"one\n")
@@ -302,7 +302,7 @@ def test_a_failure_is_told_once_for_each_reason(bench: Bench, tmp_path: Path, mo
 
 
 def test_a_file_that_cannot_be_compared_yet_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr(health, "RETRY_FIRST_S", 0.001)
     real, calls = compare.compare, 0
 
     def fail_at_first(intent: Any, views: Any) -> Any:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from circus import importing
 from circus.config.model import StreamConfig
-from circus.streams import channel, pump, sinks, store
+from circus.streams import channel, health, pump, sinks, store, workers
+from circus.streams import channel as trip_module
 from circus.streams.pump import Attached, Pump
 from papa.client.output import StreamFiles
 from papa.errors import PapaError
@@ -500,7 +503,7 @@ def test_a_finished_process_leaves_nothing_behind(world: World) -> None:
 def test_a_failing_sink_holds_its_own_sources_only_and_comes_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "RETRY_FIRST_S", 0.3)
+    monkeypatch.setattr(health, "RETRY_FIRST_S", 0.3)
 
     async def story() -> None:
         world.pump.configure("web", {"out": world.file("no/log"), "err": world.file("err")})
@@ -549,7 +552,7 @@ def test_nobody_waits_for_a_failing_sink(world: World) -> None:
 
 
 def test_a_failed_write_is_made_again_without_doubling(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr(health, "RETRY_FIRST_S", 0.001)
     copy_to, calls = StreamFiles.copy_to, 0
 
     def fail_at_first(self: StreamFiles, stream: str, start: int, end: int, out_fd: int) -> int:
@@ -652,7 +655,7 @@ def test_a_failing_sink_lets_go_at_once(world: World) -> None:
         began = time.monotonic()
         world.pump.configure("web", {"out": world.file("log"), "err": None})
         await world.until(lambda: world.text("log") == b"held\n")
-        assert time.monotonic() - began < channel.RETRY_FIRST_S
+        assert time.monotonic() - began < health.RETRY_FIRST_S
 
     run(world, story())
 
@@ -1100,3 +1103,187 @@ def test_who_is_let_go_while_its_file_fails_keeps_nobody_waiting(tmp_path: Path)
         world.papa.kernel.close()
 
     asyncio.run(run())
+
+
+class Gate:
+    """Calls of a method on files whose names begin with ``prefix`` hang until `open`; "hung" is a disk of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: Any, method: str, prefix: str) -> None:
+        self._opened = threading.Event()
+        self.entered = threading.Event()
+        real = getattr(owner, method)
+
+        def hang(*args: Any) -> Any:
+            path = args[0] if isinstance(args[0], str) else getattr(args[0], "path", None) or args[0].filename
+            if Path(path).name.startswith(prefix) and not self._opened.is_set():
+                self.entered.set()
+                assert self._opened.wait(BOUND_S)
+            return real(*args)
+
+        monkeypatch.setattr(owner, method, hang)
+        device_above = sinks._device_above
+        monkeypatch.setattr(sinks, "_device_above", lambda path: 77 if "/hung" in path else device_above(path))
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "UNANSWERED_S", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("method", ["look", "write"])
+def test_a_disk_that_does_not_answer_is_told_and_holds_nobody_who_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    gate = Gate(monkeypatch, sinks.FileSink, method, "hung")
+
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("hung"), "err": None})
+        await world.pump.start()
+        id = await world.spawn(stderr="null")
+        world.papa.write(id, "out", b"one\n")
+        await world.until(lambda: "sink_failed" in world.kinds())
+        failed = dict(world.events)["sink_failed"]
+        assert (failed["reason"], failed["watchers"]) == ("has not answered for 0.05 s", ["web"])
+        (trouble,) = world.pump.troubles()
+        assert trouble.startswith("web: ")
+        assert "has not answered for 0.05 s; papa keeps the output" in trouble
+        world.papa.end(id)
+        await world.pump.drained(id)
+        await world.pump.flush(BOUND_S)
+        assert world.acked(id) == 0
+        assert world.kinds().count("sink_failed") == 1
+        gate.open()
+        await world.until(lambda: "sink_recovered" in world.kinds())
+        await world.until(lambda: world.text("hung") == b"one\n")
+        assert world.pump.troubles() == []
+
+    run(world, story())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_path_whose_disk_does_not_answer_is_told_and_holds_nobody_who_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, sinks, "open_sink", "hung")
+
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("hung"), "err": None})
+        await world.pump.start()
+        id = await world.spawn(stderr="null")
+        world.papa.write(id, "out", b"one\n")
+        await world.until(lambda: "sink_failed" in world.kinds())
+        assert dict(world.events)["sink_failed"]["path"] == str(world.path("hung"))
+        (trouble,) = world.pump.troubles()
+        assert trouble.startswith(f"web: {world.path('hung')} cannot be written: has not answered")
+        world.papa.end(id)
+        await world.pump.drained(id)
+        gate.open()
+        await world.until(lambda: world.text("hung") == b"one\n")
+        assert world.kinds() == ["sink_failed", "sink_recovered"]
+
+    run(world, story())
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("method", "doubted"), [("look", 0), ("write", 4)])
+def test_a_source_leaves_a_disk_that_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, method: str, doubted: int
+) -> None:
+    gate = Gate(monkeypatch, sinks.FileSink, method, "hung")
+
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("hung"), "err": None})
+        await world.pump.start()
+        id = await world.spawn(stderr="null")
+        world.papa.write(id, "out", b"one\n")
+        await world.until(lambda: "sink_failed" in world.kinds())
+        world.pump.configure("web", {"out": world.file("sound"), "err": None})
+        await world.until(lambda: world.text("sound").endswith(b"one\n"))
+        await world.until(lambda: world.acked(id) == 4)
+        doubts = [fields["bytes"] for kind, fields in world.events if kind == "output_doubt"]
+        assert doubts == ([doubted] if doubted else [])
+        assert len(world.text("sound").splitlines()) == (2 if doubted else 1)
+        gate.open()
+        await world.until(lambda: len(list(world.pump._routes)) == 1)
+        # What was being written may come; what was not may not.
+        assert world.text("hung") in ({b"", b"one\n"} if doubted else {b""})
+
+    run(world, story())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_two_files_on_a_disk_that_hangs_do_not_hold_one_elsewhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, sinks.FileSink, "write", "hung-1")
+
+    async def story() -> None:
+        for name in ("hung-1", "hung-2", "sound"):
+            world.pump.configure(name, {"out": world.file(name), "err": None})
+        await world.pump.start()
+        for name in ("hung-1", "hung-2", "sound"):
+            world.papa.write(await world.spawn(f"{name}.1", stderr="null"), "out", b"one\n")
+            if name == "hung-1":
+                await world.until(gate.entered.is_set)
+        await world.until(lambda: world.text("sound") == b"one\n")
+        await world.until(lambda: world.kinds().count("sink_failed") == 2)
+        gate.open()
+        await world.until(lambda: world.text("hung-1") == world.text("hung-2") == b"one\n")
+        await world.until(lambda: world.kinds().count("sink_recovered") == 2)
+
+    run(world, story())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_next_circusd_starts_while_the_disk_hangs_and_may_leave_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, trip_module, "settle", "hung")
+
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("hung"), "err": None})
+        await world.pump.start()
+        id = await world.spawn(stderr="null")
+        world.papa.write(id, "out", b"one\n")
+        await world.until(lambda: world.acked(id) == 4)
+        await world.next_circusd(out=world.file("hung"), err=None)
+        world.papa.write(id, "out", b"two\n")
+        await world.until(lambda: "sink_failed" in world.kinds())
+        world.pump.configure("web", {"out": world.file("sound"), "err": None})
+        await world.until(lambda: world.text("sound").endswith(b"two\n"))
+        assert dict(world.events)["output_doubt"]["bytes"] == 4, "what the killed one may have written"
+        gate.open()
+        await world.until(lambda: len(list(world.pump._routes)) == 1)
+        assert world.text("hung") == b"one\n"
+
+    run(world, story())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_class_of_the_user_that_never_comes_back_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = threading.Event()
+
+    class Stuck:
+        def __call__(self, data: dict[str, Any]) -> None:
+            opened.wait(BOUND_S)
+
+    monkeypatch.setattr(importing, "find", lambda name: Stuck)
+
+    async def story() -> None:
+        config = StreamConfig(class_name="mine.Stuck", owner="web", options={})
+        world.pump.configure("web", {"out": config, "err": world.file("log")})
+        await world.pump.start()
+        id = await world.spawn()
+        world.papa.write(id, "out", b"one\n")
+        world.papa.write(id, "err", b"two\n")
+        await world.until(lambda: "sink_failed" in world.kinds())
+        assert "mine.Stuck" in dict(world.events)["sink_failed"]["path"]
+        await world.until(lambda: world.text("log") == b"two\n")
+        opened.set()
+        await world.until(lambda: world.acked(id) == 4)
+
+    run(world, story())

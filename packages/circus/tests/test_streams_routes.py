@@ -29,6 +29,7 @@ class Depot:
         self.directory = directory
         self.papa = FakePapa()
         self.refused: list[tuple[list[Source], CircusError]] = []
+        self.sought: list[tuple[str, str]] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.taps: list[Tap] = []
         self.commits = Commits(self.papa)
@@ -38,6 +39,8 @@ class Depot:
             prefix="circus.",
             begin=self.begin,
             on_refused=lambda sources, error: self.refused.append((sources, error)),
+            on_sought=lambda sources, path, kind, fields: self.sought.append((path, kind)),
+            on_failing=lambda: None,
         )
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

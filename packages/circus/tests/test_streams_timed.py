@@ -225,7 +225,8 @@ def finish(path: Path, views: list[View], intent: Intent | None, at_ns: int) -> 
     """What the next circusd does, from what is known of the crashed one."""
     sink = sinks.open_file(str(path))
     if intent is not None:
-        finding = trip.settle(sink, decode(encode(intent)), {view.key: view for view in views})
+        finding = trip.settle(sink, decode(encode(intent)), {view.key: view for view in views}, trip.Permit())
+        assert finding is not None
         assert finding.doubt == ""
         views = [replace(view, start=finding.done.get(view.key, view.start)) for view in views]
     drain(sink, views, at_ns, is_alone=False)

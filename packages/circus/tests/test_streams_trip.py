@@ -38,7 +38,7 @@ def survey(views: list[View], place: Place, has_written: bool) -> plan.Survey:
 
 
 def travel(sink: Sink, batch: Batch | None, view: View, *, is_announced: bool = False) -> trip.Trip:
-    return trip.travel(sink, batch, [view], survey, lambda place, batch: is_announced)
+    return trip.travel(sink, batch, [view], survey, lambda place, batch: is_announced, trip.Permit())
 
 
 def test_a_trip_without_a_batch_only_decides(log: FileSink, view: View) -> None:
@@ -105,7 +105,7 @@ def test_a_write_that_failed_ends_the_trip_with_what_it_reached(view: View) -> N
 def test_settling_completes_a_line_and_remembers_whose_it_was(log: FileSink, view: View) -> None:
     intent = Intent(log.path, log.look(), (Segment(view.key, 0, OPEN),))
     Path(log.path).write_bytes(b"one\ntw")
-    finding = trip.settle(log, intent, {view.key: view})
+    finding = trip.settle(log, intent, {view.key: view}, trip.Permit())
     assert finding.done == {view.key: 6}
     assert log.last == view.key
 
@@ -114,17 +114,19 @@ def test_settling_an_idle_file_remembers_whose_line_stands_at_its_end(log: FileS
     Path(log.path).write_bytes(b"begun")
     place = log.look()
     idle = Intent(log.path, Place(place.dev, place.ino, 5, place.head_hash, False, view.key))
-    trip.settle(log, idle, {view.key: view})
+    trip.settle(log, idle, {view.key: view}, trip.Permit())
     assert log.last == view.key
 
 
 def test_the_end_of_another_file_is_nobodys(log: FileSink, view: View) -> None:
     place = log.look()
     other = Intent(log.path, Place(place.dev, place.ino + 1, 5, "", False, view.key))
-    trip.settle(log, other, {view.key: view})
+    trip.settle(log, other, {view.key: view}, trip.Permit())
     assert log.last == NOBODY
 
 
 def test_settling_where_nothing_can_be_opened_leaves_it_to_the_first_trip(tmp_path: Path, view: View) -> None:
     sink = sinks.open_file(str(tmp_path / "no" / "log"))
-    assert trip.settle(sink, Intent(sink.path, Place(1, 2, 3, "")), {view.key: view}).doubt == ""
+    finding = trip.settle(sink, Intent(sink.path, Place(1, 2, 3, "")), {view.key: view}, trip.Permit())
+    assert finding is not None
+    assert finding.doubt == ""

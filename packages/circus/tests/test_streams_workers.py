@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -172,3 +173,68 @@ def test_behind_many_that_hang_nobody_waits_for_each_of_them(monkeypatch: pytest
     for thread in set(threading.enumerate()) - before:
         thread.join(BOUND_S)
         assert not thread.is_alive()
+
+
+def test_whoever_waits_behind_a_call_that_hangs_is_told_and_gets_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "UNANSWERED_S", 0.02)
+
+    async def main() -> None:
+        workers, gate, told = Workers(), threading.Event(), []
+        worker = workers.take("dev:1")
+        first = worker.run(lambda: gate.wait(BOUND_S), on_hang=lambda: told.append("first"))
+        second = worker.run(lambda: "second", on_hang=lambda: told.append("second"))
+        async with asyncio.timeout(BOUND_S):
+            while len(told) < 2:
+                await asyncio.sleep(0.001)
+        third = worker.run(lambda: "third", on_hang=lambda: told.append("third"))
+        async with asyncio.timeout(BOUND_S):
+            while len(told) < 3:
+                await asyncio.sleep(0.001)
+        assert told == ["first", "second", "third"]
+        gate.set()
+        assert await asyncio.gather(first, second, third) == [True, "second", "third"]
+        assert worker._watch is None, "nothing wakes up while nothing is done"
+        workers.give_back("dev:1")
+
+    asyncio.run(main())
+
+
+def test_many_calls_that_take_long_only_together_are_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "UNANSWERED_S", 1.0)
+
+    async def main() -> None:
+        workers, told = Workers(), []
+        worker = workers.take("dev:1")
+        slow = threading.Event()
+        answers = [worker.run(lambda: slow.wait(0.03), on_hang=lambda: told.append(1)) for _ in range(40)]
+        await asyncio.gather(*answers)
+        assert told == []
+        workers.give_back("dev:1")
+
+    asyncio.run(main())
+
+
+def test_a_thread_bears_the_name_of_what_it_touches() -> None:
+    async def main() -> None:
+        workers = Workers()
+        name = await workers.take("dev:1234").run(
+            lambda: Path(f"/proc/self/task/{threading.get_native_id()}/comm").read_text()
+        )
+        assert name == "dev:1234\n"
+        workers.give_back("dev:1234")
+
+    asyncio.run(main())
+
+
+def test_what_is_looked_for_alone_and_is_not_found_in_time_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "UNANSWERED_S", 0.02)
+
+    async def main() -> None:
+        workers, gate, told = Workers(), threading.Event(), asyncio.Event()
+        answer = workers.run_alone(lambda: gate.wait(BOUND_S), told.set)
+        await asyncio.wait_for(told.wait(), BOUND_S)
+        gate.set()
+        assert await answer
+        workers.close()
+
+    asyncio.run(main())

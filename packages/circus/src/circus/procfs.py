@@ -62,6 +62,12 @@ def row(pid: int) -> Row | None:
     )
 
 
+def has_ended(pid: int) -> bool:
+    """Whether the process is over, though a thread of it may hang in a call that cannot be interrupted."""
+    found = row(pid)
+    return found is None or found.state in "ZX"
+
+
 def rows() -> dict[int, Row]:
     """All processes that may be seen."""
     found = (row(int(entry)) for entry in os.listdir("/proc") if entry.isdecimal())

@@ -3,6 +3,10 @@
 Claimed before anything else is touched, so that two circusds of one name never both adopt. Clients that come
 between the claim and the first answer wait in the socket's queue. The lock file stays behind: to remove it
 would open a gap between two who hold it.
+
+A circusd that was killed while a disk hung keeps its lock and its socket for as long as its thread is in that disk.
+Its successor locks another file, beside the one it cannot have and named for the dead holder; who comes later finds
+the way from lock to lock.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import socket
 import stat
 import time
 
+from circus import procfs
 from circus.errors import CircusError
 from papa import places
 from papa.errors import PapaError
@@ -35,10 +40,10 @@ class Claim:
     Between both its holder is leaving: clients are refused, a successor waits.
     """
 
-    def __init__(self, path: str, sock: socket.socket, lock_fd: int) -> None:
+    def __init__(self, path: str, sock: socket.socket, locks: list[int]) -> None:
         self.path = path
         self.sock = sock
-        self._lock_fd = lock_fd
+        self._locks = locks
         self._identity = _identity(path)
 
     def stop_listening(self) -> None:
@@ -51,9 +56,8 @@ class Claim:
     def release(self) -> None:
         """Gives the name away. Twice is once."""
         self.stop_listening()
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        while self._locks:
+            os.close(self._locks.pop())
 
 
 def claim(path: str) -> Claim:
@@ -64,15 +68,15 @@ def claim(path: str) -> Claim:
     Raises: CircusError conflict when a living circusd has it, failed when the socket cannot be made.
     """
     directory = os.path.dirname(path)
-    lock_fd = -1
+    locks: list[int] = []
     try:
         if directory == places.runtime_root():
             places.ensure_private_dir(directory)
-        lock_fd = _lock(path)
-        return Claim(path, _listen(path), lock_fd)
+        has_dead_holder = _lock(path, locks)
+        return Claim(path, _listen(path, may_be_listened_to=has_dead_holder), locks)
     except BaseException as error:
-        if lock_fd >= 0:
-            os.close(lock_fd)
+        for fd in locks:
+            os.close(fd)
         if isinstance(error, PapaError):
             raise CircusError("failed", error.message, error.hint) from None
         if isinstance(error, OSError):
@@ -84,21 +88,49 @@ def claim(path: str) -> Claim:
         raise
 
 
-def _lock(path: str) -> int:
-    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        deadline = time.monotonic() + LEAVING_TIMEOUT_S
-        while not _try_lock(fd):
+def _lock(path: str, locks: list[int]) -> bool:
+    """Puts the locks into ``locks``; whether a dead holder has one that cannot be had."""
+    deadline = time.monotonic() + LEAVING_TIMEOUT_S
+    name, has_dead_holder = f"{path}.lock", False
+    names = [name]
+    while True:
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        locks.append(fd)
+        while not (is_ours := _try_lock(fd)):
+            holder = _holder(fd)
+            if holder is not None and procfs.row(holder) is not None and procfs.has_ended(holder):
+                break
             if _is_listened_to(path) or time.monotonic() > deadline:
-                holder = os.pread(fd, _MAX_LOCK_TEXT, 0).decode("ascii", "replace").strip()
-                raise _taken(path, f"pid {holder}" if holder.isdigit() else "")
+                raise _taken(path, f"pid {holder}" if holder is not None else "")
             time.sleep(LEAVING_RETRY_S)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+        has_dead_holder = has_dead_holder or not is_ours
+        if is_ours and _identity(name) != _identity(fd):
+            # Whoever had it has taken it away: see below.
+            return _lock_anew(path, locks)
+        later = f"{path}.lock.{_holder(fd)}"
+        if is_ours and not os.path.exists(later):
+            break
+        names.append(name := later)
+    if not has_dead_holder:
+        # The dead are gone: the first lock is enough again.
+        for fd, name in zip(locks[1:], names[1:], strict=True):
+            os.unlink(name)
+            os.close(fd)
+        del locks[1:]
+    os.ftruncate(locks[-1], 0)
+    os.pwrite(locks[-1], b"%d\n" % os.getpid(), 0)
+    return has_dead_holder
+
+
+def _lock_anew(path: str, locks: list[int]) -> bool:
+    while locks:
+        os.close(locks.pop())
+    return _lock(path, locks)
+
+
+def _holder(fd: int) -> int | None:
+    text = os.pread(fd, _MAX_LOCK_TEXT, 0).decode("ascii", "replace").strip()
+    return int(text) if text.isdecimal() else None
 
 
 def _try_lock(fd: int) -> bool:
@@ -109,12 +141,12 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
-def _listen(path: str) -> socket.socket:
+def _listen(path: str, *, may_be_listened_to: bool) -> socket.socket:
     """The lock is ours, so what lies at ``path`` is left over, unless somebody took the lock file away."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         sock.setblocking(False)
-        _remove_left_over(path)
+        _remove_left_over(path, may_be_listened_to=may_be_listened_to)
         # unix(7) takes the mode from the socket and the umask: set beforehand, there is no moment at which
         # others could connect, and the umask, which other threads rely on, is left alone.
         os.fchmod(sock.fileno(), 0o600)
@@ -127,14 +159,14 @@ def _listen(path: str) -> socket.socket:
     return sock
 
 
-def _remove_left_over(path: str) -> None:
+def _remove_left_over(path: str, *, may_be_listened_to: bool) -> None:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
         raise CircusError("failed", f"{path}: is no socket", "remove it, or choose another control socket")
-    if _is_listened_to(path):
+    if not may_be_listened_to and _is_listened_to(path):
         raise _taken(path, "")
     os.unlink(path)
 
@@ -145,9 +177,9 @@ def _is_listened_to(path: str) -> bool:
         return probe.connect_ex(address) in (0, errno.EAGAIN)  # EAGAIN: its queue is full
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str | int) -> tuple[int, int] | None:
     try:
-        status = os.lstat(path)
+        status = os.fstat(path) if isinstance(path, int) else os.lstat(path)
     except OSError:
         return None
     return status.st_dev, status.st_ino

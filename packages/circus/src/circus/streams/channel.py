@@ -6,12 +6,14 @@ and a quiet one nothing. What the kernel does not know yet is always ``written``
 failed is simply made again from the state, and making it twice does no harm.
 
 A sink that fails holds its own sources only: it is tried again after 1 s, doubling to 30 s, and whoever waits for it
-is told so instead of kept waiting.
+is told so instead of kept waiting. One whose disk hangs is waited for, because only its thread can say what was
+written; a source that is to go elsewhere does not wait: if its bytes were just being written, that is said as a doubt.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
@@ -19,19 +21,16 @@ from circus import clock
 from circus.config.model import StreamConfig
 from circus.streams import compare, filling, plan, store
 from circus.streams.commits import Commits, Seen, Step
+from circus.streams.health import Health
 from circus.streams.intervals import Schedule
 from circus.streams.sinks import Sink
 from circus.streams.store import DATA, DOUBT, GAP, OPEN, Intent, Place, Segment, SourceKey
 from circus.streams.tap import Source, View
-from circus.streams.trip import Trip, settle, travel
+from circus.streams.trip import Permit, Trip, settle, travel
 from circus.streams.workers import Worker
 from papa.errors import PapaError
 
 T = TypeVar("T")
-
-#: A failing sink is tried again after this, doubling to the last.
-RETRY_FIRST_S = 1.0
-RETRY_LAST_S = 30.0
 
 #: A lost kernel is asked again after this, doubling to the last; `Channel.kernel_is_back` shortens it.
 LOST_FIRST_S = 0.05
@@ -63,7 +62,6 @@ class Channel:
     ) -> None:
         self.sink = sink
         self.sources: dict[SourceKey, Source] = {}
-        self.failure: OSError | None = None
         self.is_resting = True
         self._worker = worker
         self._commits = commits
@@ -74,15 +72,23 @@ class Channel:
         self._place: Place | None = None
         self._hot: dict[SourceKey, None] = {}
         self._wake = asyncio.Event()
-        self._poke = asyncio.Event()
+        self._health = Health(lambda kind, fields: owner.on_trouble(self, kind, fields), lambda: owner.on_rested(self))
+        #: Of the trip that the thread is on, or that waits for it; and whether the thread hangs.
+        self._permit = Permit()
+        self._is_hung = False
         self._limited: set[SourceKey] = set()
         self._doubt_bytes = 0
-        self._retry_s = RETRY_FIRST_S
+
+    @property
+    def failure(self) -> OSError | None:
+        return self._health.failure
 
     # What the pump does -------------------------------------------------------------------------------------
 
     def attach(self, source: Source) -> None:
         self.sources[source.key] = source
+        self._doubt_bytes += source.doubt_bytes
+        source.doubt_bytes = 0
         self.heat(source)
 
     def detach(self, source: Source) -> None:
@@ -92,7 +98,7 @@ class Channel:
         self.is_resting = False
         self._wake.set()
         if not self.sources:
-            self._poke.set()
+            self._health.poke()
 
     def heat(self, source: Source) -> None:
         """There may be something new of this source. Its process is not heard of while it is busy: nor is its twin."""
@@ -109,10 +115,12 @@ class Channel:
 
     def yield_now(self) -> None:
         """A failing sink lets go of the sources that are to move."""
-        self._poke.set()
+        self._health.poke()
+        if self._is_hung:
+            self._let_go_of_movers()
 
     def kernel_is_back(self) -> None:
-        self._poke.set()
+        self._health.poke()
 
     def closed_intent(self) -> Step | None:
         """For the end of circusd: no more bytes are to come, so whatever is found behind is somebody else's."""
@@ -151,9 +159,7 @@ class Channel:
     def on_done(self, task: asyncio.Task[None]) -> None:
         """A fault of ours ended its task: its sources are held, so that nothing is written twice; others go on."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.failure = OSError(f"{type(error).__name__}: {error}")
-            self._owner.on_trouble(self, "sink_failed", {"reason": str(self.failure), "retry_in_s": None})
-            self._owner.on_rested(self)
+            self._health.fails(OSError(f"{type(error).__name__}: {error}"))
 
     def close(self) -> asyncio.Future[None]:
         """The worker closes the file when it has done what it is doing; then the future is done."""
@@ -166,12 +172,14 @@ class Channel:
         finding = None
         while finding is None:
             try:
-                finding = await self._send(lambda: settle(self.sink, intent, views), views.values())
+                self._permit = Permit(filling.Batch(intent.segments))
+                call = functools.partial(settle, self.sink, intent, views, self._permit)
+                finding = await self._send(call, views.values())
             except OSError as error:
                 if any(source.limit is not None for source in self.sources.values()):
                     finding = compare.Finding(doubt=error.strerror or str(error))  # they are to leave it anyway
                 else:
-                    await self._back_off(error)
+                    await self._health.back_off(error)
         for key, offset in finding.done.items():
             if key in self.sources:
                 source = self.sources[key]
@@ -207,10 +215,9 @@ class Channel:
                 self._keep_hot(taken, batch)
             self._let_move(batch, trip)
             if trip.error is not None and self.sources:
-                await self._back_off(trip.error)
-            elif self.failure is not None and trip.error is None:
-                self.failure, self._retry_s = None, RETRY_FIRST_S
-                self._owner.on_trouble(self, "sink_recovered", {})
+                await self._health.back_off(trip.error)
+            elif trip.error is None:
+                self._health.works()
             if batch is None and not self._hot:
                 return
 
@@ -229,7 +236,8 @@ class Channel:
             return intent is not None and intent.allows(batch.intent(sink.path, place, at_ns))
 
         wanted = self._still_wanted(batch)  # a source may have left during the commit
-        return await self._send(lambda: travel(sink, wanted, views, survey, is_announced), views)
+        permit = self._permit = Permit()
+        return await self._send(lambda: travel(sink, wanted, views, survey, is_announced, permit), views)
 
     async def _send(self, call: Callable[[], T], views: Iterable[View]) -> T:
         """Let the worker do it; the files stay open until it has, whatever happens to us meanwhile."""
@@ -241,7 +249,26 @@ class Channel:
             for tap in taps:
                 tap.release()
 
-        return await self._worker.run(call, release)
+        try:
+            return await self._worker.run(call, release, self._on_hang)
+        finally:
+            self._is_hung = False
+
+    def _on_hang(self) -> None:
+        self._is_hung = True
+        self._health.hangs()
+        self._let_go_of_movers()
+
+    def _let_go_of_movers(self) -> None:
+        """The thread does not say how far the sources got that are to go elsewhere: they go all the same."""
+        for source in [source for source in self.sources.values() if source.limit is not None]:
+            begun = self._permit.withdraw()
+            segments = begun.segments if begun is not None else ()
+            if count := sum(self._length(segment) for segment in segments if segment.source == source.key):
+                source.doubt_bytes += count
+                reason = "its disk did not answer while they were being written: they may stand in both files"
+                self._owner.on_trouble(self, "output_doubt", {"reason": reason, "bytes": count})
+            self._owner.on_movable(source)
 
     def _limits(self) -> filling.Limits:
         """Streams that share a file share its limits: the largest, so that nothing is rotated away too early."""
@@ -356,7 +383,7 @@ class Channel:
                 if error.code not in ("lost", "timeout", reported):
                     reported = error.code
                     self._owner.on_trouble(self, "commit_failed", {"reason": str(error)})
-                await self._pause(pause_s)
+                await self._health.pause(pause_s)
                 pause_s = min(pause_s * 2, LOST_LAST_S)
         for source, offset in acked:
             source.committed = offset
@@ -382,26 +409,6 @@ class Channel:
             self._owner.on_unknown(gone)
             return bool(gone)
         return False
-
-    # Waiting ------------------------------------------------------------------------------------------------
-
-    async def _back_off(self, error: OSError) -> None:
-        is_news = self.failure is None or self.failure.errno != error.errno
-        self.failure = error
-        if is_news:
-            reason = error.strerror or str(error)
-            self._owner.on_trouble(self, "sink_failed", {"reason": reason, "retry_in_s": self._retry_s})
-        self._owner.on_rested(self)
-        await self._pause(self._retry_s)
-        self._retry_s = min(self._retry_s * 2, RETRY_LAST_S)
-
-    async def _pause(self, seconds: float) -> None:
-        self._poke.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._poke.wait()
-        except TimeoutError:
-            pass
 
 
 def _schedule(config: StreamConfig) -> Schedule | None:

@@ -20,6 +20,7 @@ from circus.errors import CircusError
 from circus.streams import store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Kernel, Seen, Step
+from circus.streams.health import unanswered
 from circus.streams.routes import Routes
 from circus.streams.tally import Tally
 from circus.streams.tap import ENDED, Attached, Process, Source, Tap
@@ -50,7 +51,15 @@ class Pump:
         self._prefix = prefix
         self._on_event = on_event
         self._commits = Commits(kernel)
-        self._routes = Routes(self._commits, self, prefix=prefix, begin=self._begin, on_refused=self._on_refused)
+        self._routes = Routes(
+            self._commits,
+            self,
+            prefix=prefix,
+            begin=self._begin,
+            on_refused=self._on_refused,
+            on_sought=self._tell_trouble,
+            on_failing=self._tell_waiters,
+        )
         self._processes: dict[int, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._tally = Tally()
@@ -112,6 +121,7 @@ class Pump:
         Raises: PapaError when the kernel cannot be asked.
         """
         rows = await self._kernel.list("values", f"{self._prefix}sink.*")
+        await self._routes.look_for_earlier()
         self._is_started = True
         intents = []
         for row in rows:
@@ -248,9 +258,10 @@ class Pump:
         told = []
         for channel in self._routes:
             if channel.failure is not None:
-                watchers = ", ".join(sorted({source.watcher for source in channel.sources.values()}))
                 reason = channel.failure.strerror or str(channel.failure)
-                told.append(f"{watchers}: {channel.sink.path} cannot be written: {reason}; papa keeps the output")
+                told.append(_unwritten(channel.sources.values(), channel.sink.path, reason))
+        for path, sources in self._routes.unanswered().items():
+            told.append(_unwritten(sources, path, str(unanswered().strerror)))
         told += self._tally.losses()
         return told
 
@@ -310,18 +321,17 @@ class Pump:
             self.forget(kernel_id)
 
     def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None:
-        sources = list(channel.sources.values())
+        self._tell_trouble(list(channel.sources.values()), channel.sink.path, kind, fields)
+
+    def _tell_trouble(self, sources: list[Source], path: str, kind: str, fields: Mapping[str, object]) -> None:
         if kind == "sink_failed":
             for source in sources:
                 self._tally.of(source).sink_errors += 1
         watchers = sorted({source.watcher for source in sources})
-        self._on_event(kind, {"path": channel.sink.path, "watchers": watchers, **fields})
+        self._on_event(kind, {"path": path, "watchers": watchers, **fields})
 
     def _on_refused(self, sources: list[Source], error: CircusError) -> None:
-        for source in sources:
-            self._tally.of(source).sink_errors += 1
-        watchers = sorted({source.watcher for source in sources})
-        self._on_event("sink_failed", {"path": "", "watchers": watchers, "reason": str(error), "retry_in_s": None})
+        self._tell_trouble(sources, "", "sink_failed", {"reason": str(error), "retry_in_s": None})
 
     async def known_ids(self) -> set[int]:
         return {row["id"] for row in await self._kernel.list("processes")}
@@ -363,7 +373,7 @@ class Pump:
         return all(
             source.is_finished
             or source.committed >= process.exit_heads.get(stream, 0)
-            or ((channel := self._routes.channel_of(source)) is not None and channel.failure is not None)
+            or self._routes.failure_of(source) is not None
             for stream, source in process.sources.items()
         )
 
@@ -395,3 +405,8 @@ class Pump:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the streams failed", exc_info=error)
+
+
+def _unwritten(sources: Iterable[Source], path: str, reason: str) -> str:
+    watchers = ", ".join(sorted({source.watcher for source in sources}))
+    return f"{watchers}: {path} cannot be written: {reason}; papa keeps the output"

@@ -8,21 +8,26 @@ names go to that intent's file first, wherever they are to go later: only there 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
 from circus.streams import called, sinks, store
 from circus.streams.channel import Channel, Owner
 from circus.streams.commits import Commits, Step
+from circus.streams.earlier import Earlier
+from circus.streams.health import Health
 from circus.streams.store import Intent
 from circus.streams.tap import Source
 from circus.streams.workers import Workers
 
 #: A hung disk is left to its thread after this.
 CLOSE_LIMIT_S = 1.0
+
+T = TypeVar("T")
 
 #: What a configuration names, as written: equal names are one sink.
 File = tuple[str, str | None] | None
@@ -31,7 +36,10 @@ Begin = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class Routes:
-    """``begin`` starts a task and looks after it; ``on_refused`` hears of streams that no sink can be made for."""
+    """``begin`` starts a task and looks after it; ``on_refused`` hears of streams that no sink can be made for.
+
+    ``on_sought`` hears (sources, path, kind, fields) of a path whose disk does not answer while it is looked for.
+    """
 
     def __init__(
         self,
@@ -41,12 +49,18 @@ class Routes:
         prefix: str,
         begin: Begin,
         on_refused: Callable[[list[Source], CircusError], None],
+        on_sought: Callable[[list[Source], str, str, dict[str, object]], None],
+        on_failing: Callable[[], None],
     ) -> None:
         self._commits = commits
         self._owner = owner
         self._prefix = prefix
         self._begin = begin
         self._on_refused = on_refused
+        self._on_sought = on_sought
+        self._on_failing = on_failing
+        self._sought: dict[Source, tuple[str, Health]] = {}
+        self._earlier: Earlier | None = None
         self._workers = Workers()
         self._configs: dict[str, dict[str, StreamConfig | None]] = {}
         self._writers: Counter[File] = Counter()  # how many streams of processes are configured to go there
@@ -63,6 +77,24 @@ class Routes:
 
     def channel_of(self, source: Source) -> Channel | None:
         return self._channel_of.get(source)
+
+    def failure_of(self, source: Source) -> OSError | None:
+        """Why waiting for it is no use."""
+        if channel := self._channel_of.get(source):
+            return channel.failure
+        return self._sought[source][1].failure if source in self._sought else None
+
+    def unanswered(self) -> dict[str, list[Source]]:
+        """The paths that are looked for on disks that do not answer, and whose output waits for them."""
+        found: dict[str, list[Source]] = {}
+        for source, (path, health) in self._sought.items():
+            if health.failure is not None:
+                found.setdefault(path, []).append(source)
+        return found
+
+    async def look_for_earlier(self) -> None:
+        """Before anything is written: who may still be writing."""
+        self._earlier = await self._workers.run_alone(Earlier)
 
     # Configuration ------------------------------------------------------------------------------------------
 
@@ -130,7 +162,7 @@ class Routes:
             if config is None:
                 sink = sinks.open_sink(None)
             else:
-                sink = await self._workers.run_alone(lambda: sinks.open_sink(config))
+                sink = await self._seek(sources, config.filename or "", lambda: sinks.open_sink(config))
         except CircusError as error:
             self._on_refused(sources, error)
             return
@@ -142,12 +174,27 @@ class Routes:
             if not source.is_finished and source not in self._channel_of and _file_of(source.config) == file:
                 self._join(source, self._channels.get(sink.path) or self._open(sink))
 
+    async def _seek(self, sources: list[Source], path: str, find: Callable[[], T]) -> T:
+        """What ``find`` finds, however long that takes; after a while it is said."""
+        health = Health(lambda kind, fields: self._on_sought(sources, path, kind, fields), self._on_failing)
+        self._sought.update((source, (path, health)) for source in sources)
+        try:
+            found = await self._workers.run_alone(find, health.hangs)
+        finally:
+            for source in sources:
+                if source in self._sought and self._sought[source][1] is health:
+                    del self._sought[source]
+        health.works()
+        return found
+
     def _join(self, source: Source, channel: Channel) -> None:
         self._channel_of[source] = channel
         channel.attach(source)
 
     def _open(self, sink: sinks.Sink) -> Channel:
         worker = self._workers.take(sink.worker_key)
+        if self._earlier is not None and isinstance(sink, sinks.FileSink):
+            sink.guard = functools.partial(self._earlier.check, sink.worker_key)
         previous = self._left.pop(sink.path, None)
         channel = Channel(sink, worker, self._commits, self._owner, prefix=self._prefix, previous=previous)
         self._channels[sink.path] = channel
@@ -194,7 +241,7 @@ class Routes:
         def find() -> tuple[sinks.Sink, list[str]]:
             return sinks.open_file(intent.path), [sinks.path_of(config) for config in configs]
 
-        sink, paths = await self._workers.run_alone(find)
+        sink, paths = await self._seek(sources, intent.path, find)
         channel = self._open(sink)
         for source, config, path in zip(sources, configs, paths, strict=True):
             self._reserved.discard(source)

@@ -15,7 +15,7 @@ import os
 import select
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,8 +31,9 @@ from papa.client.output import Overtaken
 #: A pipe that is writable takes this much without blocking (PIPE_BUF, pipe(7)).
 PIPE_STEP = 4096
 
-#: So long a blocked standard output may hold back the output of processes before it is dropped.
-STDOUT_PATIENCE_S = 5.0
+#: So long a blocked standard output may hold back the output of processes before it is dropped; a thread that does
+#: not come back for 5 s counts as hung, which this one is not.
+STDOUT_PATIENCE_S = 4.0
 
 #: So long a write to a pipe may take before it counts as failed and is tried again later.
 DEVICE_PATIENCE_S = 1.0
@@ -125,11 +126,14 @@ class FileSink:
         self.worker_key = worker_key
         self.last = NOBODY
         self.dated_s = 0
+        #: Raises OSError while the file must be left alone.
+        self.guard: Callable[[], None] = _nobody_else
         self._fd = -1
         self._head: tuple[int, int, str] = (0, 0, "")  # inode, bytes hashed, hash
 
     def look(self) -> Place:
         """Open the file again when its name leads to another one (somebody moved it away)."""
+        self.guard()
         if self._fd >= 0:
             try:
                 named, ours = os.stat(self.path), os.fstat(self._fd)
@@ -264,6 +268,10 @@ class FileSink:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _nobody_else() -> None:
+    pass
 
 
 class _Backups:

@@ -103,6 +103,7 @@ class Source:
     limit: int | None = None
     noticed: int = 0
     end: int | None = None  # the head at the end of the stream, once it ended
+    doubt_bytes: int = 0  # of it, that may stand in the file that it has left, too
     is_parting: bool = False  # it belongs to nobody here as soon as it has reached ``limit``
     is_gone: bool = False  # forgotten: the kernel does not know it any more, or somebody else takes it
 

@@ -6,6 +6,7 @@ as views, and what was found goes back in a `Trip`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -26,21 +27,50 @@ class Trip:
     error: OSError | None = None
 
 
+class Permit:
+    """To write, for one trip: it is withdrawn when a source leaves a disk that hangs.
+
+    ``batch``: what the thread, or an earlier circusd, has begun to write: how much of it stands there nobody can say.
+    """
+
+    def __init__(self, batch: filling.Batch | None = None) -> None:
+        self._lock = threading.Lock()
+        self._is_withdrawn = False
+        self.batch = batch
+
+    def begin(self, batch: filling.Batch) -> bool:
+        """By the thread, before it writes; False: not any more."""
+        with self._lock:
+            if not self._is_withdrawn:
+                self.batch = batch
+            return not self._is_withdrawn
+
+    def withdraw(self) -> filling.Batch | None:
+        """From now on nothing more is begun; what was."""
+        with self._lock:
+            self._is_withdrawn = True
+            return self.batch
+
+
 def travel(
     sink: Sink,
     batch: filling.Batch | None,
     views: list[View],
     survey: Callable[[list[View], Place, bool], plan.Survey],
     is_announced: Callable[[Place, filling.Batch], bool],
+    permit: Permit,
 ) -> Trip:
     """Write the batch, look where the file stands, decide the next batch.
 
-    One that is covered by what the kernel knows already is written at once: a quiet file's new line.
+    One that is covered by what the kernel knows already is written at once: a quiet file's new line. Without a permit
+    nothing is written or decided.
     """
     trip = Trip()
     try:
         while True:
             if batch is not None:
+                if not permit.begin(batch):
+                    return trip
                 trip.batch, trip.written = batch, sink.write(batch, {view.key: view for view in views})
                 trip.place, trip.error = trip.written.place, trip.written.error
                 if trip.error is not None:
@@ -57,12 +87,16 @@ def travel(
         return trip
 
 
-def settle(sink: Sink, intent: Intent, views: Mapping[SourceKey, View]) -> compare.Finding:
+def settle(sink: Sink, intent: Intent, views: Mapping[SourceKey, View], permit: Permit) -> compare.Finding | None:
     """Find out what stands in the file of an earlier circusd, and complete what was cut in the middle.
 
-    Raises: OSError.
+    None without a permit. Raises: OSError.
     """
+    if isinstance(sink, FileSink):
+        sink.guard()
     finding = compare.compare(intent, views)
+    if not permit.begin(filling.Batch(intent.segments)):
+        return None
     compare.complete(finding)
     if isinstance(sink, FileSink):
         try:

@@ -1,0 +1,53 @@
+"""Threads of a circusd that was killed while its disk hung: they cannot be ended, and may write once more.
+
+The idea: what such a thread is stuck in (a rename, a write) can still happen when the disk comes back, after the next
+circusd has looked. So nobody touches a file system while a thread of a dead process is in it. The process is a zombie
+whose threads are not all gone, and each thread bears the name of what it touches: see `workers`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+from circus import procfs
+from circus.streams import workers
+
+
+class Earlier:
+    """What was left when this circusd started; there will be no more of them."""
+
+    def __init__(self) -> None:
+        self._threads = list(_find())
+
+    def check(self, worker_key: str) -> None:
+        """May block. Raises: OSError while one of them is in that file system."""
+        if not self._threads:
+            return
+        self._threads = [each for each in self._threads if os.path.exists(_path(*each[:2]))]
+        for pid, _, name in self._threads:
+            if name == os.fsencode(worker_key)[: workers.MAX_NAME]:
+                raise OSError(errno.EBUSY, f"has not answered since circusd {pid}, which is dead, began to write to it")
+
+
+def _find() -> Iterator[tuple[int, int, bytes]]:
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or not procfs.has_ended(int(entry)):
+            continue
+        try:
+            threads = [int(each) for each in os.listdir(f"/proc/{entry}/task")]
+        except OSError:
+            continue
+        for thread in threads:
+            try:
+                with open(f"{_path(int(entry), thread)}/comm", "rb") as file:
+                    name = file.read().rstrip(b"\n")
+            except OSError:
+                continue
+            if thread != int(entry) and name.startswith(b"dev:"):
+                yield int(entry), thread, name
+
+
+def _path(pid: int, thread: int) -> str:
+    return f"/proc/{pid}/task/{thread}"
