@@ -85,12 +85,13 @@ class Bench:
                 asyncio.get_running_loop().call_later(AWAY_S, self.papa.come_back)
 
     @asynccontextmanager
-    async def engine(self, text: str, file: str = "circus.ini") -> AsyncIterator[Engine]:
+    async def engine(self, text: str, file: str = "circus.ini", *, is_outlived: bool = True) -> AsyncIterator[Engine]:
         """A circusd that has started, and ends as by SIGKILL unless it was closed."""
         path = self.folder / file
         path.write_text(text)
         config = load.load(str(path), os.environ)
         engine = Engine(config, self.papa, Memory(self.folder / "state"), environ=os.environ)  # type: ignore[arg-type]
+        engine.is_outlived = is_outlived
         try:
             await engine.start()
             yield engine

@@ -216,6 +216,7 @@ def test_one_that_was_being_stopped_by_hand_is_not_restarted_by_a_change_of_the_
         async with bench.engine(WEB) as engine:
             await bench.until_active(engine)
             engine.memory.remember_stopped({"web"}, stopped=True)
+            await engine.keeper.kept()
             bench.crash()
         async with bench.engine(WEB.replace("60", "99")) as engine:
             await bench.until(lambda: not bench.running() and not engine.snapshot().watchers[0].wants_up)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from circus.supervise import actions, events
+from circus.supervise.budget import Budget, Recollection
 from circus.supervise.events import Exited, HookAnswered, Order, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.fleet import Fleet
 from circus.supervise.ring import FALLING, Phase
@@ -363,6 +364,21 @@ def random_order(rng: random.Random, op: int) -> Order:
             return rng.choice([events.Quit, events.Shutdown])(op)
 
 
+def random_recollections(rng: random.Random, name: str) -> events.Recalled:
+    """As an earlier manager may have left a watcher; or a damaged memory."""
+    slots = tuple(
+        Recollection(
+            wid,
+            Budget(failures=rng.randint(0, 2), deaths=(999.0,), pauses=rng.randint(0, 2)),
+            "it failed",
+            is_fatal=rng.random() < 0.4,
+            pause_ends=rng.choice([0.0, 999.0, 1005.0]),
+        )
+        for wid in rng.sample(range(1, 5), rng.randint(0, 3))
+    )
+    return events.Recalled(name, slots, rng.choice(["", "", "it gave up"]))
+
+
 def play(world: World, rng: random.Random, steps: int) -> None:
     for _ in range(steps):
         if world.has_left:
@@ -398,6 +414,8 @@ def tell_story(seed: int) -> World:
     policies = [random_policy(rng, name) for name in NAMES[: rng.randint(1, 3)]]
     world = World(Fleet(policies, warmup_delay_s=rng.choice([0.0, 0.0, 2.0])))
     for policy in policies:
+        if rng.random() < 0.3:
+            world.tell(random_recollections(rng, policy.name))
         if rng.random() < 0.3:
             for wid in rng.sample(range(1, 5), rng.randint(1, 3)):
                 world.adopt(SlotKey(policy.name, wid))

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
+from circus.supervise.budget import Budget
 from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
-from circus.supervise.slot import Aging, Down, Kill, Slot, SlotEvent, Up
+from circus.supervise.slot import Aging, Down, Kill, Resume, Slot, SlotEvent, Up
 from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
 from circus.supervise.table import KILL_AGAIN_S, TABLE, step
 
@@ -54,6 +55,9 @@ RETRY = TimerKey("web", 1, "backoff", 1)
 #: One of each, fitting the first incarnation and the first timer.
 NEWS: list[SlotEvent] = [
     Up(),
+    Resume(Budget(failures=2)),
+    Resume(Budget(pauses=1), "flapping", 3.0),
+    Resume(Budget(pauses=1), "flapping", is_fatal=True),
     Down(),
     Aging(),
     Kill(),

@@ -1,8 +1,8 @@
 """The manager: one mailbox in which facts and orders meet, the cores that answer, the executor that acts.
 
 Everything that happens is posted; one event at a time goes through the fleet, and its actions are carried out in
-order. Output bytes never come this way. Orders get a number and are awaited by it. What people ordered by hand is
-remembered here as soon as it is taken: the wish counts, whatever becomes of it; it is on the disk before the answer.
+order. Output bytes never come this way. Orders get a number and are awaited by it. What people ordered by hand counts,
+whatever becomes of it: it is on the disk before the answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from circus import clock
@@ -30,6 +30,7 @@ from circus.engine.link import Link
 from circus.engine.lives import Lives
 from circus.engine.memory import Memory
 from circus.engine.names import Names
+from circus.engine.remembering import Remembering
 from circus.engine.sockets import SocketSet
 from circus.engine.tasks import Tasks
 from circus.engine.view import EngineView
@@ -61,6 +62,7 @@ class Engine:
         self.memory = memory
         memory.use(config.path)
         self.keeper = Keeper(memory, History(memory.path.parent))
+        self.remembering = Remembering(self)
         self.bus = Bus()
         self.names = Names(config.name)
         self.name = config.name
@@ -144,11 +146,14 @@ class Engine:
                 caused = self.fleet.step(event, clock.monotonic())
                 for action in caused:
                     self.executor.carry_out(action)
-                self._remember(event, caused)
+                self.remembering.touch(event, caused)
+                if getattr(event, "op", None) in self._by_hand:
+                    self.remembering.note_order(event, caused)
             except Exception:
                 log.exception("an event could not be dealt with event=%r", event)
                 if (op := getattr(event, "op", None)) is not None:
                     self.finish(actions.Finish(op, ok=False, error="internal error; circusd's log has it"))
+        self.remembering.note_standings()
 
     async def order(self, make: Callable[[int], events.Order], *, is_by_hand: bool = True) -> actions.Finish:
         """Give the order that ``make`` builds with its operation's number; wait for its end.
@@ -178,29 +183,6 @@ class Engine:
         future = self._waiting.get(finish.op)
         if future is not None and not future.done():
             future.set_result(finish)
-
-    def _remember(self, event: events.Event, caused: Iterable[actions.Action]) -> None:
-        op = getattr(event, "op", None)
-        if op not in self._by_hand:
-            return
-        # Only an order that makes no sense fails before anything was tried.
-        if any(isinstance(action, actions.Finish) and action.op == op and not action.ok for action in caused):
-            return
-        match event:
-            case events.SetCount(_, name):
-                watcher = self.fleet.watchers.get(self.find(name) or "")
-                if watcher is not None:
-                    in_file = self.configs[watcher.policy.name].numprocesses
-                    self.memory.remember_count(watcher.policy.name, watcher.policy.numprocesses, in_file)
-            case events.Stop(_, names):
-                self.memory.remember_stopped(self._named(names), stopped=True)
-            case events.Reload(_, None):
-                pass  # starts nothing; one that is named is started if it was stopped
-            case events.Start(_, names) | events.Restart(_, names) | events.Reload(_, names):
-                self.memory.remember_stopped(self._named(names), stopped=False)
-
-    def _named(self, names: tuple[str, ...] | None) -> set[str]:
-        return set(self.configs if names is None else names) & set(self.configs)
 
     # What the rooms below ask -------------------------------------------------------------------------------
 

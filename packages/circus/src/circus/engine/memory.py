@@ -1,5 +1,5 @@
 """What people ordered by hand, kept over a restart and a reboot: counts, watchers that were stopped, options that were
-set, watchers that were added and removed.
+set, watchers that were added and removed; and how watchers stand that failed (supervise/recall).
 
 One JSON file, replaced by rename after fsync, so that a crash leaves the old or the new one; the keeper brings it to
 the disk. What the file of the configuration says wins over a remembered wish only if that file changed the very thing
@@ -56,6 +56,7 @@ class Memory:
         self._file = ""  # the configuration that the orders are about
         self._used_file = ""  # the one that this circusd runs
         self._left: set[str] = set()
+        self._standings: dict[str, dict[str, Any]] = {}  # watcher -> its digest and how it stands
         self._load()
 
     @property
@@ -137,7 +138,28 @@ class Memory:
             self._stopped = new
             self._save()
 
+    def standing(self, watcher: str) -> Mapping[str, Any] | None:
+        """As it was remembered, after `keep_standings`."""
+        return self._standings.get(watcher.lower())
+
+    def remember_standing(self, watcher: str, digest: str, content: dict[str, Any] | None) -> None:
+        """How a watcher with options of this ``digest`` stands; None: there is nothing to say."""
+        if content is not None:
+            self._standings[watcher.lower()] = {"digest": digest, **content}
+        elif self._standings.pop(watcher.lower(), None) is None:
+            return
+        self._save()
+
+    def keep_standings(self, digests: Mapping[str, str]) -> None:
+        """Drop those of watchers that are not there, or have other options by now."""
+        folded = {name.lower(): digest for name, digest in digests.items()}
+        kept = {name: each for name, each in self._standings.items() if each.get("digest") == folded.get(name)}
+        if kept != self._standings:
+            self._standings = kept
+            self._save()
+
     def forget(self, watcher: str) -> None:
+        self.remember_standing(watcher, "", None)
         if self._is_about_another():
             return
         name = watcher.lower()
@@ -190,6 +212,7 @@ class Memory:
             stopped = {str(name).lower() for name in content["stopped"]}
             edits, about = _edits_from(content), str(content.get("file", ""))
             left = {str(name).lower() for name in content.get("left", ())}
+            standings = {str(name).lower(): dict(each) for name, each in content.get("standings", {}).items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             is_newer = isinstance(number, int) and number > FORMAT
             aside = files.set_aside(self.path, "newer" if is_newer else "damaged")
@@ -197,7 +220,7 @@ class Memory:
             self._complain(f"remembered wishes are lost: {what} {aside} ({error})")
             return
         self._counts, self._stopped, self._left = counts, stopped, left
-        self._edits, self._file = edits, about
+        self._edits, self._file, self._standings = edits, about, standings
 
     def _read(self) -> bytes:
         with self.path.open("rb") as file:
@@ -216,8 +239,13 @@ class Memory:
             "added": self._edits.added,
             "removed": self._edits.removed,
             "left": sorted(self._left),
+            "standings": self._standings,
         }
-        return json.dumps(content, indent=1).encode()
+        encoded = json.dumps(content, indent=1).encode()
+        if len(encoded) > MAX_BYTES:
+            self._complain(f"of {len(self._standings)} watchers that fail it is not remembered how: it is too much")
+            encoded = json.dumps(content | {"standings": {}}, indent=1).encode()
+        return encoded
 
     def _save(self) -> None:
         self._is_changed = True

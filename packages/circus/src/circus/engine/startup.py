@@ -115,6 +115,7 @@ async def _take_in(engine: Engine, found: _Found) -> None:
     policies += _leftover_policies(plan, found.rows)
     engine.fleet = Fleet(policies, warmup_delay_s=config.warmup_delay_s)
     engine.foreign = [found.rows[each.kernel_id] for each in plan.foreign]
+    engine.remembering.take_up(plan, found.replies)
     for survivor in (*plan.keep, *plan.drifted, *plan.surplus, *plan.vanished):
         if survivor.kernel_id in found.replies:
             await adopt_process(engine, survivor, found.replies[survivor.kernel_id])
@@ -140,11 +141,14 @@ def _give_orders(engine: Engine, found: _Found) -> None:
         engine.give(partial(events.RemoveWatcher, name=name))
     watchers = engine.config.watchers
     stopped = {each.name for each in watchers if engine.memory.is_stopped(each.name)}
+    given_up = engine.remembering.given_up()
+    for name in sorted(given_up - stopped):
+        log.warning("%s has given up before, and is not started: %s", name, engine.fleet.watchers[name].given_up)
     for name in sorted(stopped):
         engine.give(partial(events.Stop, names=(name,)))
     adopted = {each.watcher for each in (*plan.keep, *plan.drifted)}
-    wanted = {each.name for each in watchers if each.autostart or each.name in adopted} - stopped
-    drifted = {each.watcher for each in plan.drifted} - stopped
+    wanted = {each.name for each in watchers if each.autostart or each.name in adopted} - stopped - given_up
+    drifted = {each.watcher for each in plan.drifted} - stopped - given_up
     users = renewal.users_of(engine, found.stale) & wanted
     if changed := sorted(drifted | users & adopted):
         log.info("changed in the file while circusd was away: %s", ", ".join(changed))
@@ -152,7 +156,7 @@ def _give_orders(engine: Engine, found: _Found) -> None:
         engine.begin(renewal.renew_at_start(engine, found.stale, tuple(sorted(users))))
     if restarts := drifted - users:
         engine.give(partial(events.Restart, names=tuple(sorted(restarts))))
-    engine.give(partial(events.Start, names=tuple(sorted(wanted - drifted - users))))
+    engine.give(partial(events.Start, names=tuple(sorted(wanted - drifted - users)), resumes=True))
 
 
 def survivor_of(row: dict[str, Any]) -> adopt.Survivor | None:

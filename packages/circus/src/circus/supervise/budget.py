@@ -49,6 +49,18 @@ UNTOUCHED = Budget()
 
 
 @dataclass(frozen=True, slots=True)
+class Recollection:
+    """What the next manager shall know of a slot: its budget, and that it gave up, or waits until ``pause_ends``."""
+
+    wid: int
+    budget: Budget
+    reason: str = ""
+    is_fatal: bool = False
+    pause_ends: float = 0.0  # monotonic
+    pause_s: float = 0.0  # the whole of it
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """Try again after ``delay_s`` (0: at once); ``reason`` says why it waits."""
 

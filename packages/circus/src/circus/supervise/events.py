@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from circus.supervise.budget import Recollection
 from circus.supervise.states import SlotKey, WatcherPolicy
 
 # Orders -----------------------------------------------------------------------------------------------------
@@ -16,10 +17,14 @@ from circus.supervise.states import SlotKey, WatcherPolicy
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start the named watchers (None: all with autostart), in order of priority."""
+    """Start the named watchers (None: all with autostart), in order of priority.
+
+    ``resumes``: as an earlier manager has left them; else what they have done is forgiven.
+    """
 
     op: int
     names: tuple[str, ...] | None = None
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,18 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """What an earlier circusd knew of the watcher. Comes before Adopted and any order, and is forgiven by an order.
+
+    ``given_up`` says why it had given up, if it had.
+    """
+
+    watcher: str
+    slots: tuple[Recollection, ...]
+    given_up: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spawned:
     slot: SlotKey
     incarnation: int
@@ -195,5 +212,5 @@ class TimerKey:
     generation: int
 
 
-Fact = Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered | Demanded
+Fact = Recalled | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered | Demanded
 Event = Order | Fact

@@ -45,6 +45,7 @@ from circus.supervise.events import (
     Kill,
     Order,
     Quit,
+    Recalled,
     Reload,
     RemoveWatcher,
     Restart,
@@ -84,6 +85,10 @@ class Fleet:
             self._add(policy)
 
     @property
+    def is_ending(self) -> bool:
+        return self._is_ending
+
+    @property
     def watchers(self) -> Mapping[str, Watcher]:
         return self._watchers
 
@@ -94,7 +99,16 @@ class Fleet:
     def step(self, event: Event, now: float) -> list[Action]:
         """What ``event`` causes. ``now`` is monotonic."""
         match event:
-            case Adopted() | Spawned() | SpawnFailed() | Exited() | TimerFired() | HookAnswered() | Demanded():
+            case (
+                Recalled()
+                | Adopted()
+                | Spawned()
+                | SpawnFailed()
+                | Exited()
+                | TimerFired()
+                | HookAnswered()
+                | Demanded()
+            ):
                 self._take_fact(event, now)
             case _:
                 self._take_order(event, now)
@@ -114,7 +128,7 @@ class Fleet:
                 return
             case TimerFired(key):
                 name = key.watcher
-            case HookAnswered() | Demanded():
+            case HookAnswered() | Demanded() | Recalled():
                 name = fact.watcher
             case Adopted() | Spawned() | SpawnFailed() | Exited():
                 name = fact.slot.watcher
@@ -147,8 +161,11 @@ class Fleet:
                 self._refuse(order, f"watcher {name!r} not found")
                 return
         match order:
-            case Start(op):
-                self._begin_up(op, Verb.START, self._chosen(names))
+            case Start(op, resumes=resumes):
+                chosen = self._chosen(names)
+                for watcher in () if resumes else chosen:
+                    watcher.forgive()
+                self._begin_up(op, Verb.START, chosen)
             case Stop(op):
                 stopping = self._watchers if names is None else names
                 chosen = [self._watchers[name] for name in dict.fromkeys(stopping)]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from circus.supervise.actions import Action, CancelTimer
+from circus.supervise.budget import UNTOUCHED, Recollection
 from circus.supervise.events import TimerKey
-from circus.supervise.slot import Aging, Down, Kill, Slot, SlotEvent, Up
+from circus.supervise.slot import Aging, Down, Kill, Resume, Slot, SlotEvent, Up
 from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherPolicy
 from circus.supervise.table import step
 
@@ -27,6 +28,7 @@ class Places:
         base: int,
     ) -> None:
         self.slots: dict[int, Slot] = {}
+        self.recalled: dict[int, Recollection] = {}  # of slots that are still to come, by wid
         self._watcher = watcher
         self._policy_for = policy_for
         self._emit = emit
@@ -78,17 +80,31 @@ class Places:
     def make(self, wid: int) -> None:
         """An empty slot; to be given news at once."""
         if wid not in self.slots:
-            self.slots[wid] = Slot(SlotKey(self._watcher, wid), incarnation=self._base, generation=self._base)
+            known = self.recalled.pop(wid, None)
+            budget = UNTOUCHED if known is None else known.budget
+            self.slots[wid] = Slot(
+                SlotKey(self._watcher, wid), incarnation=self._base, generation=self._base, budget=budget
+            )
 
     def free_wid(self) -> int:
         return next(wid for wid in range(1, len(self.slots) + 2) if wid not in self.slots)
 
     def lift(self, now: float) -> int:
-        """Begin a new slot at the lowest free wid."""
-        wid = self.free_wid()
+        """Begin a new slot: one that is recalled, or at the lowest free wid."""
+        wid = min(self.recalled.keys() - self.slots.keys(), default=self.free_wid())
+        known = self.recalled.get(wid)
         self.make(wid)
-        self.give(wid, now, Up())
+        if known is None:
+            self.give(wid, now, Up())
+        else:
+            self.give(wid, now, Resume(known.budget, known.reason, known.pause_ends - now, known.is_fatal))
         return wid
+
+    def lift_fatal(self, now: float) -> None:
+        """Those that gave up under an earlier manager, and no others."""
+        self.recalled = {wid: known for wid, known in self.recalled.items() if known.is_fatal}
+        while self.recalled:
+            self.lift(now)
 
     def lift_again(self, now: float) -> None:
         """Those that gave up or wait for their next attempt try at once."""

@@ -269,6 +269,7 @@ class Ring:
             self._risen_at = now
             self._rising_wid = self.places.lift(now)
             return True
+        self.places.recalled.clear()  # of slots that are not wanted any more
         self.phase = Phase.SETTLING
         self._waiting.pass_all()
         return True

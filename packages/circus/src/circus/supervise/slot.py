@@ -34,6 +34,9 @@ counts, unless another one is given.
 **backoff** (waits for its timer). The timer spawns; ``Up`` does not wait for it and forgives the past;
 ``Down`` ends it.
 
+**What an earlier manager knew** comes with ``Resume`` into a slot that is stopped: it goes on with the budget that is
+given, after the rest of the pause that it was in, or stays fatal.
+
 **exited** and **fatal** (ended for good; the reason is kept). Wanted still, but only ``Up`` begins anew, with
 a new budget; ``Down`` makes it stopped.
 
@@ -72,7 +75,17 @@ class Kill:
     grace_s: float | None = None
 
 
-SlotEvent = Up | Down | Aging | Kill | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The wish: this slot shall live, as an earlier manager has left it. ``pause_s`` is left of its pause."""
+
+    budget: Budget
+    reason: str = ""
+    pause_s: float = 0.0
+    is_fatal: bool = False
+
+
+SlotEvent = Up | Resume | Down | Aging | Kill | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,8 @@ class Slot:
     kills: int = 0  # SIGKILLs sent to this incarnation
     is_killed: bool = False  # by an order that leaves the wish as it is
     budget: Budget = UNTOUCHED
+    pause_ends: float = 0.0  # monotonic; in backoff
+    pause_s: float = 0.0  # the whole of it
     reason: str = ""
     last_status: int | None = None  # of the incarnation that ended last
 

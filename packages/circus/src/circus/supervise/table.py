@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
 from circus.supervise.budget import UNTOUCHED, Again, Budget, GiveUp, judge_death, judge_failure
 from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
-from circus.supervise.slot import Aging, Down, Kill, Slot, SlotEvent, Up
+from circus.supervise.slot import Aging, Down, Kill, Resume, Slot, SlotEvent, Up
 from circus.supervise.states import SlotState, WatcherPolicy
 
 SIGKILL = 9
@@ -112,7 +112,7 @@ def _empty(slot: Slot, state: SlotState, reason: str) -> Slot:
     )
 
 
-def _wait_or_give_up(slot: Slot, policy: WatcherPolicy, verdict: Again | GiveUp) -> Step:
+def _wait_or_give_up(slot: Slot, policy: WatcherPolicy, verdict: Again | GiveUp, now: float) -> Step:
     """``slot`` has its new budget already."""
     named = ("flapping",) if verdict.is_flapping else ()
     if isinstance(verdict, GiveUp):
@@ -121,10 +121,14 @@ def _wait_or_give_up(slot: Slot, policy: WatcherPolicy, verdict: Again | GiveUp)
         return slot, tuple(said)
     if verdict.delay_s <= 0:
         return _spawn(_empty(slot, SlotState.STOPPED, ""), policy, slot.budget)
-    slot = _empty(slot, SlotState.BACKOFF, f"{verdict.reason}; next attempt after {verdict.delay_s:g} s")
-    slot, timer = _start_timer(slot, "backoff", verdict.delay_s)
+    slot, timer = _wait(slot, f"{verdict.reason}; next attempt after {verdict.delay_s:g} s", verdict.delay_s, now)
     said = [_publish(slot, name, reason=verdict.reason, retry_in_s=verdict.delay_s) for name in (*named, "backoff")]
     return slot, (*said, timer)
+
+
+def _wait(slot: Slot, reason: str, pause_s: float, now: float) -> tuple[Slot, StartTimer]:
+    slot = _empty(slot, SlotState.BACKOFF, reason)
+    return _start_timer(replace(slot, pause_ends=now + pause_s, pause_s=pause_s), "backoff", pause_s)
 
 
 def _reap(slot: Slot, event: Exited) -> tuple[Slot, Publish]:
@@ -132,7 +136,7 @@ def _reap(slot: Slot, event: Exited) -> tuple[Slot, Publish]:
     return replace(slot, last_status=event.status), reap
 
 
-def _tell_how(status: int | None) -> str:
+def tell_how(status: int | None) -> str:
     if status is None:
         return "ended, nobody knows how"
     return f"ended with status {status}" if status >= 0 else f"ended by signal {-status}"
@@ -147,6 +151,17 @@ def _ignore(at: Case[SlotEvent]) -> Step:
 
 def _begin(at: Case[Up]) -> Step:
     return _spawn(at.slot, at.policy, UNTOUCHED)
+
+
+def _resume(at: Case[Resume]) -> Step:
+    event = at.event
+    slot = replace(at.slot, wants_up=True, budget=event.budget)
+    if event.is_fatal:
+        return _empty(slot, SlotState.FATAL, event.reason), ()
+    if event.pause_s > 0:
+        slot, timer = _wait(slot, event.reason, event.pause_s, at.now)
+        return slot, (timer,)
+    return _spawn(slot, at.policy, event.budget)
 
 
 def _turn_wish_up(at: Case[Up]) -> Step:
@@ -169,7 +184,7 @@ def _take_over(at: Case[Adopted]) -> Step:
         up_since=at.now - at.event.age_s,
         is_ready=True,
         kills=0,
-        budget=UNTOUCHED,
+        budget=at.slot.budget if at.slot.state is SlotState.STOPPED else UNTOUCHED,
         reason="",
     )
     slot, aging = _age(slot, at.policy, at.now)
@@ -212,7 +227,7 @@ def _take_failure(at: Case[SpawnFailed]) -> Step:
     if not at.slot.wants_up:
         return _empty(at.slot, SlotState.STOPPED, ""), ()
     budget, verdict = judge_failure(at.slot.budget, at.event.reason, at.policy)
-    return _wait_or_give_up(replace(at.slot, budget=budget), at.policy, verdict)
+    return _wait_or_give_up(replace(at.slot, budget=budget), at.policy, verdict, at.now)
 
 
 def _keep_early_exit(at: Case[Exited]) -> Step:
@@ -258,15 +273,15 @@ def _age_anew(at: Case[Aging]) -> Step:
 def _end_by_itself(at: Case[Exited]) -> Step:
     slot, aged = _age_no_more(at.slot)
     slot, reap = _reap(slot, at.event)
-    how = _tell_how(at.event.status)
-    if _has_end(at.event.status, at.policy):
+    how = tell_how(at.event.status)
+    if has_end(at.event.status, at.policy):
         return _empty(slot, SlotState.EXITED, how), (*aged, reap)
     budget, verdict = judge_death(slot.budget, how, at.policy, lived_s=at.now - slot.up_since, now=at.now)
-    slot, actions = _wait_or_give_up(replace(slot, budget=budget), at.policy, verdict)
+    slot, actions = _wait_or_give_up(replace(slot, budget=budget), at.policy, verdict, at.now)
     return slot, (*aged, reap, *actions)
 
 
-def _has_end(status: int | None, policy: WatcherPolicy) -> bool:
+def has_end(status: int | None, policy: WatcherPolicy) -> bool:
     """Whether nothing follows on an end like this."""
     return not policy.respawn or (policy.on_demand and status == 0)
 
@@ -298,8 +313,8 @@ def _kill_once_more(at: Case[Kill]) -> Step:
 def _end_as_told(at: Case[Exited]) -> Step:
     slot, reap = _reap(at.slot, at.event)
     timer = (_cancel_timer(slot, "kill"),) if slot.state is SlotState.STOPPING else ()
-    if slot.is_killed and slot.wants_up and _has_end(at.event.status, at.policy):
-        return _empty(slot, SlotState.EXITED, _tell_how(at.event.status)), (*timer, reap)
+    if slot.is_killed and slot.wants_up and has_end(at.event.status, at.policy):
+        return _empty(slot, SlotState.EXITED, tell_how(at.event.status)), (*timer, reap)
     slot = _empty(slot, SlotState.STOPPED, slot.reason)
     slot, actions = _spawn(slot, at.policy, UNTOUCHED) if slot.wants_up else (slot, ())
     return slot, (*timer, reap, *actions)
@@ -332,6 +347,7 @@ Cell = Callable[[Case[Any]], Step]
 
 _AT_REST: Mapping[type, Cell] = {
     Up: _begin,
+    Resume: _ignore,
     Down: _clear,
     Aging: _ignore,
     Kill: _ignore,
@@ -345,9 +361,10 @@ _AT_REST: Mapping[type, Cell] = {
 
 #: Every state answers every event.
 TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
-    SlotState.STOPPED: {**_AT_REST, Down: _ignore},
+    SlotState.STOPPED: {**_AT_REST, Resume: _resume, Down: _ignore},
     SlotState.STARTING: {
         Up: _turn_wish_up,
+        Resume: _ignore,
         Down: _turn_wish_down,
         Aging: _ignore,
         Kill: _ignore,
@@ -360,6 +377,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
     },
     SlotState.RUNNING: {
         Up: _ignore,
+        Resume: _ignore,
         Down: _end,
         Aging: _age_anew,
         Kill: _kill_by_hand,
@@ -372,6 +390,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
     },
     SlotState.STOPPING: {
         Up: _turn_wish_up,
+        Resume: _ignore,
         Down: _turn_wish_down,
         Aging: _ignore,
         Kill: _kill_once_more,
@@ -384,6 +403,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
     },
     SlotState.BACKOFF: {
         Up: _try_at_once,
+        Resume: _ignore,
         Down: _stop_waiting,
         Aging: _ignore,
         Kill: _ignore,

@@ -11,7 +11,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from circus.supervise.events import Adopted, Demanded, Exited, Fact, HookAnswered, Spawned, SpawnFailed, TimerFired
+from circus.supervise.events import (
+    Adopted,
+    Demanded,
+    Exited,
+    Fact,
+    HookAnswered,
+    Recalled,
+    Spawned,
+    SpawnFailed,
+    TimerFired,
+)
 from circus.supervise.ring import ALL_BUT_ENDS, FALLING, LEAVING, STANDING, Phase, Ring
 from circus.supervise.states import SlotKey, SlotState, WatcherPolicy, WatcherState, WatcherView
 from circus.supervise.tickets import Ticket, Verb
@@ -56,6 +66,12 @@ class Watcher(Ring):
         return max(self._generation, self.places.high_water)
 
     @property
+    def given_up(self) -> str:
+        """Why its slots have given up for good; empty if they have not, or if a hook was the reason."""
+        is_spent = self._has_given_up and any(slot.state is SlotState.FATAL for slot in self.slots.values())
+        return self.reason if is_spent else ""
+
+    @property
     def running_hooks(self) -> frozenset[str]:
         """They will answer still."""
         return frozenset(self._asking.running)
@@ -84,7 +100,12 @@ class Watcher(Ring):
         self._advance(now)
         return ticket
 
+    def forgive(self) -> None:
+        """What an earlier manager knew counts no more."""
+        self.places.recalled.clear()
+
     def stop(self, now: float) -> Ticket:
+        self.forgive()
         ticket = self._open(Verb.STOP)
         self.wants_up = self._must_cycle = self._has_given_up = self._is_over = False
         self.reason = ""
@@ -94,6 +115,7 @@ class Watcher(Ring):
         return ticket
 
     def restart(self, now: float) -> Ticket:
+        self.forgive()
         ticket = self._open(Verb.RESTART)
         self._wish_up()
         self._must_cycle = self.phase in STANDING
@@ -101,6 +123,7 @@ class Watcher(Ring):
         return ticket
 
     def reload(self, now: float, *, is_sequential: bool) -> Ticket:
+        self.forgive()
         ticket = self._open(Verb.RELOAD)
         self._wish_up()
         if self.phase in STANDING:
@@ -190,11 +213,17 @@ class Watcher(Ring):
 
     def take(self, fact: Fact, now: float) -> None:
         match fact:
+            case Recalled(_, slots, given_up):
+                self.places.recalled = {each.wid: each for each in slots}
+                if given_up:
+                    self.places.lift_fatal(now)
+                    self.wants_up, self._has_given_up, self.reason = True, True, given_up
             case Adopted(slot):
                 self.places.make(slot.wid)
                 self.places.give(slot.wid, now, fact)
                 if self.phase is Phase.DOWN:
-                    self.phase, self.wants_up = Phase.INHERITED, True
+                    self._wish_up()  # what runs has not given up
+                    self.phase = Phase.INHERITED
             case TimerFired(key) if key.wid == 0:
                 if key == self._warmup:
                     self._warmup = None

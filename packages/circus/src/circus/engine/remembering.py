@@ -1,0 +1,143 @@
+"""What the engine remembers of each event: what people ordered by hand, and how watchers stand with their budgets.
+
+A wish counts from the moment at which it is taken. How a watcher stands is looked at after whatever touched it, and
+kept when it has changed; the next circusd goes on from there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from circus import clock
+from circus.engine.policy import policy_of
+from circus.supervise import actions, adopt, events, recall
+from circus.supervise.budget import UNTOUCHED, Recollection
+
+if TYPE_CHECKING:
+    from circus.config.model import WatcherConfig
+    from circus.engine.engine import Engine
+    from papa.client.reply import Reply
+
+log = logging.getLogger("circus.memory")
+
+
+class Remembering:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._standings: dict[str, recall.Standing] = {}  # as they are in the memory
+        self._touched: set[str] = set()
+
+    # What was ordered ---------------------------------------------------------------------------------------
+
+    def note_order(self, event: events.Event, caused: Iterable[actions.Action]) -> None:
+        """``event`` is an order by hand."""
+        engine, memory = self._engine, self._engine.memory
+        # Only an order that makes no sense fails before anything was tried.
+        op = getattr(event, "op", None)
+        if any(isinstance(action, actions.Finish) and action.op == op and not action.ok for action in caused):
+            return
+        match event:
+            case events.SetCount(_, name):
+                watcher = engine.fleet.watchers.get(engine.find(name) or "")
+                if watcher is not None:
+                    in_file = engine.configs[watcher.policy.name].numprocesses
+                    memory.remember_count(watcher.policy.name, watcher.policy.numprocesses, in_file)
+            case events.Stop(_, names):
+                memory.remember_stopped(self._named(names), stopped=True)
+            case events.Reload(_, None):
+                pass  # starts nothing; one that is named is started if it was stopped
+            case events.Start(_, names) | events.Restart(_, names) | events.Reload(_, names):
+                memory.remember_stopped(self._named(names), stopped=False)
+
+    def _named(self, names: tuple[str, ...] | None) -> set[str]:
+        return set(self._engine.configs if names is None else names) & set(self._engine.configs)
+
+    # How watchers stand -------------------------------------------------------------------------------------
+
+    def touch(self, event: events.Event, caused: Iterable[actions.Action]) -> None:
+        """Watchers that may stand otherwise since ``event``."""
+        for each in (event, *caused):
+            match each:
+                case events.TimerFired(key) | actions.StartTimer(key) | actions.CancelTimer(key):
+                    self._touched.add(key.watcher)
+                case events.Exited(slot) | events.Spawned(slot) | events.SpawnFailed(slot) | actions.Spawn(slot):
+                    self._touched.add(slot.watcher)
+                case actions.Publish(watcher):
+                    self._touched.add(watcher)
+
+    def note_standings(self) -> None:
+        """What a leaving circusd ends is no news of how a watcher stands."""
+        engine, touched = self._engine, self._touched
+        self._touched = set()
+        if engine.fleet.is_ending:
+            return
+        for name in touched & engine.configs.keys() & engine.fleet.watchers.keys():
+            standing = recall.standing_of(engine.fleet.watchers[name])
+            if standing != self._standings.get(name, recall.NOTHING):
+                self._standings[name] = standing
+                now = {"now": clock.monotonic(), "wall": clock.wall()}
+                content = None if standing == recall.NOTHING else recall.to_json(standing, **now)
+                engine.memory.remember_standing(name, engine.configs[name].digest, content)
+
+    # At a start ---------------------------------------------------------------------------------------------
+
+    def take_up(self, plan: adopt.AdoptionPlan, replies: dict[int, Reply]) -> None:
+        """Tell the fleet how the watchers stood under the circusd before, with the deaths that nobody has seen."""
+        engine = self._engine
+        engine.memory.keep_standings({each.name: each.digest for each in engine.config.watchers})
+        for config in engine.config.watchers:
+            if config.essential and not engine.is_outlived:
+                continue  # who starts a container anew wants it to live
+            standing = self._standing_of(config)
+            slots = {each.wid: each for each in standing.slots}
+            slots |= self._died_since(config, slots, plan, replies)
+            if slots or standing.given_up:
+                told = events.Recalled(config.name, tuple(slots.values()), standing.given_up)
+                for action in engine.fleet.step(told, clock.monotonic()):
+                    engine.executor.carry_out(action)
+
+    def given_up(self) -> set[str]:
+        """Watchers that wait for an order by hand."""
+        return {name for name, watcher in self._engine.fleet.watchers.items() if watcher.given_up}
+
+    def _standing_of(self, config: WatcherConfig) -> recall.Standing:
+        content = self._engine.memory.standing(config.name)
+        if content is None:
+            return recall.NOTHING
+        try:
+            return recall.from_json(
+                content, policy_of(config, config.numprocesses), now=clock.monotonic(), wall=clock.wall()
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            log.warning("%s: what is remembered of its failures is damaged, and forgotten (%s)", config.name, error)
+            return recall.NOTHING
+
+    def _died_since(
+        self,
+        config: WatcherConfig,
+        slots: dict[int, Recollection],
+        plan: adopt.AdoptionPlan,
+        replies: dict[int, Reply],
+    ) -> dict[int, Recollection]:
+        if self._engine.memory.is_stopped(config.name):
+            return {}
+        died: dict[int, Recollection] = {}
+        taken = {each.wid for each in (*plan.keep, *plan.drifted, *plan.surplus) if each.watcher == config.name}
+        for survivor in plan.ended:
+            is_its_own = survivor.watcher.lower() == config.name.lower() and survivor.digest == config.digest
+            reply = replies.get(survivor.kernel_id)
+            if not is_its_own or survivor.wid in taken or reply is None or reply.ok["exit"] is None:
+                continue
+            end, now = reply.ok["exit"], clock.monotonic()
+            known = slots.get(survivor.wid, Recollection(survivor.wid, UNTOUCHED))
+            died[survivor.wid] = recall.after_death(
+                replace(known, pause_ends=0.0, pause_s=0.0),
+                end["status"],
+                policy_of(config, config.numprocesses),
+                lived_s=max(0.0, end["at"] - survivor.started_at),
+                ended=now - max(0.0, clock.wall() - end["at"]),
+            )
+        return died
