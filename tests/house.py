@@ -89,6 +89,7 @@ class House:
             **environ,
         }
         self.manager: subprocess.Popen[bytes] | None = None
+        self.runner: list[str] = []  # the command that runs circusd, as `setpriv` does
 
     # Asking -------------------------------------------------------------------------------------------------
 
@@ -146,7 +147,7 @@ class House:
         assert self.manager is None
         with (self.folder / "circusd.out").open("ab") as out:
             self.manager = subprocess.Popen(
-                [BIN / "circusd", *options, self.config],
+                [*self.runner, BIN / "circusd", *options, self.config],
                 env=self.environ,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

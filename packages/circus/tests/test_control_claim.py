@@ -14,6 +14,7 @@ from tests.house import wait_for
 from circus import procfs
 from circus.control import claim as claim_module
 from circus.control.claim import claim
+from circus.control.client import Client
 from circus.errors import CircusError
 
 
@@ -197,6 +198,8 @@ def _half_dead(path: str) -> subprocess.Popen[bytes]:
 def test_the_name_of_one_that_is_dead_but_for_a_thread_is_free(tmp_path: Path) -> None:
     path = str(tmp_path / "c.sock")
     with _half_dead(path) as first, _half_dead(path) as second:
+        with pytest.raises(CircusError, match=r"no circusd answers at .*: it is dead"):
+            Client(path).get("status")
         held = claim(path)
         with pytest.raises(CircusError, match=rf"runs already .*\(pid {os.getpid()}\)"):
             claim(path)

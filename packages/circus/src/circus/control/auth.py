@@ -41,6 +41,19 @@ def peer_uid(sock: HasOptions) -> int | None:
         return None
 
 
+def has_ended(sock: HasOptions) -> bool:
+    """Whether who listened is dead, and only a thread of it, which hangs in a disk, keeps the socket open."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return False
+    try:
+        pid = int(_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, option, _UCRED.size))[0])
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return file.read(4096).rpartition(b") ")[2][:1] in (b"Z", b"X")
+    except (OSError, struct.error):
+        return False
+
+
 def may_enter(uid: int | None) -> bool:
     """Our own user and root may. An unknown peer may not."""
     return uid is not None and uid in (0, os.geteuid())

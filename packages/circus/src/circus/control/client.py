@@ -151,6 +151,8 @@ class Client:
                     f"the listener at {self.path} belongs to uid {uid}, who is neither you nor root",
                     "nothing was sent to it; remove the socket, or name another by --endpoint",
                 )
+            if auth.has_ended(sock):
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "it is dead, but a disk in which it writes hangs")
         except TimeoutError:
             sock.close()
             raise self._timed_out(is_order=is_order) from None
