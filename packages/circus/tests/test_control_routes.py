@@ -79,6 +79,7 @@ def error_of(answer: tuple[int, Any]) -> tuple[int, str, str, str]:
     ("target", "key"),
     [
         ("/v1/version", "version"),
+        ("/v1/logs", "directory"),
         ("/v1/status", "watchers"),
         ("/v1/status/web", "slots"),
         ("/v1/watchers", "watchers"),

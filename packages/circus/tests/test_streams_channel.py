@@ -58,6 +58,12 @@ class Owner:
     def on_closed(self, channel: Channel) -> None:
         self.said.append(("closed",))
 
+    def on_attached(self, channel: Channel, source: Source) -> None:
+        pass
+
+    async def lay(self, laid: object) -> None:
+        pass
+
     def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None:
         self.said.append((kind, fields))
 

@@ -7,7 +7,7 @@ for people. Errors are raised as CircusError; the caller prints them.
 
 from __future__ import annotations
 
-from circus.cli import asking, listen, orders, queries, render
+from circus.cli import asking, listen, logs, orders, queries, render
 from circus.cli.asking import Command
 
 _TABLE = (
@@ -90,6 +90,7 @@ _TABLE = (
         lambda answer, _: render.sockets_lines(answer),
         asking.no_arguments,
     ),
+    Command("logs", "what the processes wrote", logs.run, logs.lines, logs.arguments),
     Command("listen", "print events as they happen", listen.run, listen.lines, listen.arguments),
     Command("add", "add a watcher", orders.give_add, asking.ok_lines, orders.add_arguments, takes_command=True),
     Command("rm", "stop a watcher and remove it", orders.give_rm, asking.ok_lines, orders.rm_arguments),

@@ -68,6 +68,12 @@ def resolve(endpoint: str | None) -> str:
     return socket_path(endpoint)
 
 
+def name_of_socket(path: str) -> str | None:
+    """The name of the circusd whose control socket this is; None: it does not say so."""
+    name = os.path.basename(path).removeprefix(_PREFIX).removesuffix(_SUFFIX)
+    return name if socket_path(name) == path else None
+
+
 def known_names() -> list[str]:
     """Names of the circusds whose control sockets lie in the runtime root, whether or not they answer."""
     try:

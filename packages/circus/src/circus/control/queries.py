@@ -84,6 +84,9 @@ class Queries:
         engine = self._engine
         return schema.VersionAnswer(engine.name, circus.__version__, os.getpid(), API_VERSION, engine.config_path)
 
+    async def logs(self) -> schema.LogsAnswer:
+        return schema.LogsAnswer(self._engine.state_directory, sorted(self._names()))
+
     # Who is meant -------------------------------------------------------------------------------------------
 
     def _names(self) -> list[str]:

@@ -79,6 +79,7 @@ def make_app(ops: Ops) -> Starlette:
         query("/v1/version", lambda _request: ops.version()),
         query("/v1/status", lambda _request: ops.status()),
         query("/v1/status/{name:path}", lambda request: ops.status_of(_name(request))),
+        query("/v1/logs", lambda _request: ops.logs()),
         query("/v1/options", lambda _request: ops.global_options()),
         query("/v1/dstats", lambda _request: ops.daemon_stats()),
         query("/v1/sockets", lambda _request: ops.sockets()),

@@ -166,6 +166,13 @@ class StatsAnswer(Struct, frozen=True):
     infos: dict[str, dict[str, object]]
 
 
+class LogsAnswer(Struct, frozen=True):
+    """``directory`` is the state directory, whose `logs` says where the output of the watchers is."""
+
+    directory: str
+    watchers: list[str]
+
+
 class VersionAnswer(Struct, frozen=True):
     """``config`` is the path of the main file."""
 

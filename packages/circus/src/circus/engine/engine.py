@@ -67,10 +67,13 @@ class Engine:
         self.names = Names(config.name)
         self.name = config.name
         self.config_path = config.path
+        self.state_directory = str(memory.path.parent)
         self.started_at = clock.wall()
         self.may_leave = asyncio.Event()
         self.fleet = Fleet([], warmup_delay_s=config.warmup_delay_s)
-        self.pump = Pump(kernel, prefix=self.names.prefix, on_event=self._on_stream_event)
+        self.pump = Pump(
+            kernel, prefix=self.names.prefix, on_event=self._on_stream_event, state_directory=self.state_directory
+        )
         self.sockets = SocketSet(kernel, self.names, config.path)
         self.lives = Lives(self)
         self.demand = Demand(self)

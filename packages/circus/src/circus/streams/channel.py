@@ -19,6 +19,7 @@ from typing import Protocol, TypeVar
 
 from circus import clock
 from circus.config.model import StreamConfig
+from circus.logbook.writing import Laid
 from circus.streams import compare, filling, plan, store
 from circus.streams.commits import Commits, Seen, Step
 from circus.streams.health import Health
@@ -46,10 +47,12 @@ class Owner(Protocol):
     def on_written(self, source: Source, byte_count: int, gap_bytes: int, path: str) -> None: ...
     def on_dropped(self, channel: Channel, source: Source, byte_count: int) -> None: ...
     def on_committed(self, sources: Iterable[Source]) -> None: ...
+    def on_attached(self, channel: Channel, source: Source) -> None: ...
     def on_rested(self, channel: Channel) -> None: ...
     def on_movable(self, source: Source) -> None: ...
     def on_unknown(self, kernel_ids: Iterable[int]) -> None: ...
     def on_closed(self, channel: Channel) -> None: ...
+    async def lay(self, laid: Laid | None) -> None: ...
     def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None: ...
     async def known_ids(self) -> set[int]: ...
 
@@ -89,6 +92,7 @@ class Channel:
         self.sources[source.key] = source
         self._doubt_bytes += source.doubt_bytes
         source.doubt_bytes = 0
+        self._owner.on_attached(self, source)
         self.heat(source)
 
     def detach(self, source: Source) -> None:
@@ -180,6 +184,7 @@ class Channel:
                     finding = compare.Finding(doubt=error.strerror or str(error))  # they are to leave it anyway
                 else:
                     await self._health.back_off(error)
+        await self._owner.lay(finding.laid)
         for key, offset in finding.done.items():
             if key in self.sources:
                 source = self.sources[key]
@@ -208,6 +213,7 @@ class Channel:
             at_ns = int(clock.wall() * 1e9)
             taken, self._hot = self._hot, {}
             trip = await self._travel(batch, taken, at_ns)
+            await self._owner.lay(trip.laid)  # before it is acknowledged
             self._apply(trip)
             batch = self._still_wanted(trip.survey.batch if trip.survey is not None else None)
             await self._commit_turn(batch, trip, at_ns)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from circus.logbook.writing import Laid
 from circus.streams import render, rotate
+from circus.streams.laid import Stretch
 from circus.streams.segments import fixed_bytes, render_data, times_of
 from circus.streams.store import DATA, DOUBT, HASHED_BYTES, NOBODY, OPEN, Intent, Segment, SourceKey, hash_head
 from circus.streams.tap import View
@@ -34,6 +36,8 @@ class Finding:
     rest: bytes = b""
     last: SourceKey = NOBODY
     found_at: str = ""  # the file in which the batch stands, where that is not the intent's path
+    stretches: list[Stretch] = field(default_factory=list)  # of what stands there, with what is to be appended
+    laid: Laid | None = None
 
 
 class _Doubt(Exception):
@@ -166,8 +170,13 @@ class _Walk:
         self._at += length
         self._finding.rest = data[length:]
 
+    def _note(self, segment: Segment, start: int) -> None:
+        self._finding.stretches.append(Stretch(segment, start, self._at + len(self._finding.rest)))
+
     def _expect_mark(self, segment: Segment) -> None:
+        start = self._at
         self._expect((b"" if self._at_line_start else render.SEPARATOR) + fixed_bytes(segment))
+        self._note(segment, start)
         self._at_line_start, self._last = True, segment.source
         if segment.source != NOBODY:
             self._finding.done[segment.source] = segment.end
@@ -181,11 +190,14 @@ class _Walk:
         except Overtaken as error:
             raise _Doubt("the output that was being written has been dropped since") from error
         times = [] if segment.time_format is None else times_of(segment, segment.end, view, self._intent.at_ns)
+        start = self._at
         self._expect(render_data(segment, data, view, self._at_line_start, self._last, times))
+        self._note(segment, start)
         self._at_line_start, self._last = data.endswith(b"\n"), segment.source
         self._finding.done[segment.source] = segment.end
 
     def _expect_plain(self, segment: Segment) -> None:
+        start = self._at
         if not self._at_line_start and self._last != segment.source:
             self._expect(render.SEPARATOR)
         view = self._views.get(segment.source)
@@ -203,6 +215,7 @@ class _Walk:
             self._last = segment.source
             self._finding.done[segment.source] = at
         if at > segment.start:
+            self._note(replace(segment, end=at), start)
             self._at_line_start = _pread(self._fd, self._at - 1, 1) == b"\n"
 
     def _expect_bytes(self, view: View | None, stream: str, at: int, length: int) -> int:

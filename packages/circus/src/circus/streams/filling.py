@@ -45,6 +45,7 @@ class Batch:
     """``payload``: the rendered bytes of all segments, for sinks and formats that cannot be copied to.
 
     ``rotate``, ``aside`` and ``dated_s`` are those of its intent.
+    ``lengths``: how many bytes each segment has in it.
     """
 
     segments: tuple[Segment, ...]
@@ -52,6 +53,7 @@ class Batch:
     payload: bytes | None = None
     aside: str = ""
     dated_s: int = 0
+    lengths: tuple[int, ...] = ()
 
     @property
     def ends(self) -> dict[SourceKey, int]:
@@ -89,6 +91,7 @@ class Fill:
         self._last = place.last
         self._is_rotated = False
         self._segments: list[Segment] = []
+        self._lengths: list[int] = []
         self._bytes = 0
         self._payload: list[bytes] | None = [] if in_memory else None
         is_rendered = any(view.time_format is not None for view in views.values())
@@ -111,6 +114,7 @@ class Fill:
             payload=None if self._payload is None else b"".join(self._payload),
             aside=self._aside,
             dated_s=self._dated_s,
+            lengths=tuple(self._lengths),
         )
 
     def add(self, segment: Segment) -> bool:
@@ -141,7 +145,9 @@ class Fill:
             if before.kind == DATA and (before.source, before.end) == (segment.source, segment.start):
                 segment = Segment(segment.source, before.start, segment.end, DATA, segment.time_format)
                 self._segments.pop()
+                length += self._lengths.pop()
         self._segments.append(segment)
+        self._lengths.append(length)
 
     def _fits(self, length: int) -> bool:
         return not self._rotates or self._size == 0 or length <= rotate.room(self._size, self._limits.max_bytes)

@@ -17,10 +17,14 @@ from typing import Any
 
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
+from circus.logbook import catalogue
+from circus.logbook.writing import Laid
 from circus.streams import store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Kernel, Seen, Step
 from circus.streams.health import unanswered
+from circus.streams.laid import STREAMS
+from circus.streams.ledger import Ledger
 from circus.streams.routes import Routes
 from circus.streams.tally import Tally
 from circus.streams.tap import ENDED, Attached, Process, Source, Tap
@@ -43,14 +47,24 @@ MAX_EARLY = 4096
 class Pump:
     """``kernel`` is an AsyncPapa; ``prefix`` the names' prefix of this circusd; ``on_event`` gets (kind, fields).
 
+    ``state_directory`` has the index of the log files.
+
     Events: output_dropped, sink_failed, sink_recovered, output_doubt, commit_failed.
     """
 
-    def __init__(self, kernel: Kernel, *, prefix: str, on_event: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        *,
+        prefix: str,
+        on_event: Callable[[str, dict[str, Any]], None],
+        state_directory: str | None = None,
+    ) -> None:
         self._kernel = kernel
         self._prefix = prefix
         self._on_event = on_event
         self._commits = Commits(kernel)
+        self._ledger = Ledger(state_directory)
         self._routes = Routes(
             self._commits,
             self,
@@ -244,6 +258,7 @@ class Pump:
             log.warning("last commit not made reason=%s", error or "no answer")
         await self._commits.close()
         await self._routes.close()
+        self._ledger.close()
         for process in self._processes.values():
             process.tap.retire()
         self._processes.clear()
@@ -263,6 +278,8 @@ class Pump:
         for path, sources in self._routes.unanswered().items():
             told.append(_unwritten(sources, path, str(unanswered().strerror)))
         told += self._tally.losses()
+        if self._ledger.trouble:
+            told.append(self._ledger.trouble)
         return told
 
     # What the channels say ----------------------------------------------------------------------------------
@@ -281,6 +298,13 @@ class Pump:
         if process is None or len(process.sources) < 2:
             return False
         return len({self._routes.channel_of(source) for source in process.sources.values()}) > 1
+
+    async def lay(self, laid: Laid | None) -> None:
+        await self._ledger.lay(laid)
+
+    def on_attached(self, channel: Channel, source: Source) -> None:
+        if channel.sink.keeps_intents:
+            self._ledger.attached(channel.sink.path, catalogue.FILE, source.watcher, STREAMS[source.key.stream])
 
     def on_written(self, source: Source, byte_count: int, gap_bytes: int, path: str) -> None:
         counter = self._tally.of(source)

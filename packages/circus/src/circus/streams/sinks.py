@@ -16,13 +16,15 @@ import select
 import stat
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
+from circus.logbook.writing import Laid
 from circus.streams import render, rotate
 from circus.streams.filling import Batch
+from circus.streams.laid import Stretch, laid_of
 from circus.streams.segments import fixed_bytes
 from circus.streams.store import DATA, HASHED_BYTES, NOBODY, Place, Segment, SourceKey, hash_head
 from circus.streams.tap import View
@@ -49,6 +51,7 @@ class Written:
     place: Place | None = None
     error: OSError | None = None
     dropped_bytes: int = 0
+    stretches: list[Stretch] = field(default_factory=list)  # where in a file it stands
 
 
 class Sink(Protocol):
@@ -158,6 +161,10 @@ class FileSink:
         self.last = NOBODY
         self.dated_s = int(found.st_mtime)
 
+    def laid(self, written: Written, views: Mapping[SourceKey, View], at_ns: int) -> Laid | None:
+        """What the index is to be told of it."""
+        return laid_of(self.path, self._fd, written.stretches, views, at_ns) if written.stretches else None
+
     def _place(self) -> Place:
         found = os.fstat(self._fd)
         ino, hashed, digest = self._head
@@ -181,14 +188,20 @@ class FileSink:
             elif batch.rotate:
                 self._rotate(batch.rotate)
             self.dated_s = batch.dated_s
-            os.lseek(self._fd, 0, os.SEEK_END)
+            at = os.lseek(self._fd, 0, os.SEEK_END)
             if batch.payload is not None:
                 self._put(batch.payload)
                 written.done.update(batch.ends)
+                for segment, length in zip(batch.segments, batch.lengths, strict=False):
+                    written.stretches.append(Stretch(segment, at, at + length))
+                    at += length
                 self.last = batch.segments[-1].source
             else:
                 for segment in batch.segments:
-                    self._write_segment(segment, views, written)
+                    try:
+                        self._write_segment(segment, views, written)
+                    finally:
+                        at = self._note_stretch(segment, at, written)
         except Overtaken:
             pass  # the next look at the source finds the gap
         except OSError as error:
@@ -198,6 +211,15 @@ class FileSink:
         except OSError as error:
             written.error = written.error or error
         return written
+
+    def _note_stretch(self, segment: Segment, start: int, written: Written) -> int:
+        """Also of one that was cut short."""
+        end = os.lseek(self._fd, 0, os.SEEK_CUR)
+        if segment.kind != DATA and end > start:
+            written.stretches.append(Stretch(segment, start, end))
+        elif (done := written.done.get(segment.source, 0)) > segment.start:
+            written.stretches.append(Stretch(replace(segment, end=done), start, end))
+        return end
 
     def _write_segment(self, segment: Segment, views: Mapping[SourceKey, View], written: Written) -> None:
         at_line_start = self._is_at_line_start(os.lseek(self._fd, 0, os.SEEK_CUR))

@@ -79,6 +79,8 @@ class View:
     release_to: int = 0
     limit: int | None = None
     time_format: str | None = None
+    watcher: str = ""
+    wid: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +130,8 @@ class Source:
             self.release_to,
             self.limit,
             self.time_format,
+            self.watcher,
+            self.wid,
         )
 
 

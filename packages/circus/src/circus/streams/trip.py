@@ -10,7 +10,10 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from circus import clock
+from circus.logbook.writing import Laid
 from circus.streams import compare, filling, plan
+from circus.streams.laid import laid_of
 from circus.streams.sinks import FileSink, Sink, Written
 from circus.streams.store import Intent, Place, SourceKey
 from circus.streams.tap import View
@@ -25,6 +28,7 @@ class Trip:
     place: Place | None = None
     survey: plan.Survey | None = None
     error: OSError | None = None
+    laid: Laid | None = None
 
 
 class Permit:
@@ -71,7 +75,10 @@ def travel(
             if batch is not None:
                 if not permit.begin(batch):
                     return trip
-                trip.batch, trip.written = batch, sink.write(batch, {view.key: view for view in views})
+                by_key = {view.key: view for view in views}
+                trip.batch, trip.written = batch, sink.write(batch, by_key)
+                if isinstance(sink, FileSink):
+                    trip.laid = sink.laid(trip.written, by_key, int(clock.wall() * 1e9))
                 trip.place, trip.error = trip.written.place, trip.written.error
                 if trip.error is not None:
                     return trip
@@ -98,6 +105,7 @@ def settle(sink: Sink, intent: Intent, views: Mapping[SourceKey, View], permit: 
     if not permit.begin(filling.Batch(intent.segments)):
         return None
     compare.complete(finding)
+    finding.laid = _laid(intent.path, finding, views)
     if isinstance(sink, FileSink):
         try:
             place = sink.look()
@@ -111,3 +119,14 @@ def settle(sink: Sink, intent: Intent, views: Mapping[SourceKey, View], permit: 
         elif is_same or (intent.begins_anew and not finding.doubt):
             sink.dated_s = intent.dated_s
     return finding
+
+
+def _laid(path: str, finding: compare.Finding, views: Mapping[SourceKey, View]) -> Laid | None:
+    """What was found is indexed as what is written: whoever wrote it may not have come to that."""
+    if not finding.stretches:
+        return None
+    try:
+        with open(finding.found_at, "rb", buffering=0) as file:
+            return laid_of(path, file.fileno(), finding.stretches, views, int(clock.wall() * 1e9))
+    except OSError:
+        return None

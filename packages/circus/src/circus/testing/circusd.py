@@ -87,6 +87,7 @@ class FakeEngine:
         self.name = name
         self.started_at = time.time()
         self.config_path = ""
+        self.state_directory = ""
         self.bus = Bus()
         self.watchers = {watcher.name: watcher for watcher in watchers}
         self.view = view

@@ -1,0 +1,282 @@
+"""The index of one log file, as bytes: pure encoding and decoding. The page is docs/reference/log-store.md.
+
+MAGIC, then blocks: length and crc32 of what follows (4 bytes each, little endian), a byte that says the kind, the
+content. A block that is cut or damaged ends the index: what was written behind it counts as not written. Of two blocks
+about the same place of the file the later one counts, with all that it was followed by: so a batch that is written
+twice, because circusd was killed between index and acknowledgement, does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from struct import Struct
+from typing import Any, NamedTuple
+
+MAGIC = b"circlog1"
+
+_FRAME = Struct("<IIB")
+_BASE = Struct("<Q")
+_RUN = Struct("<IIQ")
+
+#: Kinds of blocks.
+HEADER, HEAD, SOURCE, RUNS = 1, 2, 3, 4
+
+#: The length of a run has 32 bits; a longer one is several.
+MAX_RUN = 1 << 31
+
+#: No block is longer: a batch has some hundred segments, and a segment of 8 MB some hundred times.
+MAX_BLOCK = 16 << 20
+
+#: How a stretch stands in the file: as the process wrote it, with ``TIME [PID] | `` before each line, as one JSON
+#: object a line; a mark is circusd's own line about output that is missing.
+PLAIN, PREFIXED, JSON, MARK = "plain", "prefixed", "json", "mark"
+
+#: Neighbours of one source that are as near share a time: nobody tells apart what was written within 10 ms in a few
+#: lines, and an index of single lines would be as large as the log.
+SAME_NS = 10_000_000
+SAME_BYTES = 256
+
+
+class Source(NamedTuple):
+    """Who wrote a stretch, and how it stands in the file."""
+
+    watcher: str
+    wid: int
+    pid: int
+    stream: str  # stdout or stderr
+    look: str = PLAIN
+
+
+class Run(NamedTuple):
+    """So many bytes of a file, by one source at one time (wall clock, ns)."""
+
+    source: Source
+    length: int
+    at_ns: int
+
+
+class Span(NamedTuple):
+    """A run where it stands."""
+
+    start: int
+    end: int
+    source: Source
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """``begins_at``: how many bytes of this log lie in the files before this one, since it is indexed."""
+
+    path: str
+    begins_at: int = 0
+    made_ns: int = 0
+
+
+# Writing ----------------------------------------------------------------------------------------------------
+
+
+def joined(runs: Iterable[Run]) -> list[Run]:
+    """The runs, with neighbours joined that may share a time."""
+    out: list[Run] = []
+    for run in runs:
+        if out and out[-1].source == run.source:
+            last = out[-1]
+            is_near = 0 <= run.at_ns - last.at_ns < SAME_NS and last.length + run.length <= SAME_BYTES
+            if (is_near or run.at_ns == last.at_ns) and last.length + run.length < MAX_RUN:
+                out[-1] = Run(run.source, last.length + run.length, last.at_ns)
+                continue
+        if run.length:
+            out.append(run)
+    return out
+
+
+def pack_header(header: Header) -> bytes:
+    return _block(HEADER, _json({"path": header.path, "begins_at": header.begins_at, "made_ns": header.made_ns}))
+
+
+def pack_head(length: int, digest: str) -> bytes:
+    """The first ``length`` bytes of the file have this hash."""
+    return _block(HEAD, _json({"bytes": length, "sha256": digest}))
+
+
+def pack_source(number: int, source: Source) -> bytes:
+    return _block(SOURCE, _json({"n": number, **source._asdict()}))
+
+
+def pack_runs(base: int, runs: Iterable[tuple[int, int, int]]) -> bytes:
+    """``runs`` are (length, number of the source, ns); the first begins at ``base`` of the file."""
+    return _block(RUNS, _BASE.pack(base) + b"".join(_RUN.pack(*run) for run in runs))
+
+
+def _block(kind: int, content: bytes) -> bytes:
+    return _FRAME.pack(len(content), zlib.crc32(content, kind), kind) + content
+
+
+def _json(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+# Reading ----------------------------------------------------------------------------------------------------
+
+
+def blocks(data: bytes, at: int) -> Iterator[tuple[int, bytes, int]]:
+    """(kind, content, where the next one begins) of each whole block from ``at`` on."""
+    while at + _FRAME.size <= len(data):
+        length, crc, kind = _FRAME.unpack_from(data, at)
+        begin = at + _FRAME.size
+        if length > MAX_BLOCK or begin + length > len(data):
+            return
+        content = data[begin : begin + length]
+        if zlib.crc32(content, kind) != crc:
+            return
+        at = begin + length
+        yield kind, content, at
+
+
+@dataclass(slots=True)
+class Index:
+    """What the blocks say. `feed` takes more of them; ``taken`` is how far the index file was understood."""
+
+    header: Header | None = None
+    head: tuple[int, str] = (0, "")
+    spans: list[Span] = field(default_factory=list)
+    taken: int = 0
+    _sources: dict[int, Source] = field(default_factory=dict)
+    _starts: list[int] = field(default_factory=list)
+    _keys: list[int] = field(default_factory=list)
+
+    def feed(self, data: bytes) -> None:
+        """``data`` is the index file from ``taken`` on. What is no index at all is understood as an empty one."""
+        at = 0
+        if self.taken == 0:
+            if data[: len(MAGIC)] != MAGIC:
+                return
+            at = len(MAGIC)
+        base = self.taken
+        self.taken += at
+        for kind, content, end in blocks(data, at):
+            if not self._take(kind, content):
+                break
+            self.taken = base + end
+        self._starts = [span.start for span in self.spans]
+        self._keys = list(accumulate((span.at_ns for span in self.spans), max))
+
+    def _take(self, kind: int, content: bytes) -> bool:
+        try:
+            if kind == RUNS:
+                self._take_runs(content)
+            elif kind == SOURCE:
+                fields = json.loads(content)
+                self._sources[fields["n"]] = Source(
+                    str(fields["watcher"]),
+                    int(fields["wid"]),
+                    int(fields["pid"]),
+                    str(fields["stream"]),
+                    str(fields["look"]),
+                )
+            elif kind == HEAD:
+                fields = json.loads(content)
+                self.head = (int(fields["bytes"]), str(fields["sha256"]))
+            elif kind == HEADER:
+                fields = json.loads(content)
+                self.header = Header(str(fields["path"]), int(fields["begins_at"]), int(fields["made_ns"]))
+        except (ValueError, KeyError, TypeError):
+            return False
+        return True  # a kind that a later circus adds is passed over
+
+    def _take_runs(self, content: bytes) -> None:
+        (at,) = _BASE.unpack_from(content)
+        sources, spans = self._sources, self.spans
+        runs = [(length, sources[number], at_ns) for length, number, at_ns in _RUN.iter_unpack(content[_BASE.size :])]
+        while spans and spans[-1].start >= at:
+            spans.pop()
+        if spans and spans[-1].end > at:
+            spans[-1] = spans[-1]._replace(end=at)
+        for length, source, at_ns in runs:
+            spans.append(Span(at, at + length, source, at_ns))
+            at += length
+
+    @property
+    def end(self) -> int:
+        """How far the file is indexed."""
+        return self.spans[-1].end if self.spans else 0
+
+    def find(self, offset: int) -> int:
+        """The number of the span that holds this byte, or else of the last one before it; -1: there is none."""
+        return bisect_right(self._starts, offset) - 1
+
+    def key(self, number: int) -> int:
+        """The time by which the span is sorted among other logs: the latest up to there; 0 before the first."""
+        if number < 0:
+            return self._keys[0] if self._keys else 0
+        return self._keys[number]
+
+    def first_since(self, at_ns: int) -> int | None:
+        """Where the first byte stands that was written at ``at_ns`` or later; None: there is none."""
+        number = bisect_left(self._keys, at_ns)
+        return self._starts[number] if number < len(self._starts) else None
+
+    @property
+    def looks(self) -> frozenset[str]:
+        """How what stands in the file was written, all of it."""
+        return frozenset(source.look for source in self._sources.values())
+
+    @property
+    def last_ns(self) -> int:
+        return self._keys[-1] if self._keys else 0
+
+
+def parse(data: bytes) -> Index:
+    index = Index()
+    index.feed(data)
+    return index
+
+
+# Keeping it small -------------------------------------------------------------------------------------------
+
+
+def thinned(index: Index, most_bytes: int) -> bytes:
+    """The index once more: of the older half every second time is left out, and what still is too much of the
+    oldest, so that it has at most ``most_bytes``."""
+    half = len(index.spans) // 2
+    spans: list[Span] = []
+    for number, span in enumerate(index.spans):
+        last = spans[-1] if spans else None
+        if number < half and number % 2 and last and last.source == span.source and last.end == span.start:
+            spans[-1] = last._replace(end=span.end)
+        else:
+            spans.append(span)
+    lead = MAGIC + (pack_header(index.header) if index.header else b"") + pack_head(*index.head)
+    while True:
+        body = lead + _packed(spans)
+        if len(body) <= most_bytes or not spans:
+            return body
+        spans = spans[len(spans) // 4 + 1 :]
+
+
+def _packed(spans: Sequence[Span]) -> bytes:
+    """Spans as blocks, a new one where there is a hole."""
+    numbers: dict[Source, int] = {}
+    out: list[bytes] = []
+    for source in dict.fromkeys(span.source for span in spans):
+        numbers[source] = len(numbers)
+        out.append(pack_source(numbers[source], source))
+    runs: list[tuple[int, int, int]] = []
+    base = end = 0
+    for span in spans:
+        if runs and (span.start != end or len(runs) * _RUN.size > MAX_BLOCK // 2):
+            out.append(pack_runs(base, runs))
+            runs = []
+        if not runs:
+            base = span.start
+        runs.append((span.end - span.start, numbers[span.source], span.at_ns))
+        end = span.end
+    if runs:
+        out.append(pack_runs(base, runs))
+    return b"".join(out)

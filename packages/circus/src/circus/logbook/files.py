@@ -1,0 +1,289 @@
+"""The files of one log, the oldest first: the log itself and what was rotated away from it, compressed or not.
+
+The idea: names move while one looks (X.1 becomes X.2, X.1 becomes X.1.gz), so all files are opened first and then
+known by their descriptors; if the names have moved meanwhile, it is done once more. Where a file begins in the log as a
+whole is said by its index; one without an index stands before the next younger one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from circus.logbook import writing
+from circus.logbook.entries import Index
+
+#: What is read at a time, and what of a compressed file.
+CHUNK = 4 << 20
+PACKED_CHUNK = 256 << 10
+
+#: For zlib: expect the head and the end of gzip.
+_GZIP = 31
+
+#: A longer line is given out in pieces: no line of a log is longer, but what is in the file may be no lines at all.
+MAX_LINE = 16 << 20
+
+#: Names that keep moving are looked at so often.
+MAX_LOOKS = 20
+
+#: What a rotation appends: a number or a time, perhaps one more number, perhaps `.gz`.
+_SUFFIX = re.compile(r"\.(\d+)(?:\.(\d+))?(\.gz)?")
+
+#: A number of backups has fewer digits, a time more.
+_TIME_DIGITS = 6
+
+
+@dataclass(slots=True)
+class LogFile:
+    """One file of a log, open. ``begins_at``: where its first byte stands in the log as a whole."""
+
+    path: str
+    fd: int
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    is_compressed: bool
+    index: Index = field(default_factory=Index)
+    begins_at: int = 0
+    floor_ns: int = 0  # no line of it counts as older: those of the files before it are not younger
+    _index_fd: int = -1
+    _index_path: str = ""
+
+    @property
+    def is_indexed(self) -> bool:
+        return self.index.header is not None
+
+    def open_index(self, directory: str) -> None:
+        """Find what the index says of it, if it is about this file."""
+        self._index_path = os.path.join(directory, writing.index_name(self.dev, self.ino))
+        try:
+            fd = os.open(self._index_path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        index = Index()
+        index.feed(_read_from(fd, 0))
+        if index.header is not None and writing.is_about(index, self._head()):
+            self.index, self._index_fd = index, fd
+        else:
+            os.close(fd)
+
+    def look_again(self) -> None:
+        """What was added to the file and to its index."""
+        found = os.fstat(self.fd)
+        self.size, self.mtime_ns = found.st_size if not self.is_compressed else self.size, found.st_mtime_ns
+        if self._index_fd >= 0 and (more := _read_from(self._index_fd, self.index.taken)):
+            self.index.feed(more)
+
+    @property
+    def has_another_index(self) -> bool:
+        """Its index was begun, or made anew, since it was opened."""
+        try:
+            named = os.stat(self._index_path).st_ino
+        except FileNotFoundError:
+            return False
+        return self._index_fd < 0 or named != os.fstat(self._index_fd).st_ino
+
+    def _head(self) -> bytes:
+        if not self.is_compressed:
+            return os.pread(self.fd, writing.HEAD_BYTES, 0)
+        return b"".join(self._unpacked(writing.HEAD_BYTES))[: writing.HEAD_BYTES]
+
+    def _unpacked(self, most_bytes: int = 1 << 62) -> Iterator[bytes]:
+        """What is in it (RFC 1952), at least the first ``most_bytes``. One that is cut or damaged: what can be had."""
+        unpacker, at, packed, count = zlib.decompressobj(_GZIP), 0, b"", 0
+        while count < most_bytes:
+            if not packed:
+                packed = os.pread(self.fd, PACKED_CHUNK, at)
+                at += len(packed)
+            if not packed:
+                return
+            try:
+                data = unpacker.decompress(packed, CHUNK)
+            except zlib.error:
+                return
+            packed = unpacker.unconsumed_tail
+            if unpacker.eof:
+                packed, unpacker = unpacker.unused_data, zlib.decompressobj(_GZIP)
+            if data:
+                count += len(data)
+                yield data
+
+    def measure(self) -> None:
+        """How large it is, uncompressed: only reading it says so where no index does."""
+        if self.is_compressed:
+            self.size = self.index.end if self.is_indexed else sum(len(data) for _, data in self._parts(0))
+
+    # Lines --------------------------------------------------------------------------------------------------
+
+    def chunks(self, start: int, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Whole lines from ``start`` on, in chunks: (offset, bytes); the last one may lack its newline."""
+        rest, at = b"", start
+        for offset, data in self._parts(start):
+            if end is not None and offset + len(data) > end:
+                data = data[: max(0, end - offset)]
+            cut = data.rfind(b"\n") + 1
+            if not data:
+                break
+            if cut == 0 and len(rest) + len(data) <= MAX_LINE:
+                rest += data
+                continue
+            cut = cut or len(data)
+            yield at, rest + data[:cut] if rest else data[:cut]
+            at, rest = offset + cut, data[cut:]
+        if rest:
+            yield at, rest
+
+    def _parts(self, start: int) -> Iterator[tuple[int, bytes]]:
+        if not self.is_compressed:
+            while data := os.pread(self.fd, CHUNK, start):
+                yield start, data
+                start += len(data)
+            return
+        at = 0
+        for data in self._unpacked():
+            if at + len(data) > start:
+                yield max(at, start), data[max(0, start - at) :]
+            at += len(data)
+
+    def chunks_backwards(self, end: int) -> Iterator[tuple[int, bytes]]:
+        """The same from ``end`` to the begin, the last chunk first. A compressed file is read as a whole."""
+        if self.is_compressed:
+            yield from reversed(list(self.chunks(0, end)))
+            return
+        tail = b""
+        at = end
+        while at > 0:
+            begin = max(0, at - CHUNK)
+            data = os.pread(self.fd, at - begin, begin)
+            at = begin
+            cut = data.find(b"\n") + 1 if begin else 0
+            if begin and (cut == 0 or (cut == len(data) and not tail)) and len(tail) < MAX_LINE:
+                tail = data + tail  # one line, or the end of one
+                continue
+            whole = data[cut:] + tail
+            if whole:
+                yield begin + cut, whole
+            tail = data[:cut]
+
+    def close(self) -> None:
+        os.close(self.fd)
+        if self._index_fd >= 0:
+            os.close(self._index_fd)
+
+
+def _read_from(fd: int, offset: int) -> bytes:
+    parts = []
+    while data := os.pread(fd, CHUNK, offset):
+        parts.append(data)
+        offset += len(data)
+    return b"".join(parts)
+
+
+# The files of a log -----------------------------------------------------------------------------------------
+
+
+def open_log(path: str, directory: str) -> list[LogFile]:
+    """All files of the log at ``path``, the oldest first; ``directory`` has their index.
+
+    Raises: OSError, when the directory of the log cannot be read.
+    """
+    for _ in range(MAX_LOOKS):
+        names = _names(path)
+        opened: list[LogFile] = []
+        for name in names:
+            file = _open(name)
+            if file is not None:
+                opened.append(file)
+        if _names(path) == names and len(opened) == len(names):
+            break
+        _close(opened)
+    opened = _without_twins(opened)
+    for file in opened:
+        file.open_index(directory)
+        file.measure()
+    _place(opened)
+    return opened
+
+
+def _names(path: str) -> dict[str, int]:
+    """The files that there are, by name, the oldest first, with their inodes."""
+    folder, base = os.path.split(path)
+    numbered: list[tuple[tuple[int, ...], str, int]] = []
+    timed: list[tuple[tuple[int, ...], str, int]] = []
+    newest: dict[str, int] = {}
+    try:
+        found = list(os.scandir(folder))
+    except FileNotFoundError:
+        return {}
+    for each in found:
+        if each.name == base:
+            newest[path] = each.inode()
+        elif each.name.startswith(base) and (suffix := _SUFFIX.fullmatch(each.name, len(base))):
+            first, second, packed = suffix[1], int(suffix[2] or 0), suffix[3]
+            if len(first) < _TIME_DIGITS:
+                numbered.append(((-int(first), 0 if packed else 1), each.path, each.inode()))
+            else:
+                timed.append(((int(first.ljust(14, "0")), second, 0 if packed else 1), each.path, each.inode()))
+    return {name: ino for _, name, ino in [*sorted(timed), *sorted(numbered)]} | newest
+
+
+def _open(path: str) -> LogFile | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError:
+        return None
+    found = os.fstat(fd)
+    is_compressed = path.endswith(".gz") and os.pread(fd, 2, 0) == b"\x1f\x8b"
+    return LogFile(path, fd, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, is_compressed)
+
+
+def _without_twins(opened: list[LogFile]) -> list[LogFile]:
+    """While a file is compressed both are there for a moment: the same bytes twice. The plain one will do."""
+    plain = {file.path: file for file in opened if not file.is_compressed}
+    kept, inodes = [], set()
+    for file in opened:
+        twin = plain.get(file.path.removesuffix(".gz")) if file.is_compressed else None
+        if (twin is not None and _size_inside(file) == twin.size % 2**32) or (file.dev, file.ino) in inodes:
+            file.close()
+            continue
+        inodes.add((file.dev, file.ino))
+        kept.append(file)
+    return kept
+
+
+def _size_inside(file: LogFile) -> int:
+    """What the end of a compressed file says (RFC 1952)."""
+    return int.from_bytes(os.pread(file.fd, 4, max(0, file.size - 4)), "little")
+
+
+def _close(opened: list[LogFile]) -> None:
+    while opened:
+        opened.pop().close()
+
+
+def _place(opened: list[LogFile]) -> None:
+    """Where each begins; one without an index ends where the next one begins."""
+    if not opened:
+        return
+    if all(file.is_indexed for file in opened):
+        opened.sort(key=lambda file: file.index.header.begins_at if file.index.header is not None else 0)
+    begins_at = 0
+    for number in range(len(opened) - 1, -1, -1):
+        file = opened[number]
+        if file.index.header is not None:
+            file.begins_at = file.index.header.begins_at
+        elif number < len(opened) - 1:
+            file.begins_at = begins_at - file.size
+        else:
+            older = next((each for each in reversed(opened[:-1]) if each.index.header is not None), None)
+            if older is not None and older.index.header is not None:
+                file.begins_at = older.index.header.begins_at + max(older.size, older.index.end)
+        begins_at = file.begins_at
+    floor = 0
+    for file in opened:
+        file.floor_ns = floor
+        floor = max(floor, file.index.last_ns if file.is_indexed else file.mtime_ns)

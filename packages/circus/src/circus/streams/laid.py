@@ -1,0 +1,112 @@
+"""Where what was written stands in a log file, whose it is and from when: what the index is told.
+
+The idea: who writes notes stretches, segments with their place in the file; here they become runs of one source and one
+time. Plain bytes are copied unseen, so their runs follow from the kernel's stamps alone. What was rendered is read once
+more, from both sides, to find where in the file each line of the stream ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from circus.logbook import entries
+from circus.logbook.entries import Run
+from circus.logbook.writing import HEAD_BYTES, Laid
+from circus.streams import lines
+from circus.streams.segments import Times, times_of, within
+from circus.streams.store import DATA, Segment, SourceKey
+from circus.streams.tap import View
+from papa.errors import PapaError
+
+STREAMS = {"out": "stdout", "err": "stderr"}
+
+NOBODY = entries.Source("", 0, 0, "", entries.MARK)
+
+
+class Stretch(NamedTuple):
+    """The segment, as far as it was written, and from where to where it stands in the file."""
+
+    segment: Segment
+    start: int
+    end: int
+
+
+def laid_of(
+    path: str, fd: int, stretches: Sequence[Stretch], views: Mapping[SourceKey, View], at_ns: int
+) -> Laid | None:
+    """For the index; None when it cannot be said. ``at_ns`` is for bytes that nobody dated."""
+    try:
+        found = os.fstat(fd)
+        times = _times(stretches, views, at_ns)
+        runs = [run for stretch in stretches for run in _runs(stretch, fd, views, times)]
+        base = stretches[0].start
+        return Laid(
+            path,
+            found.st_dev,
+            found.st_ino,
+            base,
+            os.pread(fd, HEAD_BYTES, 0),
+            tuple(entries.joined(runs)),
+            frozenset() if base else frozenset(each.inode() for each in os.scandir(os.path.dirname(path))),
+        )
+    except (OSError, PapaError):
+        return None  # bytes that were dropped meanwhile; the files are as good as before
+
+
+def _times(stretches: Sequence[Stretch], views: Mapping[SourceKey, View], at_ns: int) -> dict[SourceKey, Times]:
+    """Asked for once for each source, however many stretches it has."""
+    wholes: dict[SourceKey, Segment] = {}
+    for segment, _, _ in stretches:
+        if segment.kind == DATA and segment.source in views:
+            first = wholes.get(segment.source, segment)
+            wholes[segment.source] = Segment(segment.source, first.start, segment.end)
+    return {key: times_of(whole, whole.end, views[key], at_ns) for key, whole in wholes.items()}
+
+
+def _runs(
+    stretch: Stretch, fd: int, views: Mapping[SourceKey, View], times: Mapping[SourceKey, Times]
+) -> Iterator[Run]:
+    segment, start, end = stretch
+    view = views.get(segment.source)
+    if view is None or segment.kind != DATA:
+        source = NOBODY if view is None else _source(view, entries.MARK)
+        known = times.get(segment.source, ())
+        yield Run(source, end - start, known[0][1] if known else 0)
+        return
+    look = entries.PLAIN if segment.time_format is None else entries.PREFIXED
+    source = _source(view, look)
+    own = within(times[segment.source], segment.start, segment.end)
+    if len(own) == 1:
+        yield Run(source, end - start, own[0][1])
+        return
+    at = start
+    for edge, at_ns in _plain_edges(stretch, own) if look == entries.PLAIN else _rendered_edges(stretch, own, fd, view):
+        yield Run(source, edge - at, at_ns)
+        at = edge
+
+
+def _source(view: View, look: str) -> entries.Source:
+    return entries.Source(view.watcher, view.wid, view.pid, STREAMS[view.key.stream], look)
+
+
+def _plain_edges(stretch: Stretch, times: Times) -> Iterator[tuple[int, int]]:
+    """Where in the file what has one time ends, and that time."""
+    segment, _, end = stretch
+    shift = end - segment.end
+    for number, (_, at_ns) in enumerate(times):
+        yield (times[number + 1][0] + shift if number + 1 < len(times) else end), at_ns
+
+
+def _rendered_edges(stretch: Stretch, times: Times, fd: int, view: View) -> Iterator[tuple[int, int]]:
+    segment, start, end = stretch
+    data = view.tap.files.pread(segment.source.stream, segment.start, segment.end - segment.start)
+    rendered = os.pread(fd, end - start, start)
+    # A newline may stand in front, between the lines of two sources.
+    at = rendered.count(b"\n") - data.count(b"\n")
+    pieces = lines.cut_pieces(data, segment.start, times)
+    for number, piece in enumerate(pieces, 1):
+        for _ in range(data.count(b"\n", piece.start - segment.start, piece.end - segment.start)):
+            at = rendered.find(b"\n", at) + 1
+        yield (end if number == len(pieces) else start + at), piece.at_ns
