@@ -292,6 +292,73 @@ def test_a_reader_that_keeps_up_loses_nothing(world: World) -> None:
     assert files.dropped("out") == 0
 
 
+def held_back(**out: object) -> dict[str, object]:
+    return {"out": {"bound": 65536, "overflow": "hold", **out}, "err": {"bound": 65536, "overflow": "drop-oldest"}}
+
+
+def test_a_stream_that_is_held_waits_alone_and_loses_nothing(world: World) -> None:
+    driver = world.connect()
+    row, out = world.spawn(driver, owner="me", bounds=held_back())
+    number = row["id"]
+    assert row["bounds"]["out"] == {"bound": 65536, "overflow": "hold", "stall_s": 1.0}
+    data = world.pattern(300_000)
+    out.pour("out", len(data))
+    world.until(lambda: world.row(driver, number)["streams"]["out"]["head"] >= 65536)
+    taken, files = b"", world.files(driver, number)
+    while len(taken) < len(data):
+        wait_for_more(world, files, len(taken))
+        taken += files.pread("out", len(taken), len(data))
+        driver.call("commit", acks=[[number, "out", len(taken)]], seen=[[number, len(taken), None]])
+    assert taken == data
+    assert world.row(driver, number)["streams"]["out"]["dropped"] == 0
+
+
+def test_a_stream_that_may_lose_is_not_stopped_by_one_that_is_held(world: World) -> None:
+    driver = world.connect()
+    row, child = world.spawn(driver, owner="me", bounds=held_back(bound=1))
+    number = row["id"]
+    child.pour("out", 10)
+    world.head(driver, number, "out", 10)
+    child.pour("err", 300_000)
+    world.head(driver, number, "err", 300_000)
+    streams = world.row(driver, number)["streams"]
+    assert (streams["out"]["dropped"], streams["out"]["low"]) == (0, 0)
+    assert streams["err"]["dropped"] >= 300_000 - 65536
+
+
+def test_bounds_of_a_process_that_runs_are_set_anew(world: World) -> None:
+    driver = world.connect()
+    row, child = world.spawn(driver, owner="me", bounds=held_back())
+    number = row["id"]
+    child.pour("out", 300_000)
+    world.until(lambda: world.row(driver, number)["streams"]["out"]["head"] >= 65536)
+    driver.call("bounds", id=number, bounds={"out": {"bound": 4096, "overflow": "drop-oldest"}})
+    world.head(driver, number, "out", 300_000)
+    row = world.row(driver, number)
+    assert row["streams"]["out"]["dropped"] > 200_000
+    assert row["bounds"] == {"out": {"bound": 4096, "overflow": "drop-oldest", "stall_s": 1.0}}
+
+
+def test_only_the_owner_sets_bounds(world: World) -> None:
+    owner, viewer = world.connect(), world.connect()
+    row, _ = world.spawn(owner, owner="me")
+    with pytest.raises(PapaError) as caught:
+        viewer.call("bounds", id=row["id"], bounds=held_back())
+    assert caught.value.code == "owned"
+    assert "bounds" not in world.row(owner, row["id"])
+
+
+@pytest.mark.parametrize(
+    "bounds", [7, {"in": {}}, {"out": 7}, {"out": {"overflow": "explode"}}, {"out": {"bound": 0}}, {"out": {"much": 1}}]
+)
+def test_bounds_that_make_no_sense_are_refused(world: World, bounds: object) -> None:
+    driver = world.connect()
+    row, _ = world.spawn(driver, owner="me")
+    with pytest.raises(PapaError) as caught:
+        driver.call("bounds", id=row["id"], bounds=bounds)
+    assert caught.value.code == "bad-request"
+
+
 # Ending
 
 

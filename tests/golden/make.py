@@ -34,6 +34,8 @@ FACTS: dict[str, Any] = {
     "processes": {
         "running": {**_PROCESS, "inodes": [501, 0]},
         "about-to-start": {**_PROCESS, "number": 1002, "pid": 0, "ticks": None, "inodes": [501, 502]},
+        "bounded": {**_PROCESS, "number": 1007, "inodes": [503, 504],
+                    "each": {"out": [4096, "hold", 1.0], "err": [65_536, "drop-oldest", 0.5]}},
         "ended": {**_PROCESS, "number": 1003, "exit": [-9, 1_700_000_100.5], "captured": ["out"]},
         "unknown": {**_PROCESS, "number": 1004, "name": None, "exit": [None, 1_700_000_100.5], "removed": True,
                     "captured": [], "uid": None, "gid": None, "bounds": [2_097_152, "block", 1.0]},
@@ -95,7 +97,7 @@ def _process(facts: dict[str, Any]) -> Process:
         meta=facts["meta"],
         uid=facts["uid"],
         gid=facts["gid"],
-        output=Output(captured, Bounds(*facts["bounds"])) if captured else None,
+        output=Output(captured, Bounds(*facts["bounds"]).with_streams(facts.get("each"))) if captured else None,
     )
     process.exit = facts["exit"] and tuple(facts["exit"])
     process.is_removed = facts["removed"]

@@ -49,6 +49,7 @@ def test_processes(folder, meaning):
             "uid": process.uid, "gid": process.gid, "exit": process.exit and list(process.exit),
             "removed": process.is_removed, "captured": record["captured"],
             "bounds": [bounds.bound, bounds.overflow, bounds.stall_s], "inodes": record["inodes"],
+            **({} if bounds.by_stream is None else {"each": bounds.pack_streams()}),
         }  # fmt: skip
         assert record["boot"] == make.BOOT
 

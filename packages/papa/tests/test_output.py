@@ -46,8 +46,8 @@ class Kernel:
         self.write_index(stream)
         self.it.add(stream, size)
 
-    def drop(self, size: int | None = None) -> int:
-        count = self.it.drop(self.file.read, size)
+    def drop(self, size: int | None = None, stream: str = "") -> int:
+        count = self.it.drop(self.file.read, size, stream)
         self.file.write(0, self.it.header())
         return count
 
@@ -468,6 +468,77 @@ def test_a_verdict_says_what_it_is():
     assert repr(k.it.next_step(100.0)) == "<pause until 101.0>"
 
 
+# Bounds of each stream
+
+
+def apart(**each: object) -> Kernel:
+    return Kernel(Bounds().with_streams({"out": [1000, "block", 1.0], "err": [1000, "block", 1.0], **each}))
+
+
+def test_a_full_stream_does_not_stop_the_other_one():
+    k = apart()
+    k.it.reader_is(True)
+    k.arrive("out", 1000)
+    assert k.it.next_step(100.0, "out").until == 101.0
+    assert k.it.next_step(100.0, "err").kind == READ
+    assert (k.it.held_of("out"), k.it.held_of("err")) == (1000, 0)
+
+
+def test_a_full_stream_loses_its_own_oldest_bytes_only():
+    k = apart()
+    k.arrive("err", 900)
+    k.clock_ns += 10**9
+    k.arrive("out", 1200)
+    assert k.it.next_step(0.0, "out").kind == DROP
+    assert k.drop(stream="out") == 1200
+    assert (k.it.streams["err"].low, k.it.streams["out"].low) == (0, 1200)
+
+
+def test_a_stream_that_is_held_waits_with_a_reader_and_without_until_an_acknowledgement():
+    k = apart(out=[1000, "hold", 1.0])
+    k.arrive("out", 1500)
+    for is_live in (False, True):
+        k.it.reader_is(is_live)
+        assert [k.it.next_step(now, "out").kind for now in (0.0, 1e9)] == [PAUSE, PAUSE]
+        assert k.it.next_step(0.0, "out").until == output.FOREVER
+    k.ack("out", 600)
+    assert k.it.next_step(0.0, "out").kind == READ
+
+
+def test_an_acknowledgement_of_one_stream_gives_no_credit_to_the_other():
+    k = apart()
+    k.it.reader_is(True)
+    k.arrive("out", 1000)
+    k.arrive("err", 10)
+    assert k.it.next_step(100.0, "out").until == 101.0
+    k.ack("err", 10)
+    assert k.it.next_step(101.0, "out").kind == DROP
+
+
+def test_bounds_are_set_anew():
+    k = kernel(1000)
+    k.arrive("out", 900)
+    k.it.set_bounds(k.it.bounds.with_streams({"out": [500, "drop-oldest", 1.0]}))
+    assert k.it.next_step(0.0, "out").kind == DROP
+    assert k.it.next_step(0.0, "err").kind == READ
+    assert k.it.bounds.row() == {"out": {"bound": 500, "overflow": "drop-oldest", "stall_s": 1.0}}
+    k.it.set_bounds(Bounds(10_000))
+    assert k.it.next_step(0.0, "out").kind == READ
+
+
+def test_what_one_stream_keeps_for_long_does_not_make_the_index_of_the_other_grow_for_ever():
+    bound = 256 * KB
+    k = Kernel(Bounds().with_streams({"out": [bound, "block", 1.0], "err": [bound, "hold", 1.0]}))
+    k.arrive("err", 1)
+    for taken in range(1, 200_001):
+        k.clock_ns += output.SHARE_NS
+        k.arrive("out", 1)
+        if taken % 100 == 0:
+            k.ack("out", taken)
+    assert k.it.streams["err"].low == 0, "nothing was dropped for it"
+    assert bound // 4 < k.it.index_bytes < bound
+
+
 class OutputMachine(RuleBasedStateMachine):
     """Anything a process, a reader, a clock and a budget can do, in any order; crashes too."""
 
@@ -475,9 +546,10 @@ class OutputMachine(RuleBasedStateMachine):
         bound=st.sampled_from([1, 100, 4096, 40_000, 300_000]),
         overflow=st.sampled_from(["block", "drop-oldest"]),
         captured=st.sampled_from([("out",), ("err",), ("out", "err")]),
+        own=st.sampled_from([None, {}, {"out": [5000, "hold", 1.0], "err": [1, "drop-oldest", 0.0]}]),
     )
-    def start(self, bound, overflow, captured):
-        self.k = Kernel(Bounds(bound, overflow, 1.0), captured)
+    def start(self, bound, overflow, captured, own):
+        self.k = Kernel(Bounds(bound, overflow, 1.0).with_streams(own), captured)
         self.captured = captured
         self.now = 0.0
         self.lows = dict.fromkeys(captured, 0)
@@ -492,16 +564,17 @@ class OutputMachine(RuleBasedStateMachine):
         stream = data.draw(st.sampled_from(self.captured))
         self.k.clock_ns += wait_ns
         for _ in range(5):
-            verdict = self.k.it.next_step(self.now)
+            verdict = self.k.it.next_step(self.now, stream)
             if verdict.kind != DROP:
                 break
-            self.k.drop()
+            self.k.drop(stream=stream)
         assert verdict.kind in (READ, PAUSE)
         if verdict.kind == PAUSE:
-            assert self.now < verdict.until <= self.now + 1.0
+            assert self.now < verdict.until
+            assert verdict.until <= self.now + 1.0 or verdict.until == output.FOREVER
             return
         self.k.write_index(stream)
-        size = min(size, self.k.it.step_bytes)
+        size = min(size, self.k.it.step_of(stream))
         if size:
             self.arrived[stream].append((self.heads[stream], self.k.clock_ns))
         self.k.it.add(stream, size)
@@ -546,7 +619,10 @@ class OutputMachine(RuleBasedStateMachine):
     @invariant()
     def the_rules_hold(self):
         it = self.k.it
-        assert it.held <= it.bounds.bound + it.step_bytes + index.RECORD_SIZE
+        each = it.bounds.by_stream or {}
+        for name in it.streams:
+            room = index.RECORD_SIZE if it.bounds.by_stream is None else 0
+            assert it.held_of(name) <= each.get(name, it.bounds).bound + it.step_of(name) + room
         assert it.held == it.end - it.first + sum(s.head - s.low for s in it.streams.values())
         for name, stream in it.streams.items():
             assert stream.head == self.heads[name]

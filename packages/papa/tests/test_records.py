@@ -44,6 +44,22 @@ def test_a_process_comes_back_from_its_record():
     assert not again.is_removed
 
 
+def test_bounds_of_each_stream_come_back():
+    each = {"out": [4096, "hold", 0.5], "err": [9, "drop-oldest", 1.0]}
+    process = a_process(output=Output(("out", "err"), Bounds(1000, "block", 2.5).with_streams(each)))
+    record = through_json(records.of_process(process, "boot"))
+    bounds = records.bounds_of(record)
+    assert (bounds.pack(), bounds.pack_streams()) == ([1000, "block", 2.5], each)
+    assert record["bounds"] == [1000, "block", 2.5], "what an older papa goes by"
+
+
+@pytest.mark.parametrize("each", [7, {"in": [1, "hold", 1.0]}, {"out": [1, "explode", 1.0]}, {"out": [1, "hold"]}])
+def test_misshapen_bounds_of_each_stream_are_refused(each):
+    record = through_json(records.of_process(a_process(), "boot"))
+    with pytest.raises((TypeError, ValueError, PapaError)):
+        records.bounds_of({**record, "each": each})
+
+
 def test_a_removed_process_without_output_comes_back_as_one():
     process = a_process(output=None)
     process.is_removed = True

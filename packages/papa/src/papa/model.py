@@ -63,6 +63,8 @@ DEFAULT_STALL_S = 1.0
 MAX_STALL_S = 3600.0
 DROP_OLDEST = "drop-oldest"
 BLOCK = "block"
+#: Never drop for the bound, whether there is a reader or not: a client asks for it, stream by stream.
+HOLD = "hold"
 
 DEFAULT_BACKLOG = 128
 MAX_BACKLOG = 65_535
@@ -279,6 +281,38 @@ def _optional(data: Mapping[str, Any], key: str, check: Callable[[Any, str], Any
     return None if value is None else check(value, key)
 
 
+def _stall(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_STALL_S:
+        raise bad("stall_s", f"must be a number of seconds between 0 and {MAX_STALL_S:g}")
+    return float(value)
+
+
+def check_bounds(value: object, what: str = "bounds") -> dict[str, list[Any]]:
+    """How much of each stream is held, and what happens then: ``{"out": {"bound": ..., "overflow": ...}}``.
+
+    Raises PapaError ``bad-request``.
+    """
+    if not isinstance(value, dict):
+        raise bad(what, f"must be an object with a field for each of {', '.join(STREAMS)}")
+    checked = {}
+    for stream, fields in value.items():
+        if not isinstance(fields, dict):
+            raise bad(what, "must have an object for each stream")
+        _known(fields, frozenset(BOUNDS_FIELDS))
+        checked[check_stream(stream)] = [
+            check_integer(_given(fields, "bound", DEFAULT_BOUND), "bound", 1, MAX_BOUND),
+            _choice(_given(fields, "overflow", BLOCK), "overflow", (DROP_OLDEST, BLOCK, HOLD)),
+            _stall(_given(fields, "stall_s", DEFAULT_STALL_S)),
+        ]
+    return checked
+
+
+def _named(fields: list[Any]) -> dict[str, Any]:
+    return dict(zip(BOUNDS_FIELDS, fields, strict=True))
+
+
+BOUNDS_FIELDS = ("bound", "overflow", "stall_s")
+
 #: Fields of a spawn request that are no part of what the process is.
 _REQUEST_FIELDS = frozenset(("owner", "supersede", "fds", "finds_dead"))
 
@@ -287,7 +321,7 @@ class ProcessSpec:
     """What a process is asked to be: every field checked, defaults filled in."""
 
     __slots__ = (
-        "argv", "bound", "cwd", "env", "executable", "gid", "groups", "listen_fds", "meta", "name", "nice",
+        "argv", "bound", "bounds", "cwd", "env", "executable", "gid", "groups", "listen_fds", "meta", "name", "nice",
         "oom_score_adj", "overflow", "rlimits", "sockets", "stall_s", "stderr", "stdin", "stdout", "uid", "umask",
     )  # fmt: skip
 
@@ -311,6 +345,7 @@ class ProcessSpec:
     bound: int
     overflow: str
     stall_s: float
+    bounds: dict[str, list[Any]] | None  # of each stream: bound, overflow, stall_s
     meta: dict[str, Any]
 
     @classmethod
@@ -353,10 +388,8 @@ class ProcessSpec:
         self.listen_fds = _flag(_given(data, "listen_fds", False), "listen_fds")
         self.bound = check_integer(_given(data, "bound", DEFAULT_BOUND), "bound", 1, MAX_BOUND)
         self.overflow = _choice(_given(data, "overflow", BLOCK), "overflow", (DROP_OLDEST, BLOCK))
-        stall = _given(data, "stall_s", DEFAULT_STALL_S)
-        if isinstance(stall, bool) or not isinstance(stall, (int, float)) or not 0 <= stall <= MAX_STALL_S:
-            raise bad("stall_s", f"must be a number of seconds between 0 and {MAX_STALL_S:g}")
-        self.stall_s = float(stall)
+        self.stall_s = _stall(_given(data, "stall_s", DEFAULT_STALL_S))
+        self.bounds = _optional(data, "bounds", check_bounds)
         self.meta = check_meta(data.get("meta"))
         if data.get("owner") is not None:
             check_name(data["owner"], "owner")
@@ -399,7 +432,12 @@ class ProcessSpec:
             "meta": self.meta,
         }
         # Only where they are said: the digests of processes that an older kernel started know nothing of them.
-        said = {"nice": self.nice, "oom_score_adj": self.oom_score_adj, "listen_fds": self.listen_fds or None}
+        said = {
+            "nice": self.nice,
+            "oom_score_adj": self.oom_score_adj,
+            "listen_fds": self.listen_fds or None,
+            "bounds": None if self.bounds is None else {key: _named(each) for key, each in self.bounds.items()},
+        }
         data.update((key, value) for key, value in said.items() if value is not None)
         if with_env:
             data["env"] = self.env
@@ -413,6 +451,7 @@ class ProcessSpec:
         """
         data = self.to_json()
         del data["meta"]
+        data.pop("bounds", None)  # may be set anew while it runs
         text = jsontext.dumps(data, sort_keys=True, separators=(",", ":"))
         return blake2b(text.encode("ascii"), key=key, digest_size=16).hexdigest()
 

@@ -123,6 +123,8 @@ class Process:
             "streams": {} if self.output is None else self.output.row(),
             "covered": self.is_covered,
         }
+        if self.output is not None and self.output.bounds.by_stream is not None:
+            row["bounds"] = self.output.bounds.row()
         if self.uid is not None:
             row["uid"] = self.uid
         if self.gid is not None:

@@ -8,7 +8,7 @@ bound.
 
 The cycle of one read, as the kernel's pipe room performs it:
 
-1. ``next_step(now)`` says READ, DROP or PAUSE. READ: go on. DROP: ``drop`` (it reads the index to find the
+1. ``next_step(now, stream)`` says READ, DROP or PAUSE. READ: go on. DROP: ``drop`` (it reads the index to find the
    oldest bytes of both streams), then ask again. PAUSE: stop polling the pipes until ``until`` or until an
    acknowledgement, then ask again.
 2. ``note_arrival`` may give a record to write into the index *before* the bytes are taken.
@@ -20,7 +20,14 @@ Whenever ``low`` or the index's ``first`` has moved (``drop``, or ``ack`` follow
 *When the bound is reached*: without a reader, or with overflow ``drop-oldest``, the oldest bytes go and are
 counted. With a reader the process is slowed down, for at most ``stall_s`` without an acknowledgement; then
 the reader counts as none until it acknowledges again, or another owner comes. So a burst loses nothing, and
-a stopped manager freezes no service.
+a stopped manager freezes no service. With overflow ``hold`` nothing is ever dropped for the bound: the process
+waits, reader or not, until bytes are acknowledged.
+
+*Both streams share one bound*, which their index counts into, and wait or lose together; or each has its own
+(``Bounds.by_stream``). Then a full one stops its own pipe only, and loses its own oldest bytes. The index lies
+between them and can be given back only from its begin on, so what is young in one stream may have to stay for
+what is old in the other: it does not count then, but its stamps get coarser the longer it gets, by which it ends at
+about the greater bound.
 
 Time is an argument: ``now`` monotonic seconds; the wall and boot clocks of records in nanoseconds.
 """
@@ -33,7 +40,8 @@ from papa.errors import PapaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any
 
     #: ``read(offset, size)`` yields the index file's bytes from there, fewer at its end.
     ReadIndex = Callable[[int, int], bytes]
@@ -41,6 +49,8 @@ if TYPE_CHECKING:
 READ = "read"
 DROP = "drop"
 PAUSE = "pause"
+#: Of a pause that only an acknowledgement ends.
+FOREVER = float("inf")
 
 #: The most that one splice takes, and the least that one drop frees of a large buffer: what a large pipe holds.
 STEP = 256 * 1024
@@ -49,6 +59,11 @@ MIN_STEP = 4096
 #: Bytes of one stream taken within this time share a record: a busy stream costs 32 KB of index a second at
 #: most.
 SHARE_NS = 1_000_000
+#: An index that no bound counts is as fine as any for a fourth of the greater bound; then each 32nd part of that makes
+#: its records date twice as long a time, at most until they date all that ever comes.
+_INDEX_PARTS = 32
+_FINE_PARTS = 8
+_MAX_SHARE = 40
 #: How much of the index is read at a time to find the oldest bytes.
 _WINDOW = 128 * index.RECORD_SIZE
 
@@ -68,22 +83,62 @@ class Verdict:
 
 _READ = Verdict(READ)
 _DROP = Verdict(DROP)
+_HELD = Verdict(PAUSE, FOREVER)
 
 
 class Bounds:
-    """How much may be held, and what happens then."""
+    """How much may be held, and what happens then; ``by_stream``: the bounds of each stream, instead."""
 
-    __slots__ = ("bound", "overflow", "stall_s")
+    __slots__ = ("bound", "by_stream", "overflow", "stall_s")
 
     def __init__(
         self,
         bound: int = model.DEFAULT_BOUND,
         overflow: str = model.BLOCK,
         stall_s: float = model.DEFAULT_STALL_S,
+        by_stream: dict[str, Bounds] | None = None,
     ) -> None:
         self.bound = bound
         self.overflow = overflow
         self.stall_s = stall_s
+        self.by_stream = by_stream
+
+    @classmethod
+    def of_spec(cls, spec: model.ProcessSpec) -> Bounds:
+        return cls(spec.bound, spec.overflow, spec.stall_s).with_streams(spec.bounds)
+
+    def with_streams(self, by_stream: Mapping[str, Sequence[Any]] | None) -> Bounds:
+        """The same, with bounds of each stream that were checked already."""
+        each = None if by_stream is None else {name: Bounds(*fields) for name, fields in by_stream.items()}
+        return Bounds(self.bound, self.overflow, self.stall_s, each)
+
+    def pack(self) -> list[Any]:
+        return [self.bound, self.overflow, self.stall_s]
+
+    def row(self) -> dict[str, dict[str, Any]]:
+        """Those of each stream, as a request says them."""
+        each = self.pack_streams() or {}
+        return {name: dict(zip(model.BOUNDS_FIELDS, fields, strict=True)) for name, fields in each.items()}
+
+    def pack_streams(self) -> dict[str, list[Any]] | None:
+        return None if self.by_stream is None else {name: each.pack() for name, each in self.by_stream.items()}
+
+
+class _Pool:
+    """One bound, the streams that share it, and how their reader keeps up."""
+
+    __slots__ = ("bounds", "full_since", "is_stalled", "streams")
+
+    def __init__(self, bounds: Bounds, streams: list[Stream]) -> None:
+        self.bounds = bounds
+        self.streams = streams
+        #: The reader has not acknowledged for so long that it counts as none; the wait's begin.
+        self.is_stalled = False
+        self.full_since: float | None = None
+
+    def forgive(self) -> None:
+        self.is_stalled = False
+        self.full_since = None
 
 
 class Stream:
@@ -116,10 +171,9 @@ class Output:
     """All captured output of one process."""
 
     __slots__ = (
-        "_full_since",
         "_page",
+        "_pools",
         "_punched",
-        "_stalled",
         "_wanted",
         "bounds",
         "end",
@@ -128,17 +182,15 @@ class Output:
     )
 
     def __init__(self, captured: Iterable[str], bounds: Bounds | None = None, *, page: int = 4096) -> None:
-        self.bounds = bounds or Bounds()
         self.streams = {name: Stream() for name in captured}
+        self.set_bounds(bounds or Bounds())
         #: The index file: its first record that still counts, and where the next is written.
         self.first = index.HEADER_SIZE
         self.end = index.HEADER_SIZE
         self._page = page
         self._punched = 0
-        #: A reader is there; it has not acknowledged for so long that it counts as none; the wait's begin.
+        #: A reader is there.
         self._wanted = False
-        self._stalled = False
-        self._full_since: float | None = None
 
     @classmethod
     def recover(
@@ -168,6 +220,15 @@ class Output:
             stream.low = max(stream.low, stream.acked)
         return self
 
+    def set_bounds(self, bounds: Bounds) -> None:
+        """From here on these hold; may be called at any time."""
+        self.bounds = bounds
+        if bounds.by_stream is None:
+            self._pools = dict.fromkeys(self.streams, _Pool(bounds, list(self.streams.values())))
+        else:
+            each = bounds.by_stream
+            self._pools = {name: _Pool(each.get(name, bounds), [it]) for name, it in self.streams.items()}
+
     # What is held
 
     @property
@@ -189,7 +250,16 @@ class Output:
     @property
     def step_bytes(self) -> int:
         """The most that one splice may take: ``held`` passes the bound by at most this and one record."""
-        return max(MIN_STEP, min(STEP, self.bounds.bound // 8))
+        return min((self.step_of(stream) for stream in self.streams), default=STEP)
+
+    def step_of(self, stream: str) -> int:
+        return max(MIN_STEP, min(STEP, self._pools[stream].bounds.bound // 8))
+
+    def held_of(self, stream: str) -> int:
+        """What counts into the bound of a stream."""
+        pool = self._pools[stream]
+        index_bytes = self.index_bytes if self.bounds.by_stream is None else 0
+        return index_bytes + sum(it.head - it.low for it in pool.streams)
 
     @property
     def is_settled(self) -> bool:
@@ -198,19 +268,23 @@ class Output:
 
     # Reading from the pipes
 
-    def next_step(self, now: float) -> Verdict:
-        """READ, DROP, or PAUSE until a moment."""
-        if self.held < self.bounds.bound:
-            self._full_since = None
+    def next_step(self, now: float, stream: str = "") -> Verdict:
+        """READ, DROP, or PAUSE until a moment; of the first stream when none is named."""
+        stream = stream or next(iter(self.streams))
+        pool = self._pools[stream]
+        if self.held_of(stream) < pool.bounds.bound:
+            pool.full_since = None
             return _READ
-        if not self._wanted or self._stalled or self.bounds.overflow == model.DROP_OLDEST:
+        if pool.bounds.overflow == model.HOLD:
+            return _HELD
+        if not self._wanted or pool.is_stalled or pool.bounds.overflow == model.DROP_OLDEST:
             return _DROP
-        if self._full_since is None:
-            self._full_since = now
-        until = self._full_since + self.bounds.stall_s
+        if pool.full_since is None:
+            pool.full_since = now
+        until = pool.full_since + pool.bounds.stall_s
         if now < until:
             return Verdict(PAUSE, until)
-        self._stalled = True
+        pool.is_stalled = True
         return _DROP
 
     def note_arrival(self, stream: str, wall_ns: int, boot_ns: int) -> tuple[int, bytes] | None:
@@ -222,7 +296,7 @@ class Output:
         it = self.streams[stream]
         place = self.end
         if it._stamp_place is not None:
-            if 0 <= boot_ns - it._stamp_ns < SHARE_NS:
+            if 0 <= boot_ns - it._stamp_ns < self._share_ns():
                 return None
             if it._stamp_head == it.head and it._stamp_place == self.end - index.RECORD_SIZE:
                 place = it._stamp_place
@@ -231,6 +305,13 @@ class Output:
         it._stamp_ns = boot_ns
         self.end = place + index.RECORD_SIZE
         return place, index.pack_record(stream, it.head, wall_ns, boot_ns)
+
+    def _share_ns(self) -> int:
+        """Twice as long for each part of an index that has outgrown what a bound counts."""
+        if self.bounds.by_stream is None:
+            return SHARE_NS
+        part = max(pool.bounds.bound for pool in self._pools.values()) // _INDEX_PARTS + index.RECORD_SIZE
+        return SHARE_NS << min(_MAX_SHARE, max(0, self.index_bytes // part - _FINE_PARTS))
 
     def add(self, stream: str, size: int) -> None:
         """*size* bytes were taken from the pipe into the stream's file."""
@@ -242,30 +323,37 @@ class Output:
 
     # Giving bytes back
 
-    def drop(self, read: ReadIndex, size: int | None = None) -> int:
+    def drop(self, read: ReadIndex, size: int | None = None, stream: str = "") -> int:
         """Let the oldest bytes of both streams go, in the order in which they arrived; how many that were.
 
-        Without *size*: enough to be below the bound by one step. With *size*: at least so many bytes of
-        output and index together, as far as there are any (for a bound that several processes share, or a
-        full disk).
+        Without *size*: enough to be below the bound by one step; of *stream* alone where it has a bound of its own.
+        With *size*: at least so many bytes of output and index together, as far as there are any (for a bound that
+        several processes share, or a full disk).
         """
+        before = self.dropped
+        if size is None and self.bounds.by_stream is not None:
+            full = stream or next(iter(self.streams))
+            it = self.streams[full]
+            size = self.held_of(full) - self._pools[full].bounds.bound + self.step_of(full)
+            it._give_back(min(it.head, it.low + max(0, size)))
+            self.trim(read)
+            return self.dropped - before
         if size is None:
             size = self.held - self.bounds.bound + self.step_bytes
-        before = self.dropped
         goal = max(0, self.held - size)
         for place, record in self._records(read):
             if record is not None and record.stream in self.streams:
-                stream = self.streams[record.stream]
+                it = self.streams[record.stream]
                 end = self._end_of(read, place, record)
-                self._shorten(stream, end, goal)
-                if stream.low < end:
+                self._shorten(it, end, goal)
+                if it.low < end:
                     break
             self._pass(place)
         else:
             # Bytes that no record dates are younger than all that one does, or the index is damaged.
             self._pass_all()
-            for stream in self.streams.values():
-                self._shorten(stream, stream.head, goal)
+            for it in self.streams.values():
+                self._shorten(it, it.head, goal)
         return self.dropped - before
 
     def check_ack(self, stream: str, offset: int) -> None:
@@ -292,8 +380,7 @@ class Output:
         it = self.streams[stream]
         if offset > it.acked:
             # To repeat what is known is no progress: who only does that may not hold a process up for ever.
-            self._stalled = False
-            self._full_since = None
+            self._pools[stream].forgive()
         it.acked = max(offset, it.acked)
         it._give_back(offset)
 
@@ -313,8 +400,8 @@ class Output:
     def reader_is(self, is_live: bool) -> None:
         """The owner came (or another one took over), or went."""
         self._wanted = is_live
-        self._stalled = False
-        self._full_since = None
+        for pool in self._pools.values():
+            pool.forgive()
 
     def header(self) -> bytes:
         """The index header as it must stand in the file before the holes are punched."""

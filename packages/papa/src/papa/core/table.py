@@ -208,6 +208,17 @@ class Table:
         process.notices.restart()
         process.reader_is(True)
 
+    def set_bounds(self, id: object, by_stream: dict[str, list[Any]], connection: object) -> Process:
+        """Its streams' bounds, and what happens when they are reached; only its owner may say. Raises: PapaError."""
+        process = self.process(id)
+        if process.connection is not connection:
+            owner = process.owner or "nobody"
+            raise PapaError(f"process {id} belongs to {owner}", code="owned", details={"id": id, "owner": owner})
+        if process.output is not None:
+            output = process.output
+            output.set_bounds(output.bounds.with_streams(by_stream))
+        return process
+
     def disown(self, connection: object) -> list[Process]:
         """The connection is gone: what it owned belongs to nobody. Returns these, whose pipes may go on now."""
         freed = [process for process in self.processes.values() if process.connection is connection]

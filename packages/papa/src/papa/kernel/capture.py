@@ -28,7 +28,7 @@ class Capture:
 
     __slots__ = (
         "_files", "_output", "counted", "failure", "header", "is_discarding", "is_paused", "movers", "number",
-        "opener", "pipes", "timer", "undated",
+        "opener", "pipes", "timer", "undated", "waiting",
     )  # fmt: skip
 
     def __init__(self, number: int, output: Output | None, files: dict[str, int], pipes: dict[str, int]) -> None:
@@ -45,6 +45,8 @@ class Capture:
         self.undated: tuple[int, bytes] | None = None
         self.timer: Timer | None = None
         self.is_paused = False
+        #: Streams that wait alone, because each has a bound of its own.
+        self.waiting: tuple[str, ...] = ()
         self.is_discarding = False
         #: Why its bytes cannot be stored now, of which the log has been told; else empty.
         self.failure = ""

@@ -200,6 +200,11 @@ class Commands:
             connection.watch = None
         return Outcome({"is_over": is_over})
 
+    def _bounds(self, connection: Connection, request: Request) -> Outcome:
+        bounds = model.check_bounds(request.args.get("bounds"))
+        self._host.set_bounds(request.args.get("id"), bounds, connection)
+        return Outcome({})
+
     # --- commits and values --------------------------------------------------------------------------------
 
     def _commit(self, connection: Connection, request: Request) -> Outcome:
@@ -291,6 +296,7 @@ _OF_TEXT = frozenset(("watch", "watch-next"))
 
 _OPERATIONS = {
     "attach": Commands._attach,
+    "bounds": Commands._bounds,
     "commit": Commands._commit,
     "exit": Commands._exit,
     "get": Commands._get,

@@ -39,6 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from papa.core.commit import Commit
     from papa.core.entries import Process
@@ -320,6 +321,14 @@ class Host:
         if process.exit is not None:
             # After the reply, from which the client learns of the process in the first place.
             self.loop.after_turn(lambda: self.news.exit(process))
+
+    def set_bounds(self, number: object, by_stream: dict[str, list[Any]], connection: Connection) -> None:
+        """How much of each stream is held from now on, and what happens then. Raises: PapaError owned, not-found."""
+        process = self.table.set_bounds(number, by_stream, connection)
+        self.durable.write_process(process)
+        capture = self.pipes.captures.get(process.id)
+        if capture is not None and process.output is not None:
+            self.pipes.set_bounds(capture, process.output.bounds)
 
     def disown(self, connection: Connection) -> None:
         """The connection is gone."""

@@ -240,6 +240,10 @@ class Pipes:
         """The owner of its output came, or went, which ``capture.output`` knows."""
         self._resume(capture)
 
+    def set_bounds(self, capture: Capture, bounds: core.Bounds) -> None:
+        capture.output.set_bounds(bounds)
+        self._resume(capture)
+
     def after_acks(self, capture: Capture) -> None:
         """``capture.output`` took acknowledgements in: gives the bytes back, and reads on if it was full."""
         if capture.is_discarding:
@@ -254,8 +258,8 @@ class Pipes:
         if not self.reopening.try_to_open(capture):
             return
         taken = 0
-        while taken < TURN_BYTES and stream in capture.pipes and self._may_read(capture):
-            limit = capture.output.step_bytes
+        while taken < TURN_BYTES and stream in capture.pipes and self._may_read(capture, stream):
+            limit = capture.output.step_of(stream)
             moved = self._move(capture, stream, limit)
             taken += moved
             if moved < limit:
@@ -279,21 +283,26 @@ class Pipes:
                 left -= moved
                 if not moved or left < 0:
                     break
-        if not capture.is_discarding and capture.output.next_step(time.monotonic()).kind == core.DROP:
-            self._drop(capture)
+        if not capture.is_discarding:
+            for stream in capture.output.streams:
+                if capture.output.next_step(time.monotonic(), stream).kind == core.DROP:
+                    self._drop(capture, stream=stream)
         self._on_output(capture.number)
 
-    def _may_read(self, capture: Capture) -> bool:
+    def _may_read(self, capture: Capture, stream: str) -> bool:
         """Whether bytes may be taken now; makes room, or pauses the pipes, as the bounds say."""
         if capture.is_discarding:
             return True
         now = time.monotonic()
-        verdict = capture.output.next_step(now)
+        verdict = capture.output.next_step(now, stream)
         if verdict.kind == core.DROP:
-            self._drop(capture)
-            verdict = capture.output.next_step(now)
+            self._drop(capture, stream=stream)
+            verdict = capture.output.next_step(now, stream)
         if verdict.kind == core.PAUSE:
-            self._pause(capture, verdict.until)
+            if capture.output.bounds.by_stream is None:
+                self._pause(capture, verdict.until)
+            else:
+                self._keep_waiting(capture, stream, verdict.until)
             return False
         return True
 
@@ -368,6 +377,7 @@ class Pipes:
         if capture.timer is not None:
             capture.timer.cancel()
             capture.timer = None
+        capture.waiting = ()
         if not capture.is_paused:
             capture.is_paused = True
             for fd in capture.pipes.values():
@@ -375,23 +385,33 @@ class Pipes:
         if until is not None:
             capture.timer = self._loop.call_at(until, lambda: self._resume(capture))
 
+    def _keep_waiting(self, capture: Capture, stream: str, until: float) -> None:
+        """Leaves one pipe alone; whatever ends the wait of one lets the other look, too, which may wait again."""
+        self._lane.forget(capture.pipes[stream])
+        capture.waiting = (*capture.waiting, stream)
+        if until != core.FOREVER and (capture.timer is None or until < capture.timer.deadline):
+            if capture.timer is not None:
+                capture.timer.cancel()
+            capture.timer = self._loop.call_at(until, lambda: self._resume(capture))
+
     def _resume(self, capture: Capture) -> None:
         if capture.timer is not None:
             capture.timer.cancel()
             capture.timer = None
-        if not capture.is_paused:
-            return
-        capture.is_paused = False
-        for stream, fd in capture.pipes.items():
-            self._watch(capture, stream, fd)
+        streams = capture.pipes if capture.is_paused else capture.waiting
+        capture.is_paused, capture.waiting = False, ()
+        for stream in streams:
+            # One that waited may have come to its end at the exit of its process.
+            if stream in capture.pipes:
+                self._watch(capture, stream, capture.pipes[stream])
 
     def _watch(self, capture: Capture, stream: str, fd: int) -> None:
         self._lane.watch(fd, lambda _ready: self._on_ready(capture, stream))
 
     # --- giving back ---------------------------------------------------------------------------------------
 
-    def _drop(self, capture: Capture, size: int | None = None) -> int:
-        dropped = capture.output.drop(capture.read_index, size)
+    def _drop(self, capture: Capture, size: int | None = None, stream: str = "") -> int:
+        dropped = capture.output.drop(capture.read_index, size, stream)
         self.dropped_bytes += dropped
         self._give_back(capture)
         return dropped

@@ -59,8 +59,10 @@ def of_process(process: Process, boot_id: str, *, inodes: Sequence[int] = ()) ->
         "exit": process.exit,
         "removed": process.is_removed,
         "captured": [] if output is None else list(output.streams),
-        "bounds": None if output is None else [output.bounds.bound, output.bounds.overflow, output.bounds.stall_s],
+        "bounds": None if output is None else output.bounds.pack(),
         "inodes": list(inodes),
+        # Who does not know it goes by "bounds".
+        **({} if output is None or output.bounds.by_stream is None else {"each": output.bounds.pack_streams()}),
     }
 
 
@@ -101,10 +103,20 @@ def bounds_of(record: dict[str, Any]) -> Bounds:
     """Raises: as to_process()."""
     if record["bounds"] is None:
         return Bounds()
-    bound, overflow, stall_s = _list(record, "bounds")
-    if overflow not in (model.BLOCK, model.DROP_OLDEST):
+    each = record.get("each")
+    if not isinstance(each, (dict, type(None))):
+        raise TypeError("its each is no object")
+    by_stream = None if each is None else {model.check_stream(key): _bounds(each, key) for key in each}
+    return Bounds(*_bounds(record, "bounds", (model.BLOCK, model.DROP_OLDEST))).with_streams(by_stream)
+
+
+def _bounds(
+    record: dict[str, Any], key: str, overflows: Sequence[str] = (model.BLOCK, model.DROP_OLDEST, model.HOLD)
+) -> tuple[int, str, float]:
+    bound, overflow, stall_s = _list(record, key)
+    if overflow not in overflows:
         raise ValueError(f"its overflow is {overflow!r}")
-    return Bounds(model.check_integer(bound, "bound", 1, model.MAX_BOUND), overflow, _time(stall_s))
+    return model.check_integer(bound, "bound", 1, model.MAX_BOUND), str(overflow), _time(stall_s)
 
 
 def streams_of(record: dict[str, Any]) -> tuple[tuple[str, ...], list[int]]:

@@ -128,8 +128,7 @@ class Starter:
         capture: Capture | None = None
         writers: dict[str, int] = {}
         if spec.captured:
-            bounds = Bounds(spec.bound, spec.overflow, spec.stall_s)
-            capture, writers = self._host.pipes.create(process.id, spec.captured, bounds)
+            capture, writers = self._host.pipes.create(process.id, spec.captured, Bounds.of_spec(spec))
             process.output = capture.output
             self._host.coverage.cover_pipes(capture)
         try:

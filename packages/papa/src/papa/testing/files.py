@@ -64,7 +64,7 @@ class OutputFiles:
     def pump(self) -> None:
         """Take from the pipes what may be taken now."""
         for stream, pipe in self.pipes.items():
-            while pipe and self._may_take():
+            while pipe and self._may_take(stream):
                 self._take(stream, pipe)
             if not pipe and stream in self._ending and self.output.streams[stream].is_open:
                 self.output.close(stream)
@@ -75,9 +75,9 @@ class OutputFiles:
         ended, self._ended = self._ended, []
         return ended
 
-    def _may_take(self) -> bool:
-        while (verdict := self.output.next_step(self._clock.now())).kind == DROP:
-            self.output.drop(self._read_index)
+    def _may_take(self, stream: str) -> bool:
+        while (verdict := self.output.next_step(self._clock.now(), stream)).kind == DROP:
+            self.output.drop(self._read_index, stream=stream)
             self.sync()
         return verdict.kind != PAUSE
 
@@ -87,7 +87,7 @@ class OutputFiles:
             place, record = dated
             os.pwrite(self._fds[INDEX], record, place)
         head = self.output.streams[stream].head
-        count = os.pwrite(self._fds[stream], pipe[: self.output.step_bytes], head)
+        count = os.pwrite(self._fds[stream], pipe[: self.output.step_of(stream)], head)
         del pipe[:count]
         self.output.add(stream, count)
 

@@ -113,6 +113,9 @@ class FakeKernel:
                 return self._remove(args)
             case "listen":
                 return self._listen(args)
+            case "bounds":
+                self._table.set_bounds(args.get("id"), model.check_bounds(args.get("bounds")), line)
+                return Reply({})
             case "commit":
                 return self._commit(line, args)
             case "more":
@@ -263,7 +266,7 @@ class FakeKernel:
             raise self.spawn_errors.pop(0)
         output = None
         if spec.captured:
-            output = Output(spec.captured, Bounds(spec.bound, spec.overflow, spec.stall_s))
+            output = Output(spec.captured, Bounds.of_spec(spec))
         self._last_pid += 1
         process = Process(
             self._take_id(),
