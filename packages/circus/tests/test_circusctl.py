@@ -96,6 +96,8 @@ def spawn(*words: str, **more: object) -> subprocess.Popen[str]:
         ("set web priority 3 cmd sleep", "ok\n"),
         ("add new sleep 60", "ok\n"),
         ("rm web --nostop", "ok\n"),
+        ("forget web", "ok\n"),
+        ("forget --all --dry-run", "nothing would be forgotten\n"),
         ("options web", "cmd: sleep 1\nenv: A=1,B=2\nnumprocesses: 2\n"),
         ("get web numprocesses cmd", "cmd: sleep 1\nnumprocesses: 2\n"),
         ("reloadconfig", "ok\n"),
@@ -140,6 +142,8 @@ def test_the_version_command_tells_both_sides(ctl: Ctl) -> None:
         ),
         ("add web", ("add", "web", {}, False)),
         ("rm web", ("remove", "web", False)),
+        ("forget WE*", ("forget", ["web"], False)),
+        ("forget --all --dry-run", ("forget", ["web", "db"], True)),
         ("rm WEB --nostop --waiting", ("remove", "web", True)),
         ("kill web", events.Kill(1, "web")),
         ("kill web 13181 --signum INT --graceful_timeout 0.5 --waiting", events.Kill(1, "web", 13181, 2, 0.5)),
@@ -211,6 +215,14 @@ def test_a_verbose_status_tells_drift_and_what_is_foreign_and_warnings_go_to_sta
     assert out.endswith("foreign: circus.x.1 pid 4\n")
     assert err == "warning: careful\n"
     assert ctl("status")[1:] == ("db: active\nweb: active\n", "warning: careful\n")
+
+
+def test_what_is_forgotten_is_printed(ctl: Ctl) -> None:
+    ctl("stop", "web")
+    assert ctl("forget", "--all", "--dry-run")[1] == "web: stopped by hand\n"
+    assert ctl("forget", "web", "db")[1] == "forgotten: web: stopped by hand\nok\n"
+    assert ctl("status", "web")[1] == "active\n"
+    assert json.loads(ctl("--json", "forget", "--all")[1]) == {"watchers": {}, "dry_run": False}
 
 
 def test_a_verbose_status_tells_what_is_by_hand(ctl: Ctl) -> None:
@@ -351,6 +363,9 @@ def test_nothing_that_a_terminal_obeys_is_printed(ctl: Ctl) -> None:
         ("add new --option uid sleep", 2, "--option uid has no value", "KEY=VALUE"),
         ("add new --option uid=1 --option uid=2 sleep", 2, "--option uid is given twice", "KEY=VALUE"),
         ("rm nope", 3, "watcher 'nope' not found", "there are: db, web"),
+        ("forget nope", 3, "watcher 'nope' not found", "there are: db, web"),
+        ("forget", 2, "give either names of watchers or --all", "see `circusctl forget --help`"),
+        ("forget web --all", 2, "give either names of watchers or --all", "see `circusctl forget --help`"),
         ("globaloptions nope", 3, "'nope' option not found", "there are: check_delay, control"),
         ("restart --match regex (", 2, "no regular expression", ""),
         ("sttaus", 2, "unknown command 'sttaus'", "did you mean `circusctl status`?"),

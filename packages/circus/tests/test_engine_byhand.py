@@ -86,7 +86,7 @@ def test_the_number_of_processes_is_the_wish_that_incr_and_decr_change(bench: Be
         async with bench.engine(WEB) as engine:
             await bench.until_active(engine)
             await engine.order(lambda op: events.SetCount(op, "web", count=3))
-            assert engine.snapshot().by_hand == {"web": "set by hand: numprocesses"}
+            assert engine.snapshot().by_hand == {"web": "numprocesses 3 by hand, 1 in the file"}
             await engine.set_options("web", {"numprocesses": "2"})
             await bench.until(lambda: len(bench.running()) == 2)
             await engine.set_options("web", {"numprocesses": "1"})
@@ -244,7 +244,9 @@ def test_what_was_set_counts_under_the_next_circusd_also_after_a_crash_and_repla
             assert bench.running() == before
             assert engine.options("web")["priority"] == 4
             assert engine.snapshot().drift == {}
-            assert engine.snapshot().by_hand == {"web": "set by hand: cmd, numprocesses, priority"}
+            assert engine.snapshot().by_hand == {
+                "web": "set by hand: cmd, priority; numprocesses 2 by hand, 1 in the file"
+            }
 
     story(run)
 

@@ -97,6 +97,13 @@ _TABLE = (
     Command("kill", "end processes; others follow", orders.give_kill, asking.ok_lines, orders.kill_arguments),
     Command("set", "change options of a watcher", orders.give_set, asking.ok_lines, orders.set_arguments),
     Command(
+        "forget",
+        "return watchers to what the file says",
+        orders.give_forget,
+        orders.forget_lines,
+        orders.forget_arguments,
+    ),
+    Command(
         "reloadconfig",
         "read the configuration again, and follow it",
         orders.give_waiting("reloadconfig"),

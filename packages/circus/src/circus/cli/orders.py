@@ -46,6 +46,15 @@ restart of circusd until the file itself says something else about that option;
   circusctl set web -- args -v             (a value that begins with a dash)"""
 
 
+_FORGET = """\
+What was ordered by hand counts no more: the number of processes, a stop, options
+that were set, watchers that were added (they go) and removed (they come back); nor
+do failures: what had given up or waits is started.
+
+  circusctl forget web
+  circusctl forget --all --dry-run"""
+
+
 # Arguments ---------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +132,13 @@ def set_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pairs", metavar="KEY VALUE", nargs="+", help="options as in the configuration file")
     wait_arguments(parser)
     parser.epilog = _SET
+
+
+def forget_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="*", help="watchers or patterns")
+    parser.add_argument("--all", action="store_true", help="all watchers")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be forgotten, and change nothing")
+    parser.epilog = _FORGET
 
 
 def reloadconfig_arguments(parser: argparse.ArgumentParser) -> None:
@@ -217,6 +233,13 @@ def give_set(daemon: Daemon, args: argparse.Namespace) -> Answer:
     )
 
 
+def give_forget(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    if bool(args.names) == args.all:
+        raise CircusError("usage", "give either names of watchers or --all", "see `circusctl forget --help`")
+    body: dict[str, object] = {"dry_run": args.dry_run}
+    return daemon.post("forget", body=body | ({} if args.all else {"names": args.names}))
+
+
 def give_waiting(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
     return lambda daemon, args: daemon.post(verb, body={"wait": args.wait})
 
@@ -227,6 +250,13 @@ def give_waiting(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
 def number_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
     number = answer.get("numprocesses")
     return ["ok" if number is None else str(number)]
+
+
+def forget_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    told = [f"{name}: {'; '.join(what)}" for name, what in answer["watchers"].items()]
+    if answer["dry_run"]:
+        return told or ["nothing would be forgotten"]
+    return [*(f"forgotten: {line}" for line in told), "ok"]
 
 
 def reloadconfig_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:

@@ -185,6 +185,12 @@ def as_in_file(edits: Edits, watcher: str) -> Edits:
     return replace(edits, removed={name: each for name, each in edits.removed.items() if name != watcher.lower()})
 
 
+def without(edits: Edits, watchers: Iterable[str]) -> Edits:
+    """``edits`` and no orders about these watchers, by their names in lower case."""
+    gone = frozenset(watchers)
+    return edits.only(name for name in edits.watchers if name.lower() not in gone)
+
+
 def _check_section(document: Document, watcher: str) -> None:
     if watcher.lower() not in _sections(document):
         hint = "change the file, then `circusctl reloadconfig`"

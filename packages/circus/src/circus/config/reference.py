@@ -148,6 +148,7 @@ The number of processes (`incr`, `decr`, `numprocesses`) and the order to stop a
 restart of circusd and of the host, from the moment in which they are given; `start`, `restart` and a `reload`
 of the watcher undo the stop. A `numprocesses` that is edited in the file wins over a number that was ordered
 before the edit. A watcher that was stopped stays stopped until it is started, or removed by `reloadconfig`.
+`circusctl forget NAME` returns to what the file says.
 """
 
 _STREAMS = """

@@ -137,6 +137,13 @@ class Ops(Queries):
             return await self._begin_good("set", set_options)
         return schema.DoneAnswer(warnings=await set_options(on_begun=_unheard))
 
+    async def forget(self, request: schema.ForgetRequest) -> schema.ForgetAnswer:
+        meant = None
+        if request.names is not None:
+            meant = names.match_watchers(self._engine.known(), request.names, is_glob=request.match == "glob")
+        told = await self._engine.forget(meant, is_dry=request.dry_run)
+        return schema.ForgetAnswer({name: list(what) for name, what in sorted(told.items())}, request.dry_run)
+
     async def reloadconfig(self, request: schema.Request) -> schema.PlanAnswer:
         if not request.wait:
             self._begin("reloadconfig", self._engine.reloadconfig())

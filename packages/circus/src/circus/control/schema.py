@@ -38,6 +38,14 @@ class OrderRequest(Request, frozen=True):
     match: Annotated[str, Meta(pattern="^(glob|simple)$")] = "glob"
 
 
+class ForgetRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """``names`` and ``match`` as in OrderRequest; with ``dry_run`` it is only said what would be forgotten."""
+
+    names: Names | None = None
+    match: Annotated[str, Meta(pattern="^(glob|simple)$")] = "glob"
+    dry_run: bool = False
+
+
 class ReloadRequest(OrderRequest, frozen=True):
     """``graceful`` False ends the old processes first; ``sequential`` replaces them one by one."""
 
@@ -193,6 +201,13 @@ class DoneAnswer(Struct, frozen=True):
     kept: list[int] = []
     numprocesses: int | None = None
     warnings: list[str] = []
+
+
+class ForgetAnswer(Struct, frozen=True):
+    """Watcher -> what was ordered by hand, in words: it counts no more, unless this was a ``dry_run``."""
+
+    watchers: dict[str, list[str]]
+    dry_run: bool
 
 
 class SignalAnswer(Struct, frozen=True):

@@ -44,14 +44,14 @@ async def set_options(
         name = _known(engine, watcher)
         texts = dict(given)
         edits = _with_options(engine, name, texts)
-        new = await _amended(engine, edits, [name])
+        new = await amended(engine, edits, [name])
         count = None
         if "numprocesses" in texts:
             # A wish of its own, as by incr and decr.
             count = next(each.numprocesses for each in new.watchers if each.name == name)
             del texts["numprocesses"]
             edits = _with_options(engine, name, texts)
-            new = await _amended(engine, edits, [name])
+            new = await amended(engine, edits, [name])
         log.info("%s set by hand: %s", name, ", ".join(given))
         work = await _begin(engine, new, edits, keys=tuple(texts))
     on_begun()
@@ -87,7 +87,7 @@ async def add_watcher(
             edits = amend.as_in_file(edits, name)
         else:
             raise CircusError("bad-request", f"{name}: cmd is missing", "give the program and its arguments")
-        new = await _amended(engine, edits, [name])
+        new = await amended(engine, edits, [name])
         name = next(each.name for each in new.watchers if each.name.lower() == name.lower())
         start = start or (not texts and next(each.autostart for each in new.watchers if each.name == name))
         log.info("%s added by hand", name)
@@ -109,7 +109,7 @@ async def remove_watcher(engine: Engine, name: str, *, nostop: bool) -> None:
         name = _known(engine, name)
         assert engine.config.document is not None
         edits = amend.without_watcher(engine.config.document, engine.edits, name)
-        new = await _amended(engine, edits, [])
+        new = await amended(engine, edits, [])
         log.info("%s removed by hand", name)
         if nostop:
             leftovers.remember(engine, [name])
@@ -205,7 +205,8 @@ def _as_they_are(engine: Engine, config: CircusConfig, names: Iterable[str]) -> 
     return replace(config, watchers=tuple(watchers.values()))
 
 
-async def _amended(engine: Engine, edits: Edits, names: Iterable[str]) -> CircusConfig:
+async def amended(engine: Engine, edits: Edits, names: Iterable[str]) -> CircusConfig:
+    """The file with these orders; what they say of the watchers in ``names`` is possible. Raises: CircusError."""
     return await asyncio.to_thread(_checked, engine, engine.config, edits, names)
 
 

@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from circus import clock
@@ -21,7 +21,7 @@ from circus.config import expand
 from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan
 from circus.config.model import CircusConfig, WatcherConfig
-from circus.engine import byhand, faces, figures, leaving, reconfigure, shown, signals, spawning, startup
+from circus.engine import byhand, faces, figures, forgetting, leaving, reconfigure, shown, signals, spawning, startup
 from circus.engine.demand import Demand
 from circus.engine.executor import Executor
 from circus.engine.history import History
@@ -356,6 +356,14 @@ class Engine:
     async def remove_watcher(self, name: str, *, nostop: bool) -> None:
         await byhand.remove_watcher(self, name, nostop=nostop)
         await self.keeper.kept()
+
+    def known(self) -> list[str]:
+        return forgetting.known(self)
+
+    async def forget(self, names: Iterable[str] | None, *, is_dry: bool) -> dict[str, list[str]]:
+        told = await forgetting.forget(self, names, is_dry=is_dry)
+        await self.keeper.kept()
+        return told
 
     async def reloadconfig(self) -> ConfigPlan:
         return await byhand.reloadconfig(self)

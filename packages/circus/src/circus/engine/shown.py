@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 from circus.config import options
 from circus.engine.view import REMOVED
 
+ADDED = "added by hand"
+
+#: What is remembered besides: not an order, but what an order forgives.
+FAILED = "it has failed: its budget is counted"
+
 if TYPE_CHECKING:
     from circus.config.model import CircusConfig
     from circus.engine.engine import Engine
@@ -52,12 +57,26 @@ def drift(engine: Engine) -> dict[str, str]:
     }
 
 
-def by_hand(engine: Engine) -> dict[str, str]:
-    """Only names of options: a command or an environment may hold a secret."""
-    edits = engine.edits
-    changed = {engine.find(name) or name: set(keys) for name, keys in edits.options.items()}
+def remembered(engine: Engine) -> dict[str, list[str]]:
+    """Watcher -> what would be otherwise if nobody had ordered anything, and if it had never failed.
+
+    Only names of options: a command or an environment may hold a secret.
+    """
+    edits, memory = engine.edits, engine.memory
+    told: dict[str, list[str]] = {name: [REMOVED] for name in edits.removed}
+    told |= {name: [ADDED] for name in edits.added}
+    for name, keys in edits.options.items():
+        told.setdefault(engine.find(name) or name, []).append(f"set by hand: {', '.join(sorted(keys))}")
     for name, config in engine.configs.items():
-        if engine.memory.count(name, config.numprocesses) != config.numprocesses:
-            changed.setdefault(name, set()).add("numprocesses")
-    told = {name: f"set by hand: {', '.join(sorted(keys))}" for name, keys in changed.items()}
-    return dict.fromkeys(edits.removed, REMOVED) | told | dict.fromkeys(edits.added, "added by hand")
+        if (count := memory.count(name, config.numprocesses)) != config.numprocesses:
+            told.setdefault(name, []).append(f"numprocesses {count} by hand, {config.numprocesses} in the file")
+        if memory.is_stopped(name) and name not in edits.added:
+            told.setdefault(name, []).append("stopped by hand")
+        if memory.standing(name) is not None:
+            told.setdefault(name, []).append(FAILED)
+    return told
+
+
+def by_hand(engine: Engine) -> dict[str, str]:
+    told = {name: [each for each in what if each != FAILED] for name, what in remembered(engine).items()}
+    return {name: "; ".join(what) for name, what in told.items() if what}

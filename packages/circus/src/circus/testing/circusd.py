@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -175,6 +175,18 @@ class FakeEngine:
         self.heard.append(("remove", name, nostop))
         await self._pass_gate()
         del self.watchers[name]
+
+    def known(self) -> list[str]:
+        return list(self.watchers)
+
+    async def forget(self, names: Iterable[str] | None, /, *, is_dry: bool) -> Mapping[str, list[str]]:
+        meant = list(self.watchers) if names is None else list(names)
+        self.heard.append(("forget", meant, is_dry))
+        await self._pass_gate()
+        told = {name: ["stopped by hand"] for name in meant if not self.watchers[name].wants_up}
+        if told and not is_dry:
+            self._set(tuple(told), is_up=True)
+        return told
 
     async def reloadconfig(self) -> FakePlan:
         self.heard.append("reloadconfig")

@@ -1,0 +1,69 @@
+"""Writes what outlives a circusd, as this code writes it: ``python -m tests.golden.circus.make NUMBER``.
+
+The folder of a number is made once and never again, as the kernel's: what circus has ever written it must understand
+for ever. When a test says that what is written differs from the newest folder, a new number is due, and a format that
+rises where an older circusd would misunderstand it. The folders 1 and 2 hold what was written before there were others.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from circus.config.amend import Amendment, Edits
+from circus.engine.history import NAME, Exit, History
+from circus.engine.memory import Memory
+from circus.supervise import recall
+from circus.supervise.budget import Budget, Recollection
+
+FOLDER = Path(__file__).parent
+
+FILE = "/etc/circus/circus.ini"
+
+EDITS = Edits(
+    options={"web": {"cmd": Amendment("run --fast é", "run"), "uid": Amendment("www", None)}},
+    added={"New": {"cmd": "sleep 1"}},
+    removed={"old": "d1ge57"},
+)
+
+STANDING = recall.Standing(
+    (
+        Recollection(1, Budget(short_lives=3), "ended with status 1; next attempt after 0.4 s", False, 100.25, 0.4),
+        Recollection(2, Budget(deaths=(97.5, 99.0), pauses=2), "flapping", is_fatal=True),
+        Recollection(3, Budget(failures=2, deaths=(90.0,), pauses=1)),
+    ),
+    "web.2: flapping",
+)
+NOW, WALL = 100.0, 1_700_000_100.0
+
+EXITS = [
+    Exit(1_700_000_050.25, "web", 1, 4711, 1_700_000_000.25, -9),
+    Exit(1_700_000_051.0, "Jöb", 12, 4712, 1_700_000_050.5, 3, is_ordered=True),
+    Exit(1_700_000_052.0, "web", 1, 4713, 1_700_000_050.0, None, is_ordered=None),
+]
+
+
+def write(folder: Path) -> None:
+    memory = Memory(folder)
+    memory.use(FILE)
+    memory.remember_edits(EDITS, FILE)
+    memory.remember_count("web", 4, 2)
+    memory.remember_stopped({"db", "Job"}, stopped=True)
+    memory.remember_left({"orphans"})
+    memory.remember_standing("web", "0ff5e7", recall.to_json(STANDING, now=NOW, wall=WALL))
+    content = memory.take()
+    assert content is not None
+    memory.write(content)
+    History(folder).write(EXITS)
+    assert (folder / NAME).exists()
+
+
+def main() -> None:
+    folder = FOLDER / str(int(sys.argv[1]))
+    folder.mkdir()
+    write(folder)
+    print(folder)
+
+
+if __name__ == "__main__":
+    main()
