@@ -88,6 +88,10 @@ ROWS: dict[str, str] = {
         for stream in ("stdout_stream", "stderr_stream")
         for key in ("rotate_when", "rotate_interval", "utc")
     },
+    **{
+        f"watcher {stream}.compress": "tests/inventory/test_streams.py::test_rotated_files_are_compressed"
+        for stream in ("stdout_stream", "stderr_stream")
+    },
     "watcher stdout_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     "watcher stderr_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     **{f"watcher flapping.{key}": FLAPPING for key in ("active", "attempts", "window", "retry_in", "max_retry")},

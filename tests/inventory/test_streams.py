@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import time
@@ -55,6 +56,25 @@ def test_a_file_is_rotated_by_time(tmp_path: Path) -> None:
             assert (start % 2, end - start) == (0, 2)
             # The line is a moment older than its time of writing.
             assert all(start - 1 <= int(line[:-1]) < end for line in house.log(first).splitlines())
+
+
+def test_rotated_files_are_compressed(tmp_path: Path) -> None:
+    config = f"[watcher:talk]\ncmd = {TALK}\nenv.PATH = /bin\n"
+    for stream in ("stdout_stream", "stderr_stream"):
+        config += f"{stream}.filename = {stream}.log\n{stream}.max_bytes = 30\n{stream}.backup_count = 9\n"
+        config += f"{stream}.compress = true\n"
+    with opened(tmp_path / "house", config) as house:
+        house.start()
+        for stream, sign in (("stdout_stream", "-"), ("stderr_stream", "=")):
+            wait_for(lambda: f"9{sign * 8}" in house.log(f"{stream}.log"), f"all of {stream}")  # noqa: B023
+            names = [f"{stream}.log.{number}.gz" for number in (4, 3, 2, 1)]
+            wait_for(
+                lambda: sorted(path.name for path in house.folder.glob(f"{stream}.log.*")) == sorted(names),  # noqa: B023
+                f"{stream} compressed",
+            )
+            text = b"".join(gzip.decompress((house.folder / name).read_bytes()) for name in names).decode()
+            text += house.log(f"{stream}.log")
+            assert text.splitlines() == [f"{number}{sign * 8}" for number in range(1, 10)]
 
 
 def test_a_class_is_obeyed(tmp_path: Path) -> None:

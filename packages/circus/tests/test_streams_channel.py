@@ -46,6 +46,9 @@ class Owner:
     def on_committed(self, sources: Iterable[Source]) -> None:
         self.said += [("committed", source.committed) for source in sources]
 
+    def on_intent(self, channel: Channel, intent: Intent | None) -> None:
+        """Of the compression of backups."""
+
     def on_rested(self, channel: Channel) -> None:
         self.said.append(("rested",))
 

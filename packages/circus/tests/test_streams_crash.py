@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import random
@@ -93,6 +94,8 @@ async def main():
     while await papa.list("processes"):
         await asyncio.sleep(0.01)  # a drain has its bound, the output behind it takes as long as it takes
     await pump.flush(5)
+    while pump.presses._jobs:
+        await asyncio.sleep(0.01)
     await pump.close()
     await papa.close()
 
@@ -168,10 +171,19 @@ def pump_and_kill(streams: dict[str, dict[str, Any]], kills: int, seed: int) -> 
     return said + done.stdout.decode().splitlines()[1:]
 
 
-def whole_log(path: Path) -> list[bytes]:
-    """The texts of the file and its backups, oldest first."""
-    backups = sorted(path.parent.glob(f"{path.name}.*"), key=lambda each: -int(each.suffix[1:]))
-    return [each.read_bytes() for each in [*backups, path]]
+def read_log(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+def whole_log(path: Path, *, by_time: bool = False) -> list[bytes]:
+    """The texts of the file and its backups, oldest first; one that is there in both forms counts once."""
+    texts: dict[int, bytes] = {}
+    for each in path.parent.glob(f"{path.name}.*"):
+        if each.suffix != ".tmp":
+            number = int(each.name.removesuffix(".gz").rpartition(".")[2])
+            text = read_log(each)
+            assert texts.setdefault(number, text) == text
+    return [*(text for _, text in sorted(texts.items(), reverse=not by_time)), path.read_bytes()]
 
 
 def test_files_are_byte_for_byte_what_was_written(kernel_root: Path, tmp_path: Path) -> None:
@@ -188,14 +200,15 @@ def test_files_are_byte_for_byte_what_was_written(kernel_root: Path, tmp_path: P
     assert asyncio.run(ask(lambda papa: papa.list("processes"))) == []
 
 
-def test_processes_share_a_rotated_file_line_by_line(kernel_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compress", [False, True])
+def test_processes_share_a_rotated_file_line_by_line(kernel_root: Path, tmp_path: Path, compress: bool) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     count = 40 * KILLS
     names = ["one", "two", "three"]
     for name in names:
         spawn(name, count, 0.02)
-    shared = {"filename": str(tmp_path / "log"), "max_bytes": 20_000, "backup_count": 10_000}
+    shared = {"filename": str(tmp_path / "log"), "max_bytes": 20_000, "backup_count": 10_000, "compress": compress}
     said = pump_and_kill({"out": shared, "err": shared}, KILLS, seed)
     assert said == []
     texts = whole_log(tmp_path / "log")
@@ -207,6 +220,7 @@ def test_processes_share_a_rotated_file_line_by_line(kernel_root: Path, tmp_path
             mark = f"{name}.{stream} ".encode()
             assert b"".join(line for line in lines if line.startswith(mark)) == expected(name, stream, count)
     assert len(lines) == len(names) * 2 * count
+    assert compress == any(path.suffix == ".gz" for path in tmp_path.iterdir())
 
 
 def test_lines_with_times_are_neither_cut_nor_doubled(kernel_root: Path, tmp_path: Path) -> None:
@@ -229,20 +243,21 @@ def test_lines_with_times_are_neither_cut_nor_doubled(kernel_root: Path, tmp_pat
             assert b"".join(got[name, stream]) == expected(name, stream, count)
 
 
-def test_a_file_that_is_rotated_by_time_loses_and_doubles_nothing(kernel_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_file_that_is_rotated_by_time_loses_and_doubles_nothing(
+    kernel_root: Path, tmp_path: Path, compress: bool
+) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     count = 60 * KILLS
     names = ["one", "two"]
     for name in names:
         spawn(name, count, 0.1)
-    shared = {"filename": str(tmp_path / "log"), "rotate_when": "S"}
+    shared = {"filename": str(tmp_path / "log"), "rotate_when": "S", "compress": compress}
     said = pump_and_kill({"out": shared, "err": shared}, KILLS, seed)
     assert said == []
-    backups = sorted(path for path in tmp_path.iterdir() if path.name != "log")
-    assert len(backups) > 1
-    assert all(re.fullmatch(r"log\.\d{14}", path.name) for path in backups)
-    texts = [path.read_bytes() for path in [*backups, tmp_path / "log"]]
+    texts = whole_log(tmp_path / "log", by_time=True)
+    assert len(texts) > 2
     assert all(text.endswith(b"\n") for text in texts)
     lines = b"".join(texts).splitlines(keepends=True)
     for name in names:

@@ -89,6 +89,7 @@ class StreamConfig:
     rotate_when: str | None = None  # S, M, H, D, MIDNIGHT, W0 to W6: by time, not by size
     rotate_interval: int = 1
     utc: bool = False
+    compress: bool = False
     owner: str = ""  # of a class of the user: whose output, `web.stdout_stream`
     search_path: str = field(default="", repr=False)  # where else its module may be
 

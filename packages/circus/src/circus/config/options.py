@@ -162,6 +162,7 @@ STREAM = _table(
     Option("rotate_when", "rotation", None, "When a TimedRotatingFileStream is rotated: each second (S), minute (M), "
            "hour (H) or day (D, MIDNIGHT), or at the end of each Monday (W0) to Sunday (W6).", "live"),
     Option("rotate_interval", "positive", 1, "Not each of them, but each so manieth.", "live"),
+    Option("compress", "flag", False, "Compress rotated files by gzip: `web.log.1` becomes `web.log.1.gz`.", "live"),
     Option("utc", "flag", False, "Rotate by UTC, not by the time zone of the host.", "live"),
 )  # fmt: skip
 
@@ -220,10 +221,10 @@ FANCY_TIME = "%Y-%m-%d %H:%M:%S"
 _BY_TIME = ("rotate_when", "rotate_interval", "utc")
 STREAM_IDLE = {
     "FileStream": (*_BY_TIME, "color"),
-    "WatchedFileStream": ("max_bytes", "backup_count", *_BY_TIME, "color"),
+    "WatchedFileStream": ("max_bytes", "backup_count", "compress", *_BY_TIME, "color"),
     "TimedRotatingFileStream": ("max_bytes", "color"),
-    "StdoutStream": (*_BY_TIME, "color"),
-    "FancyStdoutStream": _BY_TIME,
+    "StdoutStream": ("compress", *_BY_TIME, "color"),
+    "FancyStdoutStream": ("compress", *_BY_TIME),
 }
 
 #: Limits of a process that `rlimit_NAME` may set, as Linux and the BSDs name them.

@@ -163,6 +163,9 @@ Without any key the output goes to the standard output of circusd.
   at :00, days at midnight; a backup is named after the beginning of its interval: `web.log.20261122`,
   `web.log.2026112213` (H), `web.log.202611221305` (M), `web.log.20261122130559` (S). A backup is never overwritten:
   another one of the same name gets `.2` behind it. The oldest backups beyond `backup_count` are deleted; 0 keeps all.
+- `compress` makes `web.log.1` a `web.log.1.gz` when it has been rotated, at leisure and beside the writing, with the
+  same owner, mode and time of change. Backups in both forms are kept and counted alike, so it may be switched at any
+  time. Of several streams of one file one that says so is enough.
 - A dotted path names a class of your own, looked for as hooks are. It is made once for each watcher and output, with
   all keys as text, then `open()` is called if there is one, and then the object for what was written:
   `stream({"data": bytes, "pid": 12, "name": "stdout", "timestamp": 1700000000.5})`. It runs in a thread of its own.

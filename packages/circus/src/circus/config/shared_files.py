@@ -50,6 +50,7 @@ def agree(watchers: Watchers) -> tuple[Watchers, list[Finding]]:
             bounds[bound] = getattr(most.stream, bound)
             if _size(least, bound) != _size(most, bound):
                 findings.append(_difference(path, bound, watchers, least, most))
+        bounds["compress"] = any(user.stream.compress for user in sharing)
         for index, key, stream in sharing:
             config, section = agreed[index]
             stream = replace(stream, **bounds)

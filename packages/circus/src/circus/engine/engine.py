@@ -50,7 +50,9 @@ NO_HOOKS = HookSet("", {})
 MAX_ERROR = 1000
 
 #: Events that somebody should look at.
-SERIOUS = frozenset({"fatal", "flapping", "hook_failure", "sink_failed", "output_dropped", "output_doubt"})
+SERIOUS = frozenset(
+    {"fatal", "flapping", "hook_failure", "sink_failed", "output_dropped", "output_doubt", "compress_failed"}
+)
 
 
 class Engine:

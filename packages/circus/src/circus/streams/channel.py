@@ -21,6 +21,7 @@ from circus import clock
 from circus.config.model import StreamConfig
 from circus.logbook.writing import Laid
 from circus.streams import compare, filling, plan, store
+from circus.streams.backups import Backups
 from circus.streams.commits import Commits, Seen, Step
 from circus.streams.health import Health
 from circus.streams.intervals import Schedule
@@ -49,6 +50,7 @@ class Owner(Protocol):
     def on_committed(self, sources: Iterable[Source]) -> None: ...
     def on_attached(self, channel: Channel, source: Source) -> None: ...
     def on_rested(self, channel: Channel) -> None: ...
+    def on_intent(self, channel: Channel, intent: Intent | None) -> None: ...
     def on_movable(self, source: Source) -> None: ...
     def on_unknown(self, kernel_ids: Iterable[int]) -> None: ...
     def on_closed(self, channel: Channel) -> None: ...
@@ -81,6 +83,7 @@ class Channel:
         self._is_hung = False
         self._limited: set[SourceKey] = set()
         self._doubt_bytes = 0
+        self.packed_backups: Backups | None = None  # if they are to be compressed
 
     @property
     def failure(self) -> OSError | None:
@@ -279,12 +282,18 @@ class Channel:
     def _limits(self) -> filling.Limits:
         """Streams that share a file share its limits: the largest, so that nothing is rotated away too early."""
         configs = [source.config for source in self.sources.values() if source.config is not None]
-        return filling.Limits(
+        limits = filling.Limits(
             max_bytes=max((config.max_bytes for config in configs), default=0),
             backup_count=max((config.backup_count for config in configs), default=0),
             schedule=next(filter(None, map(_schedule, configs)), None) if self.sink.keeps_intents else None,
             needs_payload=not self.sink.keeps_intents,
         )
+        is_packed = self.sink.keeps_intents and any(config.compress for config in configs)
+        digits = len(limits.schedule.name(0)) if limits.schedule is not None else 0
+        self.packed_backups = (
+            Backups(self.sink.path, self.sink.worker_key, limits.backup_count, digits) if is_packed else None
+        )
+        return limits
 
     def _apply(self, trip: Trip) -> None:
         """Take over what the thread found out about the sources."""
@@ -399,6 +408,7 @@ class Channel:
             self.heat(self.sources[key])
         if values:
             self._intent = intent
+            self._owner.on_intent(self, intent)
         self._owner.on_committed(source for source, _ in acked)
 
     async def _understand(self, error: PapaError, acked: list[tuple[Source, int]], overtaken: set[SourceKey]) -> bool:

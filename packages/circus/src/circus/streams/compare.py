@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from circus.logbook.writing import Laid
 from circus.streams import render, rotate
+from circus.streams.backups import is_taken
 from circus.streams.laid import Stretch
 from circus.streams.segments import fixed_bytes, render_data, times_of
 from circus.streams.store import DATA, DOUBT, HASHED_BYTES, NOBODY, OPEN, Intent, Segment, SourceKey, hash_head
@@ -101,7 +102,7 @@ def _find(intent: Intent) -> tuple[str, int] | None:
             return None  # it was not rotated yet
         backups = [backup]
         if intent.aside:
-            backups, _ = rotate.taken_and_free(intent.path, intent.aside, os.path.lexists)
+            backups, _ = rotate.taken_and_free(intent.path, intent.aside, is_taken)
         if known not in map(_identity, backups):
             raise _Doubt("another file has its name, and its backup is not the file that it was")
         return None if here is None else (intent.path, 0)

@@ -25,9 +25,12 @@ from circus.streams.commits import Commits, Kernel, Seen, Step
 from circus.streams.health import unanswered
 from circus.streams.laid import STREAMS
 from circus.streams.ledger import Ledger
+from circus.streams.press import Presses
 from circus.streams.routes import Routes
+from circus.streams.store import Intent
 from circus.streams.tally import Tally
 from circus.streams.tap import ENDED, Attached, Process, Source, Tap
+from circus.streams.workers import Workers
 from papa.errors import PapaError
 
 __all__ = ["Attached", "Pump"]
@@ -49,7 +52,8 @@ class Pump:
 
     ``state_directory`` has the index of the log files.
 
-    Events: output_dropped, sink_failed, sink_recovered, output_doubt, commit_failed.
+    Events: output_dropped, sink_failed, sink_recovered, output_doubt, commit_failed, compress_failed,
+    compress_recovered.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Pump:
         self._tasks: set[asyncio.Task[None]] = set()
         self._tally = Tally()
         self._early: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
+        self.presses = Presses(Workers(), self._begin, on_event)
         self._waiters: set[asyncio.Future[None]] = set()
         self._is_started = False
 
@@ -245,6 +250,7 @@ class Pump:
 
     async def close(self) -> None:
         """Let go of everything; what is not committed stays with the kernel."""
+        self.presses.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -277,6 +283,7 @@ class Pump:
                 told.append(_unwritten(channel.sources.values(), channel.sink.path, reason))
         for path, sources in self._routes.unanswered().items():
             told.append(_unwritten(sources, path, str(unanswered().strerror)))
+        told += self.presses.troubles()
         told += self._tally.losses()
         if self._ledger.trouble:
             told.append(self._ledger.trouble)
@@ -325,6 +332,9 @@ class Pump:
                 self._drop_if_finished(process)
         self._tell_waiters()
 
+    def on_intent(self, channel: Channel, intent: Intent | None) -> None:
+        self.presses.on_intent(channel.sink.path, intent, channel.packed_backups)
+
     def on_rested(self, channel: Channel) -> None:
         del channel
         self._tell_waiters()
@@ -339,6 +349,7 @@ class Pump:
 
     def on_closed(self, channel: Channel) -> None:
         self._routes.on_closed(channel)
+        self.presses.on_closed(channel.sink.path)
 
     def on_unknown(self, kernel_ids: Iterable[int]) -> None:
         for kernel_id in kernel_ids:

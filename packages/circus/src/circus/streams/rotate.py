@@ -13,6 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Iterator
 
+#: What is put behind the name of a backup that is compressed.
+PACKED = ".gz"
+FORMS = ("", PACKED)
+
 
 def rotates(max_bytes: int, backup_count: int) -> bool:
     """Whether a file with these options is ever rotated (without backups it just grows, as it always did)."""
@@ -52,8 +56,11 @@ def taken_and_free(path: str, interval: str, is_taken: Callable[[str], bool]) ->
     raise AssertionError("the names have no end")
 
 
-def backups_by_time(names: Iterable[str], base: str, interval: str) -> list[str]:
-    """Those of ``names`` that are backups of the file ``base``, named as ``interval`` is; the oldest first."""
-    pattern = re.compile(re.escape(base) + rf"\.(\d{{{len(interval)}}})(?:\.([1-9]\d*))?")
+def backups_by_time(names: Iterable[str], base: str, digits: int) -> list[str]:
+    """Those of ``names``, in both forms, that are backups of the file ``base`` by an interval of so many digits.
+
+    The oldest first.
+    """
+    pattern = re.compile(re.escape(base) + rf"\.(\d{{{digits}}})(?:\.([1-9]\d*))?(?:\.gz)?")
     found = [(match[1], int(match[2] or 1), name) for name in names if (match := pattern.fullmatch(name))]
     return [name for _, _, name in sorted(found)]

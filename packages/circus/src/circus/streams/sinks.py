@@ -9,7 +9,6 @@ the file as a batch that ended earlier: what was begun of a mark or of a rendere
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
@@ -22,7 +21,7 @@ from typing import Protocol
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
 from circus.logbook.writing import Laid
-from circus.streams import render, rotate
+from circus.streams import backups, render
 from circus.streams.filling import Batch
 from circus.streams.laid import Stretch, laid_of
 from circus.streams.segments import fixed_bytes
@@ -131,6 +130,7 @@ class FileSink:
         self.dated_s = 0
         #: Raises OSError while the file must be left alone.
         self.guard: Callable[[], None] = _nobody_else
+        self._is_tidied = False
         self._fd = -1
         self._head: tuple[int, int, str] = (0, 0, "")  # inode, bytes hashed, hash
 
@@ -158,6 +158,9 @@ class FileSink:
             os.close(fd)
             raise OSError(errno.EINVAL, "is not a regular file any more", self.path)
         self._fd = fd
+        if not self._is_tidied:
+            backups.tidy(self.path, self.worker_key)
+            self._is_tidied = True
         self.last = NOBODY
         self.dated_s = int(found.st_mtime)
 
@@ -184,9 +187,12 @@ class FileSink:
         written = Written()
         try:
             if batch.aside:
-                self._set_aside(batch.aside, batch.rotate)
+                backups.set_aside(self.path, self.worker_key, batch.aside, batch.rotate)
             elif batch.rotate:
-                self._rotate(batch.rotate)
+                backups.shift(self.path, self.worker_key, batch.rotate)
+            if batch.aside or batch.rotate:
+                self.close()
+                self._open()
             self.dated_s = batch.dated_s
             at = os.lseek(self._fd, 0, os.SEEK_END)
             if batch.payload is not None:
@@ -259,33 +265,6 @@ class FileSink:
         os.ftruncate(self._fd, size)
         os.lseek(self._fd, size, os.SEEK_SET)
 
-    def _rotate(self, backup_count: int) -> None:
-        for source, target in rotate.plan_shift(_Backups(self.path), backup_count):
-            try:
-                os.replace(f"{self.path}.{source}" if source else self.path, f"{self.path}.{target}")
-            except FileNotFoundError:
-                continue  # somebody took it away
-        self.close()
-        self._open()
-
-    def _set_aside(self, interval: str, backup_count: int) -> None:
-        _, backup = rotate.taken_and_free(self.path, interval, os.path.lexists)
-        with contextlib.suppress(FileNotFoundError):  # somebody took it away
-            os.rename(self.path, backup)
-        self._drop_excess(interval, backup_count, os.path.basename(backup))
-        self.close()
-        self._open()
-
-    def _drop_excess(self, interval: str, backup_count: int, newest: str) -> None:
-        if not backup_count:
-            return
-        folder, base = os.path.split(self.path)
-        names = [name for name in os.listdir(folder) if name != newest]
-        backups = rotate.backups_by_time(names, base, interval)
-        for name in backups[: max(0, len(backups) + 1 - backup_count)]:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, name))
-
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
@@ -294,16 +273,6 @@ class FileSink:
 
 def _nobody_else() -> None:
     pass
-
-
-class _Backups:
-    """The numbers of the backups that are there, looked up one by one: only those up to the first hole matter."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __contains__(self, number: object) -> bool:
-        return os.path.lexists(f"{self._path}.{number}")
 
 
 class DeviceSink:
