@@ -131,6 +131,15 @@ class House:
         done = self.run(BIN / "papa", "status", "--json")
         return json.loads(done.stdout) if done.returncode == 0 else None
 
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """name -> what papa says of the process."""
+        code = (
+            "import json; from papa.client.blocking import Connection; "
+            "papa = Connection(client='test', autostart=False); "
+            "print(json.dumps(papa.request('list', what='processes').ok['items']))"
+        )
+        return {row["name"]: row for row in json.loads(self.run(sys.executable, "-c", code).stdout)}
+
     def said(self) -> str:
         """What circusd printed, for failures."""
         path = self.folder / "circusd.out"

@@ -92,6 +92,11 @@ ROWS: dict[str, str] = {
         f"watcher {stream}.compress": "tests/inventory/test_streams.py::test_rotated_files_are_compressed"
         for stream in ("stdout_stream", "stderr_stream")
     },
+    **{
+        f"watcher {stream}.{key}": "tests/inventory/test_streams.py::test_papa_keeps_as_much_of_a_stream_as_it_says"
+        for stream in ("stdout_stream", "stderr_stream")
+        for key in ("buffer", "overflow", "stall")
+    },
     "watcher stdout_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     "watcher stderr_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     **{f"watcher flapping.{key}": FLAPPING for key in ("active", "attempts", "window", "retry_in", "max_retry")},

@@ -8,6 +8,7 @@ import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tests.house import BIN, opened, wait_for
 
@@ -85,6 +86,35 @@ def test_a_class_is_obeyed(tmp_path: Path) -> None:
         house.start()
         wait_for(lambda: all(f"9{sign * 8}" in house.log("circusd.out") for sign in "-="), "both of them")
         assert not (house.folder / "never").exists()
+
+
+KEPT = "{0}.class = StdoutStream\n{0}.buffer = {1}k\n{0}.overflow = drop-oldest\n{0}.stall = {1}\n"
+
+
+def kept(size: int) -> dict[str, object]:
+    return {"bound": size << 10, "overflow": "drop-oldest", "stall_s": float(size)}
+
+
+def test_papa_keeps_as_much_of_a_stream_as_it_says(tmp_path: Path) -> None:
+    """From the start of the process, and by an order while it runs."""
+    config = "[watcher:talk]\ncmd = sleep 1000\nenv.PATH = /bin\n"
+    config += KEPT.format("stdout_stream", 8) + KEPT.format("stderr_stream", 16)
+    with opened(tmp_path / "house", config) as house:
+
+        def bounds() -> Any:
+            (row,) = house.rows().values()
+            return row["bounds"]
+
+        house.start()
+        assert bounds() == {"out": kept(8), "err": kept(16)}
+        (pid,) = house.pids("talk")
+        house.asked("set", "talk", "stdout_stream.buffer", "32k", "stdout_stream.overflow", "block")
+        wait_for(
+            lambda: bounds() == {"out": {**kept(8), "bound": 32 << 10, "overflow": "block"}, "err": kept(16)}, "it"
+        )
+        house.asked("set", "talk", "stdout_stream.stall", "forever")
+        wait_for(lambda: bounds()["out"]["overflow"] == "hold", "the last one")
+        assert house.pids("talk") == {pid}
 
 
 def test_fancy_lines_have_their_colour(tmp_path: Path) -> None:

@@ -203,9 +203,9 @@ def test_limits_have_the_units_of_what_they_limit(tmp_path: Path) -> None:
 )
 def test_every_option_that_is_a_time_or_a_size_takes_a_unit(table: dict[str, options.Option], option: str) -> None:
     kind = table[option].type
-    if kind in ("seconds", "period"):
+    if kind in ("seconds", "period", "stall"):
         assert PARSERS[kind]("2m") == 120.0
-    elif kind == "size":
+    elif kind in ("size", "buffer"):
         assert PARSERS[kind]("2m") == 2 << 20
     else:
         assert not re.search(r"_s$|bytes|delay|timeout|window|_age|retry_in", table[option].attribute)

@@ -37,6 +37,16 @@ def test_where_a_circusd_may_log_is_no_finding(tmp_path: Path, output: str) -> N
     assert told(tmp_path, f"[circus]\nlogoutput = {output}\npidfile = c.pid\n[watcher:w]\ncmd = sleep 1\n") == []
 
 
+def test_a_stream_that_may_stop_its_processes_is_a_note(tmp_path: Path) -> None:
+    text = "[watcher:w]\ncmd = sleep 1\nstdout_stream.class = StdoutStream\nstdout_stream.stall = forever\n"
+    assert told(tmp_path, text) == [
+        "4 note: w: stdout_stream is never lost: its processes stand still while nobody takes it, also without "
+        "circusd, as soon as papa keeps 2097152 bytes of it"
+    ]
+    assert told(tmp_path, f"{text}stdout_stream.overflow = drop-oldest\n") == []
+    assert told(tmp_path, text.replace("forever", "30s")) == []
+
+
 def test_logs_that_grow_for_ever_are_one_note(tmp_path: Path) -> None:
     one = "[watcher:w]\ncmd = sleep 1\nstdout_stream.filename = TMP/out.log\nstderr_stream.filename = /dev/null\n"
     assert told(tmp_path, one) == [f"3 note: w: stdout_stream has no max_bytes: {tmp_path}/out.log grows without bound"]

@@ -76,6 +76,7 @@ class World:
             StreamFiles(reply.fds),
             {stream: facts["acked"] for stream, facts in row["streams"].items()},
             frozenset(stream for stream, facts in row["streams"].items() if not facts["open"]),
+            bounds=row.get("bounds"),
         )
 
     async def attach_all(self, call: str = "add") -> None:
@@ -1285,5 +1286,22 @@ def test_a_class_of_the_user_that_never_comes_back_is_told(world: World, monkeyp
         await world.until(lambda: world.text("log") == b"two\n")
         opened.set()
         await world.until(lambda: world.acked(id) == 4)
+
+    run(world, story())
+
+
+def test_a_process_that_runs_is_told_how_much_papa_keeps(world: World) -> None:
+    async def story() -> None:
+        plain = world.file("log")
+        world.pump.configure("web", {"out": plain, "err": plain})
+        await world.pump.start()
+        id = await world.spawn()
+        assert "bounds" not in world.papa.row(id)
+        world.pump.configure("web", {"out": world.file("log", buffer_bytes=8192), "err": plain})
+        await world.until(lambda: "bounds" in world.papa.row(id))
+        assert world.papa.row(id)["bounds"]["out"]["bound"] == 8192
+        # The next circusd has it from the file, too, and undoes what the file does not say any more.
+        await world.next_circusd(out=plain, err=plain)
+        await world.until(lambda: world.papa.row(id)["bounds"]["out"]["bound"] == 2 << 20)
 
     run(world, story())

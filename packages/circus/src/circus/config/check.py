@@ -6,6 +6,7 @@ are users' code, and to look one up is to run its module: that is for the rooms 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 
@@ -26,7 +27,12 @@ def check(path: str, environ: Mapping[str, str], *, host: Host | None = None) ->
     """
     host = host or Host()
     draft, findings = examine(path, environ, host=host)
-    return draft.config, [*findings, *_about_the_start(draft.config, draft.circus, host), *_growing(draft)]
+    return draft.config, [
+        *findings,
+        *_about_the_start(draft.config, draft.circus, host),
+        *_growing(draft),
+        *_waiting(draft),
+    ]
 
 
 def _about_the_start(config: CircusConfig, section: Section, host: Host) -> Iterator[Finding]:
@@ -42,6 +48,18 @@ def _about_the_start(config: CircusConfig, section: Section, host: Host) -> Iter
     if logging and logging != "default" and not host.is_file(logging):
         what = f"[circus]: loggerconfig {logging} does not exist"
         yield Finding(*section.place("loggerconfig"), what, "correct the path, which starts where circusd is started")
+
+
+def _waiting(draft: Draft) -> Iterator[Finding]:
+    for config, section in draft.watchers:
+        for key, stream in (("stdout_stream", config.stdout_stream), ("stderr_stream", config.stderr_stream)):
+            if stream is None or stream.overflow != "block" or stream.stall_s != math.inf:
+                continue
+            what = (
+                f"{config.name}: {key} is never lost: its processes stand still while nobody takes it, also without "
+                f"circusd, as soon as papa keeps {stream.buffer_bytes} bytes of it"
+            )
+            yield Finding(*section.place(f"{key}.stall"), what, "write stall = 30s to lose the oldest instead", "note")
 
 
 def _growing(draft: Draft) -> Iterator[Finding]:

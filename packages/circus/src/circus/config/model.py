@@ -90,6 +90,9 @@ class StreamConfig:
     rotate_interval: int = 1
     utc: bool = False
     compress: bool = False
+    buffer_bytes: int = 2 << 20  # of each process; the kernel's own default
+    overflow: str = "block"
+    stall_s: float = 1.0  # inf: for ever
     owner: str = ""  # of a class of the user: whose output, `web.stdout_stream`
     search_path: str = field(default="", repr=False)  # where else its module may be
 

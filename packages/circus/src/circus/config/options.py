@@ -164,6 +164,13 @@ STREAM = _table(
     Option("rotate_interval", "positive", 1, "Not each of them, but each so manieth.", "live"),
     Option("compress", "flag", False, "Compress rotated files by gzip: `web.log.1` becomes `web.log.1.gz`.", "live"),
     Option("utc", "flag", False, "Rotate by UTC, not by the time zone of the host.", "live"),
+    Option("buffer", "buffer", 2 << 20, "So much output of each process papa keeps while its sink lags, fails, or no "
+           "circusd is there.", "live", field="buffer_bytes"),
+    Option("overflow", "overflow", "block", "What happens when the buffer is full. `drop-oldest`: the oldest output "
+           "is lost, and counted. `block`: the process waits, at most for `stall`, while circusd is there; then the "
+           "same.", "live"),
+    Option("stall", "stall", 1.0, "How long a process waits, at most. `forever`: also while no circusd is there, and "
+           "nothing is lost.", "live", field="stall_s"),
 )  # fmt: skip
 
 #: Keys behind `flapping.` of a watcher, and of the section [plugin:flapping].

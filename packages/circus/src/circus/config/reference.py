@@ -39,6 +39,9 @@ _TYPES = {
     "level": "level",
     "color": "colour",
     "rotation": "time",
+    "buffer": "4k to 1g",
+    "overflow": "word",
+    "stall": "time or forever",
     "name": "name",
     "control": "address",
     "papa": "address",
@@ -171,6 +174,15 @@ Without any key the output goes to the standard output of circusd.
   `stream({"data": bytes, "pid": 12, "name": "stdout", "timestamp": 1700000000.5})`. It runs in a thread of its own.
   What it refuses by an exception is brought again later and stays with papa meanwhile; after a kill of circusd the
   last calls may come twice. `circus.stream` has the ancestors' classes to build on.
+
+Whatever its class, the output of a process is kept by papa until its sink has it, whether circusd is there or not.
+`buffer`, `overflow` and `stall` say of each stream how much that may be, and who gives way then. As they are, a process
+that writes faster than its log waits for it for a second at most, and a stopped or missing circusd stops no service: it
+costs the oldest output, which is counted and marked in the log. With `overflow = block` and `stall = forever` nothing
+is lost and the process stands still instead; `config check` notes it. Both streams share one buffer of 2m as long as
+neither has an option of these three; else each has its own. All output of all processes together is kept below 256m
+and a quarter of the file system under papa's state directory, which comes before every `buffer`. A class of your own
+gets all keys itself, also those of these names.
 
 Streams that write the same file share its bounds: of those that are written the largest `max_bytes` (0, never to
 rotate, is larger than all) and the largest `backup_count` count, and a warning tells of the others.

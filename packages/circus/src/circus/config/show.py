@@ -7,6 +7,7 @@ variables stay as the file writes them. What the files themselves say is shown, 
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -218,7 +219,7 @@ def text_of(option: Option, value: object) -> str:
         case bool():
             return "true" if value else "false"
         case float():
-            return f"{value:g}"
+            return f"{value:g}" if math.isfinite(value) else "forever"
         case tuple():
             return " ".join(map(str, value))
         case int() if option.type == "octal":

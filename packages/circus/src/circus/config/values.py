@@ -19,6 +19,10 @@ MAX_SECONDS = 366 * 86400.0
 MIN_INTERVAL = 0.01
 #: Of a size or a limit: what the system's calls can take.
 MAX_LIMIT = 1 << 63
+#: What the kernel can keep of one stream, and how long it can let a process wait.
+MIN_BUFFER, MAX_BUFFER = 4 << 10, 1 << 30
+MAX_STALL = 3600.0
+OVERFLOWS = ("drop-oldest", "block")
 #: Names of a circusd become part of file names and of names in the kernel.
 MAX_NAME = 64
 
@@ -280,6 +284,30 @@ def parse_rotation(text: str) -> str:
     return unit
 
 
+def parse_buffer(text: str) -> int:
+    size = parse_size(text)
+    if not MIN_BUFFER <= size <= MAX_BUFFER:
+        raise ValueError("is no size of a buffer; write 4k to 1g")
+    return size
+
+
+def parse_overflow(text: str) -> str:
+    folded = text.strip().lower()
+    if folded not in OVERFLOWS:
+        raise ValueError(f"is not known; write {' or '.join(OVERFLOWS)}")
+    return folded
+
+
+def parse_stall(text: str) -> float:
+    """Seconds; infinite for ever."""
+    if text.strip().lower() == "forever":
+        return math.inf
+    value = parse_seconds(text)
+    if value > MAX_STALL:
+        raise ValueError("is too long; write at most 1h, or forever")
+    return value
+
+
 def parse_name(text: str) -> str:
     if len(text) > MAX_NAME or not _NAME.fullmatch(text):
         raise ValueError(f"cannot be a name; write at most {MAX_NAME} letters, digits, dots and dashes")
@@ -342,6 +370,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "level": parse_level,
     "color": parse_color,
     "rotation": parse_rotation,
+    "buffer": parse_buffer,
+    "overflow": parse_overflow,
+    "stall": parse_stall,
     "name": parse_name,
     "control": parse_control,
     "papa": parse_papa,

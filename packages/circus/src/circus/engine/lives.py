@@ -283,4 +283,6 @@ def attached(slot: SlotKey, row: dict[str, Any], fds: dict[str, int]) -> Attache
         files=StreamFiles(fds),
         acked={name: stream["acked"] for name, stream in row["streams"].items()},
         ended=frozenset(name for name, stream in row["streams"].items() if not stream["open"]),
+        dropped={name: stream["dropped"] for name, stream in row["streams"].items()},
+        bounds=row.get("bounds"),
     )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from circus.engine.engine import Engine
 
 
+#: What is told under this name: a kernel that does not know all of a specification.
+OLD_KERNEL = "old kernel"
+
+
 class Spawner:
     def __init__(self, engine: Engine) -> None:
         self.under_way: set[str] = set()  # tokens of attempts that somebody here waits for
@@ -39,9 +43,19 @@ class Spawner:
         try:
             while True:
                 await engine.link.wait()
+                spec = engine.spawn_spec(slot, token)
+                if OLD_KERNEL in engine.troubles:
+                    spec.pop("bounds", None)
                 try:
-                    reply = await engine.kernel.spawn(**engine.spawn_spec(slot, token))
+                    reply = await engine.kernel.spawn(**spec)
                 except PapaError as error:
+                    if error.code == "bad-request" and "bounds" in spec:
+                        # Refused for that or for something else, which the next attempt tells.
+                        engine.troubles[OLD_KERNEL] = (
+                            "papa is older than this circusd and does not know buffer, overflow and stall of streams: "
+                            "`papa upgrade`, then restart those watchers"
+                        )
+                        continue
                     if error.code not in UNANSWERED:
                         raise await self._in_our_words(slot, error) from error
                     await engine.link.wait_to_ask_again(error)

@@ -15,6 +15,7 @@ from circus.config import expand
 from circus.config.model import SocketConfig, WatcherConfig
 from circus.engine.names import Names
 from circus.errors import CircusError
+from circus.streams import pressure
 
 #: What a process carries in the kernel, so that the next circusd knows whose it is.
 META_FORMAT = 1
@@ -67,6 +68,8 @@ def build_spec(
             "token": token,
         },
     }
+    if bounds := pressure.bounds_of({"out": config.stdout_stream, "err": config.stderr_stream}):
+        spec["bounds"] = bounds
     if config.executable:
         spec["executable"] = config.executable
     if config.rlimits:

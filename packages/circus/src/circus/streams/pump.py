@@ -11,6 +11,7 @@ go who wait for it. What was not acknowledged stays in the kernel for the next c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from circus.config.model import StreamConfig
 from circus.errors import CircusError
 from circus.logbook import catalogue
 from circus.logbook.writing import Laid
-from circus.streams import store
+from circus.streams import pressure, store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Kernel, Seen, Step
 from circus.streams.health import unanswered
@@ -96,6 +97,8 @@ class Pump:
         if not self._routes.configure(watcher, streams, processes):
             return
         for process in self._processes.values():
+            if process.watcher == watcher:
+                self._tell_bounds(process)
             for source in process.sources.values() if process.watcher == watcher else ():
                 if self._is_started:
                     self._routes.reconfigure(source)
@@ -112,7 +115,8 @@ class Pump:
         early = self._early.pop(process.kernel_id, [])
         self.forget(process.kernel_id)
         tap = Tap(process.files)
-        known = Process(process.kernel_id, process.watcher, tap)
+        known = Process(process.kernel_id, process.watcher, tap, process.bounds)
+        self._tell_bounds(known)
         for stream in process.files.streams:
             acked = process.acked.get(stream, 0)
             source = Source(
@@ -158,6 +162,8 @@ class Pump:
         if known is None:
             await self.add(process)
             return
+        known.bounds = process.bounds
+        self._tell_bounds(known)
         old, known.tap = known.tap, Tap(process.files)
         for source in known.sources.values():
             source.tap = known.tap
@@ -372,6 +378,14 @@ class Pump:
         return {row["id"] for row in await self._kernel.list("processes")}
 
     # Small things -------------------------------------------------------------------------------------------
+
+    def _tell_bounds(self, process: Process) -> None:
+        """A process that is already there obeys options that are new, or that it had from another circusd."""
+        streams = self._routes.streams_of(process.watcher)
+        if streams and (bounds := pressure.news(streams, process.bounds)) is not None:
+            with contextlib.suppress(PapaError):  # it is told when the kernel is back
+                self._kernel.post("bounds", id=process.kernel_id, bounds=bounds)
+                process.bounds = bounds
 
     def _release(self, source: Source, offset: int) -> None:
         """Below ``offset`` nothing waits for the end of its line."""

@@ -115,6 +115,9 @@ class Routes:
         """Whether others are configured to write to its file as well, though they may not have come yet."""
         return self._writers[_file_of(source.config)] > 1
 
+    def streams_of(self, watcher: str) -> Mapping[str, StreamConfig | None]:
+        return self._configs.get(watcher, {})
+
     def config_of(self, watcher: str, stream: str) -> StreamConfig | None:
         return self._configs.get(watcher, {}).get(stream)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from circus.config.model import StreamConfig
 from circus.streams import render
+from circus.streams.pressure import Bounds
 from circus.streams.store import SourceKey
 from papa.client.output import StreamFiles
 
@@ -33,6 +34,8 @@ class Attached:
     files: StreamFiles
     acked: Mapping[str, int]
     ended: frozenset[str] = frozenset()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    bounds: Bounds | None = None  # those of each stream, if it has some
 
 
 class Tap:
@@ -142,6 +145,7 @@ class Process:
     kernel_id: int
     watcher: str
     tap: Tap
+    bounds: Bounds | None = None
     sources: dict[str, Source] = field(default_factory=dict)
     exit_heads: dict[str, int] | None = None
 
