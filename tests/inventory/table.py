@@ -89,6 +89,10 @@ ROWS: dict[str, str] = {
         for key in ("rotate_when", "rotate_interval", "utc")
     },
     **{
+        f"watcher {stream}.format": "tests/inventory/test_streams.py::test_lines_are_objects"
+        for stream in ("stdout_stream", "stderr_stream")
+    },
+    **{
         f"watcher {stream}.compress": "tests/inventory/test_streams.py::test_rotated_files_are_compressed"
         for stream in ("stdout_stream", "stderr_stream")
     },

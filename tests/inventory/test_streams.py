@@ -78,6 +78,21 @@ def test_rotated_files_are_compressed(tmp_path: Path) -> None:
             assert text.splitlines() == [f"{number}{sign * 8}" for number in range(1, 10)]
 
 
+def test_lines_are_objects(tmp_path: Path) -> None:
+    config = f"[watcher:talk]\ncmd = {TALK}\nenv.PATH = /bin\nstdout_stream.filename = out.log\n"
+    config += "stdout_stream.format = json\nstderr_stream.class = StdoutStream\nstderr_stream.format = json\n"
+    with opened(tmp_path / "house", config) as house:
+        house.start()
+        (pid,) = house.pids("talk")
+        for file, stream, sign in (("out.log", "stdout", "-"), ("circusd.out", "stderr", "=")):
+            wait_for(lambda: f"9{sign * 8}" in house.log(file), f"all of {stream}")  # noqa: B023
+            found = [json.loads(line) for line in house.log(file).splitlines() if line.startswith("{")]
+            assert [each["line"] for each in found] == [f"{number}{sign * 8}" for number in range(1, 10)]
+            whose = {(each["watcher"], each["wid"], each["pid"], each["stream"]) for each in found}
+            assert whose == {("talk", 1, pid, stream)}
+            assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", each["time"]) for each in found)
+
+
 def test_a_class_is_obeyed(tmp_path: Path) -> None:
     config = f"[watcher:talk]\ncmd = {TALK}\nenv.PATH = /bin\n"
     config += "stdout_stream.class = StdoutStream\nstdout_stream.filename = never\n"

@@ -341,6 +341,18 @@ def test_keys_that_a_class_does_not_have_are_told_of(tmp_path: Path) -> None:
     assert built.told == ["c.ini:4: w: stdout_stream.rotate_when has no effect for a FileStream (remove it)"]
 
 
+def test_lines_may_be_json_which_has_its_own_time(tmp_path: Path) -> None:
+    text = "[watcher:w]\ncmd = x\nstdout_stream.class = FancyStdoutStream\nstdout_stream.format = JSON\n"
+    stream = Built(tmp_path, text)["w"].stdout_stream
+    assert stream is not None
+    assert (stream.format, stream.color, stream.time_format) == ("json", None, None)
+    assert Built(tmp_path, f"{text}stdout_stream.time_format = %F\n").told == [
+        "c.ini:5: w: stdout_stream.time_format has no effect with stdout_stream.format = json (remove it)"
+    ]
+    (error,) = Built(tmp_path, text.replace("JSON", "xml")).errors
+    assert "stdout_stream.format = 'xml' is not a format of lines (write text or json)" in str(error)
+
+
 def test_a_queue_that_nobody_takes_from_is_an_error(tmp_path: Path) -> None:
     (error,) = Built(tmp_path, "[watcher:w]\ncmd = x\nstdout_stream.class = circus.stream.QueueStream\n").errors
     assert str(error).removeprefix(f"{tmp_path}/") == (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from circus.config import load
-from circus.config.model import CircusConfig
+from circus.config.model import CircusConfig, ConfigInvalid
 
 
 def _loaded(folder: Path, *streams: str) -> CircusConfig:
@@ -83,3 +85,14 @@ def test_a_file_that_one_stream_rotates_by_time_is_rotated_by_time(tmp_path: Pat
         f"{os.path.abspath('a.log')} (write the same class, rotate_when, rotate_interval and utc for both)"
     )
     assert _loaded(tmp_path, timed, timed).warnings == ()
+
+
+def test_streams_of_one_file_have_one_format(tmp_path: Path) -> None:
+    json_stream = "stdout_stream.filename = a.log\nstdout_stream.format = json\n"
+    with pytest.raises(ConfigInvalid) as caught:
+        _loaded(tmp_path, json_stream, "stderr_stream.filename = a.log\n")
+    assert str(caught.value.findings[0]) == (
+        f"{tmp_path}/circus.ini:7: w1: stderr_stream writes text to {os.path.abspath('a.log')}, and stdout_stream of "
+        "w0 writes json (write the same format for both, or another file)"
+    )
+    assert _loaded(tmp_path, json_stream, json_stream).warnings == ()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from circus.streams import compare, plan, segments, sinks
 from circus.streams.filling import Limits
+from circus.streams.render import Look
 from circus.streams.sinks import FileSink
 from circus.streams.store import GAP, NOBODY, OPEN, Intent, Segment, SourceKey
 from circus.streams.tap import ENDED, Tap, View
@@ -47,13 +48,13 @@ def open_tap(fds: Mapping[str, int]) -> Tap:
     return OPENED[-1]
 
 
-def spawn(papa: FakePapa, name: str, *chunks: bytes, time_format: str | None = None) -> View:
+def spawn(papa: FakePapa, name: str, *chunks: bytes, look: Look | None = None) -> View:
     spec = {"name": name, "argv": ["x"], "env": {}, "stdin": "null", "stdout": "capture", "stderr": "null"}
     reply = asyncio.run(papa.spawn(**spec, owner="test", fds=True))
     for chunk in chunks:
         papa.write(name, "out", chunk)
         papa.clock.advance(0.5)
-    return View(SourceKey(reply.ok["id"], "out"), open_tap(reply.fds), 77, 0, time_format=time_format)
+    return View(SourceKey(reply.ok["id"], "out"), open_tap(reply.fds), 77, 0, look=look)
 
 
 def intent_for(log: FileSink, *segments: Segment, rotate: int = 0) -> Intent:
@@ -92,8 +93,8 @@ def test_an_open_intent_finds_how_far_it_got(papa: FakePapa, log: FileSink) -> N
 
 
 def test_a_rendered_batch_is_completed_to_the_end_of_its_segment(papa: FakePapa, log: FileSink) -> None:
-    view = spawn(papa, "a", b"one\n", b"two\n", time_format="%s")
-    intent = intent_for(log, Segment(view.key, 0, 8, time_format="%s"))
+    view = spawn(papa, "a", b"one\n", b"two\n", look=Look(time_format="%s"))
+    intent = intent_for(log, Segment(view.key, 0, 8, look=Look(time_format="%s")))
     whole = segments.render_data(
         intent.segments[0], b"one\ntwo\n", view, True, NOBODY, segments.times_of(intent.segments[0], 8, view, 0)
     )
@@ -240,8 +241,8 @@ def test_bytes_behind_the_dropped_ones_are_compared(papa: FakePapa, log: FileSin
 
 
 def test_dropped_bytes_of_a_rendered_batch_leave_a_doubt(papa: FakePapa, log: FileSink) -> None:
-    view = spawn(papa, "a", b"one\ntwo\n", time_format="%s")
-    intent = intent_for(log, Segment(view.key, 0, 8, time_format="%s"))
+    view = spawn(papa, "a", b"one\ntwo\n", look=Look(time_format="%s"))
+    intent = intent_for(log, Segment(view.key, 0, 8, look=Look(time_format="%s")))
     append(log, b"123 [77] | on")
     papa.drop_oldest("a", "out", 4)
     assert "dropped" in settle(intent, view).doubt
@@ -255,6 +256,8 @@ def test_a_process_that_is_gone_counts_by_length_for_the_others(papa: FakePapa, 
     assert settle(intent, view).done == {gone: 5, view.key: 2}
 
 
+LOOKS = st.sampled_from([None, Look(time_format="%s.%f"), Look("json", watcher="é", wid=3)])
+
 # Any crash --------------------------------------------------------------------------------------------------
 
 texts = st.lists(st.sampled_from([b"\n", b"x", b"yy\n", b"long line\n"]), min_size=1, max_size=8).map(b"".join)
@@ -266,7 +269,7 @@ texts = st.lists(st.sampled_from([b"\n", b"x", b"yy\n", b"long line\n"]), min_si
 @given(
     before=st.sampled_from([b"", b"old\n", b"unfinished"]),
     chunks=st.lists(st.tuples(st.integers(0, 2), texts), min_size=1, max_size=8),
-    formats=st.tuples(*[st.sampled_from([None, "%s.%f"])] * 3),
+    formats=st.tuples(*[LOOKS] * 3),
     dropped=st.integers(0, 6),
     cut=st.floats(0, 1),
     second_cut=st.floats(0, 1),
@@ -274,7 +277,7 @@ texts = st.lists(st.sampled_from([b"\n", b"x", b"yy\n", b"long line\n"]), min_si
 def test_whenever_it_is_cut_a_file_ends_as_if_it_had_not_been(
     before: bytes,
     chunks: list[tuple[int, bytes]],
-    formats: tuple[str | None, ...],
+    formats: tuple[Look | None, ...],
     dropped: int,
     cut: float,
     second_cut: float,
@@ -282,7 +285,7 @@ def test_whenever_it_is_cut_a_file_ends_as_if_it_had_not_been(
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "web.log"
     with FakePapa() as papa:
-        views = [spawn(papa, str(n), time_format=formats[n]) for n in range(3)]
+        views = [spawn(papa, str(n), look=formats[n]) for n in range(3)]
         for number, data in chunks:
             papa.write(str(number), "out", data)
             papa.clock.advance(0.5)

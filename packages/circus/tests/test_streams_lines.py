@@ -86,3 +86,13 @@ def test_a_merge_keeps_the_order_of_each_source_and_gives_out_something(sources:
         assert any(reached[run.number] == full[run.number] for run in cut)
     else:
         assert reached == full
+
+
+def test_a_character_that_is_not_whole_is_left_away() -> None:
+    text = "aä€🐈".encode()
+    ends = {1, 3, 6, 10}
+    assert [lines.whole_chars(text[:end]) for end in range(2, 11)] == [
+        max(each for each in ends if each <= end) for end in range(2, 11)
+    ]
+    assert lines.whole_chars(b"\xf0\x9f") == 2, "nothing would be left"
+    assert lines.whole_chars(b"caf\x80\x80\x80\x80") == 7, "what is no text is cut anywhere"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 
 from circus.streams import lines, plan, render, segments
 from circus.streams.filling import Batch, Limits
+from circus.streams.render import Look
 from circus.streams.store import DATA, DOUBT, GAP, NOBODY, Place, Segment, SourceKey
 from circus.streams.tap import ENDED, Tap, View
 from papa.client.output import StreamFiles
@@ -254,7 +256,7 @@ def test_a_mark_that_does_not_fit_rotates_too(papa: FakePapa) -> None:
 
 
 def test_a_time_format_renders_whole_lines(papa: FakePapa) -> None:
-    view = spawn(papa, time_format="%%")
+    view = spawn(papa, look=Look(time_format="%%"))
     write(papa, view, b"one\ntwo\nthr")
     batch = batch_of(view)
     assert batch.payload == b"% [77] | one\n% [77] | two\n"
@@ -262,7 +264,7 @@ def test_a_time_format_renders_whole_lines(papa: FakePapa) -> None:
 
 
 def test_a_rendered_batch_is_rotated_by_its_rendered_size(papa: FakePapa) -> None:
-    view = spawn(papa, time_format="%%")
+    view = spawn(papa, look=Look(time_format="%%"))
     write(papa, view, b"a\nb\nc\n")
     batch = batch_of(view, limits=Limits(max_bytes=25, backup_count=2))
     assert (batch.payload, batch.ends) == (b"% [77] | a\n% [77] | b\n", {view.key: 4})
@@ -271,7 +273,7 @@ def test_a_rendered_batch_is_rotated_by_its_rendered_size(papa: FakePapa) -> Non
 
 
 def test_a_rendered_line_longer_than_a_file_is_written_whole(papa: FakePapa) -> None:
-    view = spawn(papa, time_format="%%")
+    view = spawn(papa, look=Look(time_format="%%"))
     write(papa, view, b"a" * 30 + b"\nb\n")
     batch = batch_of(view, limits=Limits(max_bytes=20, backup_count=2))
     assert (batch.rotate, batch.payload) == (0, b"% [77] | " + b"a" * 30 + b"\n")
@@ -286,7 +288,7 @@ def test_a_pipe_gets_the_bytes_of_plain_sources_rendered(papa: FakePapa) -> None
 
 
 def test_a_gap_is_rendered_as_a_line_of_its_own(papa: FakePapa) -> None:
-    view = spawn(papa, time_format="%%")
+    view = spawn(papa, look=Look(time_format="%%"))
     write(papa, view, b"one\ntwo\n")
     papa.drop_oldest(view.key.kernel_id, "out", 4)
     place = replace(EMPTY, size=5, at_line_start=False, last=view.key)
@@ -297,7 +299,7 @@ def test_a_gap_is_rendered_as_a_line_of_its_own(papa: FakePapa) -> None:
 
 
 def test_the_intent_of_a_batch_renders_to_its_payload_again(papa: FakePapa) -> None:
-    one, two = spawn(papa, "one", time_format="%s.%f"), spawn(papa, "two")
+    one, two = spawn(papa, "one", look=Look(time_format="%s.%f")), spawn(papa, "two")
     for number in range(6):
         write(papa, one, b"one %d\nand" % number)
         write(papa, two, b"two %d\n" % number)
@@ -311,3 +313,63 @@ def test_the_intent_of_a_batch_renders_to_its_payload_again(papa: FakePapa) -> N
         again += segments.render_data(segment, data, view, at_line_start, last, times)
         at_line_start, last = data.endswith(b"\n"), segment.source
     assert again == batch.payload
+
+
+JSON_LOOK = Look(render.JSON, watcher="web", wid=1)
+
+
+def test_as_json_every_record_is_a_line_also_behind_one_that_was_begun_as_text(papa: FakePapa) -> None:
+    view = spawn(papa, look=JSON_LOOK, release_to=ENDED)
+    write(papa, view, b"one\ntail")
+    place = replace(EMPTY, size=5, at_line_start=False, last=view.key)
+    payload = batch_of(view, place=place).payload
+    assert payload is not None
+    first, *rest = payload.splitlines()
+    assert first == b""
+    assert [(json.loads(line)["line"], json.loads(line).get("partial")) for line in rest] == [
+        ("one", None),
+        ("tail", True),
+    ]
+
+
+def test_as_json_gaps_and_doubts_are_objects(papa: FakePapa) -> None:
+    view = spawn(papa, look=JSON_LOOK)
+    write(papa, view, b"one\ntwo\n")
+    papa.drop_oldest(view.key.kernel_id, "out", 4)
+    found = plan.survey([view], EMPTY, Limits(), is_alone=True, doubt_bytes=9, at_ns=10**18).batch
+    assert found is not None and found.payload is not None
+    marks = [json.loads(line) for line in found.payload.splitlines()]
+    assert [mark.get("mark") for mark in marks] == ["doubt", "gap", *[None] * (len(marks) - 2)]
+    assert marks[1]["dropped_bytes"] == view.tap.files.low("out")
+
+
+def test_a_long_line_is_rendered_from_its_intent_as_it_was_written(
+    papa: FakePapa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LINE_LIMIT", 16)
+    view = spawn(papa, look=JSON_LOOK, release_to=ENDED)
+    write(papa, view, "short\n{}\nend ä".format("ä" * 40).encode())
+    for max_bytes in (0, 10, 400):
+        rest = view
+        while True:
+            found = plan.survey(
+                [rest], EMPTY, Limits(max_bytes=max_bytes, backup_count=2), is_alone=True, at_ns=0
+            ).batch
+            if found is None:
+                break
+            again = b"".join(
+                segments.render_data(
+                    each,
+                    view.tap.files.pread("out", each.start, each.end - each.start),
+                    view,
+                    True,
+                    NOBODY,
+                    segments.times_of(each, each.end, view, 0),
+                )
+                for each in found.segments
+            )
+            assert again == found.payload
+            assert found.payload is not None
+            assert b"raw" not in found.payload, "a character was split"
+            rest = replace(rest, start=found.ends[view.key])
+        assert rest.start == view.tap.files.head("out")

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, timedelta, timezone
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circus.streams import render
+from circus.streams import lines, render
+from circus.streams.render import Look
 
 SECOND = 1_000_000_000
 FORMAT = "%H:%M:%S"
@@ -31,9 +36,10 @@ def test_a_begun_line_that_ends_with_its_part_leaves_nothing_to_prefix() -> None
 
 def test_a_colour_ends_with_its_line() -> None:
     def coloured(data: bytes, start: int = 0, *, at_line_start: bool = True) -> bytes:
-        fmt = render.color_code("cyan") + FORMAT
         times = [(start, 0)]
-        return render.with_prefixes(data, start, times, pid=7, time_format=fmt, at_line_start=at_line_start, zone=UTC)
+        return render.with_prefixes(
+            data, start, times, pid=7, time_format=FORMAT, color="cyan", at_line_start=at_line_start, zone=UTC
+        )
 
     head = b"\033[0;36;40m00:00:00 [7] | "
     assert coloured(b"a\n\nb\n") == head + b"a\033[0m\n" + head + b"\033[0m\n" + head + b"b\033[0m\n"
@@ -74,3 +80,80 @@ def test_rendering_in_two_parts_is_rendering_at_once(
     is_fresh = data[:cut].endswith(b"\n") if cut else at_line_start
     right = prefixed(data[cut:], later, start=cut, at_line_start=is_fresh)
     assert left + right == prefixed(data, times, at_line_start=at_line_start)
+
+
+# JSON -------------------------------------------------------------------------------------------------------
+
+WEB = Look(render.JSON, watcher="wéb", wid=2)
+
+
+def objects(data: bytes, times: list[tuple[int, int]] | None = None) -> list[dict[str, Any]]:
+    rendered = render.as_json(data, 100, times or [(100, NS)], WEB, pid=7, stream="err")
+    assert rendered.endswith(b"\n")
+    return [json.loads(line) for line in rendered.splitlines()]
+
+
+NS = 1_700_000_000_123_456_789
+
+
+def test_a_line_is_an_object_with_its_time_in_utc_and_whose_it_is() -> None:
+    assert objects('one ä"\r\n'.encode()) == [
+        {
+            "time": "2023-11-14T22:13:20.123456Z",
+            "watcher": "wéb",
+            "wid": 2,
+            "pid": 7,
+            "stream": "stderr",
+            "line": 'one ä"\r',
+        }
+    ]
+
+
+def test_each_line_has_its_own_time() -> None:
+    found = objects(b"one\ntwo\n", [(100, NS), (104, NS + 1_000_000)])
+    assert [(each["line"], each["time"][-8:]) for each in found] == [("one", ".123456Z"), ("two", ".124456Z")]
+
+
+def test_bytes_that_are_no_text_are_kept_in_base64() -> None:
+    (found,) = objects(b"caf\xe9 \x00\n")
+    assert found["line"] == "caf\ufffd \x00"
+    assert base64.b64decode(found["raw"]) == b"caf\xe9 \x00"
+
+
+def test_a_tail_and_a_line_that_is_too_long_are_partial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LINE_LIMIT", 8)
+    found = objects("12345678abc\nääääää\ntail".encode())
+    assert [(each["line"], each.get("partial", False)) for each in found] == [
+        ("12345678", True),
+        ("abc", False),
+        ("ääää", True),
+        ("ää", False),
+        ("tail", True),
+    ]
+
+
+@given(st.lists(st.sampled_from([b"\n", b"x", b"\xc3\xa4", b"\xff", b"\xf0\x9f\x90\x88", b"0123456789"])).map(b"".join))
+def test_objects_hold_every_byte_and_characters_are_not_split(data: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "LINE_LIMIT", 7)
+        found = objects(data) if data else []
+    whole = b""
+    for each in found:
+        line = base64.b64decode(each["raw"]) if "raw" in each else each["line"].encode()
+        assert len(line) <= 7
+        assert "raw" not in each or b"\xff" in line, "a character was split"
+        whole += line + (b"" if each.get("partial") else b"\n")
+    assert whole == data
+
+
+def test_marks_are_objects_too() -> None:
+    assert json.loads(render.json_gap(12, NS, WEB, "out")) == {
+        "time": "2023-11-14T22:13:20.123456Z",
+        "watcher": "wéb",
+        "wid": 2,
+        "stream": "stdout",
+        "mark": "gap",
+        "dropped_bytes": 12,
+    }
+    doubt = json.loads(render.json_doubt(9, NS))
+    assert (doubt["mark"], doubt["repeated_bytes"]) == ("doubt", 9)

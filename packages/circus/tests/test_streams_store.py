@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circus.streams import store
+from circus.streams.render import Look
 from circus.streams.store import DATA, DOUBT, GAP, NOBODY, OPEN, Intent, Place, Segment, SourceKey
 
 PLACE = Place(2049, 77, 100, store.hash_head(b"head"), False, SourceKey(3, "err"))
@@ -19,7 +20,9 @@ segments = st.builds(
     st.integers(0, 2**60),
     st.integers(-1, 2**60),
     st.sampled_from([DATA, GAP, DOUBT]),
-    st.sampled_from([None, "%F %T", "é[%s]"]),
+    st.sampled_from(
+        [None, Look(time_format="%F %T"), Look(time_format="é", color="red"), Look("json", "", "", "w", 2)]
+    ),
 )
 intents = st.builds(
     Intent,
@@ -58,15 +61,15 @@ def test_what_is_no_intent_is_refused_with_a_reason(text: str) -> None:
 def test_the_text_of_an_older_circusd_is_understood_for_ever() -> None:
     text = (
         '{"v":1,"path":"/l","dev":1,"ino":2,"size":3,"head":"ab","bol":true,"last":[0,""],"rotate":2,"at":9,'
-        '"formats":["%T"],"segments":[[5,"out",7,9,"data",0],[5,"err",1,4,"gap",-1],[6,"out",4,-1,"data",-1]]}'
+        '"formats":["%T","\\u001b[0;32;40m%F"],"segments":[[5,"out",7,9,"data",0],[5,"err",1,4,"gap",-1],[6,"out",4,-1,"data",1]]}'
     )
     assert store.decode(text) == Intent(
         "/l",
         Place(1, 2, 3, "ab", True, NOBODY),
         (
-            Segment(SourceKey(5, "out"), 7, 9, DATA, "%T"),
+            Segment(SourceKey(5, "out"), 7, 9, DATA, Look(time_format="%T")),
             Segment(SourceKey(5, "err"), 1, 4, GAP),
-            Segment(SourceKey(6, "out"), 4, OPEN),
+            Segment(SourceKey(6, "out"), 4, OPEN, DATA, Look(time_format="%F", color="green")),
         ),
         2,
         9,
@@ -92,18 +95,20 @@ def test_an_open_intent_allows_what_follows_from_there_in_the_same_file() -> Non
     assert not open_intent.allows(replace(batch, segments=(Segment(SourceKey(1, "err"), 5, 90),)))
     assert not open_intent.allows(replace(batch, segments=(Segment(OUT, 5, 90, GAP),)))
     assert not open_intent.allows(replace(batch, segments=(Segment(OUT, 5, 90), Segment(OUT, 95, 99))))
-    assert not open_intent.allows(replace(batch, segments=(Segment(OUT, 5, 90, DATA, "%T"),)))
+    assert not open_intent.allows(replace(batch, segments=(Segment(OUT, 5, 90, DATA, Look(time_format="%T")),)))
 
 
 def test_a_closed_intent_allows_its_own_batch_only() -> None:
     batch = Intent("/l", PLACE, (Segment(OUT, 5, 90),), at_ns=4)
     assert batch.allows(replace(batch, at_ns=7))
     assert not batch.allows(replace(batch, segments=(Segment(OUT, 5, 91),)))
-    rendered = replace(batch, segments=(Segment(OUT, 5, 90, DATA, "%T"),))
+    rendered = replace(batch, segments=(Segment(OUT, 5, 90, DATA, Look(time_format="%T")),))
     assert rendered.allows(rendered)
     assert not rendered.allows(replace(rendered, at_ns=7)), "unstamped bytes would be rendered to another time"
 
 
 def test_the_largest_intent_stays_below_64_kib() -> None:
-    many = tuple(Segment(SourceKey(10**9 + n, "out"), 10**12, 10**12 + 5, DATA, "%F") for n in range(512))
+    many = tuple(
+        Segment(SourceKey(10**9 + n, "out"), 10**12, 10**12 + 5, DATA, Look(time_format="%F")) for n in range(512)
+    )
     assert len(store.encode(Intent("/l", PLACE, many))) < 64 * 1024

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from circus.config.model import StreamConfig
+from circus.streams.render import Look
 from circus.streams.store import SourceKey
 from circus.streams.tap import Process, Source, Tap
 from papa.client.output import StreamFiles
@@ -77,5 +78,5 @@ def test_a_view_is_the_source_at_that_moment() -> None:
         source = Source(SourceKey(1, "out"), tap, "web", 1, 7, written=3, committed=2, config=config, release_to=9)
         view = source.view()
         source.written = 4
-        assert (view.start, view.release_to, view.time_format, view.pid) == (3, 9, "%T", 7)
+        assert (view.start, view.release_to, view.look, view.pid) == (3, 9, Look(time_format="%T"), 7)
         tap.files.close()

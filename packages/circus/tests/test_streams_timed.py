@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from circus.streams import backups, plan, sinks, trip
 from circus.streams.filling import Batch, Limits
 from circus.streams.intervals import Schedule
+from circus.streams.render import Look
 from circus.streams.sinks import FileSink
 from circus.streams.store import Intent, Segment, SourceKey, decode, encode
 from circus.streams.tap import ENDED, Tap, View
@@ -100,7 +101,7 @@ def files_of(log: FileSink) -> dict[str, bytes]:
 def test_lines_of_two_minutes_that_are_brought_late_stand_in_two_files(
     papa: FakePapa, log: FileSink, time_format: str | None
 ) -> None:
-    view = spawn(papa, time_format=time_format)
+    view = spawn(papa, look=Look(time_format=time_format) if time_format else None)
     to_next_minute(papa)
     first = minute(papa)
     papa.write("a", "out", b"one\ntwo\n")
@@ -216,6 +217,8 @@ def test_a_quiet_file_s_intent_does_not_allow_a_line_of_the_next_interval(papa: 
     assert not replace(quiet, segments=(Segment(view.key, 8, -1),)).allows(batch.intent(log.path, place, 0))
 
 
+LOOKS = st.sampled_from([None, Look(time_format="%s.%f"), Look("json", watcher="é", wid=3)])
+
 # Any crash --------------------------------------------------------------------------------------------------
 
 texts = st.lists(st.sampled_from([b"\n", b"x", b"yy\n", b"long line\n"]), min_size=1, max_size=6).map(b"".join)
@@ -238,14 +241,14 @@ def finish(path: Path, views: list[View], intent: Intent | None, at_ns: int) -> 
 )
 @given(
     chunks=st.lists(st.tuples(st.integers(0, 1), texts, st.sampled_from([0.5, 61.0])), min_size=1, max_size=7),
-    formats=st.tuples(*[st.sampled_from([None, "%s.%f"])] * 2),
+    formats=st.tuples(*[LOOKS] * 2),
     whole_batches=st.integers(0, 3),
     renamed_only=st.booleans(),
     cut=st.floats(0, 1),
 )
 def test_whenever_it_is_cut_the_files_end_as_if_it_had_not_been(
     chunks: list[tuple[int, bytes, float]],
-    formats: tuple[str | None, ...],
+    formats: tuple[Look | None, ...],
     whole_batches: int,
     renamed_only: bool,
     cut: float,
@@ -254,7 +257,7 @@ def test_whenever_it_is_cut_the_files_end_as_if_it_had_not_been(
     folder = tmp_path_factory.mktemp("log")
     with FakePapa() as papa:
         to_next_minute(papa)
-        views = [spawn(papa, str(n), time_format=formats[n]) for n in range(2)]
+        views = [spawn(papa, str(n), look=formats[n]) for n in range(2)]
         for number, data, pause in chunks:
             papa.write(str(number), "out", data)
             papa.clock.advance(pause)

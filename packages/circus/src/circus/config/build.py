@@ -280,7 +280,11 @@ class Builder:
         for key in options.STREAM_IDLE[class_name]:
             if taken.pop(key, None) is not None:
                 sheet.warn(prefix + key, f"{prefix}{key} has no effect for a {class_name}", "remove it")
-        if class_name == "FancyStdoutStream":
+        if taken.get("format") == "json":
+            for key in ("time_format", "color"):
+                if taken.pop(key, None) is not None:
+                    sheet.warn(prefix + key, f"{prefix}{key} has no effect with {prefix}format = json", "remove it")
+        elif class_name == "FancyStdoutStream":
             taken.setdefault("time_format", options.FANCY_TIME)
             # The same one at every start, and not one for all.
             taken.setdefault("color", values.COLORS[zlib.crc32(f"{sheet.title}.{name}".encode()) % len(values.COLORS)])

@@ -86,6 +86,7 @@ class StreamConfig:
     backup_count: int = 0
     time_format: str | None = None
     color: str | None = None  # of every line
+    format: str = "text"  # or "json": an object for each line
     rotate_when: str | None = None  # S, M, H, D, MIDNIGHT, W0 to W6: by time, not by size
     rotate_interval: int = 1
     utc: bool = False

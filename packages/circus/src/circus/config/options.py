@@ -156,6 +156,8 @@ STREAM = _table(
     Option("backup_count", "count", 0, "How many rotated files to keep.", "live"),
     Option("time_format", "text", None, "Put `TIME [PID] | ` before every line, TIME in this format of "
            "strftime.", "live"),
+    Option("format", "line_format", "text", "`json`: an object for each line, with `time`, `watcher`, `wid`, `pid`, "
+           "`stream` and `line`.", "live"),
     Option("refresh_time", "text", None, "Once: how often to look for output.", "none", idle=_NEVER),
     Option("color", "color", None, "Colour of a FancyStdoutStream: red, green, yellow, blue, magenta, cyan or white. "
            "None: one that goes with the name of the watcher.", "live"),

@@ -42,6 +42,7 @@ _TYPES = {
     "buffer": "4k to 1g",
     "overflow": "word",
     "stall": "time or forever",
+    "line_format": "text or json",
     "name": "name",
     "control": "address",
     "papa": "address",
@@ -166,6 +167,12 @@ Without any key the output goes to the standard output of circusd.
   at :00, days at midnight; a backup is named after the beginning of its interval: `web.log.20261122`,
   `web.log.2026112213` (H), `web.log.202611221305` (M), `web.log.20261122130559` (S). A backup is never overwritten:
   another one of the same name gets `.2` behind it. The oldest backups beyond `backup_count` are deleted; 0 keeps all.
+- `format = json` makes of every line an object that ends with a newline: `{"time":"2026-11-22T10:03:07.123456Z",
+  "watcher":"web","wid":1,"pid":812,"stream":"stdout","line":"..."}`, the time being that of writing, in UTC. Bytes that
+  are not UTF-8 become replacement characters in `line`, and `raw` has all bytes of the line in base64. A line that
+  ends without a newline, or is longer than 64 KiB, comes in several objects, all but the last with `"partial":true`.
+  Where output is missing stands an object with `"mark":"gap"` and `dropped_bytes`; where it could not be proven what
+  was written before a crash, `"mark":"doubt"` and `repeated_bytes`. Streams of one file must have the same format.
 - `compress` makes `web.log.1` a `web.log.1.gz` when it has been rotated, at leisure and beside the writing, with the
   same owner, mode and time of change. Backups in both forms are kept and counted alike, so it may be switched at any
   time. Of several streams of one file one that says so is enough.

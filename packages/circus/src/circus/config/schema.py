@@ -67,6 +67,7 @@ TYPES: Mapping[str, list[Schema]] = {
     "socktype": [_text(r"^([sS][oO][cC][kK]_)?([sS][tT][rR][eE][aA][mM]|[dD][gG][rR][aA][mM]|[sS][eE][qQ].*)$")],
     "level": [_text(r"^[A-Za-z]+$")],
     "color": [_text(r"^[A-Za-z]+$")],
+    "line_format": [_text(r"^[A-Za-z]+$")],
     "rotation": [_text(r"^[A-Za-z]+[0-6]?$")],
     "buffer": [_whole(values.MIN_BUFFER, values.MAX_BUFFER), _text(_SIZE)],
     "overflow": [_text(r"^[A-Za-z-]+$")],

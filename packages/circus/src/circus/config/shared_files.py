@@ -39,6 +39,7 @@ def agree(watchers: Watchers) -> tuple[Watchers, list[Finding]]:
     for path, sharing in users.items():
         if len(sharing) == 1:
             continue
+        findings += _two_formats(path, watchers, sharing)
         bounds, told = _one_rotation(path, watchers, sharing)
         findings += told
         for bound in _BOUNDS:
@@ -59,6 +60,21 @@ def agree(watchers: Watchers) -> tuple[Watchers, list[Finding]]:
             else:
                 agreed[index] = replace(config, stderr_stream=stream), section
     return agreed, findings
+
+
+def _two_formats(path: str, watchers: Watchers, sharing: list[_User]) -> list[Finding]:
+    """Objects among lines of text are of no use to who reads either."""
+    first = sharing[0]
+    other = next((user for user in sharing if user.stream.format != first.stream.format), None)
+    if other is None:
+        return []
+    config, section = watchers[other.watcher]
+    whose = first.key if first.watcher == other.watcher else f"{first.key} of {watchers[first.watcher][0].name}"
+    what = (
+        f"{config.name}: {other.key} writes {other.stream.format} to {path}, and {whose} writes {first.stream.format}"
+    )
+    key = "format" if f"{other.key}.format" in config.written else "filename"
+    return [Finding(*section.place(f"{other.key}.{key}"), what, "write the same format for both, or another file")]
 
 
 def _one_rotation(path: str, watchers: Watchers, sharing: list[_User]) -> tuple[dict[str, Any], list[Finding]]:

@@ -40,6 +40,8 @@ _SOCKTYPES = ("stream", "dgram", "seqpacket")
 #: In the order of their numbers in ECMA-48, from 1.
 COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
+LINE_FORMATS = ("text", "json")
+
 #: When a file is rotated by time.
 ROTATIONS = ("S", "M", "H", "D", "MIDNIGHT", "W0", "W1", "W2", "W3", "W4", "W5", "W6")
 
@@ -275,6 +277,13 @@ def parse_color(text: str) -> str:
     return folded
 
 
+def parse_line_format(text: str) -> str:
+    folded = text.strip().lower()
+    if folded not in LINE_FORMATS:
+        raise ValueError(f"is not a format of lines; write {' or '.join(LINE_FORMATS)}")
+    return folded
+
+
 def parse_rotation(text: str) -> str:
     unit = text.strip().upper()
     if unit not in ROTATIONS:
@@ -373,6 +382,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "buffer": parse_buffer,
     "overflow": parse_overflow,
     "stall": parse_stall,
+    "line_format": parse_line_format,
     "name": parse_name,
     "control": parse_control,
     "papa": parse_papa,

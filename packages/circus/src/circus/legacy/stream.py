@@ -108,10 +108,10 @@ class FancyStdoutStream(StdoutStream):
 
     def __init__(self, color: str = "white", time_format: str = FANCY_TIME, **_others: object) -> None:
         super().__init__()
-        self._time_format = render.color_code(color.lower()) + time_format
+        self._time_format, self._color = time_format, color.lower()
 
     def __call__(self, data: Data) -> None:
-        super().__call__({"data": _with_time(data, self._time_format)})
+        super().__call__({"data": _with_time(data, self._time_format, self._color)})
 
 
 class QueueStream(queue.Queue[Data]):
@@ -127,9 +127,12 @@ class QueueStream(queue.Queue[Data]):
         """What it keeps is still there."""
 
 
-def _with_time(data: Data, time_format: str | None) -> bytes:
+def _with_time(data: Data, time_format: str | None, color: str = "") -> bytes:
     text: bytes = data["data"]
     if time_format is None:
         return text
     at_ns = int(data.get("timestamp", time.time()) * 1e9)
-    return render.with_prefixes(text, 0, [(0, at_ns)], pid=data["pid"], time_format=time_format, at_line_start=True)
+    times = [(0, at_ns)]
+    return render.with_prefixes(
+        text, 0, times, pid=data["pid"], time_format=time_format, color=color, at_line_start=True
+    )

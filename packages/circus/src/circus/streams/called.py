@@ -15,7 +15,7 @@ from typing import Any
 
 from circus import clock, importing
 from circus.config.model import StreamConfig
-from circus.streams import lines
+from circus.streams import lines, render
 from circus.streams.filling import Batch
 from circus.streams.segments import times_of
 from circus.streams.sinks import Written
@@ -24,8 +24,6 @@ from circus.streams.tap import View
 from papa.client.output import Overtaken
 
 log = logging.getLogger("circus.streams")
-
-NAMES = {"out": "stdout", "err": "stderr"}
 
 
 class CalledSink:
@@ -91,7 +89,7 @@ class CalledSink:
             call = {
                 "data": data[first - start : end - start],
                 "pid": view.pid,
-                "name": NAMES[stream],
+                "name": render.STREAMS[stream],
                 "timestamp": at_ns / 1e9,
             }
             self._run("failed", self._stream, call)

@@ -370,7 +370,7 @@ class Channel:
         if not live:
             return None
         segments: tuple[Segment, ...] = ()
-        if len(live) == 1 and live[0].time_format is None and live[0].limit is None and not self._doubt_bytes:
+        if len(live) == 1 and live[0].look is None and live[0].limit is None and not self._doubt_bytes:
             segments = (Segment(live[0].key, live[0].written, OPEN),)
         return Intent(self.sink.path, self._place, segments, dated_s=self._place.dated_s)
 

@@ -157,7 +157,7 @@ class _Walk:
                 break
             if segment.kind != DATA:
                 self._expect_mark(segment)
-            elif segment.time_format is None:
+            elif segment.look is None:
                 self._expect_plain(segment)
             else:
                 self._expect_rendered(segment)
@@ -176,7 +176,7 @@ class _Walk:
 
     def _expect_mark(self, segment: Segment) -> None:
         start = self._at
-        self._expect((b"" if self._at_line_start else render.SEPARATOR) + fixed_bytes(segment))
+        self._expect((b"" if self._at_line_start else render.SEPARATOR) + fixed_bytes(segment, self._intent.at_ns))
         self._note(segment, start)
         self._at_line_start, self._last = True, segment.source
         if segment.source != NOBODY:
@@ -190,11 +190,12 @@ class _Walk:
             data = view.tap.files.pread(segment.source.stream, segment.start, segment.end - segment.start)
         except Overtaken as error:
             raise _Doubt("the output that was being written has been dropped since") from error
-        times = [] if segment.time_format is None else times_of(segment, segment.end, view, self._intent.at_ns)
+        times = [] if segment.look is None else times_of(segment, segment.end, view, self._intent.at_ns)
         start = self._at
-        self._expect(render_data(segment, data, view, self._at_line_start, self._last, times))
+        rendered = render_data(segment, data, view, self._at_line_start, self._last, times)
+        self._expect(rendered)
         self._note(segment, start)
-        self._at_line_start, self._last = data.endswith(b"\n"), segment.source
+        self._at_line_start, self._last = rendered.endswith(b"\n"), segment.source
         self._finding.done[segment.source] = segment.end
 
     def _expect_plain(self, segment: Segment) -> None:

@@ -94,7 +94,7 @@ class Fill:
         self._lengths: list[int] = []
         self._bytes = 0
         self._payload: list[bytes] | None = [] if in_memory else None
-        is_rendered = any(view.time_format is not None for view in views.values())
+        is_rendered = any(view.look is not None for view in views.values())
         self._payload_room = RENDER_BYTES if is_rendered else MERGE_BYTES
         self._rotates = limits.schedule is None and rotate.rotates(limits.max_bytes, limits.backup_count)
         self._aside = ""
@@ -125,7 +125,7 @@ class Fill:
             return self._add_plain(segment)
         if not self._size:
             self._date(self._at_ns)
-        mark = fixed_bytes(segment)
+        mark = fixed_bytes(segment, self._at_ns)
         lead = 0 if self._at_line_start else 1
         if not self._fits(lead + len(mark)) and not self._make_room():
             return False
@@ -143,7 +143,7 @@ class Fill:
         if self._segments and segment.kind == DATA:
             before = self._segments[-1]
             if before.kind == DATA and (before.source, before.end) == (segment.source, segment.start):
-                segment = Segment(segment.source, before.start, segment.end, DATA, segment.time_format)
+                segment = Segment(segment.source, before.start, segment.end, DATA, segment.look)
                 self._segments.pop()
                 length += self._lengths.pop()
         self._segments.append(segment)
@@ -279,7 +279,7 @@ class Fill:
         except Overtaken:
             return False
         if end < segment.end:
-            data = data[: lines.last_line_end(data) or (0 if self._segments else len(data))]
+            data = data[: lines.last_line_end(data) or (0 if self._segments else lines.whole_chars(data))]
         if not data:
             return False
         data = data[: self._same_interval(segment, segment.start + len(data)) - segment.start]
@@ -292,8 +292,8 @@ class Fill:
             return segment.start + len(data) == segment.end
         at = 0
         while at < len(data):
-            length = lines.first_line_end(data[at : at + lines.LINE_LIMIT]) or min(len(data) - at, lines.LINE_LIMIT)
-            part = Segment(segment.source, segment.start + at, segment.start + at + length, DATA, segment.time_format)
+            length = lines.piece_length(data, at)
+            part = Segment(segment.source, segment.start + at, segment.start + at + length, DATA, segment.look)
             line = data[at : at + length]
             rendered = render_data(part, line, view, self._at_line_start, self._last, times)
             if not self._fits(len(rendered)) and not self._is_mid_line(segment.source):
@@ -312,7 +312,7 @@ class Fill:
 
     def _times_of(self, segment: Segment) -> Times:
         """Those of all that was read of the source: asked for once, however many pieces it is merged in."""
-        if segment.time_format is None and self._limits.schedule is None:
+        if segment.look is None and self._limits.schedule is None:
             return []
         first, end, times = self._times.get(segment.source, (0, 0, ()))
         if not first <= segment.start <= segment.end <= end:
@@ -323,5 +323,5 @@ class Fill:
         return times
 
     def _take_data(self, segment: Segment, start: int, data: bytes, rendered: bytes) -> None:
-        part = Segment(segment.source, start, start + len(data), DATA, segment.time_format)
-        self._take(part, len(rendered), rendered, at_line_start=data.endswith(b"\n"))
+        part = Segment(segment.source, start, start + len(data), DATA, segment.look)
+        self._take(part, len(rendered), rendered, at_line_start=rendered.endswith(b"\n"))

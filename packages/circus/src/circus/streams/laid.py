@@ -14,13 +14,11 @@ from typing import NamedTuple
 from circus.logbook import entries
 from circus.logbook.entries import Run
 from circus.logbook.writing import HEAD_BYTES, Laid
-from circus.streams import lines
+from circus.streams import lines, render
 from circus.streams.segments import Times, times_of, within
 from circus.streams.store import DATA, Segment, SourceKey
 from circus.streams.tap import View
 from papa.errors import PapaError
-
-STREAMS = {"out": "stdout", "err": "stderr"}
 
 NOBODY = entries.Source("", 0, 0, "", entries.MARK)
 
@@ -75,7 +73,9 @@ def _runs(
         known = times.get(segment.source, ())
         yield Run(source, end - start, known[0][1] if known else 0)
         return
-    look = entries.PLAIN if segment.time_format is None else entries.PREFIXED
+    look = entries.PLAIN
+    if segment.look is not None:
+        look = entries.JSON if segment.look.form == render.JSON else entries.PREFIXED
     source = _source(view, look)
     own = within(times[segment.source], segment.start, segment.end)
     if len(own) == 1:
@@ -87,8 +87,16 @@ def _runs(
         at = edge
 
 
+def _objects(data: bytes) -> int:
+    count = at = 0
+    while at < len(data):
+        at += lines.piece_length(data, at)
+        count += 1
+    return count
+
+
 def _source(view: View, look: str) -> entries.Source:
-    return entries.Source(view.watcher, view.wid, view.pid, STREAMS[view.key.stream], look)
+    return entries.Source(view.watcher, view.wid, view.pid, render.STREAMS[view.key.stream], look)
 
 
 def _plain_edges(stretch: Stretch, times: Times) -> Iterator[tuple[int, int]]:
@@ -103,10 +111,12 @@ def _rendered_edges(stretch: Stretch, times: Times, fd: int, view: View) -> Iter
     segment, start, end = stretch
     data = view.tap.files.pread(segment.source.stream, segment.start, segment.end - segment.start)
     rendered = os.pread(fd, end - start, start)
+    is_json = segment.look is not None and segment.look.form == render.JSON
     # A newline may stand in front, between the lines of two sources.
-    at = rendered.count(b"\n") - data.count(b"\n")
+    at = int(rendered.startswith(b"\n")) if is_json else rendered.count(b"\n") - data.count(b"\n")
     pieces = lines.cut_pieces(data, segment.start, times)
     for number, piece in enumerate(pieces, 1):
-        for _ in range(data.count(b"\n", piece.start - segment.start, piece.end - segment.start)):
+        written = data[piece.start - segment.start : piece.end - segment.start]
+        for _ in range(_objects(written) if is_json else written.count(b"\n")):
             at = rendered.find(b"\n", at) + 1
         yield (end if number == len(pieces) else start + at), piece.at_ns

@@ -42,6 +42,24 @@ def first_line_end(data: bytes) -> int:
     return data.find(b"\n") + 1
 
 
+def whole_chars(data: bytes) -> int:
+    """How many bytes of ``data`` do not end within a character of UTF-8; all, if nothing would be left."""
+    for back in range(1, min(3, len(data) - 1) + 1):
+        byte = data[-back]
+        if byte < 0x80:
+            break
+        if byte >= 0xC0:
+            size = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return len(data) - back if size > back else len(data)
+    return len(data)
+
+
+def piece_length(data: bytes, at: int) -> int:
+    """The length of the line that begins at ``at``; of one that is longer than LINE_LIMIT, of its first piece."""
+    head = data[at : at + LINE_LIMIT]
+    return first_line_end(head) or (whole_chars(head) if at + len(head) < len(data) else len(head))
+
+
 def cut_pieces(data: bytes, start: int, times: Sequence[tuple[int, int]]) -> list[Piece]:
     """Cut ``data``, which stands at ``start``, where a new time begins; a line keeps the time of its first byte.
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from circus.streams import lines
 from circus.streams.filling import BATCH_BYTES, MERGE_BYTES, RENDER_BYTES, Batch, Fill, Limits
+from circus.streams.render import Look
 from circus.streams.store import DATA, DOUBT, GAP, NOBODY, Place, Segment, SourceKey
 from circus.streams.tap import View
 from papa.client.output import Overtaken
@@ -26,6 +27,9 @@ MAX_MERGED = 64
 
 #: Segments of one batch: its intent stays below 64 KiB of the kernel's journal.
 MAX_SEGMENTS = 512
+
+#: Bytes of a character in UTF-8.
+LONGEST_CHAR = 4
 
 #: How often a source that is being overtaken while we look at it is looked at again.
 MAX_LOOKS = 3
@@ -64,16 +68,16 @@ def survey(
     scanned: dict[SourceKey, int] = {}
     ready: list[_Ready] = []
     for view in views:
-        found = _look(view, is_alone and view.time_format is None, heads, scanned)
+        found = _look(view, is_alone and view.look is None, heads, scanned)
         if found is not None:
             ready.append(found)
             if len(ready) == MAX_MERGED:
                 break
     segments = [*_begun_line(ready, place), *_in_order(ready, limits.max_bytes or MERGE_BYTES)]
     if doubt_bytes and segments:
-        segments.insert(0, Segment(NOBODY, 0, doubt_bytes, DOUBT))
+        segments.insert(0, Segment(NOBODY, 0, doubt_bytes, DOUBT, _of_marks(ready[0].view)))
     is_merged = sum(segment.kind == DATA for segment in segments) > 1
-    in_memory = is_merged or limits.needs_payload or any(view.time_format is not None for view in views)
+    in_memory = is_merged or limits.needs_payload or any(view.look is not None for view in views)
     by_key = {view.key: view for view in views}
     read = {each.view.key: (each.start, each.data) for each in ready}
     fill = Fill(by_key, read, place, limits, in_memory=in_memory, at_ns=at_ns)
@@ -93,7 +97,7 @@ def _look(view: View, is_alone: bool, heads: dict[SourceKey, int], scanned: dict
         heads[view.key] = head
         start = max(view.start, files.low(stream))
         stop = head if view.limit is None else max(start, min(head, view.limit))
-        capped = min(stop, start + (BATCH_BYTES if view.time_format is None else RENDER_BYTES))
+        capped = min(stop, start + (BATCH_BYTES if view.look is None else RENDER_BYTES))
         if is_alone:
             end = capped
         else:
@@ -122,7 +126,7 @@ def _line_end(view: View, start: int, stop: int) -> int:
             break
         at = begin
     if stop - found >= lines.LINE_LIMIT:
-        found = stop
+        found = stop - LONGEST_CHAR + lines.whole_chars(files.pread(stream, stop - LONGEST_CHAR, LONGEST_CHAR))
     return max(found, min(view.release_to, stop))
 
 
@@ -149,7 +153,9 @@ def _begun_line(ready: list[_Ready], place: Place) -> list[Segment]:
 def _in_order(ready: list[_Ready], file_bytes: int) -> list[Segment]:
     """What is ready in the order of arrival; several sources as far as about one batch, and one file, will hold."""
     segments = [
-        Segment(each.view.key, each.view.start, each.gap_end, GAP) for each in ready if each.gap_end > each.view.start
+        Segment(each.view.key, each.view.start, each.gap_end, GAP, _of_marks(each.view))
+        for each in ready
+        if each.gap_end > each.view.start
     ]
     filled = [each for each in ready if each.end > each.start]
     if len(filled) == 1:
@@ -170,7 +176,11 @@ def _in_order(ready: list[_Ready], file_bytes: int) -> list[Segment]:
 
 
 def _data(ready: _Ready, start: int, end: int) -> Segment:
-    return Segment(ready.view.key, start, end, DATA, ready.view.time_format)
+    return Segment(ready.view.key, start, end, DATA, ready.view.look)
+
+
+def _of_marks(view: View) -> Look | None:
+    return view.look.of_marks if view.look is not None else None
 
 
 def _run(ready: _Ready, index: int, window: int, most: int) -> lines.Run | None:
@@ -180,7 +190,7 @@ def _run(ready: _Ready, index: int, window: int, most: int) -> lines.Run | None:
     try:
         data = ready.view.tap.files.pread(stream, start, stop - start)
         if stop < ready.end:
-            data = data[: lines.last_line_end(data) or len(data)]
+            data = data[: lines.last_line_end(data) or lines.whole_chars(data)]
         stamps = ready.view.tap.stamps(stream, start, start + len(data))
     except Overtaken:
         return None

@@ -24,9 +24,9 @@ from circus.streams import pressure, store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Kernel, Seen, Step
 from circus.streams.health import unanswered
-from circus.streams.laid import STREAMS
 from circus.streams.ledger import Ledger
 from circus.streams.press import Presses
+from circus.streams.render import STREAMS
 from circus.streams.routes import Routes
 from circus.streams.store import Intent
 from circus.streams.tally import Tally

@@ -9,23 +9,48 @@ Rules for every file, so that a line never holds bytes of two sources:
 - a mark (`[papa: ...]`) is a line of its own;
 - with a time format every line of the file begins with ``TIME [PID] | ``, the time at which it was written. A line
   that arrives in parts has one prefix;
-- a time format that begins with the code of a colour colours the line up to its end.
+- a colour holds up to the end of the line;
+- as JSON each line is one object. What arrives without its newline is an object of its own, ``"partial": true``, and so
+  are all but the last of the pieces of a line that is longer than LINE_LIMIT.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
+import json
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
+from typing import NamedTuple
 
 from circus.config.values import COLORS
 from circus.streams import lines
 
 SEPARATOR = b"\n"
 
+TEXT, JSON = "text", "json"
+
+#: As people know the streams.
+STREAMS = {"out": "stdout", "err": "stderr"}
+
 #: ECMA-48, select graphic rendition.
-_COLOR = "\033["
+_COLOR = b"\033["
 _NO_COLOR = b"\033[0m"
+
+
+class Look(NamedTuple):
+    """How lines stand in a file, if not as they were written. ``watcher`` and ``wid`` stand in JSON only."""
+
+    form: str = TEXT
+    time_format: str = ""
+    color: str = ""
+    watcher: str = ""
+    wid: int = 0
+
+    @property
+    def of_marks(self) -> Look | None:
+        """Marks are objects among objects, and text among all else."""
+        return self if self.form == JSON else None
 
 
 def gap_mark(dropped_bytes: int) -> bytes:
@@ -38,11 +63,6 @@ def doubt_mark(batch_bytes: int) -> bytes:
     return (
         b"[papa: this file changed while circus was away; up to %d bytes from above may follow again]\n" % batch_bytes
     )
-
-
-def color_code(color: str) -> str:
-    """To be put before a time format: one of COLORS on black."""
-    return f"{_COLOR}0;3{COLORS.index(color) + 1};40m"
 
 
 def prefix(wall_ns: int, pid: int, time_format: str, zone: tzinfo | None = None) -> bytes:
@@ -58,6 +78,11 @@ def _prefix(wall_us: int, pid: int, time_format: str, zone: tzinfo | None) -> by
     return f"{at.strftime(time_format)} [{pid}] | ".encode("utf-8", "surrogateescape")
 
 
+def _color_code(color: str) -> bytes:
+    """On black."""
+    return b"%s0;3%d;40m" % (_COLOR, COLORS.index(color) + 1)
+
+
 def with_prefixes(
     data: bytes,
     start: int,
@@ -65,15 +90,16 @@ def with_prefixes(
     *,
     pid: int,
     time_format: str,
+    color: str = "",
     at_line_start: bool,
     zone: tzinfo | None = None,
 ) -> bytes:
     """``data``, which stands at ``start`` of its stream, with a prefix before every line.
 
-    ``times`` are (offset, wall ns) as for `lines.cut_pieces`. Not ``at_line_start``: the first line was begun before
-    and has its prefix.
+    ``times`` are (offset, wall ns) as for `lines.cut_pieces`, ``color`` is one of COLORS. Not ``at_line_start``: the
+    first line was begun before and has its prefix.
     """
-    end = _NO_COLOR + b"\n" if time_format.startswith(_COLOR) else b"\n"
+    begin, end = (_color_code(color), _NO_COLOR + b"\n") if color else (b"", b"\n")
     out: list[bytes] = []
     for wall_ns, piece_start, piece_end in lines.cut_pieces(data, start, times):
         piece = data[piece_start - start : piece_end - start]
@@ -83,10 +109,63 @@ def with_prefixes(
             out.append(piece[: length - 1] + end if at_line_start else piece[:length])
             piece = piece[length:]
         if piece:
-            head = prefix(wall_ns, pid, time_format, zone)
+            head = begin + prefix(wall_ns, pid, time_format, zone)
             at_line_start = piece.endswith(b"\n")
             body = piece[:-1] if at_line_start else piece
             out.append(head + body.replace(b"\n", end + head))
             if at_line_start:
                 out.append(end)
     return b"".join(out)
+
+
+def as_json(data: bytes, start: int, times: Sequence[tuple[int, int]], look: Look, *, pid: int, stream: str) -> bytes:
+    """``data``, which stands at ``start`` of its stream, one object a line; ``times`` as for `with_prefixes`."""
+    whose = f'"watcher":{_text(look.watcher)},"wid":{look.wid},"pid":{pid},"stream":"{STREAMS[stream]}","line":'
+    out: list[str] = []
+    for wall_ns, piece_start, piece_end in lines.cut_pieces(data, start, times):
+        head = f'{{"time":"{_rfc_3339(wall_ns // 1000)}",{whose}'
+        at, stop = piece_start - start, piece_end - start
+        piece = data[at:stop]
+        at = 0
+        while at < len(piece):
+            length = lines.piece_length(piece, at)
+            out.append(head + _as_value(piece[at : at + length]))
+            at += length
+    return "".join(out).encode()
+
+
+def _as_value(line: bytes) -> str:
+    """The line as JSON text, and what else is to be said of it, up to the end of the object."""
+    is_whole = line.endswith(b"\n")
+    if is_whole:
+        line = line[:-1]
+    end = "}\n" if is_whole else ',"partial":true}\n'
+    try:
+        return _text(line.decode()) + end
+    except UnicodeDecodeError:
+        raw = base64.b64encode(line).decode()
+        return f'{_text(line.decode("utf-8", "replace"))},"raw":"{raw}"{end}'
+
+
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@functools.lru_cache(maxsize=256)  # as for _prefix
+def _rfc_3339(wall_us: int) -> str:
+    seconds, micros = divmod(wall_us, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06}Z"
+
+
+def json_gap(dropped_bytes: int, at_ns: int, look: Look, stream: str) -> bytes:
+    """`gap_mark` as an object; ``at_ns`` is when the gap was seen. Without ``stream``: nobody knows whose."""
+    whose = {"watcher": look.watcher, "wid": look.wid, "stream": STREAMS[stream]} if stream else {}
+    return _mark(at_ns, whose, "gap", {"dropped_bytes": dropped_bytes})
+
+
+def json_doubt(batch_bytes: int, at_ns: int) -> bytes:
+    """`doubt_mark` as an object."""
+    return _mark(at_ns, {}, "doubt", {"repeated_bytes": batch_bytes})
+
+
+def _mark(at_ns: int, whose: dict[str, object], kind: str, facts: dict[str, object]) -> bytes:
+    return f"{_text({'time': _rfc_3339(at_ns // 1000), **whose, 'mark': kind, **facts})}\n".encode()

@@ -11,9 +11,13 @@ from circus.streams.store import GAP, Segment, SourceKey
 from circus.streams.tap import View
 
 
-def fixed_bytes(segment: Segment) -> bytes:
-    """The mark that a gap or a doubt is rendered to."""
+def fixed_bytes(segment: Segment, at_ns: int) -> bytes:
+    """The mark that a gap or a doubt is rendered to; ``at_ns``: when it was seen."""
     size = segment.end - segment.start
+    if segment.look is not None and segment.kind == GAP:
+        return render.json_gap(size, at_ns, segment.look, segment.source.stream)
+    if segment.look is not None:
+        return render.json_doubt(size, at_ns)
     return render.gap_mark(size) if segment.kind == GAP else render.doubt_mark(size)
 
 
@@ -32,17 +36,21 @@ def render_data(segment: Segment, data: bytes, view: View, at_line_start: bool, 
 
     ``times`` begin at the segment or before it, and may go beyond it.
     """
-    lead = b""
-    if not at_line_start and last != segment.source:
+    lead, look = b"", segment.look
+    if not at_line_start and (last != segment.source or (look is not None and look.form == render.JSON)):
         lead, at_line_start = render.SEPARATOR, True
-    if segment.time_format is None:
+    if look is None:
         return lead + data
+    if look.form == render.JSON:
+        own = within(times, segment.start, segment.start + len(data))
+        return lead + render.as_json(data, segment.start, own, look, pid=view.pid, stream=segment.source.stream)
     body = render.with_prefixes(
         data,
         segment.start,
         within(times, segment.start, segment.start + len(data)),
         pid=view.pid,
-        time_format=segment.time_format,
+        time_format=look.time_format,
+        color=look.color,
         at_line_start=at_line_start,
     )
     return lead + body

@@ -25,7 +25,7 @@ from circus.streams import backups, render
 from circus.streams.filling import Batch
 from circus.streams.laid import Stretch, laid_of
 from circus.streams.segments import fixed_bytes
-from circus.streams.store import DATA, HASHED_BYTES, NOBODY, Place, Segment, SourceKey, hash_head
+from circus.streams.store import DATA, GAP, HASHED_BYTES, NOBODY, Place, Segment, SourceKey, hash_head
 from circus.streams.tap import View
 from papa.client.output import Overtaken
 
@@ -230,7 +230,7 @@ class FileSink:
     def _write_segment(self, segment: Segment, views: Mapping[SourceKey, View], written: Written) -> None:
         at_line_start = self._is_at_line_start(os.lseek(self._fd, 0, os.SEEK_CUR))
         if segment.kind != DATA:
-            self._put((b"" if at_line_start else render.SEPARATOR) + fixed_bytes(segment))
+            self._put((b"" if at_line_start else render.SEPARATOR) + fixed_bytes(segment, 0))  # it is text
         else:
             if not at_line_start and self.last != segment.source:
                 self._put(render.SEPARATOR)
@@ -339,7 +339,11 @@ class StdoutSink:
         del views
         data = batch.payload or b""
         # The line that stands there was cut in the middle when bytes were dropped.
-        mark = render.SEPARATOR + render.gap_mark(self._untold) if self._untold else b""
+        mark = b""
+        if self._untold:
+            look = batch.segments[-1].look
+            gap = Segment(NOBODY, 0, self._untold, GAP, look.of_marks if look is not None else None)
+            mark = render.SEPARATOR + fixed_bytes(gap, time.time_ns())
         rest = len(data)
         if not self._is_gone:
             try:

@@ -13,8 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+
+from circus.config.values import COLORS
+from circus.streams.render import Look
 
 #: The end of an open segment.
 OPEN = -1
@@ -24,7 +28,7 @@ DATA, GAP, DOUBT = "data", "gap", "doubt"
 #: So many first bytes of a file tell it from another one that got its inode.
 HASHED_BYTES = 256
 
-#: Version 1 knows of no files that are rotated by time.
+#: Version 1 knows of no files that are rotated by time, and of no JSON.
 VERSION = 2
 READABLE = (1, 2)
 
@@ -41,13 +45,16 @@ NOBODY = SourceKey(0, "")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The bytes ``start`` to ``end`` of a source; a gap: bytes that were dropped; a doubt: ``end`` is their number."""
+    """The bytes ``start`` to ``end`` of a source; a gap: bytes that were dropped; a doubt: ``end`` is their number.
+
+    ``look`` None: as they were written; a mark is text then.
+    """
 
     source: SourceKey
     start: int
     end: int
     kind: str = DATA
-    time_format: str | None = None
+    look: Look | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Intent:
         if (self.aside, self.dated_s) != (other.aside, other.dated_s):
             return False
         if self.segments == other.segments:
-            return all(segment.time_format is None for segment in self.segments) or self.at_ns == other.at_ns
+            return all(segment.look is None for segment in self.segments) or self.at_ns == other.at_ns
         mine = self.open_segment
         if mine is None or len(self.segments) != 1 or len(other.segments) != 1:
             return False
@@ -120,7 +127,7 @@ def hash_head(data: bytes) -> str:
 def encode(intent: Intent) -> str:
     """The intent as text."""
     place = intent.place
-    formats = sorted({segment.time_format for segment in intent.segments if segment.time_format is not None})
+    looks = sorted({segment.look for segment in intent.segments if segment.look is not None})
     return json.dumps(
         {
             "v": VERSION,
@@ -136,20 +143,26 @@ def encode(intent: Intent) -> str:
             "aside": intent.aside,
             "dating": intent.dated_s,
             "at": intent.at_ns,
-            "formats": formats,
+            "looks": looks,
             "segments": [
                 [
                     *segment.source,
                     segment.start,
                     segment.end,
                     segment.kind,
-                    -1 if segment.time_format is None else formats.index(segment.time_format),
+                    -1 if segment.look is None else looks.index(segment.look),
                 ]
                 for segment in intent.segments
             ],
         },
         separators=(",", ":"),
     )
+
+
+def _look_of_format(written: str) -> Look:
+    """Of version 1, where the code of the colour stood before the format."""
+    match = re.fullmatch(r"\033\[0;3([1-7]);40m(.*)", written, re.DOTALL)
+    return Look(time_format=match[2], color=COLORS[int(match[1]) - 1]) if match else Look(time_format=written)
 
 
 def decode(text: str) -> Intent:
@@ -161,7 +174,13 @@ def decode(text: str) -> Intent:
         fields: dict[str, Any] = json.loads(text)
         if fields["v"] not in READABLE:
             raise ValueError(f"version {fields['v']} of an intent is not known here")
-        formats: list[str | None] = [*map(str, fields["formats"]), None]
+        if "looks" in fields:
+            looks = [
+                Look(str(form), str(time), str(color), str(watcher), int(wid))
+                for form, time, color, watcher, wid in fields["looks"]
+            ]
+        else:
+            looks = [_look_of_format(str(each)) for each in fields["formats"]]
         return Intent(
             path=str(fields["path"]),
             place=Place(
@@ -174,7 +193,7 @@ def decode(text: str) -> Intent:
                 dated_s=int(fields.get("dated", 0)),
             ),
             segments=tuple(
-                Segment(SourceKey(int(id_), str(stream)), int(start), int(end), str(kind), formats[int(number)])
+                Segment(SourceKey(int(id_), str(stream)), int(start), int(end), str(kind), (*looks, None)[int(number)])
                 for id_, stream, start, end, kind, number in fields["segments"]
             ),
             rotate=int(fields["rotate"]),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from circus.config.model import StreamConfig
 from circus.streams import render
 from circus.streams.pressure import Bounds
+from circus.streams.render import Look
 from circus.streams.store import SourceKey
 from papa.client.output import StreamFiles
 
@@ -81,7 +82,7 @@ class View:
     scanned: int = 0
     release_to: int = 0
     limit: int | None = None
-    time_format: str | None = None
+    look: Look | None = None
     watcher: str = ""
     wid: int = 0
 
@@ -113,11 +114,16 @@ class Source:
     is_gone: bool = False  # forgotten: the kernel does not know it any more, or somebody else takes it
 
     @property
-    def time_format(self) -> str | None:
-        """With the colour of the lines, if they have one: see render."""
-        if self.config is None or self.config.color is None:
-            return self.config.time_format if self.config is not None else None
-        return render.color_code(self.config.color) + (self.config.time_format or "")
+    def look(self) -> Look | None:
+        """How its lines stand in the sink."""
+        config = self.config
+        if config is None:
+            return None
+        if config.format == render.JSON:
+            return Look(render.JSON, watcher=self.watcher, wid=self.wid)
+        if config.time_format is None and config.color is None:
+            return None
+        return Look(time_format=config.time_format or "", color=config.color or "")
 
     @property
     def is_finished(self) -> bool:
@@ -132,7 +138,7 @@ class Source:
             self.scanned,
             self.release_to,
             self.limit,
-            self.time_format,
+            self.look,
             self.watcher,
             self.wid,
         )
