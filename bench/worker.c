@@ -174,7 +174,7 @@ static void bytes(const char *run, const char *name, uint64_t total)
 
 static void pace(const char *run, const char *name, uint64_t total, uint64_t per_s)
 {
-    char line[LINE + 1];
+    char line[2 * LINE];
     uint64_t at_once = per_s > 1000 ? per_s / 100 : 1;
     await_go(run);
     uint64_t began = now_ns();
@@ -185,7 +185,7 @@ static void pace(const char *run, const char *name, uint64_t total, uint64_t per
             while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
                 ;
         }
-        snprintf(line, sizeof line, "%-12.12s %016llu %020llu %049d\n", name, (unsigned long long)number,
+        snprintf(line, sizeof line, "%-12.12s %016llu %020llu %048d\n", name, (unsigned long long)number,
                  (unsigned long long)now_ns(), 0);
         write_all(line, LINE);
     }

@@ -13,8 +13,9 @@ from bench import machine
 from bench.peers import PEERS
 from bench.peers.base import Work
 
-#: How long worker.c makes a line.
+#: How long worker.c makes a line, and what stands between a time and a line.
 LINE_BYTES = 100
+TIME_END = b" | "
 
 DEFAULT_PEERS = ("cat", "papa", "circus", "supervisor")
 
@@ -53,7 +54,10 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
                 stored, last = now, time.monotonic()
             time.sleep(0.002)
         after = machine.cost(managers)
-        arrived = sum(map(_lines, works)) * LINE_BYTES
+        arrived, more = stored, {}
+        if options.time_format:
+            arrived, lines = map(sum, zip(*map(_within, works), strict=True))
+            more = {"lines_too_many": lines - expected // LINE_BYTES}
         machine.wait_for(lambda: len(list((peer.folder / "done").glob("w*"))) == options.children, 30)
         times = [tuple(map(int, path.read_text().split())) for path in (peer.folder / "done").glob("w*")]
         seconds = last - min(began for began, _ in times) / 1e9
@@ -67,16 +71,18 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
             "manager_cpu_s": round(cpu_s, 3),
             "manager_wakeups": wakeups,
             "manager_rss_mb": round(after.rss_bytes / 1e6, 1),
+            **more,
         }
     finally:
         peer.close()
 
 
-def _lines(work: Work) -> int:
-    """Whole ones, by their newlines."""
-    count = 0
+def _within(work: Work) -> tuple[int, int]:
+    """The child's bytes in lines with times, a newline for each of its; and how many lines there are."""
+    size = count = 0
     for path in work.files():
         with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                count += block.count(b"\n")
-    return count
+            for line in file:
+                size += len(line.rpartition(TIME_END)[2].rstrip(b"\n"))
+                count += 1
+    return size * LINE_BYTES // (LINE_BYTES - 1), count

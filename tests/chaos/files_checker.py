@@ -1,7 +1,8 @@
 """Log files compared, byte for byte, with what was written: texts in, faults out.
 
 A file of one stream must be that stream. In a file that several share each line must be whole and somebody's next one.
-Nothing may stand there that nobody wrote but the newline behind the last line of a process that did not end it.
+Nothing may stand there that nobody wrote but the newline behind the last line of a process that did not end it, and
+what was asked for: `undress` takes it away.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from tests.chaos import scribe
 #: A shorter line may have been ended by the end of its writer before it says whose it is.
 LONGEST_NAME = 40
 
-LINE = re.compile(rb"(?P<name>[\w-]+\.(?:out|err)) ")
+#: Of the variant with times.
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
+TIME = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}) \[(\d+)\] \| ")
+
+LINE = re.compile(rb"(?P<name>[\w-]+-(?P<pid>\d+)\.(?:out|err)) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,30 @@ def read_files(log: Path) -> list[bytes]:
             found[int(number)] = path
     paths = [found[number] for number in sorted(found, reverse=True)] + [log] * log.exists()
     return [gzip.decompress(p.read_bytes()) if p.suffix == ".gz" else p.read_bytes() for p in paths]
+
+
+def undress(files: Sequence[bytes], variant: str) -> tuple[list[bytes], list[str]]:
+    """The files as they would be without what the variant adds to each line, and what is wrong with that."""
+    if variant != "stamped":
+        return list(files), []
+    bare: list[bytes] = []
+    broken: list[str] = []
+    latest: dict[bytes, bytes] = {}
+    for data in files:
+        lines = []
+        for line in data.split(b"\n"):
+            time = TIME.match(line)
+            text = line[time.end() :] if time else line
+            said = LINE.match(text)
+            if (line and not time) or (time and said and said["pid"] != time[2]):
+                broken.append(f"not the time and the pid: {line[:120]!r}")
+            elif time and said and time[1] < latest.get(said["name"], b""):
+                broken.append(f"a time before that of the line before: {line[:120]!r}")
+            if time and said:
+                latest[said["name"]] = time[1]
+            lines.append(text)
+        bare.append(b"\n".join(lines))
+    return bare, broken
 
 
 def check_shared(files: Sequence[bytes], lives: Sequence[Life]) -> list[str]:
