@@ -20,7 +20,11 @@ LONGEST_NAME = 40
 
 #: Of the variant with times.
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
-TIME = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}) \[(\d+)\] \| ")
+TIME = re.compile(rb"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}) \[(?P<pid>\d+)\] \| ")
+
+#: Backups are numbered, or named after when an even second began.
+BACKUP = re.compile(r"\.(?:(?P<date>\d{14})(?:\.(?P<again>\d+))?|(?P<number>\d{1,9}))(?:\.gz)?")
+INTERVAL_S = 2
 
 LINE = re.compile(rb"(?P<name>[\w-]+-(?P<pid>\d+)\.(?:out|err)) ")
 
@@ -50,41 +54,59 @@ def read_truth(folder: Path) -> list[Life]:
     return sorted(lives, key=lambda life: life.began_ns)
 
 
-def read_files(log: Path) -> list[bytes]:
-    """The file's backups, plain or compressed, the oldest first, and the file."""
-    found: dict[int, Path] = {}
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A log, or a backup of it. ``interval``: when that began of a backup that is named after it."""
+
+    data: bytes
+    interval: str = ""
+
+
+def read_files(log: Path) -> list[LogFile]:
+    """The log's backups, plain or compressed, the oldest first, and the log."""
+    found: dict[tuple[str, int], Path] = {}
     for path in log.parent.glob(f"{log.name}.*"):
-        number = path.name.removeprefix(log.name + ".").removesuffix(".gz")
-        if number.isdigit():
-            if int(number) in found:
-                raise AssertionError(f"{path} and {found[int(number)]} are both there")
-            found[int(number)] = path
-    paths = [found[number] for number in sorted(found, reverse=True)] + [log] * log.exists()
-    return [gzip.decompress(p.read_bytes()) if p.suffix == ".gz" else p.read_bytes() for p in paths]
+        if name := BACKUP.fullmatch(path.name.removeprefix(log.name)):
+            at = (name["date"], int(name["again"] or 1)) if name["date"] else ("", -int(name["number"]))
+            if at in found:
+                raise AssertionError(f"{path} and {found[at]} are both there")
+            found[at] = path
+    files = []
+    for (interval, _), path in sorted(found.items()):
+        data = path.read_bytes()
+        files.append(LogFile(gzip.decompress(data) if path.suffix == ".gz" else data, interval))
+    return files + [LogFile(log.read_bytes())] * log.exists()
 
 
-def undress(files: Sequence[bytes], variant: str) -> tuple[list[bytes], list[str]]:
-    """The files as they would be without what the variant adds to each line, and what is wrong with that."""
-    if variant != "stamped":
-        return list(files), []
+def undress(files: Sequence[LogFile], variants: Sequence[str]) -> tuple[list[bytes], list[str]]:
+    """The files as they would be without what the variants add to each line, and what is wrong with that."""
+    if "stamped" not in variants:
+        return [file.data for file in files], []
     bare: list[bytes] = []
     broken: list[str] = []
     latest: dict[bytes, bytes] = {}
-    for data in files:
+    for file in files:
         lines = []
-        for line in data.split(b"\n"):
+        for line in file.data.split(b"\n"):
             time = TIME.match(line)
             text = line[time.end() :] if time else line
             said = LINE.match(text)
-            if (line and not time) or (time and said and said["pid"] != time[2]):
+            if (line and not time) or (time and said and said["pid"] != time["pid"]):
                 broken.append(f"not the time and the pid: {line[:120]!r}")
-            elif time and said and time[1] < latest.get(said["name"], b""):
-                broken.append(f"a time before that of the line before: {line[:120]!r}")
-            if time and said:
-                latest[said["name"]] = time[1]
+            elif time and said:
+                if time["time"] < latest.get(said["name"], b""):
+                    broken.append(f"a time before that of the line before: {line[:120]!r}")
+                if file.interval and _digits(time["time"]) >= int(file.interval) + INTERVAL_S:
+                    broken.append(f"a line of later in the file of {file.interval}: {line[:120]!r}")
+                latest[said["name"]] = time["time"]
             lines.append(text)
         bare.append(b"\n".join(lines))
     return bare, broken
+
+
+def _digits(time: bytes) -> int:
+    """As a backup is named."""
+    return int(bytes(byte for byte in time.partition(b".")[0] if byte in b"0123456789"))
 
 
 def check_shared(files: Sequence[bytes], lives: Sequence[Life]) -> list[str]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos import files_checker, house_checker
@@ -22,8 +23,8 @@ from tests.house import House, wait_for
 
 SCRIBE = Path(__file__).with_name("scribe.py")
 
-#: Mean time between two bursts of a writer: twenty of them make about 400 KB a second. Each rotation renames all backups,
-#: of which there are hundreds, so a run with more would be held up by that alone.
+#: Mean time between two bursts of a writer: twenty of them make about 400 KB a second. Each rotation renames all
+#: backups, of which there are hundreds, so a run with more would be held up by that alone.
 PAUSE_S = 0.15
 
 #: No backup is ever rotated away.
@@ -46,14 +47,15 @@ FILES = ("sole1", "sole2", "sole3", "one", "two")
 MAX_BYTES = {"sole1": 200_000, "sole2": 70_000, "sole3": 30_000, "one": 100_000, "two": 60_000}
 
 
-#: What may be asked for, and the options of each stream that ask for it.
+#: What may be asked for beside or instead of a rotation by size, and the options of each stream that ask for it.
 VARIANTS = {
     "plain": (),
     "stamped": (f"time_format = {files_checker.TIME_FORMAT}",),
+    "timed": ("class = TimedRotatingFileStream", "rotate_when = S", "rotate_interval = 2"),
 }
 
 
-def section(watcher: str, logs: Path, truth: Path, variant: str) -> str:
+def section(watcher: str, logs: Path, truth: Path, variants: Sequence[str]) -> str:
     count, writes, *files = CAST[watcher]
     text = f"""
 [watcher:{watcher}]
@@ -64,24 +66,20 @@ use_papa = true
 graceful_timeout = 20
 """
     for stream, name in zip(("stdout", "stderr"), files, strict=True):
-        options = (
-            "class = FileStream",
-            f"filename = {logs / name}.log",
-            f"max_bytes = {MAX_BYTES[name]}",
-            f"backup_count = {BACKUPS}",
-            *VARIANTS[variant],
-        )
+        options = [f"filename = {logs / name}.log", *(each for variant in variants for each in VARIANTS[variant])]
+        if "timed" not in variants:
+            options += ["class = FileStream", f"max_bytes = {MAX_BYTES[name]}", f"backup_count = {BACKUPS}"]
         text += "".join(f"{stream}_stream.{option}\n" for option in options)
     return text
 
 
 class FilesWorld(House):
-    def __init__(self, folder: Path, *, variant: str, has_disk: bool) -> None:
+    def __init__(self, folder: Path, *, variants: Sequence[str], has_disk: bool) -> None:
         self._logs = folder / "logs"
         self._logs.mkdir(parents=True)
         self._has_disk = has_disk
-        self._variant = variant
-        sections = "".join(section(watcher, self._logs, folder / "truth", variant) for watcher in CAST)
+        self._variants = variants
+        sections = "".join(section(watcher, self._logs, folder / "truth", variants) for watcher in CAST)
         super().__init__(folder, "[circus]\n" + sections)
         self.counts: Counter[str] = Counter()
         self._filler = self._logs / "filler"
@@ -134,9 +132,9 @@ class FilesWorld(House):
             here = [life for life in lives if self._file_of(life) == name]
             files = files_checker.read_files(self._logs / f"{name}.log")
             check = files_checker.check_sole if name.startswith("sole") else files_checker.check_shared
-            bare, faults = files_checker.undress(files, self._variant)
+            bare, faults = files_checker.undress(files, self._variants)
             broken += [f"{name}.log: {fault}" for fault in [*faults, *check(bare, here)]]
-            self.counts["KB checked"] += sum(map(len, files)) >> 10
+            self.counts["KB checked"] += sum(len(file.data) for file in files) >> 10
             self.counts["files"] += len(files)
         self.counts["lives"] += len(lives) // 2
         if self._has_disk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +26,7 @@ class World(Protocol):
     def check_end(self) -> list[str]: ...
 
 
-def make_world(name: str, folder: Path, seed: int, size: int, variant: str) -> World:
+def make_world(name: str, folder: Path, seed: int, size: int, variants: Sequence[str]) -> World:
     # Each world has imports of its own, and the kernel's runs where circus is not installed.
     if name == "kernel":
         from tests.chaos.kernel_world import KernelWorld
@@ -35,7 +35,7 @@ def make_world(name: str, folder: Path, seed: int, size: int, variant: str) -> W
     if name.startswith("files"):
         from tests.chaos.files_world import FilesWorld
 
-        return FilesWorld(folder, variant=variant, has_disk=name == "files+disk")
+        return FilesWorld(folder, variants=variants, has_disk=name == "files+disk")
     from tests.chaos.house_world import HouseWorld
 
     return HouseWorld(folder)
@@ -48,14 +48,14 @@ def run(
     steps: int,
     world_name: str = "house",
     size: int = 100,
-    variant: str = "plain",
+    variants: Sequence[str] = (),
     kills: int | None = None,
     say: Callable[[str], object] = lambda _: None,
     allowed: Mapping[str, int] | None = None,
     counts: Counter[str] | None = None,
 ) -> list[str]:
     """The invariants that broke; the folder is removed when none did. ``kills`` ends it sooner, after so many."""
-    world = make_world(world_name, folder, seed, size, variant)
+    world = make_world(world_name, folder, seed, size, variants)
     broken: list[str] = []
     try:
         world.start()
