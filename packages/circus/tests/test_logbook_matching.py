@@ -9,12 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from circus.errors import CircusError
+from circus.logbook import matching
 from circus.logbook.matching import Pattern, all_lines
 
 PATTERNS = [
     "a", "ab", "a.b", "a|b", "(ab)+", "a*", "^a", "b$", r"\bab\b", "a(?=b)", r"\Aa", r"b\Z", "[^b]a", r"\s", "(?i)AB",
-    "a{2}b", "a(b|c)a", "(?s)a.*b", "b?c", "^$", r"a\nb", "(?:ab){0}c", "a+?b", "(?>a+)b", r"\d+ error", ".", "",
-    "(?i:a)b", "a(?!b)", r"\Ba", "c$|^a",
+    "a{2}b", "b[c ]", "a(b|c)a", "(?s)a.*b", "b?c", "^$", r"a\nb", "(?:ab){0}c", "a+?b", "(?>a+)b", r"\d+ error", ".",
+    "", "(?i:a)b", "a(?!b)", r"\Ba", "c$|^a",
 ]  # fmt: skip
 
 chunks = st.lists(st.sampled_from([b"\n", b"a", b"b", b"ab", b"c", b" ", b"A", b"7 error"]), max_size=25).map(b"".join)
@@ -33,7 +34,16 @@ def lines(chunk: bytes) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("text", PATTERNS)
 @given(chunk=chunks)
 @example(chunk=b"a\n\nb\nab\n")
-def test_lines_are_found_as_if_each_was_asked_alone(text: str, chunk: bytes) -> None:
+@pytest.mark.parametrize("rare_bytes", [matching.RARE_BYTES, 3])
+def test_lines_are_found_as_if_each_was_asked_alone(text: str, rare_bytes: int, chunk: bytes) -> None:
+    matching.RARE_BYTES, before = rare_bytes, matching.RARE_BYTES
+    try:
+        check(text, chunk)
+    finally:
+        matching.RARE_BYTES = before
+
+
+def check(text: str, chunk: bytes) -> None:
     regex = re.compile(text.encode())
     pattern = Pattern(text)
     expected = [(start, end) for start, end in lines(chunk) if regex.search(chunk[start:end])]
@@ -50,7 +60,7 @@ def test_all_lines_are_all_lines(chunk: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "literal"),
     [
-        ("error", b"error"), (r"\d+ error: .*", b" error: "), ("(conn|req) lost", b" lost"), ("(?i)error", b""),
+        ("error", b"error"), (r"\d+ error: .*", b" error: "), ("(conn|req) lost", b" lost"), ("(?i)Error", b"error"),
         ("a|b", b""), ("x(abc)+y", b"xabc"), ("fo?bar", b"bar"), ("(?:timeout)", b"timeout"), ("[ab]c", b"c"),
     ],
 )  # fmt: skip

@@ -115,39 +115,41 @@ class LogFile:
     def measure(self) -> None:
         """How large it is, uncompressed: only reading it says so where no index does."""
         if self.is_compressed:
-            self.size = self.index.end if self.is_indexed else sum(len(data) for _, data in self._parts(0))
+            self.size = self.index.end if self.is_indexed else sum(map(len, self._unpacked()))
 
     # Lines --------------------------------------------------------------------------------------------------
 
     def chunks(self, start: int, end: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Whole lines from ``start`` on, in chunks: (offset, bytes); the last one may lack its newline."""
-        rest, at = b"", start
-        for offset, data in self._parts(start):
-            if end is not None and offset + len(data) > end:
-                data = data[: max(0, end - offset)]
+        end = self.size if end is None else end
+        yield from (self._unpacked_chunks if self.is_compressed else self._plain_chunks)(start, end)
+
+    def _plain_chunks(self, at: int, end: int) -> Iterator[tuple[int, bytes]]:
+        size = CHUNK
+        while at < end and (data := os.pread(self.fd, min(size, end - at), at)):
             cut = data.rfind(b"\n") + 1
-            if not data:
-                break
+            if cut == 0 and at + len(data) < end and size < MAX_LINE:
+                size *= 2
+                continue
+            if cut == 0 or at + len(data) >= end:
+                cut = len(data)
+            yield at, data[:cut]  # what is behind it is read once more: cheaper than to put it together
+            at, size = at + cut, CHUNK
+
+    def _unpacked_chunks(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        rest, at, begin = b"", start, 0
+        for data in self._unpacked():
+            offset, begin = begin, begin + len(data)
+            data = data[max(0, start - offset) : max(0, end - offset)]
+            cut = data.rfind(b"\n") + 1
             if cut == 0 and len(rest) + len(data) <= MAX_LINE:
                 rest += data
                 continue
             cut = cut or len(data)
-            yield at, rest + data[:cut] if rest else data[:cut]
-            at, rest = offset + cut, data[cut:]
+            yield at, rest + data[:cut]
+            at, rest = at + len(rest) + cut, data[cut:]
         if rest:
             yield at, rest
-
-    def _parts(self, start: int) -> Iterator[tuple[int, bytes]]:
-        if not self.is_compressed:
-            while data := os.pread(self.fd, CHUNK, start):
-                yield start, data
-                start += len(data)
-            return
-        at = 0
-        for data in self._unpacked():
-            if at + len(data) > start:
-                yield max(at, start), data[max(0, start - at) :]
-            at += len(data)
 
     def chunks_backwards(self, end: int) -> Iterator[tuple[int, bytes]]:
         """The same from ``end`` to the begin, the last chunk first. A compressed file is read as a whole."""

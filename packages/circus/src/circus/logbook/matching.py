@@ -16,6 +16,9 @@ from typing import Any
 
 from circus.errors import CircusError
 
+#: A literal that stands in more than one line of so many bytes, where the pattern is not found, is no help.
+RARE_BYTES = 4096
+
 #: What may be written otherwise in JSON than the process wrote it.
 _ESCAPED = re.compile(rb'[^ -~]|["\\/<>&]')
 
@@ -36,7 +39,8 @@ class Pattern:
             ) from None
         tree = parser.parse(raw)
         ignores_case = bool(self._regex.flags & re.IGNORECASE)
-        self.literal = b"" if ignores_case else _literal(tree)
+        self._ignores_case = ignores_case
+        self.literal = _literal(tree).lower() if ignores_case else _literal(tree)
         self.is_literal = not ignores_case and _is_literal(tree)
         self._is_safe = _is_safe(tree)
         self.finds: Callable[[bytes], object] = self._regex.search
@@ -55,16 +59,22 @@ class Pattern:
 
     def _by_literal(self, chunk: bytes, *, is_raw: bool) -> Iterator[tuple[int, int]]:
         literal, finds = self.literal, None if self.is_literal or not is_raw else self.finds
-        at = chunk.find(literal)
+        bytes_of = chunk.lower() if self._ignores_case else chunk  # of ASCII, as the pattern does
+        at, misses = bytes_of.find(literal), len(chunk) // RARE_BYTES
         while at >= 0:
             start = chunk.rfind(b"\n", 0, at) + 1
             end = _line_end(chunk, at)
             if finds is None or finds(chunk[start:end]):
                 yield start, end
-            at = chunk.find(literal, end)
+            elif misses:
+                misses -= 1
+            elif self._is_safe:
+                yield from self._by_regex(chunk, end + 1)
+                return
+            at = bytes_of.find(literal, end)
 
-    def _by_regex(self, chunk: bytes) -> Iterator[tuple[int, int]]:
-        found = self._over_lines.search(chunk)
+    def _by_regex(self, chunk: bytes, at: int = 0) -> Iterator[tuple[int, int]]:
+        found = self._over_lines.search(chunk, at)
         while found is not None:
             start = chunk.rfind(b"\n", 0, found.start()) + 1
             end = _line_end(chunk, found.start())
