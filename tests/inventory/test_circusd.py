@@ -104,3 +104,20 @@ def test_what_is_not_there_yet_is_said_at_the_start(tmp_path: Path) -> None:
         number = next(n for n, line in enumerate(config.splitlines(), 1) if line.startswith(f"{key} = "))
         for told in (done.stdout, said):
             assert re.search(rf"circus\.ini:{number}: ", told), key
+
+
+def test_what_goes_into_no_file_is_kept_as_long_as_is_said(tmp_path: Path) -> None:
+    writer = "[watcher:a]\ncmd = seq 1 2000\nmax_retry = 0\nrespawn = false\ncopy_env = true\n"
+    config = "[circus]\nstore_size = 16k\nstore_age = 1h\n" + writer
+    with opened(tmp_path / "house", config) as house:
+        house.start()
+        wait_for(lambda: house.ctl("logs", "a", "-n", "1").stdout == "2000\n", "its last line")
+        kept = house.asked("logs", "a", "-n", "all")
+        assert 1000 < len(kept) < 8 << 10
+        folder = tmp_path / "house" / "run" / "state" / "circus" / "default" / "logs" / "copies"
+        parts = sorted(folder.glob("*/stdout.*"))
+        assert parts
+        os.utime(parts[-1], (1, 1))
+        house.quit()
+        house.start()
+        wait_for(lambda: not parts[-1].exists() or parts[-1].stat().st_mtime > 1, "that what is old goes")

@@ -137,3 +137,41 @@ stderr_stream.filename = err.log
         assert shown.startswith(f"begin {pid}\nthe last word of {pid}\n")
         rows = rows_of(house, "frail", "--stream", "stderr", "--around-exit", "1", "-n", "all")
         assert (rows[0]["pid"], rows[0]["line"]) == (pid, f"the last word of {pid}")
+
+
+def test_what_goes_into_no_file_is_kept_for_logs(tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    (tmp_path / "house" / "mine.py").write_text("def make():\n    return lambda call: None\n")
+    config = f"""
+[watcher:plain]
+cmd = /bin/sh -c 'echo out; echo err >&2; exec sleep 1000'
+numprocesses = 2
+[watcher:called]
+cmd = /bin/sh -c 'echo to nowhere; exec sleep 1000'
+stdout_stream.class = mine.make
+[watcher:device]
+cmd = /bin/sh -c 'echo also nowhere; exec sleep 1000'
+stdout_stream.class = FileStream
+stdout_stream.filename = /dev/null
+{ticker("fancy")}
+"""
+    config = config.replace(
+        "stdout_stream.class = FileStream\nstdout_stream.filename = fancy.log",
+        "stdout_stream.class = FancyStdoutStream",
+    )
+    with opened(tmp_path / "house", config) as house:
+        house.start()
+        wait_for(lambda: len(house.ctl("logs", "plain", "-n", "all").stdout.splitlines()) == 4, "their lines")
+        rows = rows_of(house, "plain", "-n", "all")
+        assert sorted((row["line"], row["stream"], row["wid"]) for row in rows) == [
+            ("err", "stderr", 1),
+            ("err", "stderr", 2),
+            ("out", "stdout", 1),
+            ("out", "stdout", 2),
+        ]
+        assert {row["pid"] for row in rows} == house.pids("plain")
+        wait_for(lambda: house.ctl("logs", "called").stdout == "to nowhere\n", "what the class was called with")
+        wait_for(lambda: house.ctl("logs", "device").stdout == "also nowhere\n", "what /dev/null got")
+        wait_for(lambda: len(rows_of(house, "fancy", "-n", "all")) > 20, "lines without colours")
+        house.kill()
+        check(rows_of(house, "fancy", "-n", "all"))

@@ -14,7 +14,7 @@ from circus.logbook import catalogue, entries, writing
 from circus.logbook.entries import Run, Source
 from circus.logbook.writing import Book, Laid
 from circus.streams import ledger
-from circus.streams.ledger import Ledger
+from circus.streams.ledger import Ledger, LogsPlace
 
 WEB = Source("web", 1, 10, "stdout")
 
@@ -40,7 +40,7 @@ async def until(fact: Callable[[], object]) -> None:
 
 def test_what_is_laid_is_in_the_index_when_it_returns(tmp_path: Path) -> None:
     async def run() -> None:
-        mine = Ledger(str(tmp_path))
+        mine = Ledger(LogsPlace(str(tmp_path), 4000, 1000.0))
         await mine.lay(laid())
         assert index(tmp_path).end == 10
         await mine.lay(None)
@@ -55,11 +55,11 @@ def test_streams_are_noted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(catalogue, "save", lambda logs, known: (saved.append(1), save(logs, known)))
 
     async def run() -> None:
-        mine = Ledger(str(tmp_path))
+        mine = Ledger(LogsPlace(str(tmp_path), 4000, 1000.0))
         for number in range(50):
-            mine.attached(f"/logs/{number}.log", catalogue.FILE, "web", "stdout")
+            mine.attached(f"/logs/{number}.log", "web", "stdout")
         await until(lambda: len(catalogue.load(str(tmp_path / "logs"))) == 50)
-        mine.attached("/logs/3.log", catalogue.FILE, "web", "stdout")  # known already
+        mine.attached("/logs/3.log", "web", "stdout")  # known already
         await mine.lay(laid())
         mine.close()
 
@@ -81,11 +81,11 @@ def test_a_directory_that_hangs_is_given_up_after_a_while_and_taken_up_again(
     monkeypatch.setattr(Book, "lay", hang)
 
     async def run() -> None:
-        mine = Ledger(str(tmp_path))
+        mine = Ledger(LogsPlace(str(tmp_path), 4000, 1000.0))
         await mine.lay(laid())
         assert "has not answered for" in mine.trouble
         await mine.lay(laid(10))  # nobody waits for it
-        mine.attached("/logs/web.log", catalogue.FILE, "web", "stdout")
+        mine.attached("/logs/web.log", "web", "stdout")
         thaw.set()
         monkeypatch.setattr(ledger, "PATIENCE_S", 10)
         await until(lambda: not mine._hanging)
@@ -102,8 +102,8 @@ def test_a_directory_that_fails_is_said_and_tried_again_later(tmp_path: Path, mo
     (tmp_path / "logs").write_text("in the way")
 
     async def run() -> None:
-        mine = Ledger(str(tmp_path))
-        mine.attached("/logs/web.log", catalogue.FILE, "web", "stdout")
+        mine = Ledger(LogsPlace(str(tmp_path), 4000, 1000.0))
+        mine.attached("/logs/web.log", "web", "stdout")
         await mine.lay(laid())
         assert "Not a directory" in mine.trouble or "File exists" in mine.trouble
         os.unlink(tmp_path / "logs")
@@ -123,7 +123,7 @@ def test_a_directory_that_fails_is_said_and_tried_again_later(tmp_path: Path, mo
 def test_without_a_directory_nothing_is_indexed() -> None:
     async def run() -> None:
         mine = Ledger(None)
-        mine.attached("/logs/web.log", catalogue.FILE, "web", "stdout")
+        mine.attached("/logs/web.log", "web", "stdout")
         await mine.lay(laid())
         assert mine.trouble == ""
         mine.close()
@@ -136,12 +136,12 @@ def test_only_so_many_index_files_are_open(tmp_path: Path, monkeypatch: pytest.M
     before = len(os.listdir("/proc/self/fd"))
 
     async def run() -> None:
-        mine = Ledger(str(tmp_path))
+        mine = Ledger(LogsPlace(str(tmp_path), 4000, 1000.0))
         for number in range(8):
             await mine.lay(Laid(f"/logs/{number}.log", 1, number, 0, b"x", (Run(WEB, 1, 5),)))
-        assert len(mine._books) == 3
+        assert len(mine._open) == 3
         await mine.lay(Laid("/logs/0.log", 1, 0, 1, b"x", (Run(WEB, 1, 5),)))
-        for book in mine._books.values():
+        for book in mine._open.values():
             book.close()
         mine.close()
 

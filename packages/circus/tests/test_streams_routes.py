@@ -91,7 +91,10 @@ class Depot:
     def on_attached(self, channel: object, source: object) -> None:
         pass
 
-    async def lay(self, laid: object) -> None:
+    def keeps_copies(self, sink: object) -> bool:
+        return False
+
+    async def lay(self, laid: object, kept: object) -> None:
         pass
 
     def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None: ...

@@ -209,6 +209,8 @@ class CircusConfig:
     pubsub_endpoint: str | None = None
     stats_endpoint: str | None = None
     use_papa: bool = False
+    store_size: int = 4 << 20  # bytes, of each watcher; 0: no store
+    store_age_s: float = 7 * 86400.0
     watchers: tuple[WatcherConfig, ...] = ()
     sockets: tuple[SocketConfig, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)

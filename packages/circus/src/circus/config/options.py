@@ -48,6 +48,10 @@ CIRCUS = _table(
            "absolute path of a Unix socket (`ipc:///path`, `unix:///path`). Default: the kernel of "
            "this user.", "restart"),
     Option("use_papa", "flag", False, "Default of `use_papa` for all watchers and sockets.", "live"),
+    Option("store_size", "size", 4 << 20, "How much is kept of each watcher's output that goes into no file, for "
+           "`circusctl logs`; 0: nothing. k, m, g are units of 1024.", "restart"),
+    Option("store_age", "seconds", 7 * 86400.0, "What is kept there goes when it is so old.", "restart",
+           field="store_age_s"),
     Option("include", "words", (), "Further files, patterns separated by white space; `*` may stand in any "
            "part of a path. Relative ones start at the directory of the main file.", "live"),
     Option("include_dir", "words", (), "Directories; every `*.ini` in each is read, in order of name; in a TOML file "

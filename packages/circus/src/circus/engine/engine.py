@@ -36,6 +36,7 @@ from circus.engine.tasks import Tasks
 from circus.engine.view import EngineView
 from circus.errors import CircusError
 from circus.hooks import HookSet
+from circus.streams.ledger import LogsPlace
 from circus.streams.pump import Pump
 from circus.supervise import actions, events
 from circus.supervise.fleet import Fleet
@@ -74,7 +75,10 @@ class Engine:
         self.may_leave = asyncio.Event()
         self.fleet = Fleet([], warmup_delay_s=config.warmup_delay_s)
         self.pump = Pump(
-            kernel, prefix=self.names.prefix, on_event=self._on_stream_event, state_directory=self.state_directory
+            kernel,
+            prefix=self.names.prefix,
+            on_event=self._on_stream_event,
+            place=LogsPlace(self.state_directory, config.store_size, config.store_age_s),
         )
         self.sockets = SocketSet(kernel, self.names, config.path)
         self.lives = Lives(self)

@@ -33,6 +33,9 @@ HEAD_BYTES = 256
 
 SUFFIX = ".idx"
 
+#: Of the name of a log's directory.
+ID_LENGTH = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Laid:
@@ -56,7 +59,7 @@ def directory_of(logs: str, path: str) -> str:
 
 
 def log_id(path: str) -> str:
-    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:ID_LENGTH]
 
 
 def index_name(dev: int, ino: int) -> str:
@@ -209,7 +212,7 @@ def _read(path: str) -> Index | None:
 
 def forget_oldest(logs: str, kept: Iterable[str]) -> None:
     """Keep MAX_LOGS logs; ``kept`` are the ids of those that are in use. Raises: OSError."""
-    folders = [entry for entry in os.scandir(logs) if entry.is_dir(follow_symlinks=False)]
+    folders = [each for each in os.scandir(logs) if each.is_dir(follow_symlinks=False) and len(each.name) == ID_LENGTH]
     found = [(entry.stat(follow_symlinks=False).st_mtime, entry.name) for entry in folders]
     in_use = set(kept)
     for _, name in sorted(found)[: max(0, len(found) - MAX_LOGS)]:

@@ -19,6 +19,7 @@ from typing import Protocol, TypeVar
 
 from circus import clock
 from circus.config.model import StreamConfig
+from circus.logbook.copies import Kept
 from circus.logbook.writing import Laid
 from circus.streams import compare, filling, plan, store
 from circus.streams.backups import Backups
@@ -54,7 +55,8 @@ class Owner(Protocol):
     def on_movable(self, source: Source) -> None: ...
     def on_unknown(self, kernel_ids: Iterable[int]) -> None: ...
     def on_closed(self, channel: Channel) -> None: ...
-    async def lay(self, laid: Laid | None) -> None: ...
+    def keeps_copies(self, sink: Sink) -> bool: ...
+    async def lay(self, laid: Laid | None, kept: list[Kept]) -> None: ...
     def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None: ...
     async def known_ids(self) -> set[int]: ...
 
@@ -187,7 +189,7 @@ class Channel:
                     finding = compare.Finding(doubt=error.strerror or str(error))  # they are to leave it anyway
                 else:
                     await self._health.back_off(error)
-        await self._owner.lay(finding.laid)
+        await self._owner.lay(finding.laid, [])
         for key, offset in finding.done.items():
             if key in self.sources:
                 source = self.sources[key]
@@ -216,7 +218,7 @@ class Channel:
             at_ns = int(clock.wall() * 1e9)
             taken, self._hot = self._hot, {}
             trip = await self._travel(batch, taken, at_ns)
-            await self._owner.lay(trip.laid)  # before it is acknowledged
+            await self._owner.lay(trip.laid, trip.kept)  # before it is acknowledged
             self._apply(trip)
             batch = self._still_wanted(trip.survey.batch if trip.survey is not None else None)
             await self._commit_turn(batch, trip, at_ns)
@@ -246,7 +248,9 @@ class Channel:
 
         wanted = self._still_wanted(batch)  # a source may have left during the commit
         permit = self._permit = Permit()
-        return await self._send(lambda: travel(sink, wanted, views, survey, is_announced, permit), views)
+        keeps = self._owner.keeps_copies(sink)
+        call = functools.partial(travel, sink, wanted, views, survey, is_announced, permit, keeps_copies=keeps)
+        return await self._send(call, views)
 
     async def _send(self, call: Callable[[], T], views: Iterable[View]) -> T:
         """Let the worker do it; the files stay open until it has, whatever happens to us meanwhile."""

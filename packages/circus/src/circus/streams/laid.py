@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from circus.logbook import entries
+from circus.logbook.copies import Kept
 from circus.logbook.entries import Run
 from circus.logbook.writing import HEAD_BYTES, Laid
 from circus.streams import lines, render
-from circus.streams.segments import Times, times_of, within
+from circus.streams.segments import Times, fixed_bytes, times_of, within
 from circus.streams.store import DATA, Segment, SourceKey
 from circus.streams.tap import View
 from papa.errors import PapaError
@@ -51,6 +52,31 @@ def laid_of(
         )
     except (OSError, PapaError):
         return None  # bytes that were dropped meanwhile; the files are as good as before
+
+
+def kept_of(
+    segments: Sequence[Segment], done: Mapping[SourceKey, int], views: Mapping[SourceKey, View], at_ns: int
+) -> list[Kept]:
+    """For the store: the bytes of a batch, as far as its sink took them. ``at_ns`` as above."""
+    kept = []
+    for segment in segments:
+        view, end = views.get(segment.source), min(segment.end, done.get(segment.source, 0))
+        if view is None or end <= segment.start:
+            continue
+        if segment.kind != DATA:
+            mark = fixed_bytes(segment)
+            kept.append(Kept(_source(view, entries.MARK), mark, ((len(mark), at_ns),)))
+            continue
+        try:
+            data = view.tap.files.pread(segment.source.stream, segment.start, end - segment.start)
+            times = times_of(segment, end, view, at_ns)
+        except (OSError, PapaError):
+            continue  # dropped since
+        edges = [*(offset for offset, _ in times[1:]), end]
+        begins = [segment.start, *edges]
+        runs = tuple((edge - begin, ns) for begin, edge, (_, ns) in zip(begins, edges, times, strict=False))
+        kept.append(Kept(_source(view, entries.PLAIN), data, runs))
+    return kept
 
 
 def _times(stretches: Sequence[Stretch], views: Mapping[SourceKey, View], at_ns: int) -> dict[SourceKey, Times]:

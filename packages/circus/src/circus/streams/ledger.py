@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from circus import clock
-from circus.logbook import catalogue, writing
+from circus.logbook import catalogue, copies, writing
 from circus.logbook.catalogue import Entry
+from circus.logbook.copies import Copy, Kept
 from circus.logbook.writing import Book, Laid
 from circus.streams.workers import Worker
 
@@ -32,41 +35,64 @@ MAX_OPEN = 256
 LOGS = "logs"
 
 
-class Ledger:
-    """``state_directory`` None: nothing is indexed."""
+T = TypeVar("T", Book, Copy)
 
-    def __init__(self, state_directory: str | None) -> None:
-        self._logs = None if state_directory is None else os.path.join(state_directory, LOGS)
+#: The path of a file, or None for the store; the watcher; the stream.
+_Note = tuple[str | None, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LogsPlace:
+    """Where the index and the store are, and the bounds of the store; ``store_bytes`` 0: there is none."""
+
+    state_directory: str
+    store_bytes: int = 0
+    store_age_s: float = 0.0
+
+
+class Ledger:
+    """Without a place nothing is indexed."""
+
+    def __init__(self, place: LogsPlace | None) -> None:
+        self._place = place
+        self._logs = "" if place is None else os.path.join(place.state_directory, LOGS)
         self._worker: Worker | None = None
         self._hanging = 0
         self._retry_at = 0.0
         self._trouble = ""
-        self._unnoted: list[tuple[str, str, str, str]] = []
+        self._unnoted: list[_Note] = []
         self._is_noting = False
         # Of the thread:
-        self._books: OrderedDict[str, Book] = OrderedDict()
+        self._open: OrderedDict[str, Book | Copy] = OrderedDict()
         self._entries: dict[str, Entry] | None = None
 
     @property
     def trouble(self) -> str:
         """A sentence for status."""
-        return f"`circusctl logs` does not know who wrote what is written now: {self._trouble}" if self._trouble else ""
+        return (
+            f"`circusctl logs` misses when and by whom is written what is written now: {self._trouble}"
+            if self._trouble
+            else ""
+        )
 
-    def attached(self, path: str, kind: str, watcher: str, stream: str) -> None:
-        """Output of this stream goes to this log from now on."""
-        if self._logs is None:
+    @property
+    def keeps_copies(self) -> bool:
+        return self._place is not None and self._place.store_bytes > 0
+
+    def attached(self, path: str | None, watcher: str, stream: str) -> None:
+        """Output of this stream goes to this file from now on; None: the store has it."""
+        if not self._logs:
             return
-        self._unnoted.append((path, kind, watcher, stream))
+        self._unnoted.append((path, watcher, stream))
         if not self._is_noting and not self._hanging:
             self._is_noting = True
             asyncio.get_running_loop().call_soon(self._begin_noting)
 
-    async def lay(self, laid: Laid | None) -> None:
-        """It is in the index, or it will not be: after PATIENCE_S nobody waits."""
-        if laid is None or self._logs is None or self._hanging or clock.monotonic() < self._retry_at:
+    async def lay(self, laid: Laid | None, kept: Sequence[Kept] = ()) -> None:
+        """It is in the index and in the store, or it will not be: after PATIENCE_S nobody waits."""
+        if not (laid or kept) or not self._logs or self._hanging or clock.monotonic() < self._retry_at:
             return
-        directory = writing.directory_of(self._logs, laid.path)
-        future = self._run(lambda: self._book(directory, laid.path).lay(laid))
+        future = self._run(lambda: self._write(laid, kept))
         timer = asyncio.get_running_loop().call_later(PATIENCE_S, _give_up, future)
         try:
             await future
@@ -105,12 +131,35 @@ class Ledger:
             self._retry_at = clock.monotonic() + RETRY_S
             self._trouble = f"{self._logs}: {error.strerror or error}"
 
-    def _book(self, directory: str, path: str) -> Book:
-        book = self._books.pop(path, None) or Book(directory, path)
-        self._books[path] = book
-        while len(self._books) > MAX_OPEN:
-            self._books.popitem(last=False)[1].close()
-        return book
+    def _write(self, laid: Laid | None, kept: Sequence[Kept]) -> None:
+        if laid is not None:
+            self._book(laid.path).lay(laid)
+        of_path: dict[str, list[Kept]] = {}
+        for each in kept:
+            of_path.setdefault(copies.path_of(self._logs, each.source.watcher, each.source.stream), []).append(each)
+        for path, parts in of_path.items():
+            self._copy(path).keep(parts)
+
+    def _book(self, path: str) -> Book:
+        found = self._open.get(path)
+        return self._used(
+            path, found if isinstance(found, Book) else Book(writing.directory_of(self._logs, path), path)
+        )
+
+    def _copy(self, path: str) -> Copy:
+        assert self._place is not None
+        found = self._open.get(path)
+        if not isinstance(found, Copy):
+            found = Copy(self._logs, path, size_bytes=self._place.store_bytes, age_s=self._place.store_age_s)
+        return self._used(path, found)
+
+    def _used(self, path: str, one: T) -> T:
+        """The latest of those that are open."""
+        self._open[path] = one
+        self._open.move_to_end(path)
+        while len(self._open) > MAX_OPEN:
+            self._open.popitem(last=False)[1].close()
+        return one
 
     # The catalogue ------------------------------------------------------------------------------------------
 
@@ -129,16 +178,21 @@ class Ledger:
 
         self._run(lambda: self._note(notes)).add_done_callback(is_done)
 
-    def _note(self, notes: list[tuple[str, str, str, str]]) -> None:
-        assert self._logs is not None
+    def _note(self, notes: list[_Note]) -> None:
         if self._entries is None:
             self._entries = catalogue.load(self._logs)
+        known = self._entries
         is_news = False
-        for path, kind, watcher, stream in notes:
-            is_news = catalogue.note(self._entries, path, kind, watcher, stream) or is_news
+        for path, watcher, stream in notes:
+            kind = catalogue.STORE if path is None else catalogue.FILE
+            path = path or copies.path_of(self._logs, watcher, stream)
+            is_news = catalogue.note(known, path, kind, watcher, stream) or is_news
         if is_news:
-            catalogue.save(self._logs, self._entries)
-            writing.forget_oldest(self._logs, [entry.id for entry in self._entries.values()])
+            catalogue.save(self._logs, known)
+            writing.forget_oldest(self._logs, [entry.id for entry in known.values()])
+        if self._place is not None:
+            stored = [entry.path for entry in known.values() if entry.kind == catalogue.STORE]
+            copies.forget(self._logs, stored, self._place.store_age_s)
 
 
 def _give_up(future: asyncio.Future[None]) -> None:

@@ -18,16 +18,18 @@ from typing import Any
 
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
-from circus.logbook import catalogue
+from circus.logbook.copies import Kept
 from circus.logbook.writing import Laid
 from circus.streams import pressure, store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Kernel, Seen, Step
 from circus.streams.health import unanswered
-from circus.streams.ledger import Ledger
+from circus.streams.ledger import Ledger, LogsPlace
+from circus.streams.logged import LogSink
 from circus.streams.press import Presses
 from circus.streams.render import STREAMS
 from circus.streams.routes import Routes
+from circus.streams.sinks import Sink
 from circus.streams.store import Intent
 from circus.streams.tally import Tally
 from circus.streams.tap import ENDED, Attached, Process, Source, Tap
@@ -51,7 +53,7 @@ MAX_EARLY = 4096
 class Pump:
     """``kernel`` is an AsyncPapa; ``prefix`` the names' prefix of this circusd; ``on_event`` gets (kind, fields).
 
-    ``state_directory`` has the index of the log files.
+    ``place`` is for the index of log files and the store of what goes elsewhere.
 
     Events: output_dropped, sink_failed, sink_recovered, output_doubt, commit_failed, compress_failed,
     compress_recovered.
@@ -63,13 +65,13 @@ class Pump:
         *,
         prefix: str,
         on_event: Callable[[str, dict[str, Any]], None],
-        state_directory: str | None = None,
+        place: LogsPlace | None = None,
     ) -> None:
         self._kernel = kernel
         self._prefix = prefix
         self._on_event = on_event
         self._commits = Commits(kernel)
-        self._ledger = Ledger(state_directory)
+        self._ledger = Ledger(place)
         self._routes = Routes(
             self._commits,
             self,
@@ -312,12 +314,19 @@ class Pump:
             return False
         return len({self._routes.channel_of(source) for source in process.sources.values()}) > 1
 
-    async def lay(self, laid: Laid | None) -> None:
-        await self._ledger.lay(laid)
+    def keeps_copies(self, sink: Sink) -> bool:
+        # What goes into circusd's own log is there for people to see.
+        return self._ledger.keeps_copies and not sink.keeps_intents and not isinstance(sink, LogSink)
+
+    async def lay(self, laid: Laid | None, kept: list[Kept]) -> None:
+        await self._ledger.lay(laid, kept)
 
     def on_attached(self, channel: Channel, source: Source) -> None:
+        stream = STREAMS[source.key.stream]
         if channel.sink.keeps_intents:
-            self._ledger.attached(channel.sink.path, catalogue.FILE, source.watcher, STREAMS[source.key.stream])
+            self._ledger.attached(channel.sink.path, source.watcher, stream)
+        elif self.keeps_copies(channel.sink):
+            self._ledger.attached(None, source.watcher, stream)
 
     def on_written(self, source: Source, byte_count: int, gap_bytes: int, path: str) -> None:
         counter = self._tally.of(source)

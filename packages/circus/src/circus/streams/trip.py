@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from circus import clock
+from circus.logbook.copies import Kept
 from circus.logbook.writing import Laid
 from circus.streams import compare, filling, plan
-from circus.streams.laid import laid_of
+from circus.streams.laid import kept_of, laid_of
 from circus.streams.sinks import FileSink, Sink, Written
 from circus.streams.store import Intent, Place, SourceKey
 from circus.streams.tap import View
@@ -28,7 +29,8 @@ class Trip:
     place: Place | None = None
     survey: plan.Survey | None = None
     error: OSError | None = None
-    laid: Laid | None = None
+    laid: Laid | None = None  # for the index
+    kept: list[Kept] = field(default_factory=list)  # for the store
 
 
 class Permit:
@@ -63,11 +65,13 @@ def travel(
     survey: Callable[[list[View], Place, bool], plan.Survey],
     is_announced: Callable[[Place, filling.Batch], bool],
     permit: Permit,
+    *,
+    keeps_copies: bool = False,
 ) -> Trip:
     """Write the batch, look where the file stands, decide the next batch.
 
     One that is covered by what the kernel knows already is written at once: a quiet file's new line. Without a permit
-    nothing is written or decided.
+    nothing is written or decided. ``keeps_copies``: what goes into no file is brought back for the store.
     """
     trip = Trip()
     try:
@@ -79,6 +83,8 @@ def travel(
                 trip.batch, trip.written = batch, sink.write(batch, by_key)
                 if isinstance(sink, FileSink):
                     trip.laid = sink.laid(trip.written, by_key, int(clock.wall() * 1e9))
+                elif keeps_copies:
+                    trip.kept = kept_of(batch.segments, trip.written.done, by_key, int(clock.wall() * 1e9))
                 trip.place, trip.error = trip.written.place, trip.written.error
                 if trip.error is not None:
                     return trip
