@@ -17,7 +17,7 @@ import pytest
 from tests.house import BIN, House, opened, ticker, wait_for
 
 KEPT = "use_papa = true\n"
-ROTATED = "stdout_stream.max_bytes = 4000\nstdout_stream.backup_count = 200\n"
+ROTATED = "stdout_stream.max_bytes = 4000\nstdout_stream.backup_count = 200\nstdout_stream.compress = true\n"
 STAMPED = "stdout_stream.time_format = %Y-%m-%d %H:%M:%S\n"
 
 
@@ -27,6 +27,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         ticker("web", count=3, log="shared.log", extra=KEPT + ROTATED)
         + ticker("db", log="shared.log", extra=KEPT + ROTATED)
         + ticker("stamped", count=2, extra=KEPT + STAMPED)
+        + ticker("objects", count=2, extra=KEPT + "stdout_stream.format = json\n")
     )
     with opened(tmp_path / "house", config) as house:
         yield house
@@ -67,8 +68,8 @@ def test_processes_in_one_file_are_told_apart_whatever_becomes_of_circusd(house:
     house.quit()  # what comes now waits in papa; the files stand still
     rows = rows_of(house, "*", "-n", "all")
     check(rows)
-    assert {row["watcher"] for row in rows} == {"web", "db", "stamped"}
-    assert len(list(house.folder.glob("shared.log.*"))) > 2
+    assert {row["watcher"] for row in rows} == {"web", "db", "stamped", "objects"}
+    assert len(list(house.folder.glob("shared.log.*.gz"))) > 2
     only = rows_of(house, "WEB", "--instance", "2", "-n", "all")
     assert [row["line"] for row in only] == [row["line"] for row in rows if (row["watcher"], row["wid"]) == ("web", 2)]
     middle = rows[len(rows) // 2]

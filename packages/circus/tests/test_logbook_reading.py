@@ -67,7 +67,8 @@ class Log:
             packed.write_bytes(gzip.compress(plain.read_bytes()))
             old, new = plain.stat(), packed.stat()
             os.utime(packed, ns=(old.st_atime_ns, old.st_mtime_ns))
-            self._book.on_compressed((old.st_dev, old.st_ino), (new.st_dev, new.st_ino))
+            directory = writing.directory_of(str(self.logs), str(self.path))
+            writing.follow(directory, (old.st_dev, old.st_ino), (new.st_dev, new.st_ino))
             plain.unlink()
 
     def reader(self, query: Query = ALL) -> LogReader:

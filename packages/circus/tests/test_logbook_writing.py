@@ -116,8 +116,8 @@ def test_an_index_goes_over_to_the_compressed_file(log: Path, directory: Path) -
     packed = log.with_suffix(".gz")
     packed.write_bytes(b"packed")
     old, new = log.stat(), packed.stat()
-    book.on_compressed((old.st_dev, old.st_ino), (new.st_dev, new.st_ino))
-    book.on_compressed((1, 1), (2, 2))  # one that is not indexed
+    writing.follow(str(directory), (old.st_dev, old.st_ino), (new.st_dev, new.st_ino))
+    writing.follow(str(directory), (1, 1), (2, 2))  # one that is not indexed
     book.close()
     assert index_of(directory, packed).end == 1000
 

@@ -181,18 +181,22 @@ class Book:
             if ino not in alive and time.time() - os.stat(path).st_ctime > FRESH_S:
                 os.unlink(path)
 
-    def on_compressed(self, old: tuple[int, int], new: tuple[int, int]) -> None:
-        """The file ``old`` (device, inode) is about to be replaced by a compressed one: the same bytes inside."""
-        source, target = (os.path.join(self._directory, index_name(*each)) for each in (old, new))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(target)
-        with contextlib.suppress(FileNotFoundError):
-            os.link(source, target)
-
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._file = -1, None
+
+
+def follow(directory: str, old: tuple[int, int], new: tuple[int, int]) -> None:
+    """The file ``old`` (device, inode) is about to be replaced by another one with the same bytes in it.
+
+    Raises: OSError.
+    """
+    source, target = (os.path.join(directory, index_name(*each)) for each in (old, new))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(target)
+    with contextlib.suppress(FileNotFoundError):
+        os.link(source, target)
 
 
 def _names(directory: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from circus.logbook import entries
@@ -64,7 +65,7 @@ def kept_of(
         if view is None or end <= segment.start:
             continue
         if segment.kind != DATA:
-            mark = fixed_bytes(segment)
+            mark = fixed_bytes(replace(segment, look=None), at_ns)
             kept.append(Kept(_source(view, entries.MARK), mark, ((len(mark), at_ns),)))
             continue
         try:

@@ -9,6 +9,7 @@ or is full the index is given up, status says so, and it goes on when it can.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -103,6 +104,12 @@ class Ledger:
             self._begin_noting()
         finally:
             timer.cancel()
+
+    def on_pressed(self, path: str, old: tuple[int, int], new: tuple[int, int]) -> None:
+        """A backup of this log is about to be replaced by its compressed form. In the thread that compresses."""
+        if self._logs:
+            with contextlib.suppress(OSError):  # then nobody knows who wrote what is in it
+                writing.follow(writing.directory_of(self._logs, path), old, new)
 
     def close(self) -> None:
         """Its thread ends when it can."""

@@ -86,6 +86,7 @@ class Pump:
         self._tally = Tally()
         self._early: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self.presses = Presses(Workers(), self._begin, on_event)
+        self.presses.on_pressed = self._ledger.on_pressed
         self._waiters: set[asyncio.Future[None]] = set()
         self._is_started = False
 
