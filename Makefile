@@ -73,7 +73,7 @@ reference: $(VENV)/.runtime
 # All worlds; with CHAOS_ARGS one run, of the house unless they say otherwise.
 chaos: $(VENV)/.dev
 	$(if $(CHAOS_ARGS),,$(BIN)/python -m tests.chaos --world kernel --kills 500 --steps 150)
-	$(if $(CHAOS_ARGS),,for world in files files+kernel files+disk; do $(BIN)/python -m tests.chaos --world $$world --kills 200 --steps 400 || exit 1; done)
+	$(if $(CHAOS_ARGS),,for variant in plain stamped json timed,compressed; do for world in files files+kernel files+disk; do $(BIN)/python -m tests.chaos --world $$world --variant $$variant --kills 200 --steps 400 || exit 1; done; done)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 	$(MAKE) --no-print-directory instants
 

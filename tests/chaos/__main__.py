@@ -28,7 +28,11 @@ def main() -> None:
         help="of the kernel, or of circusd where files are compared, in all runs together; then it is enough",
     )
     parser.add_argument("--size", type=int, default=100, help="writers, where the kernel is alone")
-    parser.add_argument("--variant", default="plain", help="of the files that are compared: stamped, timed, or both")
+    parser.add_argument(
+        "--variant",
+        default="plain",
+        help="of the files that are compared: some of stamped, json, timed, compressed (with commas)",
+    )
     parser.add_argument("--ordinary", action="store_true", help=f"as uid {ordinary.UID}, the kernel's world only")
     options = parser.parse_args()
     if options.ordinary:

@@ -7,7 +7,9 @@ what was asked for: `undress` takes it away.
 
 from __future__ import annotations
 
+import base64
 import gzip
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,6 +82,8 @@ def read_files(log: Path) -> list[LogFile]:
 
 def undress(files: Sequence[LogFile], variants: Sequence[str]) -> tuple[list[bytes], list[str]]:
     """The files as they would be without what the variants add to each line, and what is wrong with that."""
+    if "json" in variants:
+        return _unpack(files)
     if "stamped" not in variants:
         return [file.data for file in files], []
     bare: list[bytes] = []
@@ -101,6 +105,39 @@ def undress(files: Sequence[LogFile], variants: Sequence[str]) -> tuple[list[byt
                 latest[said["name"]] = time["time"]
             lines.append(text)
         bare.append(b"\n".join(lines))
+    return bare, broken
+
+
+def _unpack(files: Sequence[LogFile]) -> tuple[list[bytes], list[str]]:
+    """Of objects. The parts of a line that came in parts are put together; before somebody else's it had no end."""
+    bare: list[bytes] = []
+    broken: list[str] = []
+    begun: dict[tuple[int, str], bytes] = {}
+    for number, file in enumerate(files):
+        lines = []
+        for text in file.data.split(b"\n")[:-1]:
+            try:
+                said = json.loads(text)
+                key = said["pid"], {"stdout": "out", "stderr": "err"}.get(said["stream"], said["stream"])
+                line = base64.b64decode(said["raw"]) if "raw" in said else said["line"].encode()
+            except (ValueError, KeyError) as error:
+                broken.append(f"not the object of a line: {error!r} {text[:120]!r}")
+                continue
+            line = begun.pop(key, b"") + line
+            lines += [each + b"\n" for each in begun.values()]
+            begun.clear()
+            if said.get("partial"):
+                begun[key] = line
+                continue
+            name = LINE.match(line)
+            if name and (int(name["pid"]), name["name"].rpartition(b".")[2].decode()) != key:
+                broken.append(f"somebody else's name: {text[:120]!r}")
+            lines.append(line + b"\n")
+        if file.data and not file.data.endswith(b"\n"):
+            broken.append(f"an object without its end: {file.data[-120:]!r}")
+        if number == len(files) - 1:
+            lines += begun.values()
+        bare.append(b"".join(lines))
     return bare, broken
 
 
@@ -129,7 +166,7 @@ def check_shared(files: Sequence[bytes], lives: Sequence[Life]) -> list[str]:
         size = _common(here, life)
         if here[size:] in (b"", b"\n"):
             rest = scribe.text(life.key, life.stream, life.going)[size:]
-            tail = next((each for each in tails if rest.startswith(each)), b"")
+            tail = max((each for each in tails if rest.startswith(each)), key=len, default=b"")
             if tail:
                 tails.remove(tail)
             if size + len(tail) < life.done:

@@ -51,6 +51,8 @@ MAX_BYTES = {"sole1": 200_000, "sole2": 70_000, "sole3": 30_000, "one": 100_000,
 VARIANTS = {
     "plain": (),
     "stamped": (f"time_format = {files_checker.TIME_FORMAT}",),
+    "json": ("format = json",),
+    "compressed": ("compress = true",),
     "timed": ("class = TimedRotatingFileStream", "rotate_when = S", "rotate_interval = 2"),
 }
 
@@ -123,7 +125,13 @@ class FilesWorld(House):
         wait_for(self.is_up, "all watchers active at the end")
         self.asked("stop")
         wait_for(lambda: set(self.status().values()) == {"stopped"}, "all writers ended")
+        if "compressed" in self._variants:
+            wait_for(lambda: not self._uncompressed(), "all backups compressed, and nothing else left")
         return []
+
+    def _uncompressed(self) -> list[str]:
+        logs = {f"{name}.log" for name in FILES}
+        return [each.name for each in self._logs.iterdir() if each.suffix != ".gz" and each.name not in logs]
 
     def check_end(self) -> list[str]:
         lives = files_checker.read_truth(self.truth)

@@ -69,6 +69,20 @@ def test_times_are_taken_away_and_looked_at() -> None:
         assert files_checker.undress([LogFile(wrong)], ["stamped"])[1]
 
 
+def test_the_parts_of_a_line_in_objects_are_put_together() -> None:
+    def said(line: str, pid: int = 11, more: str = "") -> bytes:
+        return f'{{"time":"t","watcher":"crew","wid":1,"pid":{pid},"stream":"stdout","line":"{line}"{more}}}\n'.encode()
+
+    part = ',"partial":true'
+    raw = ',"raw":"eP94"'
+    text = said("crew-1-11.out 0 Gr", more=part) + said("üße") + said("crew-1-11.out 1 ", more=part)
+    text += said("crew-1-12.out 0 ", 12) + said("x?x", 12, raw)
+    bare = "crew-1-11.out 0 Grüße\ncrew-1-11.out 1 \ncrew-1-12.out 0 \n".encode() + b"x\xffx\n"
+    assert files_checker.undress([LogFile(text)], ["json"]) == ([bare], [])
+    for wrong in (said("crew-1-12.out 0 "), said("a")[:-1], b'{"mark":"gap"}\n'):
+        assert files_checker.undress([LogFile(wrong)], ["json"])[1]
+
+
 def test_backups_come_in_their_order(tmp_path: Path) -> None:
     for name in ("log.10", "log.9", "log.2", "log.filler", "log"):
         (tmp_path / name).write_bytes(name.encode())

@@ -24,13 +24,25 @@ def test_no_line_is_lost_or_doubled_whatever_happens_to_the_daemons(tmp_path: Pa
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("world", ["files", "files+kernel", "files+disk"])
-def test_files_are_byte_for_byte_what_was_written_whenever_circusd_is_killed(tmp_path: Path, world: str) -> None:
+@pytest.mark.parametrize(
+    ("world", "variants"),
+    [
+        ("files", ["plain"]),
+        ("files", ["timed", "json"]),
+        ("files+kernel", ["stamped", "compressed"]),
+        ("files+disk", ["plain"]),
+    ],
+    ids=str,
+)
+def test_files_are_byte_for_byte_what_was_written_whenever_circusd_is_killed(
+    tmp_path: Path, world: str, variants: list[str]
+) -> None:
     if world == "files+disk" and os.geteuid():
         pytest.skip("only root can mount a file system")
     counts: Counter[str] = Counter()
-    assert run.run(tmp_path / "world", 3, steps=15, world_name=world, kills=10, counts=counts) == []
-    assert counts["kills"] >= 9 and counts["files"] > 20
+    given = {"world_name": world, "variants": variants, "kills": 10, "counts": counts}
+    assert run.run(tmp_path / "world", 3, steps=30, **given) == []
+    assert counts["kills"] >= 9 and counts["files"] > 10
 
 
 @pytest.mark.timeout(300)
