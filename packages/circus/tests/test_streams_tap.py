@@ -61,7 +61,7 @@ def test_a_source_is_finished_when_its_end_is_committed() -> None:
     with FakePapa() as papa:
         tap = tap_of(papa)
         source = Source(SourceKey(1, "out"), tap, "web", 1, 7, written=0, committed=0)
-        process = Process(1, "web", tap, {"out": source})
+        process = Process(1, "web", tap, sources={"out": source})
         assert not source.is_finished
         source.end = 5
         source.written = 5

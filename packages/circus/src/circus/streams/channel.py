@@ -23,10 +23,11 @@ from circus.logbook.copies import Kept
 from circus.logbook.writing import Laid
 from circus.streams import compare, filling, plan, store
 from circus.streams.backups import Backups
+from circus.streams.changes import Change, Telling
 from circus.streams.commits import Commits, Seen, Step
 from circus.streams.health import Health
 from circus.streams.intervals import Schedule
-from circus.streams.sinks import Sink
+from circus.streams.sinks import FileSink, Sink
 from circus.streams.store import DATA, DOUBT, GAP, OPEN, Intent, Place, Segment, SourceKey
 from circus.streams.tap import Source, View
 from circus.streams.trip import Permit, Trip, settle, travel
@@ -85,6 +86,7 @@ class Channel:
         self._is_hung = False
         self._limited: set[SourceKey] = set()
         self._doubt_bytes = 0
+        self._telling = Telling()
         self.packed_backups: Backups | None = None  # if they are to be compressed
 
     @property
@@ -190,6 +192,7 @@ class Channel:
                 else:
                     await self._health.back_off(error)
         await self._owner.lay(finding.laid, [])
+        self._tell_of([finding.change] if finding.change is not None else [])
         for key, offset in finding.done.items():
             if key in self.sources:
                 source = self.sources[key]
@@ -201,6 +204,11 @@ class Channel:
             self._doubt_bytes = intent.segments[0].end  # it was about to be said
         for source in self.sources.values():
             self.heat(source)
+
+    def _tell_of(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if (fields := self._telling.tell(change, clock.monotonic())) is not None:
+                self._owner.on_trouble(self, "file_changed", fields)
 
     def _length(self, segment: Segment) -> int:
         if segment.kind != DATA:
@@ -220,6 +228,8 @@ class Channel:
             trip = await self._travel(batch, taken, at_ns)
             await self._owner.lay(trip.laid, trip.kept)  # before it is acknowledged
             self._apply(trip)
+            if isinstance(self.sink, FileSink):
+                self._tell_of(self.sink.take_changes())
             batch = self._still_wanted(trip.survey.batch if trip.survey is not None else None)
             await self._commit_turn(batch, trip, at_ns)
             if batch is not None or trip.survey is None or not trip.survey.is_quiet:

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from circus.logbook.writing import Laid
-from circus.streams import render, rotate
+from circus.streams import changes, render, rotate
 from circus.streams.backups import is_taken
+from circus.streams.changes import Change
 from circus.streams.laid import Stretch
 from circus.streams.segments import fixed_bytes, render_data, times_of
-from circus.streams.store import DATA, DOUBT, HASHED_BYTES, NOBODY, OPEN, Intent, Segment, SourceKey, hash_head
+from circus.streams.store import DATA, DOUBT, HASHED_BYTES, NOBODY, OPEN, Intent, Place, Segment, SourceKey, hash_head
 from circus.streams.tap import View
 from papa.client.output import Overtaken
 
@@ -39,6 +40,8 @@ class Finding:
     found_at: str = ""  # the file in which the batch stands, where that is not the intent's path
     stretches: list[Stretch] = field(default_factory=list)  # of what stands there, with what is to be appended
     laid: Laid | None = None
+    end: int | None = None  # of what our circusds wrote, if it can be said
+    change: Change | None = None  # what somebody else did meanwhile
 
 
 class _Doubt(Exception):
@@ -50,7 +53,41 @@ def compare(intent: Intent, views: Mapping[SourceKey, View]) -> Finding:
 
     Raises: OSError when the file cannot be read.
     """
-    finding = Finding(last=intent.place.last)
+    finding = _compare(intent, views)
+    finding.change = _change(intent, finding)
+    return finding
+
+
+def _change(intent: Intent, finding: Finding) -> Change | None:
+    """What somebody else did while nobody of us was there."""
+    place, change = intent.place, None
+    try:
+        found = os.stat(intent.path)
+    except FileNotFoundError:
+        if not intent.begins_anew:
+            change = changes.of_name(is_there=False, is_ours_elsewhere=bool(_elsewhere(intent.path, place)))
+    else:
+        if (found.st_dev, found.st_ino) != (place.dev, place.ino):
+            change = None if intent.begins_anew else changes.of_name(is_there=True, is_ours_elsewhere=False)
+        elif found.st_size < place.size:
+            change = changes.of_size(place.size, found.st_size)
+        elif finding.end is not None:
+            change = changes.of_size(finding.end, found.st_size)
+    return change._replace(was_away=True) if change is not None else None
+
+
+def _elsewhere(path: str, place: Place) -> list[str]:
+    """The names that the file has got in its directory, if somebody moved it."""
+    try:
+        with os.scandir(os.path.dirname(path)) as entries:
+            names = [entry.path for entry in entries if entry.inode() == place.ino]
+    except FileNotFoundError:
+        return []
+    return [name for name in names if _identity(name) == (place.dev, place.ino)]
+
+
+def _compare(intent: Intent, views: Mapping[SourceKey, View]) -> Finding:
+    finding = Finding(last=intent.place.last, end=None if intent.segments else intent.place.size)
     if not any(_is_outstanding(segment, views) for segment in intent.segments):
         return finding
     try:
@@ -58,6 +95,7 @@ def compare(intent: Intent, views: Mapping[SourceKey, View]) -> Finding:
         if found is None:
             return finding
         path, base = found
+        finding.end = base
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if size < base:
@@ -95,20 +133,23 @@ def _is_outstanding(segment: Segment, views: Mapping[SourceKey, View]) -> bool:
 def _find(intent: Intent) -> tuple[str, int] | None:
     """The file that the batch was written to, and where it begins in it; None: certainly nothing was written."""
     place = intent.place
-    here, backup = _identity(intent.path), f"{intent.path}.1"
+    here = _identity(intent.path)
     known = (place.dev, place.ino)
     if intent.begins_anew:
         if here == known:
             return None  # it was not rotated yet
-        backups = [backup]
+        backups = [f"{intent.path}.1"]
         if intent.aside:
             backups, _ = rotate.taken_and_free(intent.path, intent.aside, is_taken)
         if known not in map(_identity, backups):
             raise _Doubt("another file has its name, and its backup is not the file that it was")
         return None if here is None else (intent.path, 0)
-    path = intent.path if here == known else backup
-    if _identity(path) != known:
-        raise _Doubt("it is gone" if here is None else "another file has its name")
+    path = intent.path
+    if here != known:
+        names = _elsewhere(path, place)
+        if not names:
+            raise _Doubt("it is gone" if here is None else "another file has its name")
+        path = names[0]
     with open(path, "rb", buffering=0) as file:
         if hash_head(os.pread(file.fileno(), min(place.size, HASHED_BYTES), 0)) != place.head_hash:
             raise _Doubt("it begins with other bytes than it did")
@@ -161,7 +202,7 @@ class _Walk:
                 self._expect_plain(segment)
             else:
                 self._expect_rendered(segment)
-        self._finding.last = self._last
+        self._finding.last, self._finding.end = self._last, self._at
 
     def _expect(self, data: bytes) -> None:
         """The file goes on with ``data``, or ends within it: then what is missing is left to be appended."""

@@ -56,7 +56,7 @@ class Pump:
     ``place`` is for the index of log files and the store of what goes elsewhere.
 
     Events: output_dropped, sink_failed, sink_recovered, output_doubt, commit_failed, compress_failed,
-    compress_recovered.
+    compress_recovered, file_changed.
     """
 
     def __init__(

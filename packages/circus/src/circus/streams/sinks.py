@@ -21,7 +21,8 @@ from typing import Protocol
 from circus.config.model import StreamConfig
 from circus.errors import CircusError
 from circus.logbook.writing import Laid
-from circus.streams import backups, render
+from circus.streams import backups, changes, render
+from circus.streams.changes import Change
 from circus.streams.filling import Batch
 from circus.streams.laid import Stretch, laid_of
 from circus.streams.segments import fixed_bytes
@@ -107,6 +108,14 @@ def path_of(config: StreamConfig | None) -> str:
     return os.path.realpath(config.filename)
 
 
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _device_above(path: str) -> int:
     """The device of the file, or of the nearest directory that is there."""
     while True:
@@ -131,6 +140,8 @@ class FileSink:
         #: Raises OSError while the file must be left alone.
         self.guard: Callable[[], None] = _nobody_else
         self._is_tidied = False
+        self._changes: list[Change] = []
+        self._size = 0  # what we know it to have
         self._fd = -1
         self._head: tuple[int, int, str] = (0, 0, "")  # inode, bytes hashed, hash
 
@@ -138,16 +149,25 @@ class FileSink:
         """Open the file again when its name leads to another one (somebody moved it away)."""
         self.guard()
         if self._fd >= 0:
-            try:
-                named, ours = os.stat(self.path), os.fstat(self._fd)
-                is_ours = (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)
-            except FileNotFoundError:
-                is_ours = False
-            if not is_ours:
+            ours = os.fstat(self._fd)
+            named = _identity(self.path)
+            if named != (ours.st_dev, ours.st_ino):
+                self._note(changes.of_name(is_there=named is not None, is_ours_elsewhere=ours.st_nlink > 0))
                 self.close()
+            else:
+                self._note(changes.of_size(self._size, ours.st_size))
         if self._fd < 0:
             self._open()
         return self._place()
+
+    def _note(self, change: Change | None) -> None:
+        if change is not None and len(self._changes) < changes.MAX_TOLD:
+            self._changes.append(change)
+
+    def take_changes(self) -> list[Change]:
+        """What somebody else did to the file since the last call."""
+        taken, self._changes = self._changes, []
+        return taken
 
     def _open(self) -> None:
         # Not O_APPEND: where each byte goes was decided before. O_NONBLOCK: a FIFO in its place must not hang us.
@@ -170,6 +190,7 @@ class FileSink:
 
     def _place(self) -> Place:
         found = os.fstat(self._fd)
+        self._size = found.st_size
         ino, hashed, digest = self._head
         if ino != found.st_ino or hashed < HASHED_BYTES or found.st_size < HASHED_BYTES:
             data = os.pread(self._fd, HASHED_BYTES, 0)
