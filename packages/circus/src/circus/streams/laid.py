@@ -140,10 +140,19 @@ def _rendered_edges(stretch: Stretch, times: Times, fd: int, view: View) -> Iter
     rendered = os.pread(fd, end - start, start)
     is_json = segment.look is not None and segment.look.form == render.JSON
     # A newline may stand in front, between the lines of two sources.
-    at = int(rendered.startswith(b"\n")) if is_json else rendered.count(b"\n") - data.count(b"\n")
+    at = int(rendered.startswith(b"\n"))
+    if at and not is_json and data.startswith(b"\n"):
+        at = rendered.count(b"\n") - data.count(b"\n")  # it may be the end of a line that was begun before
     pieces = lines.cut_pieces(data, segment.start, times)
-    for number, piece in enumerate(pieces, 1):
-        written = data[piece.start - segment.start : piece.end - segment.start]
-        for _ in range(_objects(written) if is_json else written.count(b"\n")):
-            at = rendered.find(b"\n", at) + 1
-        yield (end if number == len(pieces) else start + at), piece.at_ns
+    written = [data[piece.start - segment.start : piece.end - segment.start] for piece in pieces]
+    counts = [_objects(part) if is_json else part.count(b"\n") for part in written]
+    # As a rule what stands before each line has one length: then the ends of lines follow from their number.
+    extra, rest = divmod(len(rendered) - at - len(data), sum(counts) or 1)
+    for piece, part, count in zip(pieces, written, counts, strict=True):
+        guess = at + len(part) + count * extra
+        if not (rest or is_json) and rendered[guess - 1 : guess] == b"\n":
+            at = guess
+        else:
+            for _ in range(count):
+                at = rendered.find(b"\n", at) + 1
+        yield (end if piece is pieces[-1] else start + at), piece.at_ns
