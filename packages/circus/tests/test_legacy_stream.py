@@ -57,6 +57,21 @@ def test_a_watched_file_is_opened_anew_when_it_was_moved_away(tmp_path: Path) ->
     assert (path.read_bytes(), (tmp_path / "log.1").read_bytes()) == (b"three\n", b"one\n")
 
 
+def test_a_file_is_rotated_by_the_time_of_writing(tmp_path: Path) -> None:
+    keys = {"rotate_when": "m", "utc": "true", "backup_count": "2", "other": "key"}
+    made = stream.TimedRotatingFileStream(str(tmp_path / "log"), **keys)  # type: ignore[arg-type]
+    for minute in (0, 0, 1, 2, 3, 1):
+        made({**data(b"%d\n" % minute), "timestamp": 60.0 * minute + 7})
+    made.close()
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {
+        "log": b"3\n1\n",
+        "log.197001010001": b"1\n",
+        "log.197001010002": b"2\n",
+    }
+    with pytest.raises(ValueError, match="is not a time to rotate at"):
+        stream.TimedRotatingFileStream(str(tmp_path / "log"))
+
+
 def test_standard_output_is_plain_or_fancy(capsys: pytest.CaptureFixture[str]) -> None:
     stream.StdoutStream()(data(b"plain\n"))
     stream.FancyStdoutStream(color="Red", time_format="%S")(data(b"fancy\n"))

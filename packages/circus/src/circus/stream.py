@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
-from circus.legacy.stream import FancyStdoutStream, FileStream, QueueStream, StdoutStream, WatchedFileStream
+from circus.legacy.stream import (
+    FancyStdoutStream,
+    FileStream,
+    QueueStream,
+    StdoutStream,
+    TimedRotatingFileStream,
+    WatchedFileStream,
+)
 
-__all__ = ["FancyStdoutStream", "FileStream", "QueueStream", "StdoutStream", "WatchedFileStream"]
+__all__ = [
+    "FancyStdoutStream",
+    "FileStream",
+    "QueueStream",
+    "StdoutStream",
+    "TimedRotatingFileStream",
+    "WatchedFileStream",
+]

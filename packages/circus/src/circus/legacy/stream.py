@@ -13,8 +13,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from circus.config import values
 from circus.config.options import FANCY_TIME
-from circus.streams import render, rotate
+from circus.streams import backups, render, rotate
+from circus.streams.intervals import Schedule
 
 Data = Mapping[str, Any]
 
@@ -86,6 +88,36 @@ class WatchedFileStream(FileStream):
         if named is None or (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
             self._file.close()
             self._file = self._open()
+        super().write_data(data)
+
+
+class TimedRotatingFileStream(FileStream):
+    """Appends to a file; sets it aside under the name of its interval when the next one has begun."""
+
+    def __init__(
+        self,
+        filename: str | None = None,
+        backup_count: int | str = 0,
+        time_format: str | None = None,
+        rotate_when: str = "",
+        rotate_interval: int | str = 1,
+        utc: bool | str = False,
+        **_others: object,
+    ) -> None:
+        super().__init__(filename, backup_count=backup_count, time_format=time_format)
+        is_utc = utc if isinstance(utc, bool) else values.parse_flag(utc)
+        self._schedule = Schedule(values.parse_rotation(rotate_when), int(rotate_interval), is_utc)
+        found = os.fstat(self._file.fileno())
+        self._interval = self._schedule.start(int(found.st_mtime)) if found.st_size else None
+
+    def write_data(self, data: Data) -> None:
+        interval = self._schedule.start(int(data.get("timestamp", time.time())))
+        if self._interval is None:
+            self._interval = interval
+        elif interval > self._interval:
+            self._file.close()
+            backups.set_aside(self._filename, "", self._schedule.name(self._interval), self._backup_count)
+            self._file, self._interval = self._open(), interval
         super().write_data(data)
 
 
