@@ -591,3 +591,13 @@ def test_listen_as_json_is_a_line_for_each_event_and_ends_with_its_reader(root: 
 def test_listen_needs_a_circusd_to_begin_with(root: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["listen"]) == 1
     assert "no circusd answers" in capsys.readouterr().err
+
+
+def test_streams_that_wait_or_have_lost_something_are_shown() -> None:
+    quiet = {"bytes": 9, "gaps": 0, "dropped": 0, "sink_errors": 0, "held": 0, "lag_s": 0.0}
+    assert list(render.output_lines({"stdout": quiet, "stderr": {**quiet, "held": 9, "lag_s": 0.2}})) == []
+    waiting = {**quiet, "held": 900, "lag_s": 12.4}
+    assert list(render.output_lines({"stderr": {**quiet, "dropped": 5}, "stdout": {**waiting, "dropped": 7}})) == [
+        "  stdout: 900 bytes are kept by papa, the oldest for 12 s; 7 bytes were lost",
+        "  stderr: 5 bytes were lost",
+    ]

@@ -52,10 +52,13 @@ def test_the_schema_of_a_status_is_stable() -> None:
     slots = (make_slot(2, pid=7, started_at=1.5), make_slot(1, state=SlotState.BACKOFF, reason="x", last_status=-9))
     watcher = make_watcher("web", 2, slots=slots, state=WatcherState.STARTING)
     engine = FakeEngine(watcher, kernel={"pid": 4}, drift={"web": "args"}, warnings=(ValueError("w"),))
+    engine.counters = {"web": {"stdout": {"held": 7, "lag_s": 1.5}}}
     answer = msgspec.to_builtins(run(Ops(engine).status()))
     assert list(answer) == [
-        *("name", "version", "pid", "started_at", "watchers", "kernel", "foreign", "drift", "by_hand", "warnings")
+        *("name", "version", "pid", "started_at", "watchers", "kernel", "foreign", "drift", "by_hand", "warnings"),
+        "output",
     ]
+    assert answer["output"] == engine.counters
     assert answer["warnings"] == ["w"]
     assert answer["watchers"] == [
         {

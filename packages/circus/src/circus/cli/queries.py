@@ -46,7 +46,8 @@ def ask_status(daemon: Daemon, args: argparse.Namespace) -> Answer:
         return watcher
     whole = daemon.get("status")
     # A circusd that was started before an upgrade does not tell what is by hand.
-    return {**watcher, **{key: whole.get(key, {}).get(watcher["name"], "") for key in ("drift", "by_hand")}}
+    told = {key: whole.get(key, {}).get(watcher["name"], "") for key in ("drift", "by_hand")}
+    return {**watcher, **told, "output": whole.get("output", {}).get(watcher["name"], {})}
 
 
 def ask_list(daemon: Daemon, args: argparse.Namespace) -> Answer:
@@ -105,7 +106,8 @@ def status_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:
     if not args.verbose:
         return bare
     differing = render.differing_lines(answer["drift"], answer["by_hand"])
-    return [*bare, *differing, *render.slot_lines(answer, time.time(), is_verbose=True)]
+    output = render.output_lines(answer["output"])
+    return [*bare, *differing, *render.slot_lines(answer, time.time(), is_verbose=True), *output]
 
 
 def list_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:

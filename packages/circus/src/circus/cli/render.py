@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _QUIET = ("running", "starting", "stopping")
 
 _INFO_FIELDS = ("cmdline", "username", "nice", "mem_info1", "mem_info2", "cpu", "mem", "ctime")
+#: Output that waits for less is on its way.
+_LAG_S = 1.0
+
 #: What statistics have besides; all else was added by the hook extended_stats.
 _OTHER_FIELDS = ("pid", "create_time", "age", "children", "started", "wid")
 
@@ -31,6 +34,8 @@ def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Ite
         if is_verbose:
             yield from differing_lines(status["drift"].get(watcher["name"]), by_hand.get(watcher["name"]))
         yield from slot_lines(watcher, now, is_verbose=is_verbose)
+        if is_verbose:
+            yield from output_lines(status.get("output", {}).get(watcher["name"], {}))
     if is_verbose:
         known = {watcher["name"] for watcher in status["watchers"]}
         for name in sorted(by_hand.keys() - known):
@@ -45,6 +50,19 @@ def differing_lines(drift: str | None, by_hand: str | None) -> Iterable[str]:
         yield f"  drift: {one_line(drift)}"
     if by_hand:
         yield f"  {one_line(by_hand)}"
+
+
+def output_lines(output: Answer) -> Iterable[str]:
+    """Streams that wait for their sink, or that have lost something."""
+    for stream in sorted(output, reverse=True):
+        counter = output[stream]
+        told = []
+        if counter["held"] and counter["lag_s"] >= _LAG_S:
+            told.append(f"{counter['held']} bytes are kept by papa, the oldest for {counter['lag_s']:.0f} s")
+        if counter["dropped"]:
+            told.append(f"{counter['dropped']} bytes were lost")
+        if told:
+            yield f"  {stream}: {'; '.join(told)}"
 
 
 def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iterable[str]:

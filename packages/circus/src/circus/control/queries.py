@@ -33,6 +33,10 @@ class Queries:
             foreign=list(view.foreign),
             drift=dict(view.drift),
             by_hand=dict(view.by_hand),
+            output={
+                watcher: {stream: dict(counter) for stream, counter in streams.items()}
+                for watcher, streams in self._engine.output().items()
+            },
             warnings=[str(warning) for warning in view.warnings],
         )
 

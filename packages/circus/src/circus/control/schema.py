@@ -137,6 +137,7 @@ class StatusAnswer(Struct, frozen=True):
     drift: dict[str, object]
     by_hand: dict[str, str]  # watchers that are not as the file has them, and in what
     warnings: list[str]
+    output: dict[str, dict[str, dict[str, float]]]  # watcher -> stdout, stderr -> counters
 
 
 class WatchersAnswer(Struct, frozen=True):

@@ -52,7 +52,16 @@ MAX_ERROR = 1000
 
 #: Events that somebody should look at.
 SERIOUS = frozenset(
-    {"fatal", "flapping", "hook_failure", "sink_failed", "output_dropped", "output_doubt", "compress_failed"}
+    {
+        "fatal",
+        "flapping",
+        "hook_failure",
+        "sink_failed",
+        "output_dropped",
+        "output_held",
+        "output_doubt",
+        "compress_failed",
+    }
 )
 
 
@@ -306,6 +315,10 @@ class Engine:
             by_hand=shown.by_hand(self),
             warnings=tuple(warnings),
         )
+
+    def output(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Of each watcher's streams: what was written and lost, and what papa keeps."""
+        return self.pump.counters()
 
     @property
     def edits(self) -> Edits:

@@ -274,6 +274,11 @@ def heads_of(row: dict[str, Any]) -> dict[str, int]:
     return {name: stream["head"] for name, stream in row["streams"].items()}
 
 
+def lost(stream: dict[str, Any]) -> int:
+    """What was dropped behind the last acknowledgement is not told yet."""
+    return max(0, int(stream["dropped"]) - max(0, int(stream["low"]) - int(stream["acked"])))
+
+
 def attached(slot: SlotKey, row: dict[str, Any], fds: dict[str, int]) -> Attached:
     return Attached(
         kernel_id=row["id"],
@@ -283,6 +288,6 @@ def attached(slot: SlotKey, row: dict[str, Any], fds: dict[str, int]) -> Attache
         files=StreamFiles(fds),
         acked={name: stream["acked"] for name, stream in row["streams"].items()},
         ended=frozenset(name for name, stream in row["streams"].items() if not stream["open"]),
-        dropped={name: stream["dropped"] for name, stream in row["streams"].items()},
+        lost={name: lost(stream) for name, stream in row["streams"].items()},
         bounds=row.get("bounds"),
     )

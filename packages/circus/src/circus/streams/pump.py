@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 from circus.config.model import StreamConfig
@@ -21,9 +21,11 @@ from circus.errors import CircusError
 from circus.logbook.copies import Kept
 from circus.logbook.writing import Laid
 from circus.streams import pressure, store
+from circus.streams.bulletin import Bulletin, unwritten
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Kernel, Seen, Step
 from circus.streams.health import unanswered
+from circus.streams.held import Held
 from circus.streams.ledger import Ledger, LogsPlace
 from circus.streams.logged import LogSink
 from circus.streams.press import Presses
@@ -31,8 +33,8 @@ from circus.streams.render import STREAMS
 from circus.streams.routes import Routes
 from circus.streams.sinks import Sink
 from circus.streams.store import Intent
-from circus.streams.tally import Tally
 from circus.streams.tap import ENDED, Attached, Process, Source, Tap
+from circus.streams.waiters import Waiters
 from circus.streams.workers import Workers
 from papa.errors import PapaError
 
@@ -55,8 +57,8 @@ class Pump:
 
     ``place`` is for the index of log files and the store of what goes elsewhere.
 
-    Events: output_dropped, sink_failed, sink_recovered, output_doubt, commit_failed, compress_failed,
-    compress_recovered, file_changed.
+    Events: output_dropped, output_held, output_freed, sink_failed, sink_recovered, output_doubt, commit_failed,
+    compress_failed, compress_recovered, file_changed.
     """
 
     def __init__(
@@ -72,22 +74,23 @@ class Pump:
         self._on_event = on_event
         self._commits = Commits(kernel)
         self._ledger = Ledger(place)
+        self._waiters = Waiters()
         self._routes = Routes(
             self._commits,
             self,
             prefix=prefix,
             begin=self._begin,
             on_refused=self._on_refused,
-            on_sought=self._tell_trouble,
-            on_failing=self._tell_waiters,
+            on_sought=self._on_trouble,
+            on_failing=self._waiters.tell,
         )
         self._processes: dict[int, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tally = Tally()
+        self._bulletin = Bulletin(on_event)
+        self._held = Held(on_event, self._sources, lambda source: self._routes.failure_of(source))
         self._early: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self.presses = Presses(Workers(), self._begin, on_event)
         self.presses.on_pressed = self._ledger.on_pressed
-        self._waiters: set[asyncio.Future[None]] = set()
         self._is_started = False
 
     # What the engine says -----------------------------------------------------------------------------------
@@ -111,14 +114,14 @@ class Pump:
     def forget_watcher(self, watcher: str) -> None:
         """It is not configured any more; processes of it that are still there keep their files."""
         self._routes.forget_watcher(watcher)
-        self._tally.forget(watcher)
+        self._bulletin.tally.forget(watcher)
 
     async def add(self, process: Attached) -> None:
         """Take this process's output from the offsets that it has acknowledged; before `start` nothing is written."""
         early = self._early.pop(process.kernel_id, [])
         self.forget(process.kernel_id)
         tap = Tap(process.files)
-        known = Process(process.kernel_id, process.watcher, tap, process.bounds)
+        known = Process(process.kernel_id, process.watcher, tap, bounds=process.bounds)
         self._tell_bounds(known)
         for stream in process.files.streams:
             acked = process.acked.get(stream, 0)
@@ -132,6 +135,8 @@ class Pump:
                 committed=acked,
                 config=self._routes.config_of(process.watcher, stream),
             )
+            if not self._is_started and process.lost.get(stream):
+                self._bulletin.tally.of(source).dropped += process.lost[stream]
             known.sources[stream] = source
         self._processes[process.kernel_id] = known
         self._note_ended(known, process.ended)
@@ -185,9 +190,10 @@ class Pump:
             return
         for source in process.sources.values():
             source.is_gone = True
+            self._held.forget(source)
             self._routes.leave(source)
         process.tap.retire()
-        self._tell_waiters()
+        self._waiters.tell()
 
     async def let_go(self, kernel_ids: Iterable[int], timeout_s: float) -> None:
         """Take nothing more of these processes. What was taken is written and committed first, so that whoever takes
@@ -196,7 +202,7 @@ class Pump:
         sources = [source for process in processes for source in process.sources.values()]
         for source in sources:
             self._routes.part(source)
-        await self._wait_until(lambda: all(source.is_finished for source in sources), timeout_s)
+        await self._waiters.wait_until(lambda: all(source.is_finished for source in sources), timeout_s)
         for process in processes:
             self.forget(process.kernel_id)
 
@@ -241,24 +247,25 @@ class Pump:
         for stream, head in process.exit_heads.items():
             if source := process.sources.get(stream):
                 self._release(source, head)
-        self._tell_waiters()
+        self._waiters.tell()
 
     # Waiting ------------------------------------------------------------------------------------------------
 
     async def drained(self, kernel_id: int) -> None:
         """All output up to the exit is committed, or its sink fails, or DRAIN_LIMIT_S have passed."""
-        await self._wait_until(lambda: self._is_drained(kernel_id), DRAIN_LIMIT_S)
+        await self._waiters.wait_until(lambda: self._is_drained(kernel_id), DRAIN_LIMIT_S)
 
     async def flush(self, timeout_s: float) -> None:
         """Everything taken so far is written and committed, where the sinks work; at most ``timeout_s``."""
         for channel in self._routes:
             channel.heat_all()
-        await self._wait_until(
+        await self._waiters.wait_until(
             lambda: all(channel.is_resting or channel.failure is not None for channel in self._routes), timeout_s
         )
 
     async def close(self) -> None:
         """Let go of everything; what is not committed stays with the kernel."""
+        self._held.close()
         self.presses.close()
         tasks = list(self._tasks)
         for task in tasks:
@@ -277,23 +284,22 @@ class Pump:
         for process in self._processes.values():
             process.tap.retire()
         self._processes.clear()
-        self._tell_waiters()
+        self._waiters.tell()
 
-    def counters(self) -> dict[str, dict[str, dict[str, int]]]:
-        """``{watcher: {stream: {"bytes", "gaps", "dropped", "sink_errors"}}}``."""
-        return self._tally.by_watcher()
+    def counters(self) -> dict[str, dict[str, dict[str, float]]]:
+        """watcher -> stdout, stderr -> bytes, gaps, dropped, sink_errors, held, lag_s."""
+        return self._bulletin.counters(self._sources())
 
     def troubles(self) -> list[str]:
         """What is wrong with the output, for people: a sentence for each file and each watcher concerned."""
-        told = []
-        for channel in self._routes:
-            if channel.failure is not None:
-                reason = channel.failure.strerror or str(channel.failure)
-                told.append(_unwritten(channel.sources.values(), channel.sink.path, reason))
-        for path, sources in self._routes.unanswered().items():
-            told.append(_unwritten(sources, path, str(unanswered().strerror)))
+        told = [
+            unwritten(channel.sources.values(), channel.sink.path, channel.failure)
+            for channel in self._routes
+            if channel.failure is not None
+        ]
+        told += [unwritten(sources, path, unanswered()) for path, sources in self._routes.unanswered().items()]
         told += self.presses.troubles()
-        told += self._tally.losses()
+        told += self._bulletin.tally.losses()
         if self._ledger.trouble:
             told.append(self._ledger.trouble)
         return told
@@ -330,36 +336,32 @@ class Pump:
             self._ledger.attached(None, source.watcher, stream)
 
     def on_written(self, source: Source, byte_count: int, gap_bytes: int, path: str) -> None:
-        counter = self._tally.of(source)
-        counter.bytes += byte_count
-        if gap_bytes:
-            counter.gaps += 1
-            counter.dropped += gap_bytes
-            fields = {"wid": source.wid, "pid": source.pid, "stream": source.key.stream, "bytes": gap_bytes}
-            self._on_event("output_dropped", {"watcher": source.watcher, "path": path, **fields})
+        self._bulletin.written(source, byte_count, gap_bytes, path)
 
     def on_dropped(self, channel: Channel, source: Source, byte_count: int) -> None:
-        self._tally.of(source).dropped += byte_count
+        self._bulletin.tally.of(source).dropped += byte_count
         self.on_trouble(channel, "output_dropped", {"stream": source.key.stream, "bytes": byte_count})
 
     def on_committed(self, sources: Iterable[Source]) -> None:
+        sources = list(sources)
+        self._held.look(sources)
         for source in sources:
             if (process := self._processes.get(source.key.kernel_id)) is not None:
                 self._drop_if_finished(process)
-        self._tell_waiters()
+        self._waiters.tell()
 
     def on_intent(self, channel: Channel, intent: Intent | None) -> None:
         self.presses.on_intent(channel.sink.path, intent, channel.packed_backups)
 
     def on_rested(self, channel: Channel) -> None:
         del channel
-        self._tell_waiters()
+        self._waiters.tell()
 
     def on_movable(self, source: Source) -> None:
         if source.is_parting:
             source.is_gone = True
             self._routes.leave(source)
-            self._tell_waiters()
+            self._waiters.tell()
         else:
             self._routes.move(source)
 
@@ -372,17 +374,18 @@ class Pump:
             self.forget(kernel_id)
 
     def on_trouble(self, channel: Channel, kind: str, fields: dict[str, object]) -> None:
-        self._tell_trouble(list(channel.sources.values()), channel.sink.path, kind, fields)
+        self._on_trouble(list(channel.sources.values()), channel.sink.path, kind, fields)
 
-    def _tell_trouble(self, sources: list[Source], path: str, kind: str, fields: Mapping[str, object]) -> None:
+    def _on_trouble(self, sources: list[Source], path: str, kind: str, fields: Mapping[str, object]) -> None:
+        self._bulletin.trouble(sources, path, kind, fields)
         if kind == "sink_failed":
-            for source in sources:
-                self._tally.of(source).sink_errors += 1
-        watchers = sorted({source.watcher for source in sources})
-        self._on_event(kind, {"path": path, "watchers": watchers, **fields})
+            self._held.look_later()
 
     def _on_refused(self, sources: list[Source], error: CircusError) -> None:
-        self._tell_trouble(sources, "", "sink_failed", {"reason": str(error), "retry_in_s": None})
+        self._bulletin.trouble(sources, "", "sink_failed", {"reason": str(error), "retry_in_s": None})
+
+    def _sources(self) -> Iterator[Source]:
+        return (source for process in self._processes.values() for source in process.sources.values())
 
     async def known_ids(self) -> set[int]:
         return {row["id"] for row in await self._kernel.list("processes")}
@@ -436,24 +439,6 @@ class Pump:
             for stream, source in process.sources.items()
         )
 
-    async def _wait_until(self, is_met: Callable[[], bool], timeout_s: float) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not is_met():
-                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                    self._waiters.add(waiter)
-                    try:
-                        await waiter
-                    finally:
-                        self._waiters.discard(waiter)
-        except TimeoutError:
-            pass
-
-    def _tell_waiters(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -464,8 +449,3 @@ class Pump:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the streams failed", exc_info=error)
-
-
-def _unwritten(sources: Iterable[Source], path: str, reason: str) -> str:
-    watchers = ", ".join(sorted({source.watcher for source in sources}))
-    return f"{watchers}: {path} cannot be written: {reason}; papa keeps the output"

@@ -1,4 +1,7 @@
-"""How much of the watchers' output was written, and how much was lost, since circusd started. Counts only."""
+"""How much of the watchers' output was written since circusd started, and how much was lost. Counts only.
+
+What a process had lost before circusd started counts, too: the kernel tells it.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,10 @@ class Tally:
 
     def of(self, source: Source) -> Counter:
         return self._counters.setdefault(source.watcher, {}).setdefault(source.key.stream, Counter())
+
+    @staticmethod
+    def empty() -> dict[str, int]:
+        return asdict(Counter())
 
     def forget(self, watcher: str) -> None:
         self._counters.pop(watcher, None)

@@ -35,7 +35,7 @@ class Attached:
     files: StreamFiles
     acked: Mapping[str, int]
     ended: frozenset[str] = frozenset()
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)  # bytes that were dropped, and are marked in the log
     bounds: Bounds | None = None  # those of each stream, if it has some
 
 
@@ -109,6 +109,7 @@ class Source:
     limit: int | None = None
     noticed: int = 0
     end: int | None = None  # the head at the end of the stream, once it ended
+    look_at: float = 0.0  # when it is due that somebody looks how far behind its sink is
     doubt_bytes: int = 0  # of it, that may stand in the file that it has left, too
     is_parting: bool = False  # it belongs to nobody here as soon as it has reached ``limit``
     is_gone: bool = False  # forgotten: the kernel does not know it any more, or somebody else takes it
@@ -151,9 +152,9 @@ class Process:
     kernel_id: int
     watcher: str
     tap: Tap
-    bounds: Bounds | None = None
     sources: dict[str, Source] = field(default_factory=dict)
     exit_heads: dict[str, int] | None = None
+    bounds: Bounds | None = None
 
     @property
     def is_finished(self) -> bool:

@@ -95,7 +95,14 @@ class Worker:
         self._queue.put(None)
 
     def _start(self) -> None:
-        threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        thread.start()
+        with contextlib.suppress(OSError):
+            fd = os.open(f"/proc/self/task/{thread.native_id}/comm", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, self._name.encode()[:MAX_NAME])
+            finally:
+                os.close(fd)
 
     def _look_whether_it_hangs(self) -> None:
         begun_at, now = self._begun_at, time.monotonic()
@@ -113,7 +120,6 @@ class Worker:
             job.on_hang()
 
     def _work(self) -> None:
-        self._name_thread()
         while (job := self._queue.get()) is not None:
             result, error = None, None
             self._begun_at = time.monotonic()
@@ -143,15 +149,6 @@ class Worker:
             self._watch = None
         elif self._watch is None and self._patient:
             self._watch = asyncio.get_running_loop().call_later(UNANSWERED_S, self._look_whether_it_hangs)
-
-    def _name_thread(self) -> None:
-        with contextlib.suppress(OSError):
-            path = f"/proc/self/task/{threading.get_native_id()}/comm"
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, self._name.encode()[:MAX_NAME])
-            finally:
-                os.close(fd)
 
 
 class Opener(Worker):

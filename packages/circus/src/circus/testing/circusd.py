@@ -100,6 +100,7 @@ class FakeEngine:
         self.add_error = ""  # why an added watcher does not start
         self.changed: dict[str, dict[str, str]] = {}  # options that were set
         self.infos: dict[str, dict[Any, Any]] = {}
+        self.counters: dict[str, dict[str, dict[str, float]]] = {}
         self.daemon_info: dict[str, object] = {"pid": 4, "cmdline": "circusd"}
         self.has_ended = False
         self._op = 0
@@ -108,6 +109,9 @@ class FakeEngine:
         if self.failure is not None:
             raise self.failure
         return FakeView(tuple(self.watchers.values()), **self.view)
+
+    def output(self) -> dict[str, dict[str, dict[str, float]]]:
+        return self.counters
 
     async def order(self, make: Callable[[int], events.Order], /) -> Finish:
         self._op += 1
