@@ -7,6 +7,7 @@ from bench.measurements import (
     idle,
     latency,
     lines,
+    logs,
     recovery,
     respawn,
     small,
@@ -26,6 +27,7 @@ MEASUREMENTS = {
     "hosted": hosted,
     "small": small,
     "lines": lines,
+    "logs": logs,
     "respawn": respawn,
     "takeover": takeover,
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,3 +133,15 @@ def test_times_are_found_by_the_latest_up_to_a_place() -> None:
     assert index.first_since(2 * SECOND) == 0
     assert index.first_since(4 * SECOND) == 10
     assert index.first_since(5 * SECOND) is None
+
+
+def test_the_example_of_the_reference_is_an_index_and_its_reader_reads_it() -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/log-store.md").read_text(encoding="utf-8")
+    example, reader = page.split("```\n", 2)[1], page.split("```python\n")[1].split("```")[0]
+    data = bytes.fromhex(example)
+    known: dict[str, Any] = {"data": data}
+    exec(reader, known)
+    assert known["spans"] == [
+        (span.start, span.end, {"n": 0, **span.source._asdict()}, span.at_ns) for span in entries.parse(data).spans
+    ]
+    assert [span.at_ns // 1_000_000 % 100_000 for span in entries.parse(data).spans] == [0, 1500]
