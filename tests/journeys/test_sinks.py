@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,3 +156,59 @@ def test_a_disk_that_hangs_over_the_end_of_circusd(tmp_path: Path, disk: Path, e
         manager.wait(20)
         for log in (hung, other, sound):
             check_lines(house, log)
+
+
+#: Waits until it may, writes numbered lines, and says when it has.
+WRITER = """
+import os, sys, time
+while not os.path.exists("go"): time.sleep(0.01)
+for number in range(20000): os.write(1, b"%019d\\n" % number)
+open("done." + sys.argv[1], "w").close()
+time.sleep(1000)
+"""
+
+WRITTEN = 20000 * 20
+
+
+def writer(name: str, options: str) -> str:
+    return f"""
+[watcher:{name}]
+cmd = {sys.executable} -S writer.py {name}
+use_papa = true
+stdout_stream.filename = {name}.log
+stdout_stream.buffer = 64k
+{options}
+"""
+
+
+def test_what_is_lost_without_circusd_is_said_to_the_byte_and_what_may_not_be_lost_waits(tmp_path: Path) -> None:
+    """Marks in the file, the kernel's count and circusd's are one number; a restart of circusd does not forget it."""
+    losing = "stdout_stream.overflow = drop-oldest\n"
+    config = writer("loses", losing) + writer("waits", "stdout_stream.stall = forever\n")
+    with opened(tmp_path / "house", config) as house:
+        (house.folder / "writer.py").write_text(WRITER)
+        house.start()
+        house.kill()
+        (house.folder / "go").touch()
+        wait_for(lambda: (house.folder / "done.loses").exists(), "all that is written")
+
+        def held() -> dict[str, dict[str, int]]:
+            return {name.split(".")[1]: row["streams"]["out"] for name, row in house.rows().items()}
+
+        wait_for(lambda: held()["waits"]["head"] >= 64 << 10, "a full buffer")
+        assert not (house.folder / "done.waits").exists()
+        house.start()
+        wait_for(lambda: all(house.log(f"{name}.log").endswith("19999\n") for name in ("loses", "waits")), "the rest")
+        assert house.log("waits.log") == "".join(f"{number:019d}\n" for number in range(20000))
+        marks = re.findall(
+            r"^\[papa: (\d+) bytes of output were dropped here\]\n", house.log("loses.log"), re.MULTILINE
+        )
+        present = sum(len(line) for line in house.log("loses.log").splitlines(keepends=True) if line[0] != "[")
+        assert sum(map(int, marks)) == held()["loses"]["dropped"] == WRITTEN - present > 0
+        for _ in range(2):
+            counters = json.loads(house.asked("status", "--json"))["output"]
+            assert counters["loses"]["stdout"]["dropped"] == WRITTEN - present
+            assert counters["waits"]["stdout"]["dropped"] == 0
+            house.kill()
+            house.start()
+        assert f"  stdout: {WRITTEN - present} bytes were lost" in house.asked("status", "-v").splitlines()

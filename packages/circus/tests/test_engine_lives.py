@@ -15,6 +15,7 @@ from circus.engine import link, lives
 from circus.engine.engine import Engine
 from circus.supervise import events
 from papa.client.reply import Reply
+from papa.errors import PapaError
 from papa.testing import FakePapa
 
 
@@ -202,6 +203,19 @@ def test_a_fault_of_ours_fails_the_spawn_and_not_the_end(bench: Bench, monkeypat
             await bench.until(lambda: "traceback" in reasons(engine, "web"))
             await engine.shutdown()
             assert engine.may_leave.is_set()
+
+    story(run)
+
+
+def test_an_older_kernel_that_knows_no_bounds_of_streams_starts_the_process_without(bench: Bench) -> None:
+    async def run() -> None:
+        bench.papa.kernel.spawn_errors.append(PapaError("has fields that nobody knows: bounds", code="bad-request"))
+        text = WEB + "stdout_stream.class = StdoutStream\nstdout_stream.buffer = 8k\n"
+        async with bench.engine(text) as engine:
+            await bench.until_active(engine)
+            assert "bounds" not in bench.papa.spawns[0]
+            (warning,) = [each for each in engine.snapshot().warnings if "papa upgrade" in each]
+            assert "does not know buffer, overflow and stall" in warning
 
     story(run)
 
