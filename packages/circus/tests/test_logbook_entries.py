@@ -53,6 +53,8 @@ def test_cut_at_any_byte_the_whole_batches_before_it_are_left(batches: list[list
     index = entries.parse(whole[:cut])
     count = sum(len(batch) for batch, end in zip(batches, ends, strict=True) if end <= cut)
     assert index.spans == spans[:count]
+    skimmed = entries.skim(whole[:cut])
+    assert skimmed == (index.header, index.head, index.taken, index.end)
     index.feed(whole[index.taken :])  # what was cut comes later
     assert index.spans == spans
 
@@ -74,7 +76,7 @@ def test_of_two_batches_at_one_place_the_later_one_counts(batches: list[list[Run
     index = entries.parse(whole)
     assert [span.start for span in index.spans] == sorted(span.start for span in index.spans)
     assert all(one.end <= other.start for one, other in zip(index.spans, index.spans[1:], strict=False))
-    assert index.end == at + sum(run.length for run in again)
+    assert index.end == entries.skim(whole).end == at + sum(run.length for run in again)
     span = index.spans[index.find(at)]
     assert (span.start, span.source, span.at_ns) == (at, again[0].source, again[0].at_ns)
 

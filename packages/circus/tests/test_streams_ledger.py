@@ -133,17 +133,33 @@ def test_without_a_directory_nothing_is_indexed() -> None:
 
 def test_only_so_many_index_files_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "MAX_OPEN", 3)
+    monkeypatch.setattr(ledger, "MAX_KNOWN", 6)
     before = len(os.listdir("/proc/self/fd"))
+    ends = dict.fromkeys(range(8), 0)
 
     async def run() -> None:
         mine = Ledger(LogsPlace(str(tmp_path), 4000, 1000.0))
-        for number in range(8):
-            await mine.lay(Laid(f"/logs/{number}.log", 1, number, 0, b"x", (Run(WEB, 1, 5),)))
-        assert len(mine._open) == 3
-        await mine.lay(Laid("/logs/0.log", 1, 0, 1, b"x", (Run(WEB, 1, 5),)))
-        for book in mine._open.values():
-            book.close()
+        for number in (0, 1, 2, 3, 4, 5, 6, 7, 3, 7, 0, 1, 2, 7):
+            await mine.lay(Laid(f"/logs/{number}.log", 1, number, ends[number], b"x", (Run(WEB, 5, 5),)))
+            ends[number] += 5
+            assert mine.trouble == ""
+            assert sum(str(tmp_path) in path for path in open_files()) <= 3
+        assert len(mine._books) == 6
+        for number, end in ends.items():
+            directory = Path(writing.directory_of(str(tmp_path / "logs"), f"/logs/{number}.log"))
+            assert entries.parse((directory / writing.index_name(1, number)).read_bytes()).end == end
         mine.close()
+        await until(lambda: not mine._books)
 
     story(run)
     assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def open_files() -> list[str]:
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except FileNotFoundError:
+            continue
+    return found

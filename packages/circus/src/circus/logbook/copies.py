@@ -128,7 +128,7 @@ class Copy:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._fd = os.open(self._path, flags, 0o600)
             size = os.fstat(self._fd).st_size
-            if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            if self._last is None and size and os.pread(self._fd, 1, size - 1) != b"\n":
                 self._last = (0, 0)  # somebody before us
         return os.fstat(self._fd).st_size
 
@@ -144,6 +144,13 @@ class Copy:
             os.close(self._fd)
         self._fd, self._last = -1, None
         self._data, self._runs = [], []
+
+    def rest(self) -> None:
+        """Give back its descriptors."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+        self._book.rest()
 
     def close(self) -> None:
         self._shut()

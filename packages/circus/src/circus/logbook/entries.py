@@ -238,6 +238,32 @@ def parse(data: bytes) -> Index:
     return index
 
 
+class Skimmed(NamedTuple):
+    """What who goes on writing must know of an index: how far it is whole, and how far the file is indexed."""
+
+    header: Header | None
+    head: tuple[int, str]
+    taken: int
+    end: int
+
+
+def skim(data: bytes) -> Skimmed:
+    """As `parse` would say, without looking at the runs: there may be a quarter of a million."""
+    index, last = Index(), b""
+    if data[: len(MAGIC)] == MAGIC:
+        index.taken = len(MAGIC)
+    for kind, content, at in blocks(data, index.taken) if index.taken else ():
+        if kind == RUNS:
+            last = content
+        elif not index._take(kind, content):
+            break
+        index.taken = at
+    end = 0
+    if last:
+        end = _BASE.unpack_from(last)[0] + sum(length for length, _, _ in _RUN.iter_unpack(last[_BASE.size :]))
+    return Skimmed(index.header, index.head, index.taken, end)
+
+
 # Keeping it small -------------------------------------------------------------------------------------------
 
 

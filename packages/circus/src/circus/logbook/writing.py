@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from circus.logbook import entries
-from circus.logbook.entries import Header, Index, Run, Source
+from circus.logbook.entries import Header, Index, Run, Skimmed, Source
 
 #: Of one index file; about 250 000 times, so one for each 256 bytes of a log of 64 MB. Beyond it older times become
 #: coarser.
@@ -32,6 +32,9 @@ FRESH_S = 60.0
 HEAD_BYTES = 256
 
 SUFFIX = ".idx"
+
+#: The first block of an index, with the longest path that there is, in JSON, ends within this.
+HEADER_BYTES = 32 << 10
 
 #: Of the name of a log's directory.
 ID_LENGTH = 16
@@ -66,7 +69,7 @@ def index_name(dev: int, ino: int) -> str:
     return f"{dev:x}-{ino:x}{SUFFIX}"
 
 
-def is_about(index: Index, head: bytes) -> bool:
+def is_about(index: Index | Skimmed, head: bytes) -> bool:
     """Whether a file that begins with ``head`` can be the one that this index is about."""
     length, digest = index.head
     return len(head) >= length and _digest(head[:length]) == digest
@@ -119,6 +122,9 @@ class Book:
             self._thin()
 
     def _append(self, data: bytes) -> None:
+        if self._fd < 0 and self._file is not None:
+            path = os.path.join(self._directory, index_name(*self._file))
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         count = os.write(self._fd, data)
         self._size += count
         if count < len(data):  # the disk is full: what follows must not stand behind half a block
@@ -131,7 +137,7 @@ class Book:
         self.close()
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         path = os.path.join(self._directory, index_name(laid.dev, laid.ino))
-        known = _read(path) if laid.base else None
+        known = _skim(path) if laid.base else None
         if known is not None and known.header is not None and is_about(known, laid.head):
             self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_APPEND)
             os.ftruncate(self._fd, known.taken)
@@ -149,8 +155,10 @@ class Book:
 
     def _begins_next(self) -> int:
         """Behind all that is indexed of this log, from the files of an earlier circusd."""
-        found = (_read(os.path.join(self._directory, name)) for name in _names(self._directory))
-        return max((each.header.begins_at + each.end for each in found if each and each.header), default=0)
+        paths = [os.path.join(self._directory, name) for name in _names(self._directory)]
+        newest = max(paths, key=_begins_at, default=None)
+        known = _skim(newest) if newest is not None else None
+        return known.header.begins_at + known.end if known is not None and known.header is not None else 0
 
     def _replace(self, path: str, data: bytes) -> None:
         """A new file under this name: who reads the old one, or has it under another name, keeps it."""
@@ -164,12 +172,8 @@ class Book:
         if self._file is None:
             return
         path = os.path.join(self._directory, index_name(*self._file))
-        index = _read(path)
-        os.close(self._fd)
-        self._fd = -1
-        if index is None:
-            self.close()
-            return
+        index = entries.parse(_read(path))
+        self.rest()
         self._replace(path, entries.thinned(index, MAX_INDEX_BYTES * 3 // 4))
         self._numbers = {}
 
@@ -181,10 +185,15 @@ class Book:
             if ino not in alive and time.time() - os.stat(path).st_ctime > FRESH_S:
                 os.unlink(path)
 
-    def close(self) -> None:
+    def rest(self) -> None:
+        """Give back its descriptor. What comes next for the same file needs no look at what is there."""
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd, self._file = -1, None
+        self._fd = -1
+
+    def close(self) -> None:
+        self.rest()
+        self._file = None
 
 
 def follow(directory: str, old: tuple[int, int], new: tuple[int, int]) -> None:
@@ -206,12 +215,21 @@ def _names(directory: str) -> list[str]:
         return []
 
 
-def _read(path: str) -> Index | None:
+def _read(path: str, most_bytes: int = 2 * MAX_INDEX_BYTES + entries.MAX_BLOCK) -> bytes:
     try:
         with open(path, "rb") as file:
-            return entries.parse(file.read(2 * MAX_INDEX_BYTES + entries.MAX_BLOCK))
+            return file.read(most_bytes)
     except FileNotFoundError:
-        return None
+        return b""
+
+
+def _skim(path: str) -> Skimmed:
+    return entries.skim(_read(path))
+
+
+def _begins_at(path: str) -> int:
+    header = entries.skim(_read(path, HEADER_BYTES)).header
+    return header.begins_at if header is not None else -1
 
 
 def forget_oldest(logs: str, kept: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -29,8 +30,11 @@ PATIENCE_S = 1.0
 #: After a failure it is tried again with the first batch that comes behind this.
 RETRY_S = 5.0
 
-#: Index files that are open at once; of the others the last one is opened again when it is needed.
-MAX_OPEN = 256
+#: Logs whose files are open at once; those of another one are opened again when it is needed.
+MAX_OPEN = 64
+
+#: Logs that are known at once; of another one the index is looked through before it is written to.
+MAX_KNOWN = 1024
 
 #: The directory below the state directory.
 LOGS = "logs"
@@ -64,7 +68,7 @@ class Ledger:
         self._unnoted: list[_Note] = []
         self._is_noting = False
         # Of the thread:
-        self._open: OrderedDict[str, Book | Copy] = OrderedDict()
+        self._books: OrderedDict[str, Book | Copy] = OrderedDict()
         self._entries: dict[str, Entry] | None = None
 
     @property
@@ -114,6 +118,7 @@ class Ledger:
     def close(self) -> None:
         """Its thread ends when it can."""
         if self._worker is not None:
+            self._run(self._close_all)
             self._worker.stop()
             self._worker = None
 
@@ -148,24 +153,30 @@ class Ledger:
             self._copy(path).keep(parts)
 
     def _book(self, path: str) -> Book:
-        found = self._open.get(path)
+        found = self._books.get(path)
         return self._used(
             path, found if isinstance(found, Book) else Book(writing.directory_of(self._logs, path), path)
         )
 
     def _copy(self, path: str) -> Copy:
         assert self._place is not None
-        found = self._open.get(path)
+        found = self._books.get(path)
         if not isinstance(found, Copy):
             found = Copy(self._logs, path, size_bytes=self._place.store_bytes, age_s=self._place.store_age_s)
         return self._used(path, found)
 
+    def _close_all(self) -> None:
+        while self._books:
+            self._books.popitem()[1].close()
+
     def _used(self, path: str, one: T) -> T:
         """The latest of those that are open."""
-        self._open[path] = one
-        self._open.move_to_end(path)
-        while len(self._open) > MAX_OPEN:
-            self._open.popitem(last=False)[1].close()
+        self._books[path] = one
+        self._books.move_to_end(path)
+        while len(self._books) > MAX_KNOWN:
+            self._books.popitem(last=False)[1].close()
+        if len(self._books) > MAX_OPEN:
+            next(itertools.islice(reversed(self._books.values()), MAX_OPEN, None)).rest()
         return one
 
     # The catalogue ------------------------------------------------------------------------------------------
