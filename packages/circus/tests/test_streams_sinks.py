@@ -369,3 +369,33 @@ def test_a_view_is_only_read_where_the_batch_says(papa: FakePapa, log: FileSink)
     log.look()
     log.write(batch_of(view, 4, 8), {view.key: view})
     assert Path(log.path).read_bytes() == b"two\n"
+
+
+def test_a_descriptor_that_has_become_useless_is_opened_anew(log: FileSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.look()
+    fstat = os.fstat
+
+    def fail(fd: int) -> os.stat_result:
+        monkeypatch.setattr(os, "fstat", fstat)
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(os, "fstat", fail)
+    with pytest.raises(OSError, match="Stale"):
+        log.look()
+    assert log.look().size == 0
+
+
+def test_a_pipe_whose_reader_is_gone_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinks, "DEVICE_PATIENCE_S", 0.01)
+    path = str(tmp_path / "fifo")
+    os.mkfifo(path)
+    sink = DeviceSink(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    sink.look()
+    sink.write(payload(b"x" * 100_000), {})
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        sink.look()
+    assert sink._fd == -1
+    with pytest.raises(OSError, match=r"\[Errno 6\]"):
+        sink.look()  # nobody reads

@@ -149,7 +149,11 @@ class FileSink:
         """Open the file again when its name leads to another one (somebody moved it away)."""
         self.guard()
         if self._fd >= 0:
-            ours = os.fstat(self._fd)
+            try:
+                ours = os.fstat(self._fd)
+            except OSError:
+                self.close()  # what a server of files has forgotten (ESTALE) stays so, however often it is tried
+                raise
             named = _identity(self.path)
             if named != (ours.st_dev, ours.st_ino):
                 self._note(changes.of_name(is_there=named is not None, is_ours_elsewhere=ours.st_nlink > 0))
@@ -288,8 +292,8 @@ class FileSink:
 
     def close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1  # closed, whatever close(2) says
+            os.close(fd)
 
 
 def _nobody_else() -> None:
@@ -315,7 +319,11 @@ class DeviceSink:
     def look(self) -> Place:
         if self._fd < 0:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
-        self._rest = write_patiently(self._fd, self._rest, DEVICE_PATIENCE_S)
+        try:
+            self._rest = write_patiently(self._fd, self._rest, DEVICE_PATIENCE_S)
+        except OSError:
+            self.close()  # a terminal that was hung up is open again under its name only
+            raise
         if self._rest:
             raise BlockingIOError(errno.EAGAIN, "nobody reads from it", self.path)
         return Place(0, 0, 0, "", self._at_line_start, self._last)
@@ -334,8 +342,8 @@ class DeviceSink:
 
     def close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1  # closed, whatever close(2) says
+            os.close(fd)
 
 
 class StdoutSink:
