@@ -103,6 +103,11 @@ ROWS: dict[str, str] = {
         for stream in ("stdout_stream", "stderr_stream")
         for key in ("buffer", "overflow", "stall")
     },
+    **{
+        f"watcher {stream}.{key}": "tests/inventory/test_streams.py::test_lines_are_sent_as_the_options_say"
+        for stream in ("stdout_stream", "stderr_stream")
+        for key in ("address", "facility", "level", "tag")
+    },
     "watcher stdout_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     "watcher stderr_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     **{f"watcher flapping.{key}": FLAPPING for key in ("active", "attempts", "window", "retry_in", "max_retry")},

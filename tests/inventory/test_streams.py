@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import re
+import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,6 +143,24 @@ def test_fancy_lines_have_their_colour(tmp_path: Path) -> None:
         for color, sign in ((2, "-"), (7, "=")):
             line = rf"^\033\[0;3{color};40m\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d \[\d+\] \| 9{sign}{{8}}\033\[0m$"
             wait_for(lambda: re.search(line, house.log("circusd.out"), re.MULTILINE), f"colour {color}")  # noqa: B023
+
+
+def test_lines_are_sent_as_the_options_say(tmp_path: Path) -> None:
+    config = f"[watcher:talk]\ncmd = {TALK}\nenv.PATH = /bin\n"
+    for stream, level in (("stdout_stream", "notice"), ("stderr_stream", "crit")):
+        config += f"{stream}.class = SyslogStream\n{stream}.address = {tmp_path}/{stream}\n"
+        config += f"{stream}.facility = local3\n{stream}.level = {level}\n{stream}.tag = my-{stream}\n"
+    with contextlib.ExitStack() as stack:
+        receivers = {}
+        for stream in ("stdout_stream", "stderr_stream"):
+            receivers[stream] = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            receivers[stream].bind(f"{tmp_path}/{stream}")
+            receivers[stream].settimeout(30)
+        house = stack.enter_context(opened(tmp_path / "house", config))
+        house.start()
+        for stream, number in (("stdout_stream", 19 * 8 + 5), ("stderr_stream", 19 * 8 + 2)):
+            line = receivers[stream].recv(9999).decode()
+            assert re.match(rf"<{number}>\w{{3}} [ \d]\d \d\d:\d\d:\d\d my-{stream}\[\d+\]: ", line), line
 
 
 CLASS_OF_ONES_OWN = """

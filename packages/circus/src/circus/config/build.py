@@ -288,6 +288,12 @@ class Builder:
             taken.setdefault("time_format", options.FANCY_TIME)
             # The same one at every start, and not one for all.
             taken.setdefault("color", values.COLORS[zlib.crc32(f"{sheet.title}.{name}".encode()) % len(values.COLORS)])
+        if class_name in options.SENDING_CLASSES:
+            if class_name == "JournalStream" and "://" in (taken.get("address") or ""):
+                sheet.error(f"{prefix}address", f"{prefix}address is no path", "write the path of the journal's socket")
+            taken.setdefault("level", "err" if name == "stderr_stream" else "info")
+            taken.setdefault("tag", sheet.title)
+            taken["owner"] = f"{sheet.title}.{name}"
         return StreamConfig(options=texts, **taken)
 
     # Sockets ----------------------------------------------------------------------------------------------

@@ -73,9 +73,9 @@ class FlappingPolicy:
 class StreamConfig:
     """Where one output of a watcher's processes goes.
 
-    ``class_name`` is ``FileStream``, ``StdoutStream``, which the other classes are built on, or the dotted path of
-    a class; that of plugins is ``LogStream`` or ``WarningLogStream``, circusd's own log, in which ``filename`` names
-    the speaker.
+    ``class_name`` is ``FileStream`` or ``StdoutStream``, which others are built on, ``SyslogStream``,
+    ``JournalStream``, or the dotted path of a class; that of plugins is ``LogStream`` or ``WarningLogStream``,
+    circusd's own log, in which ``filename`` names the speaker.
     ``options`` are the keys as written (without ``class``), for classes that take more than the typed ones.
     """
 
@@ -94,7 +94,11 @@ class StreamConfig:
     buffer_bytes: int = 2 << 20  # of each process; the kernel's own default
     overflow: str = "block"
     stall_s: float = 1.0  # inf: for ever
-    owner: str = ""  # of a class of the user: whose output, `web.stdout_stream`
+    address: str | None = None  # of who is sent each line, by SyslogStream and JournalStream
+    facility: str = "daemon"
+    level: str | None = None
+    tag: str | None = None
+    owner: str = ""  # where each output has a sink of its own: whose it is, `web.stdout_stream`
     search_path: str = field(default="", repr=False)  # where else its module may be
 
 

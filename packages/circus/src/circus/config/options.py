@@ -152,7 +152,8 @@ WATCHER = _table(
 #: Keys behind `stdout_stream.` and `stderr_stream.`.
 STREAM = _table(
     Option("class", "text", "FileStream", "`FileStream`, `WatchedFileStream`, `TimedRotatingFileStream`, "
-           "`StdoutStream` or `FancyStdoutStream`; or the dotted path of a class of your own.", "live",
+           "`StdoutStream`, `FancyStdoutStream`, `SyslogStream` or `JournalStream`; or the dotted path of a class of "
+           "your own.", "live",
            field="class_name"),
     Option("filename", "text", None, "The file of a FileStream, WatchedFileStream or TimedRotatingFileStream.", "live"),
     Option("max_bytes", "size", 0, "Rotate before the file gets larger; 0: never. k, m, g are units of 1024.",
@@ -177,6 +178,14 @@ STREAM = _table(
            "same.", "live"),
     Option("stall", "stall", 1.0, "How long a process waits, at most. `forever`: also while no circusd is there, and "
            "nothing is lost.", "live", field="stall_s"),
+    Option("address", "receiver", None, "Where a SyslogStream or JournalStream sends to: the path of a unix socket, "
+           "for syslog also `udp://HOST:PORT` or `tcp://HOST:PORT`. None: `/dev/log`, or the journal of the host.",
+           "live"),
+    Option("facility", "facility", "daemon", "The facility of its messages: kern, user, mail, daemon, auth, ..., "
+           "local0 to local7.", "live"),
+    Option("level", "severity", None, "Their level: emerg, alert, crit, err, warning, notice, info or debug. None: "
+           "info for stdout, err for stderr.", "live"),
+    Option("tag", "text", None, "Whose they are said to be. None: the name of the watcher.", "live"),
 )  # fmt: skip
 
 #: Keys behind `flapping.` of a watcher, and of the section [plugin:flapping].
@@ -225,19 +234,29 @@ STREAM_CLASSES = {
     "TimedRotatingFileStream": "FileStream",
     "StdoutStream": "StdoutStream",
     "FancyStdoutStream": "StdoutStream",
+    "SyslogStream": "SyslogStream",
+    "JournalStream": "JournalStream",
 }
+
+#: Those that send each line as a message.
+SENDING_CLASSES = ("SyslogStream", "JournalStream")
 
 #: TIME of a FancyStdoutStream.
 FANCY_TIME = "%Y-%m-%d %H:%M:%S"
 
 #: Classes of streams -> keys that have no effect for them.
 _BY_TIME = ("rotate_when", "rotate_interval", "utc")
+_SENT = ("address", "facility", "level", "tag")
 STREAM_IDLE = {
-    "FileStream": (*_BY_TIME, "color"),
-    "WatchedFileStream": ("max_bytes", "backup_count", "compress", *_BY_TIME, "color"),
-    "TimedRotatingFileStream": ("max_bytes", "color"),
-    "StdoutStream": ("compress", *_BY_TIME, "color"),
-    "FancyStdoutStream": ("compress", *_BY_TIME),
+    "FileStream": (*_BY_TIME, "color", *_SENT),
+    "WatchedFileStream": ("max_bytes", "backup_count", "compress", *_BY_TIME, "color", *_SENT),
+    "TimedRotatingFileStream": ("max_bytes", "color", *_SENT),
+    "StdoutStream": ("compress", *_BY_TIME, "color", *_SENT),
+    "FancyStdoutStream": ("compress", *_BY_TIME, *_SENT),
+    **dict.fromkeys(
+        SENDING_CLASSES,
+        ("filename", "max_bytes", "backup_count", "compress", *_BY_TIME, "time_format", "format", "color"),
+    ),
 }
 
 #: Limits of a process that `rlimit_NAME` may set, as Linux and the BSDs name them.

@@ -43,6 +43,9 @@ _TYPES = {
     "overflow": "word",
     "stall": "time or forever",
     "line_format": "text or json",
+    "facility": "facility",
+    "severity": "level",
+    "receiver": "address",
     "name": "name",
     "control": "address",
     "papa": "address",
@@ -176,6 +179,12 @@ Without any key the output goes to the standard output of circusd.
 - `compress` makes `web.log.1` a `web.log.1.gz` when it has been rotated, at leisure and beside the writing, with the
   same owner, mode and time of change. Backups in both forms are kept and counted alike, so it may be switched at any
   time. Of several streams of one file one that says so is enough.
+- `SyslogStream` sends each line as a message to the syslog of the host, or with `address` to another one: over UDP, or
+  over TCP, where each message stands behind its length (RFC 6587). A message has the time at which its line was
+  written, to others with microseconds (RFC 5424). `JournalStream` sends each line to systemd's journal, with
+  `CIRCUS_WATCHER`, `CIRCUS_WID`, `CIRCUS_PID`, `CIRCUS_STREAM` and `CIRCUS_TIME`, the time of writing, beside the usual
+  fields. While a receiver is away papa keeps the output, and it is tried again; what was dropped meanwhile is told by a
+  message where it is missing. After a kill of circusd the last lines may come twice. Over UDP nobody learns of a loss.
 - A dotted path names a class of your own, looked for as hooks are. It is made once for each watcher and output, with
   all keys as text, then `open()` is called if there is one, and then the object for what was written:
   `stream({"data": bytes, "pid": 12, "name": "stdout", "timestamp": 1700000000.5})`. It runs in a thread of its own.

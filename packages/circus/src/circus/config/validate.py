@@ -247,6 +247,8 @@ class _Check:
             yield self._error(key, f"{key} refers to socket {name}, which is not defined", hint)
 
     def _check_stream(self, name: str, stream: StreamConfig) -> Iterator[Finding]:
+        if stream.class_name in options.SENDING_CLASSES:
+            return
         if stream.owner:
             if trouble := self.host.why_no_class(stream.class_name, stream.search_path.split(os.pathsep)):
                 hint = "write package.module.Class; the package must be on the PYTHONPATH of circusd or of the watcher"

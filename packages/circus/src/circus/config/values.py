@@ -11,6 +11,8 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 
+from circus.config import receivers
+
 #: More processes than this in one watcher is a slip of the keyboard, not a wish.
 MAX_PROCESSES = 10_000
 #: A year: no delay is longer, and timers stay far from the limits of the system.
@@ -383,6 +385,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "overflow": parse_overflow,
     "stall": parse_stall,
     "line_format": parse_line_format,
+    "facility": receivers.parse_facility,
+    "severity": receivers.parse_severity,
+    "receiver": receivers.parse_address,
     "name": parse_name,
     "control": parse_control,
     "papa": parse_papa,

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from circus import clock
+from circus.config import options
 from circus.config.model import StreamConfig
 from circus.logbook.copies import Kept
 from circus.logbook.writing import Laid
@@ -301,6 +302,7 @@ class Channel:
             backup_count=max((config.backup_count for config in configs), default=0),
             schedule=next(filter(None, map(_schedule, configs)), None) if self.sink.keeps_intents else None,
             needs_payload=not self.sink.keeps_intents,
+            needs_lines=any(config.class_name in options.SENDING_CLASSES for config in configs),
         )
         is_packed = self.sink.keeps_intents and any(config.compress for config in configs)
         digits = len(limits.schedule.name(0)) if limits.schedule is not None else 0

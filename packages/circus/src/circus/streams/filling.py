@@ -29,7 +29,7 @@ MERGE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When the file is rotated, and whether the sink can only take bytes (a pipe) instead of copies.
+    """When the file is rotated, and whether the sink can only take bytes (a pipe) instead of copies, or whole lines.
 
     With a ``schedule`` it is rotated by time, not by size.
     """
@@ -38,6 +38,7 @@ class Limits:
     backup_count: int = 0
     schedule: Schedule | None = None
     needs_payload: bool = False
+    needs_lines: bool = False
 
 
 @dataclass(frozen=True, slots=True)

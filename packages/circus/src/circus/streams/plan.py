@@ -68,7 +68,7 @@ def survey(
     scanned: dict[SourceKey, int] = {}
     ready: list[_Ready] = []
     for view in views:
-        found = _look(view, is_alone and view.look is None, heads, scanned)
+        found = _look(view, is_alone and view.look is None and not limits.needs_lines, heads, scanned)
         if found is not None:
             ready.append(found)
             if len(ready) == MAX_MERGED:

@@ -76,10 +76,14 @@ def open_sink(config: StreamConfig | None) -> Sink:
     """
     if config is None or config.class_name == "StdoutStream":
         return StdoutSink()
-    from circus.streams import called, logged  # which are built on this
+    from circus.streams import called, journal, logged, sent, syslog  # which are built on this
 
     if config.class_name in logged.LEVELS:
         return logged.LogSink(config.filename or "", logged.LEVELS[config.class_name])
+    if config.class_name == "SyslogStream":
+        return sent.SentSink(config, syslog.SyslogSender(config))
+    if config.class_name == "JournalStream":
+        return sent.SentSink(config, journal.JournalSender(config))
     if config.owner:
         return called.CalledSink(config)
     if config.class_name != "FileStream" or not config.filename:
