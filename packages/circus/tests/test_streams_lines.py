@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +87,17 @@ def test_a_merge_keeps_the_order_of_each_source_and_gives_out_something(sources:
         assert any(reached[run.number] == full[run.number] for run in cut)
     else:
         assert reached == full
+
+
+def test_a_line_that_is_too_long_is_taken_in_pieces_of_whole_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LINE_LIMIT", 4)
+    data = "abc\nabcd\naaä€x".encode()
+    at, pieces = 0, []
+    while at < len(data):
+        length = lines.piece_length(data, at)
+        pieces.append(data[at : at + length].decode())
+        at += length
+    assert pieces == ["abc\n", "abcd", "\n", "aaä", "€x"]
 
 
 def test_a_character_that_is_not_whole_is_left_away() -> None:

@@ -76,6 +76,25 @@ def test_the_text_of_an_older_circusd_is_understood_for_ever() -> None:
     )
 
 
+def test_so_is_that_of_files_which_are_rotated_by_time_and_of_objects() -> None:
+    text = (
+        '{"v":2,"path":"/l","dev":1,"ino":2,"size":3,"head":"ab","bol":true,"last":[0,""],"dated":60,"rotate":0,'
+        '"aside":"197001010001","dating":120,"at":9,"looks":[["json","","","web",4],["text","%T","red","",0]],'
+        '"segments":[[5,"out",7,9,"data",0],[5,"err",1,4,"data",1]]}'
+    )
+    assert store.decode(text) == Intent(
+        "/l",
+        Place(1, 2, 3, "ab", True, NOBODY, 60),
+        (
+            Segment(SourceKey(5, "out"), 7, 9, DATA, Look("json", watcher="web", wid=4)),
+            Segment(SourceKey(5, "err"), 1, 4, DATA, Look(time_format="%T", color="red")),
+        ),
+        at_ns=9,
+        aside="197001010001",
+        dated_s=120,
+    )
+
+
 def test_each_real_path_has_its_own_value() -> None:
     assert store.value_name("circus.", "/a").startswith("circus.sink.")
     assert store.value_name("circus.", "/a") != store.value_name("circus.", "/b")

@@ -198,6 +198,19 @@ def test_after_a_clock_that_was_ahead_the_file_is_of_the_next_line_s_interval(pa
     assert files_of(log) == {"": b"then\n", f".{first}": b"from the future\nnow\n"}
 
 
+def test_lines_of_a_clock_that_was_ahead_are_of_the_time_at_which_they_are_brought(
+    papa: FakePapa, log: FileSink
+) -> None:
+    view = spawn(papa)
+    to_next_minute(papa)
+    at_ns = now_ns(papa)
+    papa.write("a", "out", b"one\n")
+    papa.clock.advance(7200)
+    papa.write("a", "out", b"two hours ahead\n")
+    drain(log, [view], at_ns)
+    assert files_of(log) == {"": b"one\ntwo hours ahead\n"}
+
+
 def test_a_quiet_file_s_intent_does_not_allow_a_line_of_the_next_interval(papa: FakePapa, log: FileSink) -> None:
     view = spawn(papa)
     to_next_minute(papa)

@@ -116,7 +116,9 @@ class TimedRotatingFileStream(FileStream):
             self._interval = interval
         elif interval > self._interval:
             self._file.close()
-            backups.set_aside(self._filename, "", self._schedule.name(self._interval), self._backup_count)
+            backups.set_aside(
+                os.path.abspath(self._filename), "", self._schedule.name(self._interval), self._backup_count
+            )
             self._file, self._interval = self._open(), interval
         super().write_data(data)
 

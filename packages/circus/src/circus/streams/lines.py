@@ -56,8 +56,11 @@ def whole_chars(data: bytes) -> int:
 
 def piece_length(data: bytes, at: int) -> int:
     """The length of the line that begins at ``at``; of one that is longer than LINE_LIMIT, of its first piece."""
-    head = data[at : at + LINE_LIMIT]
-    return first_line_end(head) or (whole_chars(head) if at + len(head) < len(data) else len(head))
+    stop = min(len(data), at + LINE_LIMIT)
+    newline = data.find(b"\n", at, stop)
+    if newline >= 0:
+        return newline + 1 - at
+    return stop - at if stop == len(data) else whole_chars(data[at:stop])
 
 
 def cut_pieces(data: bytes, start: int, times: Sequence[tuple[int, int]]) -> list[Piece]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
@@ -124,29 +124,38 @@ def as_json(data: bytes, start: int, times: Sequence[tuple[int, int]], look: Loo
     out: list[str] = []
     for wall_ns, piece_start, piece_end in lines.cut_pieces(data, start, times):
         head = f'{{"time":"{_rfc_3339(wall_ns // 1000)}",{whose}'
-        at, stop = piece_start - start, piece_end - start
-        piece = data[at:stop]
-        at = 0
-        while at < len(piece):
-            length = lines.piece_length(piece, at)
-            out.append(head + _as_value(piece[at : at + length]))
-            at += length
+        at, end = piece_start - start, piece_end - start
+        while at < end:
+            # Whole lines at once, where none can be too long; or a piece of one.
+            stop = data.rfind(b"\n", at, min(end, at + lines.LINE_LIMIT)) + 1
+            if stop <= at:
+                stop = at + lines.piece_length(data[at : min(end, at + lines.LINE_LIMIT + 1)], 0)
+            out.append(_objects(head, data[at:stop]))
+            at = stop
     return "".join(out).encode()
 
 
-def _as_value(line: bytes) -> str:
-    """The line as JSON text, and what else is to be said of it, up to the end of the object."""
-    is_whole = line.endswith(b"\n")
-    if is_whole:
-        line = line[:-1]
+def _objects(head: str, data: bytes) -> str:
+    """The lines of ``data``, of which the last may be partial, each behind ``head``."""
+    is_whole = data.endswith(b"\n")
     end = "}\n" if is_whole else ',"partial":true}\n'
+    written = data[:-1] if is_whole else data
     try:
-        return _text(line.decode()) + end
+        values = [_quote(line) for line in written.decode().split("\n")]
     except UnicodeDecodeError:
-        raw = base64.b64encode(line).decode()
-        return f'{_text(line.decode("utf-8", "replace"))},"raw":"{raw}"{end}'
+        values = [_as_value(line) for line in written.split(b"\n")]
+    return head + f"}}\n{head}".join(values) + end
 
 
+def _as_value(line: bytes) -> str:
+    """The line as JSON text, and all of its bytes behind it, if they are no text."""
+    try:
+        return _quote(line.decode())
+    except UnicodeDecodeError:
+        return f'{_quote(line.decode("utf-8", "replace"))},"raw":"{base64.b64encode(line).decode()}"'
+
+
+_quote: Callable[[str], str] = json.encoder.encode_basestring
 _text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
