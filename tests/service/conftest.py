@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.service import container, systemd
+from tests.service import container, receivers, systemd
 
 collect_ignore = [
     *([] if systemd.can_run() else ["test_systemd.py"]),
+    *([] if receivers.can_run() else ["test_receivers.py"]),
     *([] if container.can_run() else ["test_container.py"]),
 ]
