@@ -137,6 +137,18 @@ def test_an_index_has_a_bound(log: Path, directory: Path, monkeypatch: pytest.Mo
         assert span.at_ns == (span.start // 300 + 1) * SECOND
 
 
+def test_processes_that_come_and_go_are_forgotten_by_who_writes(
+    log: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MAX_SOURCES", 10)
+    book = Book(str(directory), str(log))
+    for number in range(100):
+        book.lay(laid(log, number * 10, 10, source=Source("web", 1, number, "stdout")))
+        assert len(book._numbers) <= 11
+    book.close()
+    assert [span.source.pid for span in index_of(directory, log).spans] == list(range(100))
+
+
 def test_a_full_disk_leaves_what_was_there(log: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = Book(str(directory), str(log))
     book.lay(laid(log, 0, 100))

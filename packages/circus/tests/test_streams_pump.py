@@ -1329,3 +1329,35 @@ def test_losses_of_before_are_counted_by_the_next_circusd(world: World) -> None:
         assert world.pump.troubles() == ["web: 4 bytes of its output were dropped before they could be written"]
 
     run(world, story())
+
+
+def test_a_start_that_is_made_again_opens_no_file_twice(world: World) -> None:
+    async def story() -> None:
+        streams = {"out": world.file("log"), "err": None}
+        world.pump.configure("web", streams)
+        await world.pump.start()
+        id = await world.spawn(stderr="null")
+        world.papa.write(id, "out", b"first\n")
+        await world.until(lambda: world.acked(id) == 6)
+        old = world.pump
+        world.papa = world.papa.restart_client()
+        world.new_pump()
+        await kill(old)
+        world.pump.configure("web", streams)
+        await world.attach_all()
+        await world.pump.start()
+        world.papa.write(id, "out", b"second\n")
+        await world.until(lambda: world.acked(id) == 13)
+        await world.pump.start()  # as after a kernel that was lost behind it
+        await world.until(lambda: not world.pump._routes._bindings)
+        world.papa.write(id, "out", b"third\n")
+        await world.until(lambda: world.acked(id) == 19)
+        await world.pump.flush(5)
+        assert world.text("log") == b"first\nsecond\nthird\n"
+        assert sum(os.path.realpath(path) == str(world.path("log")) for path in open_files()) == 1
+
+    run(world, story())
+
+
+def open_files() -> list[str]:
+    return [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]

@@ -22,6 +22,9 @@ from circus.logbook.entries import Header, Index, Run, Skimmed, Source
 #: coarser.
 MAX_INDEX_BYTES = 4 << 20
 
+#: Sources that are known at once: each process of a watcher that keeps failing is one more.
+MAX_SOURCES = 10_000
+
 #: Logs whose index is kept; those to which nothing was written for longest go first.
 MAX_LOGS = 1024
 
@@ -109,6 +112,8 @@ class Book:
             self._head_bytes = len(laid.head)
             out.append(entries.pack_head(len(laid.head), _digest(laid.head)))
         runs = []
+        if len(self._numbers) > MAX_SOURCES:
+            self._numbers = {}  # numbers may be given anew
         for run in laid.runs:
             number = self._numbers.get(run.source)
             if number is None:

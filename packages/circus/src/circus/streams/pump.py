@@ -147,10 +147,12 @@ class Pump:
         self._drop_if_finished(known)
 
     async def start(self) -> None:
-        """Settle what an earlier circusd left half written, and let the output flow.
+        """Settle what an earlier circusd left half written, and let the output flow; once, however often it is asked.
 
         Raises: PapaError when the kernel cannot be asked.
         """
+        if self._is_started:
+            return  # a start that lost the kernel later on is made again
         rows = await self._kernel.list("values", f"{self._prefix}sink.*")
         await self._routes.look_for_earlier()
         self._is_started = True
