@@ -110,6 +110,17 @@ def test_a_tail_without_end_is_released_at_the_limit_of_a_line(papa: FakePapa) -
     assert batch_of(view, is_alone=False).ends == {view.key: 2 + lines.LINE_LIMIT}
 
 
+def test_a_tail_without_end_is_cut_between_characters(papa: FakePapa) -> None:
+    view = spawn(papa)
+    write(papa, view, b"xy" + "€".encode() * (lines.LINE_LIMIT // 3))
+    end = batch_of(view, is_alone=False).ends[view.key]
+    assert (end - 2) % 3 == 0
+    write(papa, view, "€".encode() * 2)
+    assert batch_of(view, is_alone=False).ends[view.key] == view.tap.files.head("out")
+    write(papa, view, "€".encode()[:2])
+    assert batch_of(view, is_alone=False).ends[view.key] == view.tap.files.head("out") - 2
+
+
 def test_lines_of_two_sources_are_written_in_the_order_of_arrival(papa: FakePapa) -> None:
     one, two = spawn(papa, "one"), spawn(papa, "two")
     write(papa, one, b"1\n")

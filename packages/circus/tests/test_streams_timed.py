@@ -256,14 +256,14 @@ def finish(path: Path, views: list[View], intent: Intent | None, at_ns: int) -> 
     chunks=st.lists(st.tuples(st.integers(0, 1), texts, st.sampled_from([0.5, 61.0])), min_size=1, max_size=7),
     formats=st.tuples(*[LOOKS] * 2),
     whole_batches=st.integers(0, 3),
-    renamed_only=st.booleans(),
+    reached=st.sampled_from(["intent", "rename", "write"]),
     cut=st.floats(0, 1),
 )
 def test_whenever_it_is_cut_the_files_end_as_if_it_had_not_been(
     chunks: list[tuple[int, bytes, float]],
     formats: tuple[Look | None, ...],
     whole_batches: int,
-    renamed_only: bool,
+    reached: str,
     cut: float,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -291,9 +291,9 @@ def test_whenever_it_is_cut_the_files_end_as_if_it_had_not_been(
             sink.close()
             return
         intent = batch.intent(sink.path, place, at_ns)
-        if renamed_only and batch.aside:
+        if reached == "rename" and batch.aside:
             backups.set_aside(sink.path, sink.worker_key, batch.aside, batch.rotate)
-        else:
+        elif reached == "write":
             before = 0 if batch.aside else place.size
             sink.write(batch, {view.key: view for view in rest})
             size = os.path.getsize(got / "log")
