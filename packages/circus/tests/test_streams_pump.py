@@ -13,7 +13,7 @@ import pytest
 from circus import importing
 from circus.config.model import StreamConfig
 from circus.engine import lives
-from circus.streams import channel, health, pump, sinks, store, workers
+from circus.streams import channel, health, pump, routes, sinks, store, workers
 from circus.streams import channel as trip_module
 from circus.streams.pump import Attached, Pump
 from papa.client.output import StreamFiles
@@ -596,6 +596,38 @@ def test_a_fault_of_ours_is_told_and_holds_its_own_file_only(world: World, monke
         await world.until(lambda: world.text("good") == b"flows\n")
         await world.until(lambda: "sink_failed" in world.kinds())
         await world.pump.flush(BOUND_S)
+
+    run(world, story())
+
+
+@pytest.mark.parametrize("when", ["before it is written", "when it is written"])
+def test_after_a_fault_of_ours_a_file_is_begun_anew_by_comparing(
+    world: World, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(routes, "FAULT_PAUSE_S", 0.001)
+    write = sinks.FileSink.write
+    faults = 3
+
+    def fail(self: sinks.FileSink, *args: Any) -> Any:
+        nonlocal faults
+        written = write(self, *args) if faults == 0 or when == "when it is written" else None
+        if faults:
+            faults -= 1
+            raise RuntimeError("a fault")
+        return written
+
+    monkeypatch.setattr(sinks.FileSink, "write", fail)
+
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("log"), "err": None})
+        one = await world.spawn(stderr="null")
+        await world.pump.start()
+        for number in range(5):
+            world.papa.write(one, "out", b"line %d\n" % number)
+            await world.until(lambda: world.acked(one) == 7 * (number + 1))  # noqa: B023
+        assert world.text("log") == b"".join(b"line %d\n" % number for number in range(5))
+        assert world.kinds() == ["sink_failed", "sink_recovered"] * (len(world.events) // 2)
+        assert faults == 0
 
     run(world, story())
 

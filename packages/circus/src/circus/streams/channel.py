@@ -168,10 +168,19 @@ class Channel:
         self.close()
         return True
 
-    def on_done(self, task: asyncio.Task[None]) -> None:
-        """A fault of ours ended its task: its sources are held, so that nothing is written twice; others go on."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._health.fails(OSError(f"{type(error).__name__}: {error}"))
+    def on_done(self, task: asyncio.Task[None]) -> bool:
+        """Whether a fault of ours ended its task: its sources are held, and others go on; see `begin_anew`."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return False
+        self._health.fails(OSError(f"{type(error).__name__}: {error}"))
+        return True
+
+    async def begin_anew(self) -> None:
+        """After a fault, as the next circusd would: by comparing, so that nothing is written twice."""
+        await self._worker.run(self.sink.close)
+        self._previous, self._place = self._intent, None
+        self.heat_all()
+        await self.run()
 
     def close(self) -> asyncio.Future[None]:
         """The worker closes the file when it has done what it is doing; then the future is done."""

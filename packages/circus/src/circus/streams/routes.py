@@ -24,6 +24,9 @@ from circus.streams.store import Intent
 from circus.streams.tap import Source
 from circus.streams.workers import Workers
 
+#: A fault of ours is seldom over at once.
+FAULT_PAUSE_S = 30.0
+
 #: A hung disk is left to its thread after this.
 CLOSE_LIMIT_S = 1.0
 
@@ -201,9 +204,19 @@ class Routes:
         previous = self._left.pop(sink.path, None)
         channel = Channel(sink, worker, self._commits, self._owner, prefix=self._prefix, previous=previous)
         self._channels[sink.path] = channel
-        task = self._begin(channel.run())
-        task.add_done_callback(lambda done: channel.on_done(done))
+        self._look_after(channel, channel.run())
         return channel
+
+    def _look_after(self, channel: Channel, life: Coroutine[Any, Any, None]) -> None:
+        def on_done(task: asyncio.Task[None]) -> None:
+            if channel.on_done(task):
+                self._look_after(channel, self._begin_anew(channel))
+
+        self._begin(life).add_done_callback(on_done)
+
+    async def _begin_anew(self, channel: Channel) -> None:
+        await asyncio.sleep(FAULT_PAUSE_S)
+        await channel.begin_anew()
 
     def leave(self, source: Source) -> None:
         """The source is finished, gone, or to be bound anew."""
