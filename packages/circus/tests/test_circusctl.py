@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,6 +216,19 @@ def test_a_verbose_status_tells_drift_and_what_is_foreign_and_warnings_go_to_sta
     assert out.endswith("foreign: circus.x.1 pid 4\n")
     assert err == "warning: careful\n"
     assert ctl("status")[1:] == ("db: active\nweb: active\n", "warning: careful\n")
+
+
+def test_the_last_ends_of_processes_are_printed(ctl: Ctl) -> None:
+    assert ctl("exits", "web")[1] == "none is known\n"
+    ended = {"at": 1_700_000_000.0, "wid": 1, "pid": 4711, "ran_s": 192.4, "reason": "ended with status 3"}
+    ctl.circusd.engine.ends["web"] = [ended, {**ended, "wid": 2}]
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1_700_000_000))
+    lines = [f"{at} web.{wid} pid 4711 after 3m12s: ended with status 3\n" for wid in (1, 2)]
+    assert ctl("exits", "WEB")[1] == "".join(lines)
+    assert ctl("exits", "web", "-n", "1")[1] == lines[1]
+    assert json.loads(ctl("exits", "web", "-n", "1", "--json")[1]) == {"name": "web", "exits": [{**ended, "wid": 2}]}
+    assert ctl("exits", "web", "-n", "0")[0] == 2
+    assert ctl("exits", "nope")[0] == 3
 
 
 def test_what_is_forgotten_is_printed(ctl: Ctl) -> None:

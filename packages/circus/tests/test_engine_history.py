@@ -13,6 +13,7 @@ from tests.workbench import KEPT, WEB, Bench, opened, story
 
 from circus.engine import history
 from circus.engine.history import Exit
+from circus.errors import CircusError
 from circus.supervise import events
 
 
@@ -34,11 +35,22 @@ def test_ends_by_themselves_and_ordered_ones_are_told_apart(bench: Bench) -> Non
             second = await bench.until_replaced(first)
             await engine.order(lambda op: events.Stop(op, ("web",)))
             await bench.until(lambda: len(noted(bench)) == 2 and not bench.papa.rows())
-        assert [(each.pid, each.status, each.is_ordered) for each in noted(bench)] == [
-            (first["pid"], -11, False),
-            (second["pid"], -15, True),
-        ]
-        assert noted(bench)[0].started_at == first["started_at"]
+            assert [(each.pid, each.status, each.is_ordered) for each in noted(bench)] == [
+                (first["pid"], -11, False),
+                (second["pid"], -15, True),
+            ]
+            assert noted(bench)[0].started_at == first["started_at"]
+            told = await engine.exits("WEB")
+            assert [each["reason"] for each in told] == [
+                "ended by signal 11 (SIGSEGV)",
+                "ended by signal 15 (SIGTERM), as ordered",
+            ]
+            assert await engine.exits("db") == []
+            (bench.folder / "state" / history.NAME).unlink()
+            (bench.folder / "state" / history.NAME).mkdir()
+            with pytest.raises(CircusError, match="cannot be read"):
+                await engine.exits("web")
+            (bench.folder / "state" / history.NAME).rmdir()
 
     story(run)
 

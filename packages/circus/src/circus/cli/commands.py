@@ -84,6 +84,9 @@ _TABLE = (
         queries.get_arguments,
     ),
     Command(
+        "exits", "how the processes of a watcher ended", queries.ask_exits, queries.exit_lines, queries.exit_arguments
+    ),
+    Command(
         "listsockets",
         "sockets of this circusd",
         asking.ask("sockets"),

@@ -30,6 +30,11 @@ def stats_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extended", action="store_true", help="with what the extended_stats hook adds")
 
 
+def exit_arguments(parser: argparse.ArgumentParser) -> None:
+    name_argument(parser)
+    parser.add_argument("-n", dest="count", metavar="N", type=int, default=10, help="the last N (default: 10)")
+
+
 def get_arguments(parser: argparse.ArgumentParser) -> None:
     name_argument(parser)
     parser.add_argument("keys", metavar="KEY", nargs="+", help="options of the watcher")
@@ -65,6 +70,13 @@ def ask_stats(daemon: Daemon, args: argparse.Namespace) -> Answer:
     if args.extended:
         query["extended"] = "true"
     return daemon.get("stats", query=query)
+
+
+def ask_exits(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    if args.count < 1:
+        raise CircusError("usage", f"-n {args.count} is no number of ends", "1 is the latest one")
+    answer = daemon.get("watchers", args.name, "exits")
+    return {**answer, "exits": answer["exits"][-args.count :]}
 
 
 def ask_options(daemon: Daemon, args: argparse.Namespace) -> Answer:
@@ -108,6 +120,10 @@ def status_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:
     differing = render.differing_lines(answer["drift"], answer["by_hand"])
     output = render.output_lines(answer["output"])
     return [*bare, *differing, *render.slot_lines(answer, time.time(), is_verbose=True), *output]
+
+
+def exit_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    return render.exit_lines(answer) if answer["exits"] else ["none is known"]
 
 
 def list_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:

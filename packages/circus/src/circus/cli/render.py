@@ -1,4 +1,4 @@
-"""Answers of circusd as lines for people and scripts. Pure: no clock, no terminal.
+"""Answers of circusd as lines for people and scripts. Pure but for the time zone: no clock, no terminal.
 
 The lines of status, list, stats, options and listsockets are the ancestors': scripts cut them apart. What is
 new is indented, so that it never looks like one of theirs.
@@ -7,6 +7,7 @@ new is indented, so that it never looks like one of theirs.
 from __future__ import annotations
 
 import json
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +92,14 @@ def _slot_text(slot: Answer, now: float) -> str:
     if not reason and slot["pid"] is None and slot["last_status"] is not None:
         reason = ending(slot["last_status"])
     return f"{text}: {one_line(reason)}" if reason else text
+
+
+def exit_lines(answer: Answer) -> Iterable[str]:
+    """``2026-11-22 12:49:05 web.1 pid 4711 after 3m12s: ended with status 1``, oldest first."""
+    for each in answer["exits"]:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each["at"]))
+        lasted = duration(each["ran_s"])
+        yield f"{at} {answer['name']}.{each['wid']} pid {each['pid']} after {lasted}: {one_line(each['reason'])}"
 
 
 def ending(status: int) -> str:

@@ -54,6 +54,10 @@ class Queries:
         found = self._find(name).name
         return schema.OptionsAnswer(found, dict(self._engine.options(found)))
 
+    async def exits(self, name: str) -> schema.ExitsAnswer:
+        found = self._find(name).name
+        return schema.ExitsAnswer(found, [dict(each) for each in await self._engine.exits(found)])
+
     async def sockets(self) -> schema.SocketsAnswer:
         prefix = Names(self._engine.name).prefix
         rows = [dict(row) for row in self._engine.snapshot().sockets]

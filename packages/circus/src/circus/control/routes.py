@@ -123,6 +123,7 @@ def make_app(ops: Ops) -> Starlette:
         ),
         query("/v1/watchers", lambda _request: ops.watchers()),
         query("/v1/watchers/{name:path}/options", lambda request: ops.options(_name(request))),
+        query("/v1/watchers/{name:path}/exits", lambda request: ops.exits(_name(request))),
         query("/v1/watchers/{name:path}", lambda request: ops.pids(_name(request))),
     ]
     return Starlette(

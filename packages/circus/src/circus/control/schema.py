@@ -154,6 +154,14 @@ class OptionsAnswer(Struct, frozen=True):
     options: dict[str, object]
 
 
+class ExitsAnswer(Struct, frozen=True):
+    """The ends of its processes that are remembered, oldest first: ``at``, ``wid``, ``pid``, ``started_at``, ``ran_s``,
+    ``status`` (negative: signal; null: nobody knows), ``signal``, ``ordered`` (null: circusd was away), ``reason``."""
+
+    name: str
+    exits: list[dict[str, object]]
+
+
 class GlobalOptionsAnswer(Struct, frozen=True):
     options: dict[str, object]
 

@@ -291,30 +291,7 @@ class Engine:
     # What the control plane asks ----------------------------------------------------------------------------
 
     def snapshot(self) -> EngineView:
-        troubles = (
-            self.link.trouble,
-            *self.keeper.troubles,
-            *self.troubles.values(),
-            *self.unheeded.values(),
-            *self.pump.troubles(),
-            reconfigure.needing_restart(self._started_with, self.config),
-        )
-        # What goes wrong now comes before what was known at the start: the first one is seen by everybody.
-        warnings = [trouble for trouble in troubles if trouble]
-        warnings += [str(finding) for finding in self.config.warnings]
-        return EngineView(
-            name=self.name,
-            pid=os.getpid(),
-            started_at=self.started_at,
-            config=self.config.path,
-            watchers=self.fleet.snapshot(),
-            sockets=tuple(self.sockets.rows.values()),
-            kernel=dict(self.kernel.hello),
-            foreign=tuple(self.foreign),
-            drift=shown.drift(self),
-            by_hand=shown.by_hand(self),
-            warnings=tuple(warnings),
-        )
+        return shown.view(self, reconfigure.needing_restart(self._started_with, self.config))
 
     def output(self) -> dict[str, dict[str, dict[str, float]]]:
         """Of each watcher's streams: what was written and lost, and what papa keeps."""
@@ -375,6 +352,9 @@ class Engine:
     async def remove_watcher(self, name: str, *, nostop: bool) -> None:
         await byhand.remove_watcher(self, name, nostop=nostop)
         await self.keeper.kept()
+
+    async def exits(self, name: str) -> list[dict[str, object]]:
+        return await shown.exits(self, name)
 
     def known(self) -> list[str]:
         return forgetting.known(self)

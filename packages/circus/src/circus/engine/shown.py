@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from circus.config import options
-from circus.engine.view import REMOVED
+from circus.engine import files, history
+from circus.engine.view import REMOVED, EngineView
+from circus.errors import CircusError
 
 ADDED = "added by hand"
 
@@ -15,6 +19,48 @@ FAILED = "it has failed: its budget is counted"
 if TYPE_CHECKING:
     from circus.config.model import CircusConfig
     from circus.engine.engine import Engine
+
+
+def view(engine: Engine, needs_restart: str) -> EngineView:
+    """Everything at one moment; ``needs_restart`` says what only another circusd will obey."""
+    troubles = (
+        engine.link.trouble,
+        *engine.keeper.troubles,
+        *engine.troubles.values(),
+        *engine.unheeded.values(),
+        *engine.pump.troubles(),
+        needs_restart,
+    )
+    # What goes wrong now comes before what was known at the start: the first one is seen by everybody.
+    warnings = [trouble for trouble in troubles if trouble]
+    warnings += [str(finding) for finding in engine.config.warnings]
+    return EngineView(
+        name=engine.name,
+        pid=os.getpid(),
+        started_at=engine.started_at,
+        config=engine.config.path,
+        watchers=engine.fleet.snapshot(),
+        sockets=tuple(engine.sockets.rows.values()),
+        kernel=dict(engine.kernel.hello),
+        foreign=tuple(engine.foreign),
+        drift=drift(engine),
+        by_hand=by_hand(engine),
+        warnings=tuple(warnings),
+    )
+
+
+async def exits(engine: Engine, name: str) -> list[dict[str, object]]:
+    """The ends of the watcher's processes that are remembered, as far as they are on the disk.
+
+    Raises:
+        CircusError: unavailable, when the disk does not give them.
+    """
+    directory = engine.memory.path.parent
+    try:
+        found = await asyncio.to_thread(files.bounded, lambda: history.read(directory))
+    except (OSError, ValueError) as error:
+        raise CircusError("unavailable", f"{directory / history.NAME} cannot be read: {error}") from None
+    return [each.to_json() for each in history.latest(found) if each.watcher.lower() == name.lower()]
 
 
 def options_of(engine: Engine, name: str) -> dict[str, object]:

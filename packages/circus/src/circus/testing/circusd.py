@@ -99,6 +99,7 @@ class FakeEngine:
         self.set_warnings: list[str] = []
         self.add_error = ""  # why an added watcher does not start
         self.changed: dict[str, dict[str, str]] = {}  # options that were set
+        self.ends: dict[str, list[Mapping[str, object]]] = {}
         self.infos: dict[str, dict[Any, Any]] = {}
         self.counters: dict[str, dict[str, dict[str, float]]] = {}
         self.daemon_info: dict[str, object] = {"pid": 4, "cmdline": "circusd"}
@@ -179,6 +180,9 @@ class FakeEngine:
         self.heard.append(("remove", name, nostop))
         await self._pass_gate()
         del self.watchers[name]
+
+    async def exits(self, name: str, /) -> list[Mapping[str, object]]:
+        return self.ends.get(name, [])
 
     def known(self) -> list[str]:
         return list(self.watchers)
