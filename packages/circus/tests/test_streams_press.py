@@ -6,7 +6,7 @@ import errno
 import gzip
 import os
 import subprocess
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +248,33 @@ def test_a_failure_is_said_once_and_tried_again(log: Path, monkeypatch: pytest.M
     ]
     assert troubles == [f"{log}: backups cannot be compressed: No space left on device"]
     assert found(log) == {".1.gz": "old"}
+
+
+def test_two_forms_that_differ_hold_up_no_newer_backup(log: Path) -> None:
+    Path(f"{log}.1").write_text("one thing")
+    Path(f"{log}.1.gz").write_bytes(gzip.compress(b"another one"))
+    log.write_text("now")
+    shelf = Backups(str(log), KEY, 5)
+
+    async def until(room: Room, is_met: Callable[[], bool]) -> None:
+        async with asyncio.timeout(BOUND_S):
+            while not is_met():
+                await asyncio.sleep(0)
+
+    async def story() -> None:
+        room = Room()
+        room.presses.on_intent(str(log), Intent(str(log), place_of(log)), shelf)
+        await until(room, lambda: bool(room.presses.troubles()))
+        room.presses.on_intent(str(log), Intent(str(log), place_of(log), rotate=5), shelf)
+        backups.shift(str(log), KEY, 5)
+        log.write_text("then")
+        room.presses.on_intent(str(log), Intent(str(log), place_of(log)), shelf)
+        await until(room, lambda: os.path.exists(f"{log}.1.gz") and not os.path.exists(f"{log}.1"))
+        assert [kind for kind, _ in room.said] == ["compress_failed"], "it is told once"
+        room.presses.close()
+        for task in room.tasks:
+            task.cancel()
+        await asyncio.gather(*room.tasks, return_exceptions=True)
+
+    asyncio.run(story())
+    assert found(log) == {"": "then", ".1.gz": "now", ".2": "one thing", ".2.gz": "another one"}

@@ -182,6 +182,7 @@ class Presses:
         self._wanted: dict[str, Backups] = {}
         self._jobs: dict[str, Job] = {}
         self._failures: dict[str, OSError] = {}
+        self._pokes: dict[str, asyncio.Event] = {}  # of those that wait to be tried again
 
     def on_intent(self, path: str, intent: Intent | None, shelf: Backups | None) -> None:
         """The kernel knows this intent of the file now. ``shelf``: its backups, if they are to be compressed."""
@@ -191,7 +192,9 @@ class Presses:
         was_held = self._held.pop(path, None) is not None
         if (was_held or path not in self._known) and shelf is not None:
             self._wanted[path] = shelf
-            if path not in self._jobs:
+            if path in self._pokes:
+                self._pokes[path].set()
+            elif path not in self._jobs:
                 self._jobs[path] = Job(shelf, lambda: self._held.get(path), self.on_pressed)
                 self._begin(self._work(path))
         self._known.add(path)
@@ -226,8 +229,8 @@ class Presses:
                         fields = {"path": path, "reason": _reason(error), "retry_in_s": pause_s}
                         self._on_trouble("compress_failed", fields)
                     self._failures[path] = error
+                    await self._pause(path, pause_s)
                     self._wanted.setdefault(path, shelf)
-                    await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 2, RETRY_LAST_S)
                 else:
                     if self._failures.pop(path, None) is not None:
@@ -238,6 +241,19 @@ class Presses:
         finally:
             self._jobs.pop(path, None)
             self._failures.pop(path, None)
+
+    async def _pause(self, path: str, seconds: float) -> None:
+        """Or until there is a new backup, which may have no trouble."""
+        if path in self._wanted:
+            return
+        poke = self._pokes[path] = asyncio.Event()
+        try:
+            async with asyncio.timeout(seconds):
+                await poke.wait()
+        except TimeoutError:
+            pass
+        finally:
+            del self._pokes[path]
 
 
 def _reason(error: OSError) -> str:
