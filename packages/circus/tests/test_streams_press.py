@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -271,10 +272,35 @@ def test_two_forms_that_differ_hold_up_no_newer_backup(log: Path) -> None:
         room.presses.on_intent(str(log), Intent(str(log), place_of(log)), shelf)
         await until(room, lambda: os.path.exists(f"{log}.1.gz") and not os.path.exists(f"{log}.1"))
         assert [kind for kind, _ in room.said] == ["compress_failed"], "it is told once"
-        room.presses.close()
-        for task in room.tasks:
-            task.cancel()
-        await asyncio.gather(*room.tasks, return_exceptions=True)
+        await room.presses.close()
+        await room.rest()
 
     asyncio.run(story())
     assert found(log) == {"": "then", ".1.gz": "now", ".2": "one thing", ".2.gz": "another one"}
+
+
+def test_at_the_end_of_circusd_what_is_half_made_is_removed(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(f"{log}.1").write_text("old")
+    begun, go_on = threading.Event(), threading.Event()
+    write = press._write
+
+    def slowly(fd: int, data: bytes) -> None:
+        write(fd, data)
+        begun.set()
+        go_on.wait(BOUND_S)
+
+    monkeypatch.setattr(press, "_write", slowly)
+    monkeypatch.setattr(press, "CHUNK", 1)
+
+    async def story() -> None:
+        room = Room()
+        room.presses.on_intent(str(log), Intent(str(log), Place(0, 0, 0, "")), Backups(str(log), KEY, 3))
+        await asyncio.to_thread(begun.wait, BOUND_S)
+        assert os.path.exists(backups.half_made(str(log)))
+        asyncio.get_running_loop().call_soon(go_on.set)
+        await room.presses.close()
+        await room.rest()
+        assert room.said == []
+
+    asyncio.run(story())
+    assert found(log) == {".1": "old"}

@@ -33,6 +33,9 @@ CHUNK = 256 * 1024
 RETRY_FIRST_S = 60.0
 RETRY_LAST_S = 3600.0
 
+#: The end of circusd does not wait longer for a disk.
+CLOSE_LIMIT_S = 1.0
+
 #: `zlib.compressobj`: with the head and the trailer of gzip (RFC 1952).
 _GZIP = 31
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -182,6 +185,7 @@ class Presses:
         self._wanted: dict[str, Backups] = {}
         self._jobs: dict[str, Job] = {}
         self._failures: dict[str, OSError] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._pokes: dict[str, asyncio.Event] = {}  # of those that wait to be tried again
 
     def on_intent(self, path: str, intent: Intent | None, shelf: Backups | None) -> None:
@@ -196,7 +200,9 @@ class Presses:
                 self._pokes[path].set()
             elif path not in self._jobs:
                 self._jobs[path] = Job(shelf, lambda: self._held.get(path), self.on_pressed)
-                self._begin(self._work(path))
+                task = self._begin(self._work(path))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
         self._known.add(path)
 
     def on_closed(self, path: str) -> None:
@@ -207,16 +213,20 @@ class Presses:
     def troubles(self) -> list[str]:
         return [f"{path}: backups cannot be compressed: {_reason(error)}" for path, error in self._failures.items()]
 
-    def close(self) -> None:
-        """circusd ends: what is half made is left to the next one."""
+    async def close(self) -> None:
+        """circusd ends: what is half made is removed, by the next one if the disk hangs."""
         for job in self._jobs.values():
             job.stop.set()
+        for poke in self._pokes.values():
+            poke.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_LIMIT_S)
 
     async def _work(self, path: str) -> None:
         pause_s = RETRY_FIRST_S
         try:
-            while (shelf := self._wanted.pop(path, None)) is not None:
-                job = self._jobs[path]
+            job = self._jobs[path]
+            while not job.stop.is_set() and (shelf := self._wanted.pop(path, None)) is not None:
                 job.shelf = shelf
                 key = f"press:{shelf.worker_key}"
                 worker = self._workers.take(key)
@@ -244,7 +254,7 @@ class Presses:
 
     async def _pause(self, path: str, seconds: float) -> None:
         """Or until there is a new backup, which may have no trouble."""
-        if path in self._wanted:
+        if path in self._wanted or self._jobs[path].stop.is_set():
             return
         poke = self._pokes[path] = asyncio.Event()
         try:

@@ -268,7 +268,7 @@ class Pump:
     async def close(self) -> None:
         """Let go of everything; what is not committed stays with the kernel."""
         self._held.close()
-        self.presses.close()
+        await self.presses.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
