@@ -12,7 +12,6 @@ from typing import Any
 
 from circus import clock
 from circus.config.model import StreamConfig
-from circus.streams.render import STREAMS
 from circus.streams.tap import Source
 
 #: Output that waits for so long does so because its sink is too slow.
@@ -111,4 +110,4 @@ def _key(source: Source) -> tuple[str, str]:
 
 
 def _fields(source: Source) -> dict[str, Any]:
-    return {"watcher": source.watcher, "stream": STREAMS[source.key.stream], "wid": source.wid, "pid": source.pid}
+    return {"watcher": source.watcher, "stream": source.key.stream, "wid": source.wid, "pid": source.pid}
