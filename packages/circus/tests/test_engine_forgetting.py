@@ -85,6 +85,18 @@ def test_one_watcher_is_forgotten_and_the_others_stay_as_ordered(bench: Bench, n
     story(run)
 
 
+def test_a_number_alone_is_forgotten(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB + TWO) as engine:
+            await bench.until_active(engine)
+            await engine.order(lambda op: events.SetCount(op, "web", delta=1))
+            told = {"web": ["numprocesses 3 by hand, 2 in the file"]}
+            assert await engine.forget(["web"], is_dry=False) == told
+            assert len(bench.running()) == 2
+
+    story(run)
+
+
 def test_what_had_given_up_is_started(bench: Bench) -> None:
     async def run() -> None:
         flaps = "flapping.attempts = 1\nflapping.max_retry = 0\n"

@@ -94,6 +94,7 @@ def test_the_loop_goes_on_while_the_disk_hangs_and_who_waits_is_let_go(
         desk.memory.remember_count("web", 5, 2)
         await desk.keeper.kept()
         assert "has not answered" in desk.keeper.troubles[0]
+        monkeypatch.setattr(keeper, "PATIENCE_S", 1000.0)
         desk.memory.remember_count("web", 6, 2)
         await desk.keeper.kept()  # nobody waits a second time
         desk.gate.set()

@@ -197,6 +197,20 @@ def test_each_line_is_one_message_however_the_bytes_come(world: World, receiving
     tell(world, config("SyslogStream", receiving.path), story)
 
 
+def test_a_line_waits_for_its_end(world: World, receiving: Receiving) -> None:
+    receiving.start()
+
+    async def story(one: int) -> None:
+        world.papa.write(one, "out", b"whole\nbeg")
+        await world.until(lambda: world.acked(one) > 0 and len(receiving.got) > 0)
+        assert world.acked(one) == 6
+        world.papa.write(one, "out", b"un\n")
+        await world.until(lambda: world.acked(one) == 12 and len(receiving.got) == 2)
+        assert receiving.got[1].endswith(b": begun")
+
+    tell(world, config("SyslogStream", receiving.path), story)
+
+
 def test_what_is_no_whole_line_is_sent_at_the_end_of_its_process(world: World, receiving: Receiving) -> None:
     receiving.start()
 
