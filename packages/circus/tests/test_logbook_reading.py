@@ -326,8 +326,18 @@ def test_what_is_not_indexed_is_followed_after_a_while(log: Log, monkeypatch: py
     reader.position = reader.begin
     assert [line.data for line in reader.more()] == [b"one"]
     assert reader.more() == []
-    clock[0] += reading.INDEX_S
+    clock[0] += reading.NEXT_CIRCUSD_S
     assert [(line.data, line.source) for line in reader.more()] == [(b"two", None)]
+    log.write((3, WEB, b"three\n"), is_indexed=False)
+    assert [line.data for line in reader.more()] == [b"three"]  # nobody waits for an index that was given up
+    log.write((4, WEB, b"four\n"))
+    assert [(line.data, line.source) for line in reader.more()] == [(b"four", WEB)]
+    for number in range(5, 9):  # an index that is behind at each look comes further all the same
+        clock[0] += reading.NEXT_CIRCUSD_S / 2
+        log.write((number, WEB, b"next\n"), is_indexed=False)
+        shown = reader.more()
+        assert [line.source for line in shown] == ([None, WEB] if number > 5 else [])
+        log.write((number, WEB, b"next\n"))
     reader.close()
 
 

@@ -29,6 +29,9 @@ LATE_NS = 60_000_000_000
 INDEX_S = 1.0
 INDEX_STEP_S = 0.01
 
+#: Who follows waits so long for a circusd that was killed: the next one says whose the last lines were.
+NEXT_CIRCUSD_S = 10.0
+
 _RESET = b"\033[0m"
 
 
@@ -70,7 +73,8 @@ class LogReader:
     missing: int = 0
     _files: list[LogFile] = field(default_factory=list)
     _lone: Source | None = None
-    _waits_since: float = 0.0
+    _waiting: tuple[int, float] = (-1, 0.0)  # how far the index had come when the waiting began, and when that was
+    _given_up_at: int = -1  # the end of an index that did not come further
 
     def open(self) -> None:
         """Raises: OSError."""
@@ -206,20 +210,18 @@ class LogReader:
             return []
         stop = self.end
         last = self._files[-1]
-        if last.index.end < last.size and last.is_indexed:
+        indexed = last.begins_at + last.index.end
+        if last.is_indexed and indexed < stop and indexed != self._given_up_at:
             now = time.monotonic()
-            self._waits_since = self._waits_since or now
-            if now - self._waits_since < INDEX_S:
-                stop = max(last.begins_at + last.index.end, self.position)
-        else:
-            self._waits_since = 0.0
+            if self._waiting[0] != indexed:
+                self._waiting = indexed, now
+            if now - self._waiting[1] < NEXT_CIRCUSD_S:
+                stop = max(indexed, self.position)
+            else:
+                self._given_up_at = indexed
         if stop <= self.position:
             return []
-        position = self.position
-        lines = list(self.forward(position, self._whole(position, stop)))
-        if self.position > position:
-            self._waits_since = 0.0
-        return lines
+        return list(self.forward(self.position, self._whole(self.position, stop)))
 
     def _whole(self, position: int, stop: int) -> int:
         """Up to the last newline before ``stop`` in the last file; what is older is whole."""
