@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 
 from circus.streams import changes, compare, sinks
 from circus.streams.changes import Telling
+from circus.streams.filling import Batch
 from circus.streams.sinks import FileSink
-from circus.streams.store import Intent
+from circus.streams.store import DOUBT, NOBODY, Intent, Segment
 
 
 @pytest.fixture
@@ -43,6 +45,17 @@ def test_what_happens_to_a_file_is_seen_once(log: FileSink) -> None:
     assert [seen(log), seen(log)] == [["replaced"], []]
     os.unlink(log.path)
     assert [seen(log), seen(log)] == [["removed"], []]
+
+
+def test_a_write_of_ours_whose_end_could_not_be_seen_is_nobody_else_s(
+    log: FileSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", lambda fd: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+        written = log.write(Batch((Segment(NOBODY, 0, 5, DOUBT),), payload=b"ours\n"), {})
+    assert written.error is not None
+    assert Path(log.path).read_bytes() == b"ours\n"
+    assert seen(log) == []
 
 
 def test_what_happened_while_nobody_was_there_is_seen_at_the_start(log: FileSink) -> None:

@@ -145,7 +145,7 @@ class FileSink:
         self.guard: Callable[[], None] = _nobody_else
         self._is_tidied = False
         self._changes: list[Change] = []
-        self._size = 0  # what we know it to have
+        self._size = -1  # as we left it, if that is known
         self._fd = -1
         self._head: tuple[int, int, str] = (0, 0, "")  # inode, bytes hashed, hash
 
@@ -163,7 +163,7 @@ class FileSink:
                 self._note(changes.of_name(is_there=named is not None, is_ours_elsewhere=ours.st_nlink > 0))
                 self.close()
             else:
-                self._note(changes.of_size(self._size, ours.st_size))
+                self._note(changes.of_size(self._size, ours.st_size) if self._size >= 0 else None)
         if self._fd < 0:
             self._open()
         return self._place()
@@ -214,6 +214,7 @@ class FileSink:
 
     def write(self, batch: Batch, views: Mapping[SourceKey, View]) -> Written:
         written = Written()
+        self._size = -1
         try:
             if batch.aside:
                 backups.set_aside(self.path, self.worker_key, batch.aside, batch.rotate)
