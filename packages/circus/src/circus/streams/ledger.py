@@ -74,11 +74,8 @@ class Ledger:
     @property
     def trouble(self) -> str:
         """A sentence for status."""
-        return (
-            f"`circusctl logs` misses when and by whom is written what is written now: {self._trouble}"
-            if self._trouble
-            else ""
-        )
+        what = "`circusctl logs` will not know who wrote what is written now, and when"
+        return f"{what}: {self._trouble}" if self._trouble else ""
 
     @property
     def keeps_copies(self) -> bool:
