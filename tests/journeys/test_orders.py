@@ -160,7 +160,7 @@ def _all_is_kept_over_a_kill(house: House) -> None:
     assert told["by_hand"] == {
         "extra": "added by hand",
         "old": "removed by hand",
-        "stubborn": "set by hand: graceful_timeout",
+        "stubborn": "set by hand: graceful_timeout; stopped by hand",
         "web": "set by hand: colour, env.TICKER_INTERVAL_S, graceful_timeout, stdout_stream.max_bytes",
     }
     assert told["drift"] == {}
