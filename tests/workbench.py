@@ -37,6 +37,7 @@ class Bench:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.papa = FakePapa()
+        self.gone: list[FakePapa] = []  # of hosts that were booted anew
         self.signals: list[tuple[int, int]] = []
         self.obeys = True
         self.requests: list[str] = []
@@ -106,6 +107,11 @@ class Bench:
     def log_option(self, name: str) -> str:
         return f"stdout_stream.class = FileStream\nstdout_stream.filename = {self.folder / name}\n"
 
+    def reboot(self) -> None:
+        """The host is gone without a word; what is left is on the disk."""
+        self.gone.append(self.papa)
+        self.papa = FakePapa()
+
     def crash(self) -> None:
         """The manager is gone without a word."""
         self.papa = self.papa.restart_client()
@@ -139,7 +145,8 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """The body of a fixture."""
     bench = Bench(folder, monkeypatch)
     yield bench
-    bench.papa.kernel.close()
+    for papa in (*bench.gone, bench.papa):
+        papa.kernel.close()
 
 
 def story(run: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -59,12 +59,14 @@ def test_an_end_while_circusd_was_away_is_noted_with_the_time_of_the_kernel(benc
     async def run() -> None:
         async with bench.engine(WEB + KEPT) as engine:
             await bench.until_active(engine)
+            first = bench.papa.row("circus.web.1")
             bench.crash()
         bench.papa.clock.advance(7)
         bench.papa.end("circus.web.1", 3)
         bench.papa.clock.advance(100)
         async with bench.engine(WEB + KEPT):
-            await bench.until(lambda: noted(bench))
+            await bench.until(lambda: noted(bench) and first["id"] not in bench.ids())
+            await bench.until(lambda: len(bench.running()) == 1)
         (ended,) = noted(bench)
         assert (ended.status, ended.is_ordered, ended.ran_s) == (3, None, 7.0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ from tests.workbench import DB, KEPT, Bench, opened, story
 from circus.engine.engine import Engine
 from circus.supervise import events
 from circus.supervise.states import SlotState, SlotView, WatcherState
-from papa.testing import FakePapa
 
 LOOP = "[watcher:web]\ncmd = /bin/sleep 60\ncopy_env = true\ngraceful_timeout = 5\n"
 FLAPS = LOOP + "flapping.attempts = 2\nflapping.window = 30\nflapping.retry_in = {retry}\nflapping.max_retry = {most}\n"
@@ -26,18 +25,9 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 @pytest.fixture(params=["restart", "reboot"])
-def passing(request: pytest.FixtureRequest, bench: Bench) -> Iterator[object]:
+def passing(request: pytest.FixtureRequest, bench: Bench) -> Callable[[], None]:
     """How circusd goes."""
-    old = bench.papa
-
-    def go() -> None:
-        if request.param == "restart":
-            bench.crash()
-        else:
-            bench.papa = FakePapa()
-
-    yield go
-    old.kernel.close()
+    return bench.crash if request.param == "restart" else bench.reboot
 
 
 def slot_of(engine: Engine, name: str = "web") -> SlotView | None:
@@ -163,7 +153,7 @@ def test_the_end_of_circusd_is_no_reason_to_forget(bench: Bench) -> None:
             await ends(bench, engine, SlotState.BACKOFF)
             await engine.shutdown()
             await engine.close()
-        bench.papa = FakePapa()
+        bench.reboot()
         async with bench.engine(PAUSES) as engine:
             await bench.until(lambda: slot_of(engine) is not None)
             assert slot_of(engine).state is SlotState.BACKOFF
