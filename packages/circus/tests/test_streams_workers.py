@@ -238,3 +238,15 @@ def test_what_is_looked_for_alone_and_is_not_found_in_time_is_told(monkeypatch: 
         workers.close()
 
     asyncio.run(main())
+
+
+def test_what_is_to_follow_follows_also_when_the_loop_is_gone() -> None:
+    gate, followed = threading.Event(), threading.Event()
+    workers = Workers()
+
+    async def main() -> None:
+        workers.take("dev:1").run(lambda: gate.wait(BOUND_S), followed.set)
+
+    asyncio.run(main())
+    gate.set()
+    assert followed.wait(BOUND_S)

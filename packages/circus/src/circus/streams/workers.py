@@ -132,8 +132,14 @@ class Worker:
             if not self._is_told:
                 self._is_told = True
                 # A closed loop waits for nothing any more, but what comes behind may be the close of a file.
-                with contextlib.suppress(RuntimeError):
+                try:
                     job.loop.call_soon_threadsafe(self._deliver)
+                except RuntimeError:
+                    self._is_told = False
+                    while self._done:
+                        left = self._done.popleft()[0]
+                        if left.after is not None:
+                            left.after()
             del job, result, error
 
     def _deliver(self) -> None:
