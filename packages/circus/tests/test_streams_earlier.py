@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def test_a_thread_that_outlived_its_circusd_keeps_others_off_its_file_system(
     half_dead.stdin.close()
     wait_for(lambda: not Path(f"/proc/{half_dead.pid}/task").exists() or half_dead.poll() is not None, "its end")
     earlier.check("dev:77")
+
+
+def test_whoever_was_just_killed_and_hangs_in_nothing_is_waited_for(half_dead: subprocess.Popen[bytes]) -> None:
+    earlier = Earlier()
+    assert half_dead.stdin is not None
+    ending = threading.Timer(0.05, half_dead.stdin.close)
+    ending.start()
+    try:
+        earlier.check("dev:77")
+    finally:
+        ending.join()
 
 
 def test_threads_of_the_living_keep_nobody_off() -> None:

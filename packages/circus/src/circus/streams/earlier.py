@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 
-from circus import procfs
+from circus import clock, procfs
 from circus.streams import workers
+
+#: Threads of a process that was just killed are gone within this, unless one hangs; they are looked at this often.
+DYING_S = 1.0
+LOOK_S = 0.005
 
 
 class Earlier:
@@ -20,15 +25,21 @@ class Earlier:
 
     def __init__(self) -> None:
         self._threads = list(_find())
+        self._dying_until = clock.monotonic() + DYING_S
 
     def check(self, worker_key: str) -> None:
         """May block. Raises: OSError while one of them is in that file system."""
-        if not self._threads:
-            return
-        self._threads = [each for each in self._threads if os.path.exists(_path(*each[:2]))]
-        for pid, _, name in self._threads:
-            if name == os.fsencode(worker_key)[: workers.MAX_NAME]:
+        while (pid := self._who_is_in(worker_key)) is not None:
+            if clock.monotonic() > self._dying_until:
                 raise OSError(errno.EBUSY, f"has not answered since circusd {pid}, which is dead, began to write to it")
+            time.sleep(LOOK_S)
+
+    def _who_is_in(self, worker_key: str) -> int | None:
+        if not self._threads:
+            return None
+        self._threads = [each for each in self._threads if os.path.exists(_path(*each[:2]))]
+        mine = os.fsencode(worker_key)[: workers.MAX_NAME]
+        return next((pid for pid, _, name in self._threads if name == mine), None)
 
 
 def _find() -> Iterator[tuple[int, int, bytes]]:
