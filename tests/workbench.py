@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from circus.config import load
+from circus.engine import keeper
 from circus.engine.engine import Engine
 from circus.engine.hosted import Hosted
 from circus.engine.memory import Memory
@@ -77,6 +78,7 @@ class Bench:
         monkeypatch.setattr(Hosted, "send_signal", send_signal)
         monkeypatch.setattr(Hosted, "is_alive", lambda hosted: hosted.pid in self.running() | self.orphans)
         monkeypatch.setattr(FakePapa, "request", trapped)
+        monkeypatch.setattr(keeper, "PATIENCE_S", BOUND_S)  # the disk of a busy machine may take seconds
 
     def go_away(self) -> None:
         """The connection is lost, and comes back soon unless it stays away."""

@@ -115,9 +115,9 @@ class Keeper:
                     self._timer = asyncio.get_running_loop().call_later(self._retry_s, self._try_again)
                     self._retry_s = min(self._retry_s * 2, RETRY_LAST_S)
                     return
-                if self.trouble:
-                    log.info("%s takes what is remembered again", self._memory.path.parent)
-                self.trouble, self._retry_s = "", RETRY_FIRST_S
+            if self.trouble:
+                log.info("%s takes what is remembered again", self._memory.path.parent)
+            self.trouble, self._retry_s = "", RETRY_FIRST_S
         finally:
             self._task = None
 
