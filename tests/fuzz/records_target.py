@@ -81,8 +81,13 @@ def _process(record: dict[str, Any]) -> None:
     if process.is_running:
         table.end(process, 0, 1.5)
     written = records.of_process(process, "boot", inodes=inodes)
-    again = records.to_process(7, json.loads(json.dumps(written)))
-    assert records.of_process(again, "boot", inodes=inodes) == {**written, "captured": [], "bounds": None}
+    same = json.loads(json.dumps(written))
+    again = records.to_process(7, same)
+    if captured:
+        assert records.bounds_of(same).pack() == bounds.pack()
+        assert records.bounds_of(same).pack_streams() == bounds.pack_streams()
+    of_output = {"captured": [], "bounds": None, "each": None}
+    assert {**records.of_process(again, "boot", inodes=inodes), **of_output} == {**written, **of_output}
     table.remove_process(process)
 
 
