@@ -76,6 +76,23 @@ def test_a_pause_goes_on_until_a_person_starts_the_watcher(bench: Bench, passing
     story(run)
 
 
+def test_an_end_that_was_seen_and_not_acknowledged_counts_once(bench: Bench) -> None:
+    async def run() -> None:
+        bench.trap = lambda _number, op: "ignored" if op == "commit" else None
+        async with bench.engine(PAUSES) as engine:
+            await ends(bench, engine, SlotState.BACKOFF)
+            bench.crash()
+        bench.trap = None
+        assert [row["running"] for row in bench.papa.rows()] == [False, False]
+        async with bench.engine(PAUSES) as engine:
+            await bench.until(lambda: slot_of(engine) is not None)
+            assert slot_of(engine).state is SlotState.BACKOFF
+            assert engine.fleet.watchers["web"].slots[1].budget.pauses == 1
+            await bench.until(lambda: not bench.papa.rows())
+
+    story(run)
+
+
 def test_one_that_gave_up_stays_so_with_its_reason(bench: Bench, passing) -> None:
     async def run() -> None:
         async with bench.engine(GIVES_UP) as engine:

@@ -29,6 +29,9 @@ class Remembering:
         self._engine = engine
         self._standings: dict[str, recall.Standing] = {}  # as they are in the memory
         self._touched: set[str] = set()
+        # By watcher and wid, the last process (number in the kernel, start) whose end the standing knows of: the kernel
+        # may tell of it, and of those before it, once more.
+        self._judged: dict[str, dict[int, tuple[int, float]]] = {}
 
     # What was ordered ---------------------------------------------------------------------------------------
 
@@ -63,7 +66,11 @@ class Remembering:
             match each:
                 case events.TimerFired(key) | actions.StartTimer(key) | actions.CancelTimer(key):
                     self._touched.add(key.watcher)
-                case events.Exited(slot) | events.Spawned(slot) | events.SpawnFailed(slot) | actions.Spawn(slot):
+                case events.Exited(slot, incarnation):
+                    self._touched.add(slot.watcher)
+                    if (hosted := self._engine.lives.hosted.in_slot(slot, incarnation)) is not None:
+                        self._judged.setdefault(slot.watcher, {})[slot.wid] = hosted.kernel_id, hosted.started_at
+                case events.Spawned(slot) | events.SpawnFailed(slot) | actions.Spawn(slot):
                     self._touched.add(slot.watcher)
                 case actions.Publish(watcher):
                     self._touched.add(watcher)
@@ -76,10 +83,15 @@ class Remembering:
             return
         for name in touched & engine.configs.keys() & engine.fleet.watchers.keys():
             standing = recall.standing_of(engine.fleet.watchers[name])
+            ended = self._judged.pop(name, {})
+            if known := {each.wid: ended[each.wid] for each in standing.slots if each.wid in ended}:
+                self._judged[name] = known
             if standing != self._standings.get(name, recall.NOTHING):
                 self._standings[name] = standing
                 now = {"now": clock.monotonic(), "wall": clock.wall()}
                 content = None if standing == recall.NOTHING else recall.to_json(standing, **now)
+                for fields in content["slots"] if content is not None else ():
+                    fields["ended"] = known.get(fields["wid"])
                 engine.memory.remember_standing(name, engine.configs[name].digest, content)
 
     # At a start ---------------------------------------------------------------------------------------------
@@ -108,9 +120,14 @@ class Remembering:
         if content is None:
             return recall.NOTHING
         try:
-            return recall.from_json(
+            standing = recall.from_json(
                 content, policy_of(config, config.numprocesses), now=clock.monotonic(), wall=clock.wall()
             )
+            for fields in content["slots"]:
+                if fields.get("ended") is not None:
+                    number, started_at = fields["ended"]
+                    self._judged.setdefault(config.name, {})[int(fields["wid"])] = int(number), float(started_at)
+            return standing
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             log.warning("%s: what is remembered of its failures is damaged, and forgotten (%s)", config.name, error)
             return recall.NOTHING
@@ -131,6 +148,9 @@ class Remembering:
             reply = replies.get(survivor.kernel_id)
             if not is_its_own or survivor.wid in taken or reply is None or reply.ok["exit"] is None:
                 continue
+            number, started_at = self._judged.get(config.name, {}).get(survivor.wid, (-1, 0.0))
+            if survivor.kernel_id <= number and survivor.started_at <= started_at:
+                continue  # the circusd before has seen it, and was killed before it could acknowledge it
             end, now = reply.ok["exit"], clock.monotonic()
             known = slots.get(survivor.wid, Recollection(survivor.wid, UNTOUCHED))
             died[survivor.wid] = recall.after_death(
