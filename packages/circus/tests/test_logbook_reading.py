@@ -362,3 +362,60 @@ def test_a_line_without_end_is_no_reason_to_hold_all_of_it(log: Log, monkeypatch
     reader = log.reader()
     assert b"".join(line.data for line in reader.last(100, reader.end)) == b"x" * 2000 + b"end"
     reader.close()
+
+
+def follow(reader: LogReader) -> list[bytes]:
+    return [line.data for line in reader.more()]
+
+
+def test_a_first_batch_that_is_laid_once_more_after_a_kill_stays_where_it_was(log: Log) -> None:
+    log.write((1, SOURCES[0], b"one\n"), (1, SOURCES[0], b"two\n"))
+    reader = log.reader()
+    reader.position = reader.begin
+    assert follow(reader) == [b"one", b"two"]
+    found = log.path.stat()
+    again = Laid(
+        str(log.path), found.st_dev, found.st_ino, 0, b"one\ntwo\n", (Run(SOURCES[0], 8, SECOND),), is_again=True
+    )
+    log.new_book().lay(again)
+    assert (follow(reader), reader.begin) == ([], 0)
+    reader.close()
+
+
+def test_a_follower_sees_each_line_once_over_many_truncations(log: Log) -> None:
+    log.write((1, SOURCES[0], b"a" * 300 + b"\n"), *[(1, SOURCES[0], b"b\n")] * 50)
+    reader = log.reader()
+    reader.position = reader.begin
+    assert len(follow(reader)) == 51
+    for number in range(3):
+        Path(f"{log.path}.1").write_bytes(log.path.read_bytes())
+        os.truncate(log.path, 0)
+        assert follow(reader) == []
+        for line in (b"%d first %s" % (number, b"a" * 300), b"%d second" % number):
+            log.write((2 + number, SOURCES[0], line + b"\n"))
+            assert follow(reader) == [line]
+        assert reader.missing == 0
+    reader.close()
+
+
+def test_a_line_that_was_written_in_two_parts_is_never_cut_by_a_moment(log: Log) -> None:
+    log.write((100, SOURCES[0], b"zero\n"), (200, SOURCES[0], b"abc"))
+    log.write((300, SOURCES[0], b"def\n"), (350, SOURCES[0], b"last\n"))
+    since = log.reader(Query(frozenset({"web"}), since_ns=250 * SECOND))
+    assert [line.data for line in forward(since, since.first_since(250 * SECOND))] == [b"last"]
+    until = log.reader(Query(frozenset({"web"}), until_ns=220 * SECOND))
+    assert [line.data for line in until.last(10, until.end)] == [b"zero", b"abcdef"]
+    until.close()
+
+
+def test_what_is_no_file_but_has_the_name_of_a_backup_is_passed_over(log: Log) -> None:
+    log.write((1, SOURCES[0], b"one\n"))
+    Path(f"{log.path}.1").mkdir()
+    os.mkfifo(f"{log.path}.2")
+    assert [line.data for line in forward(log.reader())] == [b"one"]
+
+
+def test_marks_that_belong_to_nobody_are_shown_unless_somebody_is_asked_for(log: Log) -> None:
+    log.write((1, SOURCES[0], b"one\n"), (2, Source("", 0, 0, "", entries.MARK), b"[papa: a doubt]\n"))
+    assert [line.data for line in forward(log.reader())] == [b"one", b"[papa: a doubt]"]
+    assert [line.data for line in forward(log.reader(Query(frozenset({"web"}), wid=1)))] == [b"one"]

@@ -163,3 +163,18 @@ def open_files() -> list[str]:
         except FileNotFoundError:
             continue
     return found
+
+
+def test_what_cannot_be_noted_is_remembered_once_however_often_it_comes(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()  # where the directory is to be
+
+    async def run() -> None:
+        mine = Ledger(LogsPlace(str(tmp_path), 4000, 1000.0))
+        for _ in range(3):
+            for _ in range(100):
+                mine.attached("/logs/web.log", "web", "stdout")
+            await until(lambda: mine.trouble)
+        assert len(mine._unnoted) == 1
+        mine.close()
+
+    story(run)

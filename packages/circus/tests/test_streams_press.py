@@ -304,3 +304,12 @@ def test_at_the_end_of_circusd_what_is_half_made_is_removed(log: Path, monkeypat
 
     asyncio.run(story())
     assert found(log) == {".1": "old"}
+
+
+def test_a_backup_that_cannot_be_read_keeps_no_younger_one_from_being_compressed(log: Path) -> None:
+    Path(f"{log}.1").write_text("1")
+    Path(f"{log}.2").symlink_to("/etc/hostname")
+    Path(f"{log}.3").write_text("3")
+    with pytest.raises(OSError, match=f"{log}.2"):
+        job_of(log).run()
+    assert sorted(path.name for path in log.parent.iterdir()) == ["log.1.gz", "log.2", "log.3.gz"]

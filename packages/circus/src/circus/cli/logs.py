@@ -151,6 +151,9 @@ class _Session:
         for line in found:
             self._show.line(line)
         self._tell_missing()
+        if self._given is not None:  # logs are read a line ahead
+            for reader in self._readers:
+                reader.position = self._show.positions[reader.id]
         if args.follow:
             self._follow()
 

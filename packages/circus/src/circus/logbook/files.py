@@ -171,6 +171,12 @@ class LogFile:
                 yield begin + cut, whole
             tail = data[:cut]
 
+    def line_behind(self, offset: int) -> int:
+        """Where the first line begins from ``offset`` on."""
+        for at, chunk in self.chunks(offset - 1) if offset else ():
+            return at + (chunk.find(b"\n") + 1 or len(chunk))
+        return offset
+
     def close(self) -> None:
         os.close(self.fd)
         if self._index_fd >= 0:
@@ -222,9 +228,11 @@ def _names(path: str) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     for each in found:
+        if not each.name.startswith(base) or not each.is_file():
+            continue
         if each.name == base:
             newest[path] = each.inode()
-        elif each.name.startswith(base) and (suffix := _SUFFIX.fullmatch(each.name, len(base))):
+        elif (suffix := _SUFFIX.fullmatch(each.name, len(base))) is not None:
             first, second, packed = suffix[1], int(suffix[2] or 0), suffix[3]
             if len(first) < _TIME_DIGITS:
                 numbered.append(((-int(first), 0 if packed else 1), each.path, each.inode()))

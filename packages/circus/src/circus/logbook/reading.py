@@ -126,7 +126,7 @@ class LogReader:
                     return file.begins_at
             elif (offset := file.index.first_since(at_ns)) is not None:
                 is_first = offset == file.index.spans[0].start
-                return file.begins_at + (0 if is_first else offset)
+                return file.begins_at + (0 if is_first else file.line_behind(offset))
             elif file.index.end < file.size and file.mtime_ns >= at_ns:
                 return file.begins_at + file.index.end
         return self.end
@@ -157,7 +157,7 @@ class LogReader:
         for file in reversed(self._files):
             limit = min(file.size, end - file.begins_at)
             if late_ns < 2**62 and (offset := file.index.first_since(late_ns)) is not None:
-                limit = min(limit, offset)
+                limit = min(limit, file.line_behind(offset))
             for offset, chunk in file.chunks_backwards(limit) if limit > 0 else ():
                 lines = list(self._lines(file, offset, chunk))
                 found = [*lines[-(count - len(found)) :], *found]
@@ -248,18 +248,22 @@ class LogReader:
             if is_same and not last.has_another_index:
                 return
         before = (last.dev, last.ino, last.begins_at) if last is not None else None
+        indexed_to = last.begins_at + last.index.end if last is not None and last.is_indexed else None
         self.open()
         if before is not None:
             # Without an index the places of files are known from the newest on: they move with each rotation.
             for file in self._files:
                 if (file.dev, file.ino) == before[:2] and not file.is_indexed:
+                    if indexed_to is not None:
+                        file.begins_at = indexed_to  # it was cut; its index is yet to come, and begins there
+                        continue
                     self.position += file.begins_at - before[2]
 
 
 def _is_wanted(query: Query, source: Source | None, at_ns: int) -> bool:
     if not query.since_ns <= at_ns <= query.until_ns:
         return False
-    if source is None:
+    if source is None or not source.watcher:
         return query.stream is None and query.wid is None
     return (
         source.watcher in query.watchers

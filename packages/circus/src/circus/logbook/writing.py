@@ -57,6 +57,7 @@ class Laid:
     head: bytes
     runs: tuple[Run, ...]
     alive: frozenset[int] = field(default=frozenset())
+    is_again: bool = False
 
 
 def directory_of(logs: str, path: str) -> str:
@@ -105,7 +106,7 @@ class Book:
             raise
 
     def _lay(self, laid: Laid) -> None:
-        if (laid.dev, laid.ino) != self._file or laid.base == 0:
+        if (laid.dev, laid.ino) != self._file or (laid.base == 0 and not laid.is_again):
             self._turn_to(laid)
         out: list[bytes] = []
         if self._head_bytes < HEAD_BYTES:
@@ -142,7 +143,7 @@ class Book:
         self.close()
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         path = os.path.join(self._directory, index_name(laid.dev, laid.ino))
-        known = _skim(path) if laid.base else None
+        known = _skim(path) if laid.base or laid.is_again else None
         if known is not None and known.header is not None and is_about(known, laid.head):
             self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_APPEND)
             os.ftruncate(self._fd, known.taken)

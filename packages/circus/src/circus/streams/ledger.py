@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -65,7 +65,7 @@ class Ledger:
         self._hanging = 0
         self._retry_at = 0.0
         self._trouble = ""
-        self._unnoted: list[_Note] = []
+        self._unnoted: dict[_Note, None] = {}
         self._is_noting = False
         # Of the thread:
         self._books: OrderedDict[str, Book | Copy] = OrderedDict()
@@ -85,7 +85,7 @@ class Ledger:
         """Output of this stream goes to this file from now on; None: the store has it."""
         if not self._logs:
             return
-        self._unnoted.append((path, watcher, stream))
+        self._unnoted[(path, watcher, stream)] = None
         if not self._is_noting and not self._hanging:
             self._is_noting = True
             asyncio.get_running_loop().call_soon(self._begin_noting)
@@ -182,18 +182,18 @@ class Ledger:
         self._is_noting = False
         if not self._unnoted or self._hanging or clock.monotonic() < self._retry_at:
             return
-        notes, self._unnoted = self._unnoted, []
+        notes, self._unnoted = self._unnoted, {}
         self._is_noting = True
 
         def is_done(future: asyncio.Future[None]) -> None:
             self._is_noting = False
             if not future.cancelled() and isinstance(error := future.exception(), OSError):
-                self._unnoted = notes + self._unnoted
+                self._unnoted = notes | self._unnoted
                 self._failed(error)
 
         self._run(lambda: self._note(notes)).add_done_callback(is_done)
 
-    def _note(self, notes: list[_Note]) -> None:
+    def _note(self, notes: Iterable[_Note]) -> None:
         if self._entries is None:
             self._entries = catalogue.load(self._logs)
         known = self._entries

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import stat
 import struct
@@ -35,6 +36,9 @@ RETRY_LAST_S = 3600.0
 
 #: The end of circusd does not wait longer for a disk.
 CLOSE_LIMIT_S = 1.0
+
+#: What is wrong with the disk, and so with each of them; other troubles are those of one backup.
+_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 #: `zlib.compressobj`: with the head and the trailer of gzip (RFC 1952).
 _GZIP = 31
@@ -66,15 +70,20 @@ class Job:
         """Compress what is there, the oldest first. Raises: OSError, Stopped."""
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
-        doubtful = []
+        failures: list[OSError] = []
         with backups.at_work(self.shelf.path, self.shelf.worker_key):
             for name, forms in self.shelf.forms().items():
-                if "" in forms and PACKED not in forms:
-                    self._press(name)
-                elif "" in forms and not self._is_done(name):
-                    doubtful.append(name)
-        if doubtful:
-            raise OSError(f"{doubtful[0]} and {doubtful[0]}{PACKED} are both there and differ; remove one of them")
+                try:
+                    if "" in forms and PACKED not in forms:
+                        self._press(name)
+                    elif "" in forms and not self._is_done(name):
+                        raise OSError(f"{name} and {name}{PACKED} are both there and differ; remove one of them")
+                except OSError as error:
+                    if error.errno in _OF_ALL:
+                        raise
+                    failures.append(error)
+        if failures:
+            raise failures[0]
 
     def _press(self, name: str) -> None:
         try:

@@ -9,6 +9,7 @@ the file as a batch that ended earlier: what was begun of a mark or of a rendere
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -187,7 +188,8 @@ class FileSink:
             raise OSError(errno.EINVAL, "is not a regular file any more", self.path)
         self._fd = fd
         if not self._is_tidied:
-            backups.tidy(self.path, self.worker_key)
+            with contextlib.suppress(OSError):  # in a place where nothing can be made there is nothing half made
+                backups.tidy(self.path, self.worker_key)
             self._is_tidied = True
         self.last = NOBODY
         self.dated_s = int(found.st_mtime)

@@ -133,6 +133,7 @@ def _laid(path: str, finding: compare.Finding, views: Mapping[SourceKey, View]) 
         return None
     try:
         with open(finding.found_at, "rb", buffering=0) as file:
-            return laid_of(path, file.fileno(), finding.stretches, views, int(clock.wall() * 1e9))
+            laid = laid_of(path, file.fileno(), finding.stretches, views, int(clock.wall() * 1e9))
+            return replace(laid, is_again=True) if laid is not None else None
     except OSError:
         return None
