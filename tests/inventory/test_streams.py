@@ -115,7 +115,7 @@ def kept(size: int) -> dict[str, object]:
 def test_papa_keeps_as_much_of_a_stream_as_it_says(tmp_path: Path) -> None:
     """From the start of the process, and by an order while it runs."""
     config = "[watcher:talk]\ncmd = sleep 1000\nenv.PATH = /bin\n"
-    config += KEPT.format("stdout_stream", 8) + KEPT.format("stderr_stream", 16)
+    config += KEPT.format("stdout_stream", 80) + KEPT.format("stderr_stream", 96)
     with opened(tmp_path / "house", config) as house:
 
         def bounds() -> Any:
@@ -123,11 +123,11 @@ def test_papa_keeps_as_much_of_a_stream_as_it_says(tmp_path: Path) -> None:
             return row["bounds"]
 
         house.start()
-        assert bounds() == {"out": kept(8), "err": kept(16)}
+        assert bounds() == {"out": kept(80), "err": kept(96)}
         (pid,) = house.pids("talk")
-        house.asked("set", "talk", "stdout_stream.buffer", "32k", "stdout_stream.overflow", "block")
+        house.asked("set", "talk", "stdout_stream.buffer", "320k", "stdout_stream.overflow", "block")
         wait_for(
-            lambda: bounds() == {"out": {**kept(8), "bound": 32 << 10, "overflow": "block"}, "err": kept(16)}, "it"
+            lambda: bounds() == {"out": {**kept(80), "bound": 320 << 10, "overflow": "block"}, "err": kept(96)}, "it"
         )
         house.asked("set", "talk", "stdout_stream.stall", "forever")
         wait_for(lambda: bounds()["out"]["overflow"] == "hold", "the last one")

@@ -43,7 +43,7 @@ from circus.config.values import PARSERS
         ("seconds", "366d", 366 * 86400.0),
         ("period", "-1s", -1.0),
         ("size", "9007199254740993", 9007199254740993),
-        ("buffer", "4k", 4096),
+        ("buffer", "64k", 65536),
         ("buffer", "1g", 1 << 30),
         ("overflow", " Drop-Oldest ", "drop-oldest"),
         ("overflow", "block", "block"),

@@ -210,7 +210,7 @@ def test_a_fault_of_ours_fails_the_spawn_and_not_the_end(bench: Bench, monkeypat
 def test_an_older_kernel_that_knows_no_bounds_of_streams_starts_the_process_without(bench: Bench) -> None:
     async def run() -> None:
         bench.papa.kernel.spawn_errors.append(PapaError("has fields that nobody knows: bounds", code="bad-request"))
-        text = WEB + "stdout_stream.class = StdoutStream\nstdout_stream.buffer = 8k\n"
+        text = WEB + "stdout_stream.class = StdoutStream\nstdout_stream.buffer = 80k\n"
         async with bench.engine(text) as engine:
             await bench.until_active(engine)
             assert "bounds" not in bench.papa.spawns[0]

@@ -76,19 +76,24 @@ def test_a_pause_goes_on_until_a_person_starts_the_watcher(bench: Bench, passing
     story(run)
 
 
-def test_an_end_that_was_seen_and_not_acknowledged_counts_once(bench: Bench) -> None:
+@pytest.mark.parametrize(("text", "state"), [(PAUSES, SlotState.BACKOFF), (GIVES_UP, SlotState.FATAL)])
+def test_an_end_that_was_seen_and_not_acknowledged_counts_once(text: str, state: SlotState, bench: Bench) -> None:
     async def run() -> None:
         bench.trap = lambda _number, op: "ignored" if op == "commit" else None
-        async with bench.engine(PAUSES) as engine:
-            await ends(bench, engine, SlotState.BACKOFF)
+        async with bench.engine(text) as engine:
+            await ends(bench, engine, state)
             bench.crash()
         bench.trap = None
         assert [row["running"] for row in bench.papa.rows()] == [False, False]
-        async with bench.engine(PAUSES) as engine:
-            await bench.until(lambda: slot_of(engine) is not None)
-            assert slot_of(engine).state is SlotState.BACKOFF
-            assert engine.fleet.watchers["web"].slots[1].budget.pauses == 1
+        async with bench.engine(text) as engine:
             await bench.until(lambda: not bench.papa.rows())
+            if state is SlotState.BACKOFF:
+                await bench.until(lambda: slot_of(engine) is not None)
+                assert slot_of(engine).state is SlotState.BACKOFF
+                assert engine.fleet.watchers["web"].slots[1].budget.pauses == 1
+            else:
+                assert engine.fleet.watchers["web"].given_up
+            assert bench.running() == set()
 
     story(run)
 
@@ -200,5 +205,39 @@ def test_nothing_is_written_of_a_watcher_that_does_well(bench: Bench) -> None:
             await engine.order(lambda op: events.Kill(op, "db"))
             await bench.until_active(engine)
         assert not (bench.folder / "state" / "memory.json").exists()
+
+    story(run)
+
+
+def test_one_that_gave_up_and_was_started_by_hand_is_started_by_the_next_circusd(bench: Bench, passing) -> None:
+    async def run() -> None:
+        async with bench.engine(GIVES_UP) as engine:
+            await ends(bench, engine, SlotState.FATAL)
+            await bench.until(lambda: engine.fleet.watchers["web"].given_up)
+            await engine.keeper.kept()
+            bench.crash()
+        async with bench.engine(GIVES_UP) as engine:
+            assert (await engine.order(lambda op: events.Start(op, ("web",)))).ok
+            assert engine.memory.standing("web") is None
+            passing()
+        async with bench.engine(GIVES_UP) as engine:
+            await bench.until(lambda: len(bench.running()) == 1)
+            await bench.until_active(engine)
+
+    story(run)
+
+
+def test_forget_forgives_one_that_runs(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(PAUSES) as engine:
+            await bench.until_active(engine)
+            first = bench.papa.row("circus.web.1")
+            bench.papa.end("circus.web.1", 1)
+            await bench.until_replaced(first)
+            await bench.until_active(engine)
+            assert engine.fleet.watchers["web"].slots[1].budget.deaths
+            await engine.forget(None, is_dry=False)
+            assert engine.fleet.watchers["web"].slots[1].budget.deaths == ()
+            assert engine.memory.standing("web") is None
 
     story(run)

@@ -39,7 +39,7 @@ _TYPES = {
     "level": "level",
     "color": "colour",
     "rotation": "time",
-    "buffer": "4k to 1g",
+    "buffer": "64k to 1g",
     "overflow": "word",
     "stall": "time or forever",
     "line_format": "text or json",

@@ -21,8 +21,9 @@ MAX_SECONDS = 366 * 86400.0
 MIN_INTERVAL = 0.01
 #: Of a size or a limit: what the system's calls can take.
 MAX_LIMIT = 1 << 63
-#: What the kernel can keep of one stream, and how long it can let a process wait.
-MIN_BUFFER, MAX_BUFFER = 4 << 10, 1 << 30
+#: What the kernel can keep of one stream, at least the longest line (streams/lines.LINE_LIMIT), whose end circusd waits
+#: for; and how long it can let a process wait.
+MIN_BUFFER, MAX_BUFFER = 64 << 10, 1 << 30
 MAX_STALL = 3600.0
 OVERFLOWS = ("drop-oldest", "block")
 #: Names of a circusd become part of file names and of names in the kernel.
@@ -298,7 +299,7 @@ def parse_rotation(text: str) -> str:
 def parse_buffer(text: str) -> int:
     size = parse_size(text)
     if not MIN_BUFFER <= size <= MAX_BUFFER:
-        raise ValueError("is no size of a buffer; write 4k to 1g")
+        raise ValueError("is no size of a buffer; write 64k to 1g")
     return size
 
 

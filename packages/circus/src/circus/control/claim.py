@@ -19,6 +19,7 @@ import stat
 import time
 
 from circus import procfs
+from circus.control import auth
 from circus.errors import CircusError
 from papa import places
 from papa.errors import PapaError
@@ -96,10 +97,15 @@ def _lock(path: str, locks: list[int]) -> bool:
     while True:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         locks.append(fd)
+        dead = None
         while not (is_ours := _try_lock(fd)):
             holder = _holder(fd)
             if holder is not None and procfs.row(holder) is not None and procfs.has_ended(holder):
-                break
+                if holder == dead:  # for a while: nobody else is about to write his number there
+                    break
+                dead = holder
+                time.sleep(LEAVING_RETRY_S)
+                continue
             if _is_listened_to(path) or time.monotonic() > deadline:
                 raise _taken(path, f"pid {holder}" if holder is not None else "")
             time.sleep(LEAVING_RETRY_S)
@@ -166,15 +172,19 @@ def _remove_left_over(path: str, *, may_be_listened_to: bool) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise CircusError("failed", f"{path}: is no socket", "remove it, or choose another control socket")
-    if not may_be_listened_to and _is_listened_to(path):
+    if _is_listened_to(path, by_the_dead=not may_be_listened_to):
         raise _taken(path, "")
     os.unlink(path)
 
 
-def _is_listened_to(path: str) -> bool:
+def _is_listened_to(path: str, *, by_the_dead: bool = True) -> bool:
+    """Not ``by_the_dead``: by somebody who certainly lives."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, places.unix_address(path) as address:
         probe.setblocking(False)
-        return probe.connect_ex(address) in (0, errno.EAGAIN)  # EAGAIN: its queue is full
+        found = probe.connect_ex(address)
+        if not by_the_dead:
+            return found == 0 and not auth.has_ended(probe)
+        return found in (0, errno.EAGAIN)  # EAGAIN: its queue is full
 
 
 def _identity(path: str | int) -> tuple[int, int] | None:

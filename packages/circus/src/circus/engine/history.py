@@ -143,7 +143,7 @@ def parse(data: bytes) -> tuple[list[Exit], int]:
                 )
                 found.setdefault(ended.key, ended)
                 continue
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             damaged += 1
             continue
         if number > FORMAT:
@@ -177,7 +177,7 @@ class History:
             exits = files.bounded(lambda: read(directory, self._complain))
         except OSError as error:
             self._complain(f"cannot read {self.path}: {error.strerror}")
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             self._complain(f"ends of processes are noted anew: {files.set_aside(self.path, 'newer')} ({error})")
         else:
             self._known = {each.key for each in exits}

@@ -135,10 +135,13 @@ class Keeper:
             self._worker = Worker("circus-memory")
         try:
             await self._worker.run(write)
-        except OSError as error:
+        except Exception as error:  # a fault of ours must not pass for written, either
             self._history.give_back(exits)
             self._memory.give_back()
-            return error
+            if isinstance(error, OSError):
+                return error
+            log.exception("what is remembered could not be written")
+            return OSError(f"{type(error).__name__}: {error}")
         return None
 
     def _try_again(self) -> None:

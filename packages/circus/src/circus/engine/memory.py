@@ -213,7 +213,7 @@ class Memory:
             edits, about = _edits_from(content), str(content.get("file", ""))
             left = {str(name).lower() for name in content.get("left", ())}
             standings = {str(name).lower(): dict(each) for name, each in content.get("standings", {}).items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             is_newer = isinstance(number, int) and number > FORMAT
             aside = files.set_aside(self.path, "newer" if is_newer else "damaged")
             what = "file of a newer circusd" if is_newer else "damaged file"

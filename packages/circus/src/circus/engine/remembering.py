@@ -86,7 +86,9 @@ class Remembering:
             ended = self._judged.pop(name, {})
             if known := {each.wid: ended[each.wid] for each in standing.slots if each.wid in ended}:
                 self._judged[name] = known
-            if standing != self._standings.get(name, recall.NOTHING):
+            # After a start nothing is known here of what an earlier circusd has written.
+            is_stale = standing == recall.NOTHING and engine.memory.standing(name) is not None
+            if is_stale or standing != self._standings.get(name, recall.NOTHING):
                 self._standings[name] = standing
                 now = {"now": clock.monotonic(), "wall": clock.wall()}
                 content = None if standing == recall.NOTHING else recall.to_json(standing, **now)

@@ -40,21 +40,18 @@ class Spawner:
         engine = self._engine
         token = f"{self._base}-{next(self._numbers)}"
         self.under_way.add(token)
+        is_without_bounds = False
         try:
             while True:
                 await engine.link.wait()
                 spec = engine.spawn_spec(slot, token)
-                if OLD_KERNEL in engine.troubles:
+                if is_without_bounds or OLD_KERNEL in engine.troubles:
                     spec.pop("bounds", None)
                 try:
                     reply = await engine.kernel.spawn(**spec)
                 except PapaError as error:
                     if error.code == "bad-request" and "bounds" in spec:
-                        # Refused for that or for something else, which the next attempt tells.
-                        engine.troubles[OLD_KERNEL] = (
-                            "papa is older than this circusd and does not know buffer, overflow and stall of streams: "
-                            "`papa upgrade`, then restart those watchers"
-                        )
+                        is_without_bounds = True  # refused for that or for something else, which this attempt tells
                         continue
                     if error.code not in UNANSWERED:
                         raise await self._in_our_words(slot, error) from error
@@ -63,6 +60,11 @@ class Spawner:
                     if reply.ok.get("existing") and not self._is_lost_child(reply.ok):
                         reply.close_fds()
                         raise _taken(reply.ok)
+                    if is_without_bounds:
+                        engine.troubles[OLD_KERNEL] = (
+                            "papa is older than this circusd and does not know buffer, overflow and stall of streams: "
+                            "`papa upgrade`, then restart those watchers and circusd"
+                        )
                     return reply
                 if (found := await self._find(token)) is not None:
                     return found

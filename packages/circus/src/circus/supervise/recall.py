@@ -46,8 +46,9 @@ NOTHING = Standing()
 
 def standing_of(watcher: Watcher) -> Standing:
     """NOTHING for one about which there is nothing to say."""
-    known = tuple(_recollect(slot) for wid, slot in sorted(watcher.slots.items()) if _is_marked(slot))
-    return Standing(known, watcher.given_up)
+    known = dict(watcher.places.recalled)  # of slots that are still to come
+    known |= {wid: _recollect(slot) for wid, slot in watcher.slots.items() if _is_marked(slot)}
+    return Standing(tuple(known[wid] for wid in sorted(known)), watcher.given_up)
 
 
 def _is_marked(slot: Slot) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from circus.supervise.budget import UNTOUCHED
 from circus.supervise.events import (
     Adopted,
     Demanded,
@@ -101,8 +102,11 @@ class Watcher(Ring):
         return ticket
 
     def forgive(self) -> None:
-        """What an earlier manager knew counts no more."""
+        """What was counted against its slots, here and by an earlier manager, counts no more."""
         self.places.recalled.clear()
+        for wid, slot in self.places.slots.items():
+            if slot.state is SlotState.RUNNING:  # the others are forgiven by what they are told to do
+                self.places.slots[wid] = replace(slot, budget=UNTOUCHED)
 
     def stop(self, now: float) -> Ticket:
         self.forgive()
