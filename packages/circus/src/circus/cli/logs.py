@@ -86,8 +86,9 @@ def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     _check(args)
     show = _Show(is_json=args.json)
     try:
-        _Session(daemon, args, show).run()
-        show.flush()
+        with contextlib.closing(_Session(daemon, args, show)) as session:
+            session.run()
+            show.flush()
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
             show.flush()
@@ -156,6 +157,10 @@ class _Session:
                 reader.position = self._show.positions[reader.id]
         if args.follow:
             self._follow()
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.close()
 
     def _how_many(self) -> int:
         """-1: all."""
