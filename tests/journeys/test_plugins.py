@@ -166,6 +166,7 @@ def test_plugins_hear_order_and_harm_nobody(tmp_path: Path, statsd: socket.socke
         (folder / f"{name}.py").write_text(text)
     with opened(folder, config_of(folder, free_port(), statsd.getsockname()[1])) as house:
         start(house)
+        wait_for(lambda: house.pids("plugin:mine") and house.pids("plugin:dog"), "the plugins")
         first = {name: house.pids(name) for name in ("plugin:mine", "plugin:dog")}
 
         def told(watcher: str, event: str) -> list[dict[str, Any]]:
