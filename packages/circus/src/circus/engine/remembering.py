@@ -102,12 +102,17 @@ class Remembering:
         """Tell the fleet how the watchers stood under the circusd before, with the deaths that nobody has seen."""
         engine = self._engine
         engine.memory.keep_standings({each.name: each.digest for each in engine.config.watchers})
+        taken = {(each.watcher.lower(), each.wid) for each in (*plan.keep, *plan.drifted, *plan.surplus)}
+        ended: dict[str, list[adopt.Survivor]] = {}
+        for survivor in plan.ended:
+            if (survivor.watcher.lower(), survivor.wid) not in taken:
+                ended.setdefault(survivor.watcher.lower(), []).append(survivor)
         for config in engine.config.watchers:
             if config.essential and not engine.is_outlived:
                 continue  # who starts a container anew wants it to live
             standing = self._standing_of(config)
             slots = {each.wid: each for each in standing.slots}
-            slots |= self._died_since(config, slots, plan, replies)
+            slots |= self._died_since(config, slots, ended.get(config.name.lower(), []), replies)
             if slots or standing.given_up:
                 told = events.Recalled(config.name, tuple(slots.values()), standing.given_up)
                 for action in engine.fleet.step(told, clock.monotonic()):
@@ -138,17 +143,16 @@ class Remembering:
         self,
         config: WatcherConfig,
         slots: dict[int, Recollection],
-        plan: adopt.AdoptionPlan,
+        ended: Iterable[adopt.Survivor],
         replies: dict[int, Reply],
     ) -> dict[int, Recollection]:
+        """``ended``: of this watcher's name, in slots that nobody lives in."""
         if self._engine.memory.is_stopped(config.name):
             return {}
         died: dict[int, Recollection] = {}
-        taken = {each.wid for each in (*plan.keep, *plan.drifted, *plan.surplus) if each.watcher == config.name}
-        for survivor in plan.ended:
-            is_its_own = survivor.watcher.lower() == config.name.lower() and survivor.digest == config.digest
+        for survivor in ended:
             reply = replies.get(survivor.kernel_id)
-            if not is_its_own or survivor.wid in taken or reply is None or reply.ok["exit"] is None:
+            if survivor.digest != config.digest or reply is None or reply.ok["exit"] is None:
                 continue
             number, started_at = self._judged.get(config.name, {}).get(survivor.wid, (-1, 0.0))
             if survivor.kernel_id <= number and survivor.started_at <= started_at:
