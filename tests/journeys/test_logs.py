@@ -64,12 +64,12 @@ def test_processes_in_one_file_are_told_apart_whatever_becomes_of_circusd(house:
     assert written
     house.start()
     wait_for(lambda: len(rows_of(house, "*", "-n", "all")) > written + 50, "what was written meanwhile")
+    wait_for(lambda: len(list(house.folder.glob("shared.log.*.gz"))) > 2, "three compressed backups")
     house.kill_kernel()
     house.quit()  # what comes now waits in papa; the files stand still
     rows = rows_of(house, "*", "-n", "all")
     check(rows)
     assert {row["watcher"] for row in rows} == {"web", "db", "stamped", "objects"}
-    assert len(list(house.folder.glob("shared.log.*.gz"))) > 2
     only = rows_of(house, "WEB", "--instance", "2", "-n", "all")
     assert [row["line"] for row in only] == [row["line"] for row in rows if (row["watcher"], row["wid"]) == ("web", 2)]
     middle = rows[len(rows) // 2]
