@@ -24,9 +24,9 @@ from circus.supervise.budget import (
     Recollection,
     judge_death,
 )
+from circus.supervise.moves import has_end, tell_how
 from circus.supervise.slot import Slot
 from circus.supervise.states import SlotState, WatcherPolicy
-from circus.supervise.table import has_end, tell_how
 from circus.supervise.watcher import Watcher
 
 #: Reasons are sentences; what a program made of them must not fill the memory.
