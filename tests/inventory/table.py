@@ -13,6 +13,7 @@ SOCKET = "tests/inventory/test_sockets.py::test_a_socket_is_as_its_options_say"
 LIVES = "tests/inventory/test_lives.py::test_starts_and_ends_are_as_their_options_say"
 HOOK = "tests/inventory/test_lives.py::test_every_hook_is_called_and_sees_options_of_ones_own"
 FLAPPING = "tests/inventory/test_lives.py::test_flapping_is_what_the_watcher_says"
+BACKOFF = "tests/journeys/test_backoff.py::test_a_crash_loop_is_paused_and_given_up_as_its_options_say"
 CIRCUSD = "tests/inventory/test_circusd.py::test_a_circusd_is_as_its_section_says"
 PAGE = "tests/journeys/test_page_options.py::test_the_options_of_the_page_do_what_they_say"
 PLUGIN = (
@@ -111,6 +112,7 @@ ROWS: dict[str, str] = {
     "watcher stdout_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     "watcher stderr_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     **{f"watcher flapping.{key}": FLAPPING for key in ("active", "attempts", "window", "retry_in", "max_retry")},
+    **{f"watcher backoff.{key}": BACKOFF for key in ("first", "factor", "max", "jitter", "stable", "attempts")},
     "plugin use": "packages/circus/tests/test_config_plugins.py::test_a_plugin_is_a_watcher_that_leaves_with_circusd",
     "plugin priority": "packages/circus/tests/test_config_plugins.py::"
     "test_the_watcher_takes_its_options_converted_and_the_plugin_takes_all_as_text",

@@ -15,7 +15,7 @@ TABLES = (
     (options.WATCHER, "watcher ", "watcher"),
     (options.STREAM, "watcher stdout_stream.", "watcher"),
     (options.STREAM, "watcher stderr_stream.", "watcher"),
-    (options.FLAPPING, "watcher flapping.", "watcher"),
+    *((table, f"watcher {family}.", "watcher") for family, table in options.FAMILIES.items()),
     (options.SOCKET, "socket ", "socket"),
 )
 

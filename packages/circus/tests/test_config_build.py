@@ -199,11 +199,15 @@ def test_limits_have_the_units_of_what_they_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("table", "option"),
-    [(table, each) for table in (options.CIRCUS, options.WATCHER, options.STREAM, options.FLAPPING) for each in table],
+    [
+        (table, each)
+        for table in (options.CIRCUS, options.WATCHER, options.STREAM, *options.FAMILIES.values())
+        for each in table
+    ],
 )
 def test_every_option_that_is_a_time_or_a_size_takes_a_unit(table: dict[str, options.Option], option: str) -> None:
     kind = table[option].type
-    if kind in ("seconds", "period", "stall"):
+    if kind in ("seconds", "period", "stall", "pause", "interval"):
         assert PARSERS[kind]("2m") == 120.0
     elif kind in ("size", "buffer"):
         assert PARSERS[kind]("2m") == 2 << 20

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from circus.config import model, options, values
+from circus.config import families, model, options, values
 from circus.config.model import FlappingPolicy
 from circus.config.options import Option
 
@@ -16,6 +16,7 @@ TABLES = {
     "stream": (options.STREAM, model.StreamConfig),
     "socket": (options.SOCKET, model.SocketConfig),
     "flapping": (options.FLAPPING, FlappingPolicy),
+    "backoff": (families.BACKOFF, model.BackoffPolicy),
 }
 ALL = [pytest.param(title, each, id=f"{title}-{name}") for title, (t, _) in TABLES.items() for name, each in t.items()]
 
@@ -43,9 +44,9 @@ def test_the_model_has_a_field_with_that_default_for_every_option_with_an_effect
 
 def test_every_field_of_a_watcher_has_an_option_or_a_reason() -> None:
     written = {option.attribute for option in options.WATCHER.values()}
-    families = {"rlimits", "hooks", "flapping", "stdout_stream", "stderr_stream", "env", "extra"}
+    prefixed = {"rlimits", "hooks", *options.FAMILIES, "stdout_stream", "stderr_stream", "env", "extra"}
     made = {"name", "plugin", "digest", "written", "file", "line"}
-    assert {each.name for each in dataclasses.fields(model.WatcherConfig)} <= written | families | made
+    assert {each.name for each in dataclasses.fields(model.WatcherConfig)} <= written | prefixed | made
 
 
 @pytest.mark.parametrize(

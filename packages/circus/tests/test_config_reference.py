@@ -16,7 +16,7 @@ def test_the_page_in_the_repository_has_not_drifted() -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [options.CIRCUS, options.WATCHER, options.STREAM, options.FLAPPING, options.SOCKET]
+    "table", [options.CIRCUS, options.WATCHER, options.STREAM, *options.FAMILIES.values(), options.SOCKET]
 )  # fmt: skip
 def test_every_option_is_on_the_page(table: dict[str, options.Option]) -> None:
     page = reference.page()

@@ -95,7 +95,7 @@ def test_every_option_is_in_it_with_what_it_means() -> None:
         (options.CIRCUS, SCHEMA["properties"]["circus"]["properties"]),
         (options.WATCHER, watcher),
         (options.STREAM, SCHEMA["$defs"]["stream"]["properties"]),
-        (options.FLAPPING, watcher["flapping"]["properties"]),
+        *((table, watcher[family]["properties"]) for family, table in options.FAMILIES.items()),
         (options.SOCKET, SCHEMA["properties"]["socket"]["additionalProperties"]["properties"]),
     ):
         assert {name: option.doc for name, option in table.items()} == {

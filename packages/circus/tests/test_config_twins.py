@@ -76,7 +76,7 @@ WATCHER = union(
     table(options.WATCHER),
     prefixed("stdout_stream.", STREAM),
     prefixed("stderr_stream.", STREAM),
-    prefixed("flapping.", table(options.FLAPPING)),
+    *(prefixed(f"{family}.", table(known)) for family, known in options.FAMILIES.items()),
     prefixed("rlimit_", st.dictionaries(st.sampled_from(["nofile", "core", "nop"]), NUMBER, max_size=2)),
     prefixed("hooks.", st.dictionaries(st.sampled_from(["after_start", "x"]), HOOK)),
     prefixed("env.", VARIABLES),

@@ -13,8 +13,9 @@ from circus.supervise import actions, events
 from circus.supervise.budget import DEATH_DELAY_CAP_S, SPAWN_DELAY_CAP_S, UNTOUCHED, Budget, Recollection
 from circus.supervise.fleet import Fleet
 from circus.supervise.recall import Standing, after_death, from_json, standing_of, to_json
-from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy, WatcherState
+from circus.supervise.states import BackoffPolicy, FlappingPolicy, SlotKey, SlotState, WatcherPolicy, WatcherState
 
+BACKOFF = WatcherPolicy("web", backoff=BackoffPolicy(0.5, 3.0, 20.0, 0.0, 1.0, 6))
 FLAPPING = WatcherPolicy("web", flapping=FlappingPolicy(attempts=3, window_s=10.0, retry_in_s=7.0, max_retry=2))
 PLAIN = WatcherPolicy("web", max_retry=2)
 
@@ -167,7 +168,7 @@ class Machine:
         return [round(b - a, 2) for a, b in zip(self.spawned_at, self.spawned_at[1:], strict=False)]
 
 
-@pytest.mark.parametrize("policy", [FLAPPING, WatcherPolicy("web"), PLAIN, WatcherPolicy("web", max_retry=-1)])
+@pytest.mark.parametrize("policy", [FLAPPING, BACKOFF, WatcherPolicy("web"), PLAIN, WatcherPolicy("web", max_retry=-1)])
 @pytest.mark.parametrize("lives_s", [-1, 0.05, 0.5, 2.0])
 def test_restarts_at_any_moment_change_nothing_of_a_crash_loop(policy: WatcherPolicy, lives_s: float) -> None:
     steady = Machine(policy, lives_s)

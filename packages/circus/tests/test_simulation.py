@@ -21,7 +21,7 @@ from circus.supervise.budget import Budget, Recollection
 from circus.supervise.events import Exited, HookAnswered, Order, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.fleet import Fleet
 from circus.supervise.ring import FALLING, Phase
-from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
+from circus.supervise.states import BackoffPolicy, FlappingPolicy, SlotKey, SlotState, WatcherPolicy
 from circus.supervise.watcher import Watcher
 
 Life = tuple[SlotKey, int]
@@ -331,6 +331,7 @@ def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
         max_retry=rng.choice([0, 2, 5, -1]),
         outlives_quit=rng.random() < 0.5,
         flapping=FlappingPolicy(max_retry=rng.choice([0, 1, -1])) if is_flapping else None,
+        backoff=BackoffPolicy(attempts=rng.choice([1, 3, -1])) if rng.random() < 0.2 else None,
         hooks=frozenset(hook for hook in HOOKS if rng.random() < 0.2),
     )
 
@@ -460,6 +461,7 @@ policies_of = {
         max_retry=st.sampled_from([1, 3, -1]),
         outlives_quit=st.booleans(),
         flapping=st.one_of(st.none(), st.builds(FlappingPolicy, max_retry=st.integers(-1, 1))),
+        backoff=st.one_of(st.none(), st.builds(BackoffPolicy, attempts=st.sampled_from([-1, 1, 2]))),
         hooks=st.frozensets(st.sampled_from(HOOKS)),
     )
     for name in NAMES

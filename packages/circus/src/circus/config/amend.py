@@ -25,12 +25,12 @@ BY_HAND = "by hand"
 MAX_BYTES = 1 << 20
 
 _WATCHER = "watcher:"
-_NESTED = ("hooks", "env", "stdout_stream", "stderr_stream", "flapping")
+_NESTED = ("hooks", "env", "stdout_stream", "stderr_stream", *options.FAMILIES)
 _PREFIXES = {
     "hooks.": tuple(options.HOOKS),
     "stdout_stream.": None,
     "stderr_stream.": None,
-    "flapping.": tuple(options.FLAPPING),
+    **{f"{family}.": tuple(table) for family, table in options.FAMILIES.items()},
 }
 
 

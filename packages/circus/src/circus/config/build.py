@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from circus.config import expand, options, plugins, shared_files, values
+from circus.config import expand, options, plugins, rules, shared_files, values
 from circus.config.environments import Environments
 from circus.config.model import (
     CircusConfig,
@@ -34,7 +34,14 @@ ANCESTORS_ENDPOINT = "tcp://127.0.0.1:5555"
 
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*([.:])[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _STREAMS = ("stdout_stream", "stderr_stream")
-_PREFIXES = ("hooks.", "stdout_stream.", "stderr_stream.", "flapping.", "rlimit_", "env.")
+_PREFIXES = (
+    "hooks.",
+    "stdout_stream.",
+    "stderr_stream.",
+    "rlimit_",
+    "env.",
+    *(f"{family}." for family in options.FAMILIES),
+)
 _KINDS = ("watcher:", "socket:", "plugin:", "env:", "circus", "env")
 
 
@@ -196,6 +203,7 @@ class Builder:
         if "stdin_socket" in taken:
             taken["stdin_socket"] = taken["stdin_socket"].lower()
         search_path = environment.expanded.get("PYTHONPATH", "")
+        policies = rules.of(sheet)
         return WatcherConfig(
             name=name,
             **taken,
@@ -204,7 +212,8 @@ class Builder:
             stdout_stream=self._stream(sheet, "stdout_stream", search_path),
             stderr_stream=self._stream(sheet, "stderr_stream", search_path),
             hooks=self._hooks(sheet),
-            flapping=self._flapping_of(sheet),
+            flapping=None if policies["backoff"] is not None else self._flapping_of(sheet),
+            **policies,
             extra={key: sheet.texts[key] for key in unknown},
             digest=digest_of({**restarting, "rlimits": rlimits, "env": environment.written}),
             written=sheet.texts,

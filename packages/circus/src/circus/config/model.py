@@ -69,6 +69,21 @@ class FlappingPolicy:
     max_retry: int = 5
 
 
+@dataclass(frozen=True, slots=True)
+class BackoffPolicy:
+    """A pause follows each failure of a slot, be it a spawn or an end by itself: ``first_s``, and ``factor`` times
+    longer for each further one in a row, up to ``max_s``, with up to ``jitter`` of it on top, at random. A life of
+    ``stable_s`` forgives all; ``attempts`` failures in a row are the end, -1 means never.
+    """
+
+    first_s: float = 1.0
+    factor: float = 2.0
+    max_s: float = 60.0
+    jitter: float = 0.1
+    stable_s: float = 60.0
+    attempts: int = 10
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
     """Where one output of a watcher's processes goes.
@@ -161,6 +176,7 @@ class WatcherConfig:
     stderr_stream: StreamConfig | None = None
     hooks: Mapping[str, HookConfig] = field(default_factory=dict)
     flapping: FlappingPolicy | None = None
+    backoff: BackoffPolicy | None = None  # in place of max_retry and flapping
     plugin: str | None = None  # the class that runs in its processes
     extra: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""

@@ -11,27 +11,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    name: str
-    type: str
-    default: object
-    doc: str
-    change: str
-    field: str = ""  # of the model, where it is not the option's name
-    idle: str = ""
-
-    @property
-    def attribute(self) -> str:
-        return self.field or self.name
-
-
-def _table(*options: Option) -> dict[str, Option]:
-    return {option.name: option for option in options}
-
+from circus.config.families import FAMILIES as FAMILIES
+from circus.config.families import FLAPPING as FLAPPING
+from circus.config.option import Option as Option
+from circus.config.option import table as _table
 
 _ZMQ = "the ancestors' endpoints are closed until the extra zmq is there; circusctl uses the control socket"
 _NAMES = "nothing listens there, it only names this circusd; circusctl uses the control socket"
@@ -188,15 +172,6 @@ STREAM = _table(
     Option("tag", "text", None, "Whose they are said to be. None: the name of the watcher.", "live"),
 )  # fmt: skip
 
-#: Keys behind `flapping.` of a watcher, and of the section [plugin:flapping].
-FLAPPING = _table(
-    Option("active", "flag", True, "Whether flapping is watched for.", "live"),
-    Option("attempts", "positive", 2, "How many ends within the window are flapping.", "live"),
-    Option("window", "seconds", 1.0, "The window.", "live", field="window_s"),
-    Option("retry_in", "seconds", 7.0, "How long a flapping watcher is paused.", "live", field="retry_in_s"),
-    Option("max_retry", "retries", 5, "After so many pauses the watcher stops; -1: never.", "live"),
-)  # fmt: skip
-
 SOCKET = _table(
     Option("host", "text", "localhost", "Address or name to listen on.", "restart"),
     Option("port", "port", 8080, "Port; 0: the system chooses.", "restart"),
@@ -302,7 +277,7 @@ def watcher_names() -> tuple[str, ...]:
         *WATCHER,
         *(f"{stream}.{key}" for stream in ("stdout_stream", "stderr_stream") for key in STREAM),
         *(f"hooks.{name}" for name in HOOKS),
-        *(f"flapping.{key}" for key in FLAPPING),
+        *(f"{family}.{key}" for family, table in FAMILIES.items() for key in table),
         *(f"rlimit_{name}" for name in RLIMITS),
     )
 

@@ -130,14 +130,15 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {"circus.plugins.resource_watcher.Reso
 #: Options of built-in plugins that name a watcher.
 NAMING = ("watcher", "service", "restart_on_error", "restart_on_timeout")
 
+#: Prefixes of options that a watcher obeys without a new process.
+_LIVE = ("hooks.", "stdout_stream.", "stderr_stream.", *(f"{family}." for family in options.FAMILIES))
+
 
 def is_for_watcher(key: str) -> bool:
     """Whether the watcher takes it, too."""
     if key in PLUGINS_OWN:
         return False
-    return key in options.WATCHER or key.startswith(
-        ("hooks.", "stdout_stream.", "stderr_stream.", "flapping.", "rlimit_", "env.")
-    )
+    return key in options.WATCHER or key.startswith((*_LIVE, "rlimit_", "env."))
 
 
 def watchers_part(section: Section) -> Section:
@@ -189,7 +190,7 @@ def as_plugin(
 
 def _is_live(key: str) -> bool:
     """Whether the watcher obeys a change of it without a new process."""
-    if key.startswith(("hooks.", "stdout_stream.", "stderr_stream.", "flapping.")):
+    if key.startswith(_LIVE):
         return True
     return is_for_watcher(key) and key in options.WATCHER and options.WATCHER[key].change == "live"
 

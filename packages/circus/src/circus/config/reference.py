@@ -26,6 +26,9 @@ _TYPES = {
     "period": "time",
     "seconds": "time",
     "interval": "time",
+    "pause": "time",
+    "factor": "1 or more",
+    "attempts": "-1, or 1 or more",
     "percent": "percent",
     "share": "0 to 1",
     "memory": "percent or size",
@@ -99,7 +102,7 @@ The same sections, options and values in TOML 1.0, for files whose names end in 
   this page as `circus.schema.json`.
 - `[watcher.NAME]`, `[socket.NAME]` and `[plugin.NAME]` are tables; names with other characters than letters, digits,
   `-` and `_` need quotes. What is a prefix in INI files is a table in them, or a dotted key: `stdout_stream`,
-  `stderr_stream`, `hooks`, `flapping`, `env`; and `rlimits` for `rlimit_`.
+  `stderr_stream`, `hooks`, `flapping`, `backoff`, `env`; and `rlimits` for `rlimit_`.
 - `[env]` is for all watchers; a table in it, as `[env."web,worker*"]`, for those that match its patterns.
 - Flags are `true` and `false`, numbers are numbers, and lists, where an INI file has white space between words, are
   arrays of texts. A text is read as the value in an INI file is, so that `"10m"`, `"yes"` and `"$(circus.env.N)"` do
@@ -296,7 +299,7 @@ def page() -> str:
         *(f"  - `{name}`: {doc}" for name, doc in options.HOOKS.items()),
         _table("`stdout_stream.KEY` and `stderr_stream.KEY`", options.STREAM),
         _STREAMS.rstrip("\n"),
-        _table("`flapping.KEY`", options.FLAPPING),
+        *(_table(f"`{family}.KEY`", table) for family, table in options.FAMILIES.items()),
         _PLUGINS.rstrip("\n"),
         *(_plugin_table(use) for use in plugins.BUILT_IN if "._" not in use),
         _table("`[socket:NAME]`", options.SOCKET, restart="new socket"),

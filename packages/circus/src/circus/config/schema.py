@@ -53,6 +53,9 @@ TYPES: Mapping[str, list[Schema]] = {
     "period": [{"type": "number"}, _text(_TIME)],
     "seconds": _TIMES,
     "interval": _TIMES,
+    "pause": _TIMES,
+    "factor": [{"type": "number", "minimum": 1, "maximum": values.MAX_FACTOR}],
+    "attempts": [_whole(-1, _INT_MAX)],
     "size": [_whole(0), _text(_SIZE)],
     "octal": [_text(r"^(0o)?[0-7]{1,3}$")],
     "signal": [_whole(1, 64), _text(r"^[A-Za-z0-9]+([+-][0-9]+)?$")],
@@ -91,7 +94,7 @@ def schema() -> Schema:
         "stdout_stream": _ref("stream"),
         "stderr_stream": _ref("stream"),
         "hooks": {"type": "object", "properties": {name: _hook(doc) for name, doc in options.HOOKS.items()}},
-        "flapping": _closed(_table(options.FLAPPING)),
+        **{family: _closed(_table(table)) for family, table in options.FAMILIES.items()},
         "env": _VARIABLES | {"description": "Variables of its processes, over those of [env]."},
         "rlimits": _closed({"type": "object", "properties": {name: _limit(name) for name in options.RLIMITS}}),
     }

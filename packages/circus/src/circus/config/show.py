@@ -126,9 +126,10 @@ class _Reader:
         for name, stream in (("stdout_stream", config.stdout_stream), ("stderr_stream", config.stderr_stream)):
             if stream is not None:
                 yield from self._stream(name, stream)
-        if config.flapping is not None:
-            plugin = self.draft.document.sections.get("plugin:flapping") or Section("", "", 0)
-            yield from self._table(options.FLAPPING, config.flapping, "flapping.", plugin)
+        for family, table in options.FAMILIES.items():
+            if (chosen := getattr(config, family)) is not None:
+                defaults = self.draft.document.sections.get(f"plugin:{family}") if family == "flapping" else None
+                yield from self._table(table, chosen, f"{family}.", defaults)
         yield from self._variables(self.environment)
 
     def _stream(self, name: str, stream: StreamConfig) -> Iterator[Row]:

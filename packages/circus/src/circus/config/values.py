@@ -19,6 +19,10 @@ MAX_PROCESSES = 10_000
 MAX_SECONDS = 366 * 86400.0
 #: Whoever looks more often than this does nothing else.
 MIN_INTERVAL = 0.01
+#: Whoever fails again and again for ever does not eat the host.
+MIN_PAUSE = 0.1
+#: Above it the second pause is the longest, whatever that is.
+MAX_FACTOR = 1000
 #: Of a size or a limit: what the system's calls can take.
 MAX_LIMIT = 1 << 63
 #: What the kernel can keep of one stream, at least the longest line (streams/lines.LINE_LIMIT), whose end circusd waits
@@ -147,6 +151,31 @@ def parse_interval(text: str) -> float:
     value = parse_seconds(text)
     if value < MIN_INTERVAL:
         raise ValueError(f"is too short; write at least {MIN_INTERVAL:g} seconds")
+    return value
+
+
+def parse_pause(text: str) -> float:
+    """Between attempts of something that may fail for ever."""
+    value = parse_seconds(text)
+    if value < MIN_PAUSE:
+        raise ValueError(f"is too short; write at least {MIN_PAUSE:g} seconds")
+    return value
+
+
+def parse_factor(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= MAX_FACTOR:
+        raise ValueError(f"is not a factor; write a number from 1 to {MAX_FACTOR}")
+    return value
+
+
+def parse_attempts(text: str) -> int:
+    value = _integer(text, -1, (1 << 31) - 1, "a number of attempts")
+    if value == 0:
+        raise ValueError("is none; write 1 or more, or -1 for no end")
     return value
 
 
@@ -366,6 +395,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "seconds": parse_seconds,
     "size": parse_size,
     "interval": parse_interval,
+    "pause": parse_pause,
+    "factor": parse_factor,
+    "attempts": parse_attempts,
     "percent": parse_percent,
     "share": parse_share,
     "memory": parse_memory,

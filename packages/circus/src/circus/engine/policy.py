@@ -26,5 +26,6 @@ def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
         max_retry=config.max_retry,
         outlives_quit=config.use_papa,
         flapping=config.flapping,
+        backoff=config.backoff,
         hooks=frozenset(config.hooks),
     )

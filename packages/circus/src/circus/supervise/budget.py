@@ -1,7 +1,9 @@
 """How often a slot may try again: pure judgements over a small tally.
 
-One idea: the slot reports what happened, the budget answers with a delay or with the end of patience. Three
-tallies:
+One idea: the slot reports what happened, the budget answers with a delay or with the end of patience. Where the
+watcher has a policy of back-off, one tally counts all failures in a row, spawns that failed and deaths alike: the
+pause grows from ``first_s`` by ``factor`` to ``max_s``, ``attempts`` failures are the end, and a life of ``stable_s``
+forgives all of them. Else there are three:
 
 - *Spawns that failed.* ``max_retry`` attempts in a row, with a pause that doubles from 0.1 s to 10 s; then
   the slot gives up. -1 tries for ever, at least one attempt is always made.
@@ -18,9 +20,10 @@ about it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
-from circus.config.model import FlappingPolicy
+from circus.config.model import BackoffPolicy, FlappingPolicy
 from circus.supervise.states import WatcherPolicy
 
 #: The pause after the first spawn that failed; it doubles. Short, because most such failures pass at once or never.
@@ -43,6 +46,7 @@ class Budget:
     short_lives: int = 0  # in a row
     deaths: tuple[float, ...] = ()  # monotonic times of the latest, oldest first
     pauses: int = 0  # for flapping, in a row
+    setbacks: int = 0  # under a policy of back-off: spawns that failed and deaths, in a row
 
 
 UNTOUCHED = Budget()
@@ -62,11 +66,12 @@ class Recollection:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Try again after ``delay_s`` (0: at once); ``reason`` says why it waits."""
+    """Try again after ``delay_s`` (0: at once), up to ``spread_s`` later; ``reason`` says why it waits."""
 
     delay_s: float
     reason: str
     is_flapping: bool = False
+    spread_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ def judge_failure(budget: Budget, reason: str, policy: WatcherPolicy) -> tuple[B
     """A spawn failed for ``reason``."""
     failures = budget.failures + 1
     budget = replace(budget, failures=failures)
+    if policy.backoff is not None:
+        return _judge_setback(budget, reason, policy.backoff)
     if policy.max_retry >= 0 and failures >= policy.max_retry:
         tries = "1 attempt" if failures == 1 else f"{failures} attempts"
         return budget, GiveUp(f"{reason} (gave up after {tries})")
@@ -92,12 +99,39 @@ def judge_death(
     budget: Budget, how: str, policy: WatcherPolicy, *, lived_s: float, now: float
 ) -> tuple[Budget, Verdict]:
     """A process ended after ``lived_s`` without an order; ``how`` says in what way."""
+    if policy.backoff is not None:
+        kept = Budget() if lived_s >= policy.backoff.stable_s else replace(budget, failures=0)
+        return _judge_setback(kept, f"{how} after {tell_duration(lived_s)}", policy.backoff)
     if policy.flapping is not None:
         return _judge_flapping(budget, how, policy.flapping, lived_s=lived_s, now=now)
     short_lives = budget.short_lives + 1 if lived_s < SHORT_LIFE_S else 0
     delay_s = _doubled(short_lives - 2, DEATH_DELAY_CAP_S) if short_lives > 1 else 0.0
     budget = replace(budget, failures=0, short_lives=short_lives)
     return budget, Again(delay_s, f"{how}, the {_ordinal(short_lives)} short life in a row" if delay_s else how)
+
+
+def _judge_setback(budget: Budget, what: str, backoff: BackoffPolicy) -> tuple[Budget, Verdict]:
+    setbacks = budget.setbacks + 1
+    budget = replace(budget, setbacks=setbacks)
+    if 0 <= backoff.attempts <= setbacks:
+        tries = "1 attempt" if setbacks == 1 else f"{setbacks} attempts in a row"
+        return budget, GiveUp(f"gave up after {tries}, the last: {what}")
+    pause_s = pause_after(backoff, setbacks)
+    reason = what if setbacks == 1 else f"{what}, the {_ordinal(setbacks)} failure in a row"
+    return budget, Again(pause_s, reason, spread_s=pause_s * backoff.jitter)
+
+
+def pause_after(backoff: BackoffPolicy, setbacks: int) -> float:
+    """After so many failures in a row, without the jitter."""
+    if backoff.factor == 1:
+        return min(backoff.first_s, backoff.max_s)
+    doublings = math.log(max(1.0, backoff.max_s / backoff.first_s), backoff.factor)
+    return backoff.max_s if setbacks - 1 >= doublings else backoff.first_s * backoff.factor ** (setbacks - 1)
+
+
+def tell_duration(seconds: float) -> str:
+    """``0.2 s``, ``90 s``: for people."""
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def _judge_flapping(

@@ -101,14 +101,17 @@ def wait_or_give_up(slot: Slot, policy: WatcherPolicy, verdict: Again | GiveUp, 
         return slot, tuple(said)
     if verdict.delay_s <= 0:
         return spawn(empty(slot, SlotState.STOPPED, ""), policy, slot.budget)
-    slot, timer = wait(slot, f"{verdict.reason}; next attempt after {verdict.delay_s:g} s", verdict.delay_s, now)
+    latest = f" to {verdict.delay_s + verdict.spread_s:g}" if verdict.spread_s else ""
+    reason = f"{verdict.reason}; next attempt after {verdict.delay_s:g}{latest} s"
+    slot, timer = wait(slot, reason, verdict.delay_s, now, verdict.spread_s)
     said = [publish(slot, name, reason=verdict.reason, retry_in_s=verdict.delay_s) for name in (*named, "backoff")]
     return slot, (*said, timer)
 
 
-def wait(slot: Slot, reason: str, pause_s: float, now: float) -> tuple[Slot, StartTimer]:
+def wait(slot: Slot, reason: str, pause_s: float, now: float, spread_s: float = 0.0) -> tuple[Slot, StartTimer]:
+    """Up to ``spread_s`` longer than ``pause_s``, at random."""
     slot = empty(slot, SlotState.BACKOFF, reason)
-    return start_timer(replace(slot, pause_ends=now + pause_s, pause_s=pause_s), "backoff", pause_s)
+    return start_timer(replace(slot, pause_ends=now + pause_s, pause_s=pause_s), "backoff", pause_s, spread_s)
 
 
 def reap(slot: Slot, event: Exited) -> tuple[Slot, Publish]:

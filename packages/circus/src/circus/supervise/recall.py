@@ -101,6 +101,7 @@ def to_json(standing: Standing, *, now: float, wall: float) -> dict[str, Any]:
                 "fatal": each.is_fatal,
                 "pause_ends": round(past + each.pause_ends, 3) if each.pause_s else None,
                 "pause": each.pause_s,
+                **({"setbacks": each.budget.setbacks} if each.budget.setbacks else {}),
             }
             for each in standing.slots
         ],
@@ -128,6 +129,7 @@ def _slot_from(fields: Mapping[str, Any], policy: WatcherPolicy, *, now: float, 
         short_lives=int(fields["short_lives"]),
         deaths=tuple(past + death for death in deaths),
         pauses=int(fields["pauses"]),
+        setbacks=int(fields.get("setbacks", 0)),
     )
     told = Recollection(int(fields["wid"]), budget, str(fields["reason"]), bool(fields["fatal"]))
     if told.wid < 1:
@@ -140,6 +142,8 @@ def _slot_from(fields: Mapping[str, Any], policy: WatcherPolicy, *, now: float, 
 
 
 def _longest_pause_s(budget: Budget, policy: WatcherPolicy) -> float:
+    if policy.backoff is not None:
+        return policy.backoff.max_s
     if budget.failures:
         return SPAWN_DELAY_CAP_S
     return policy.flapping.retry_in_s if policy.flapping is not None else DEATH_DELAY_CAP_S

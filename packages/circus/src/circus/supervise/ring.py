@@ -145,14 +145,15 @@ class Ring:
     def _policy_for(self, wid: int) -> WatcherPolicy:
         """One that gives no second chance while nothing new may begin, and to the new ones of a reload."""
         if self.is_frozen or self.phase in FALLING:
-            return replace(self.policy, respawn=False, max_retry=0, max_age_s=0.0)
+            return replace(self.policy, respawn=False, max_retry=0, backoff=None, max_age_s=0.0)
         if self._is_trial(wid):
-            return replace(self.policy, respawn=False, max_retry=0)
+            return replace(self.policy, respawn=False, max_retry=0, backoff=None)
         return self.policy
 
     def is_unsettled(self, slot: Slot) -> bool:
-        """A first attempt is under way that will come to an end."""
-        is_retrying = slot.state is SlotState.BACKOFF and slot.budget.failures > 0 and self.policy.max_retry >= 0
+        """A first attempt is under way that will come to an end soon; pauses of a back-off may be long."""
+        is_soon_over = self.policy.max_retry >= 0 and self.policy.backoff is None
+        is_retrying = slot.state is SlotState.BACKOFF and slot.budget.failures > 0 and is_soon_over
         return slot.is_coming_up or is_retrying
 
     def _troubles(self) -> str:
@@ -325,7 +326,7 @@ class Ring:
             return False
         fatal = [slot for slot in wanted if slot.state is SlotState.FATAL]
         if fatal:
-            self._give_up(tell(fatal))
+            self._give_up(tell(fatal), is_told=self.policy.backoff is not None)
         elif self.policy.on_demand:
             self._must_cycle = True
         else:
@@ -333,9 +334,11 @@ class Ring:
             self._close({Verb.START, Verb.RESTART})
         return True
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, reason: str, *, is_told: bool = False) -> None:
+        """``is_told``: the slots' own events are enough."""
         self._has_given_up, self.reason, self._is_over = True, reason, True
-        self._publish("fatal", reason=reason)
+        if not is_told:
+            self._publish("fatal", reason=reason)
 
     # Reload -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from circus.config.model import FlappingPolicy
+from circus.config.model import BackoffPolicy, FlappingPolicy
 
 
 class SlotKey(NamedTuple):
@@ -60,6 +60,7 @@ class WatcherPolicy:
     max_retry: int = 5  # spawn attempts before the watcher stops; -1: for ever
     outlives_quit: bool = False  # use_papa
     flapping: FlappingPolicy | None = None
+    backoff: BackoffPolicy | None = None  # in place of max_retry and flapping
     hooks: frozenset[str] = field(default_factory=frozenset)  # names of configured hooks
 
 

@@ -1,0 +1,37 @@
+"""Options of a watcher that belong together and share a prefix, as ``flapping.window``: the rest of ``options``.
+
+In TOML each family is a table. Its name is a field of ``WatcherConfig``, whose value is None unless an option of the
+family is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from circus.config.option import Option, table
+
+#: Keys behind `flapping.` of a watcher, and of the section [plugin:flapping].
+FLAPPING = table(
+    Option("active", "flag", True, "Whether flapping is watched for.", "live"),
+    Option("attempts", "positive", 2, "How many ends within the window are flapping.", "live"),
+    Option("window", "seconds", 1.0, "The window.", "live", field="window_s"),
+    Option("retry_in", "seconds", 7.0, "How long a flapping watcher is paused.", "live", field="retry_in_s"),
+    Option("max_retry", "retries", 5, "After so many pauses the watcher stops; -1: never.", "live"),
+)  # fmt: skip
+
+#: Keys behind `backoff.` of a watcher.
+BACKOFF = table(
+    Option("first", "pause", 1.0, "The pause after the first failure: a start that was not possible, or an end by "
+           "itself.", "live", field="first_s"),
+    Option("factor", "factor", 2.0, "Each further failure in a row makes the pause so many times longer.", "live"),
+    Option("max", "pause", 60.0, "No pause is longer, but for `backoff.jitter`.", "live", field="max_s"),
+    Option("jitter", "share", 0.1, "Up to so much of the pause on top of it, at random, so that not all come at "
+           "once.", "live"),
+    Option("stable", "seconds", 60.0, "A process that has lived so long forgives all failures before.", "live",
+           field="stable_s"),
+    Option("attempts", "attempts", 10, "After so many failures in a row it is given up, until `circusctl start`; -1: "
+           "never.", "live"),
+)  # fmt: skip
+
+#: Name of a family -> its keys.
+FAMILIES: Mapping[str, Mapping[str, Option]] = {"flapping": FLAPPING, "backoff": BACKOFF}
