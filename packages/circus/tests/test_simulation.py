@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from circus.supervise import actions, events
 from circus.supervise.budget import Budget, Recollection
-from circus.supervise.events import Exited, HookAnswered, Order, Spawned, SpawnFailed, TimerFired, TimerKey
+from circus.supervise.events import Exited, HookAnswered, Order, RestSeen, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.fleet import Fleet
 from circus.supervise.ring import FALLING, Phase
 from circus.supervise.states import BackoffPolicy, FlappingPolicy, SlotKey, SlotState, WatcherPolicy
@@ -37,6 +37,7 @@ class Process:
     pid: int
     obeys: bool = True  # the stop signal
     kills_left: int = 1  # SIGKILLs that it takes
+    rest: str = ""  # who is left when it ends: nobody, or some who go by any signal, by SIGKILL, or never
 
 
 @dataclass
@@ -46,7 +47,9 @@ class World:
     spawns: dict[Life, Process | None] = field(default_factory=dict)  # asked for; the process, if it exists already
     hooked: set[Life] = field(default_factory=set)  # to be followed by an answer of after_spawn
     processes: dict[Life, Process] = field(default_factory=dict)  # alive
-    exits: list[Exited] = field(default_factory=list)  # happened, not told yet
+    exits: list[Exited | RestSeen] = field(default_factory=list)  # happened, not told yet
+    rests: dict[Life, str] = field(default_factory=dict)  # of the trees of those that have ended
+    held: set[Life] = field(default_factory=set)  # whose rest is being ended
     timers: dict[TimerKey, float] = field(default_factory=dict)
     awaited: set[str] = field(default_factory=set)  # watchers that wait for a connection
     hooks: list[AskedHook] = field(default_factory=list)
@@ -66,7 +69,9 @@ class World:
         order = make(op)
         self.open_ops[op] = order
         if isinstance(order, events.RemoveWatcher) and order.nostop and order.name in self.fleet.watchers:
-            self.orphans |= {life for life in [*self.processes, *self.spawns] if life[0].watcher == order.name}
+            self.orphans |= {
+                life for life in [*self.processes, *self.spawns, *self.held] if life[0].watcher == order.name
+            }
         self.tell(order)
         return op
 
@@ -76,7 +81,7 @@ class World:
         self.processes[slot, self.fleet.watchers[slot.watcher].slots[slot.wid].incarnation] = Process(pid)
         self.check()
 
-    def answer_spawn(self, life: Life, how: str, *, obeys: bool = True, kills: int = 1) -> None:
+    def answer_spawn(self, life: Life, how: str, *, obeys: bool = True, kills: int = 1, rest: str = "") -> None:
         process = self.spawns[life]
         if how == "early-exit" and process is None:  # the exit overtakes the answer
             self.spawns[life] = process = Process(next(self.pids))
@@ -92,7 +97,7 @@ class World:
             self.tell(HookAnswered(life[0].watcher, "before_spawn", False, *life))
             return
         else:
-            process = Process(next(self.pids), obeys, kills)
+            process = Process(next(self.pids), obeys, kills, rest)
             self.processes[life] = process
             self.tell(Spawned(*life, process.pid, process.pid, self.now))
         if life in self.hooked:
@@ -106,10 +111,10 @@ class World:
         self.check()
 
     def die(self, life: Life, status: int) -> None:
-        del self.processes[life]
+        self.rests[life] = self.processes.pop(life).rest
         self.exits.append(Exited(*life, status))
 
-    def deliver_exit(self, fact: Exited) -> None:
+    def deliver_exit(self, fact: Exited | RestSeen) -> None:
         self.exits.remove(fact)
         self.old_news.append(fact)
         self.tell(fact)
@@ -134,7 +139,7 @@ class World:
                 watcher = self.fleet.watchers[slot.watcher]
                 was_lowered_since = not watcher.slots[slot.wid].wants_up
                 assert watcher.wants_up or was_lowered_since, f"{slot} spawned, though wanted down"
-                lives = {*self.processes, *self.spawns} - self.orphans
+                lives = {*self.processes, *self.spawns, *self.held} - self.orphans
                 assert slot not in {other for other, _ in lives}, f"{slot} has a process, or is getting one"
                 self.spawns[slot, incarnation] = None
                 if awaits_hook:
@@ -147,6 +152,15 @@ class World:
                     process.kills_left -= 1
                 if process.kills_left <= 0 or (signum != 9 and process.obeys):
                     self.die((slot, incarnation), -signum)
+            case actions.EndRest(slot, incarnation, signum):
+                life = slot, incarnation
+                is_gone = self.rests.get(life, "") in ("", "obeys", *["killed"] * (signum == 9))
+                (self.held.discard if is_gone else self.held.add)(life)
+                if is_gone:
+                    self.rests.pop(life, None)
+                self.exits.append(RestSeen(*life, 0 if is_gone else 1))
+            case actions.LeaveRest(slot, incarnation):
+                self.held.discard((slot, incarnation))
             case actions.StartTimer(key, delay_s):
                 assert key not in self.timers
                 assert delay_s >= 0
@@ -204,7 +218,8 @@ class World:
                     if not slot.is_ready and not self.fleet.watchers[slot.key.watcher].is_frozen:
                         assert (life[0].watcher, "after_spawn", *life) in self.hooks
                 case SlotState.STOPPING:
-                    assert life in self.processes or life in untold
+                    assert life in self.processes or life in untold or life in self.held
+                    assert slot.rest is None or life not in self.processes
                     expected_timers.add(TimerKey(*life[0], "kill", slot.generation))
                 case SlotState.BACKOFF:
                     expected_timers.add(TimerKey(*life[0], "backoff", slot.generation))
@@ -311,6 +326,8 @@ class World:
 
 HOOKS = ("before_start", "after_start", "before_spawn", "after_spawn", "before_stop", "after_stop")
 NAMES = ("db", "job", "web")
+KILL_MODES = ("process", "process", "group", "tree")
+RESTS = ("", "", "obeys", "killed", "stuck")
 
 
 def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
@@ -330,6 +347,7 @@ def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
         send_hup=rng.random() < 0.2,
         max_retry=rng.choice([0, 2, 5, -1]),
         outlives_quit=rng.random() < 0.5,
+        kill_mode=rng.choice(KILL_MODES),
         flapping=FlappingPolicy(max_retry=rng.choice([0, 1, -1])) if is_flapping else None,
         backoff=BackoffPolicy(attempts=rng.choice([1, 3, -1])) if rng.random() < 0.2 else None,
         hooks=frozenset(hook for hook in HOOKS if rng.random() < 0.2),
@@ -394,7 +412,8 @@ def play(world: World, rng: random.Random, steps: int) -> None:
             case "spawn":
                 how = rng.choice(["ok"] * 6 + ["fail", "refuse", "early-exit"])
                 life = rng.choice([*world.spawns])
-                world.answer_spawn(life, how, obeys=rng.random() < 0.7, kills=rng.choice([1, 1, 3]))
+                kills, rest = rng.choice([1, 1, 3]), rng.choice(RESTS)
+                world.answer_spawn(life, how, obeys=rng.random() < 0.7, kills=kills, rest=rest)
             case "hook":
                 world.answer_hook(rng.choice(world.hooks), rng.random() < 0.9)
             case "exit":
@@ -460,6 +479,7 @@ policies_of = {
         send_hup=st.booleans(),
         max_retry=st.sampled_from([1, 3, -1]),
         outlives_quit=st.booleans(),
+        kill_mode=st.sampled_from(KILL_MODES),
         flapping=st.one_of(st.none(), st.builds(FlappingPolicy, max_retry=st.integers(-1, 1))),
         backoff=st.one_of(st.none(), st.builds(BackoffPolicy, attempts=st.sampled_from([-1, 1, 2]))),
         hooks=st.frozensets(st.sampled_from(HOOKS)),
@@ -527,10 +547,15 @@ class FleetStory(RuleBasedStateMachine):
         self.world.now += seconds
 
     @precondition(lambda self: self.world.spawns)
-    @rule(data=st.data(), how=st.sampled_from(["ok", "ok", "fail", "refuse", "early-exit"]), kills=st.integers(1, 3))
-    def answer_spawn(self, data: st.DataObject, how: str, kills: int) -> None:
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["ok", "ok", "fail", "refuse", "early-exit"]),
+        kills=st.integers(1, 3),
+        rest=st.sampled_from(RESTS),
+    )
+    def answer_spawn(self, data: st.DataObject, how: str, kills: int, rest: str) -> None:
         life = data.draw(st.sampled_from(sorted(self.world.spawns)))
-        self.world.answer_spawn(life, how, obeys=kills == 1, kills=kills)
+        self.world.answer_spawn(life, how, obeys=kills == 1, kills=kills, rest=rest)
 
     @precondition(lambda self: self.world.hooks)
     @rule(data=st.data(), ok=st.booleans())

@@ -9,10 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
 from circus.supervise.budget import Budget
-from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
+from circus.supervise.events import Adopted, Exited, HookAnswered, RestSeen, Spawned, SpawnFailed, TimerFired, TimerKey
+from circus.supervise.moves import KILL_AGAIN_S
 from circus.supervise.slot import Aging, Down, Kill, Resume, Slot, SlotEvent, Up
 from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
-from circus.supervise.table import KILL_AGAIN_S, TABLE, step
+from circus.supervise.table import TABLE, step
 
 KEY = SlotKey("web", 1)
 PLAIN = WatcherPolicy("web", graceful_timeout_s=30.0)
@@ -66,6 +67,7 @@ NEWS: list[SlotEvent] = [
     spawned(),
     SpawnFailed(KEY, 1, "no such program"),
     Exited(KEY, 1, 1),
+    RestSeen(KEY, 1, 0),
     TimerFired(KILL),
     HookAnswered("web", "before_spawn", False, KEY, 1),
     after_spawn(True),

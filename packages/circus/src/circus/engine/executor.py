@@ -36,6 +36,10 @@ class Executor:
                 self._tasks.begin(self._spawn(slot, incarnation, awaits_hook=awaits_hook))
             case actions.Signal():
                 self._tasks.begin(self._signal(action))
+            case actions.EndRest(slot, incarnation):
+                self._engine.post(events.RestSeen(slot, incarnation, 0))  # no option asks for it yet
+            case actions.LeaveRest():
+                pass
             case actions.StartTimer(key, delay_s, spread_s):
                 loop = asyncio.get_running_loop()
                 self._timers[key] = loop.call_later(delay_s + random.uniform(0, spread_s), self._on_timer, key)

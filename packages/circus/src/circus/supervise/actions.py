@@ -1,7 +1,7 @@
 """What leaves the cores: each action is carried out by the executor, in order.
 
-Spawn is answered by Spawned, SpawnFailed or HookAnswered(before_spawn, ok=False); StartTimer by TimerFired unless
-cancelled; RunHook by HookAnswered where it is awaited. The others are not answered.
+Spawn is answered by Spawned, SpawnFailed or HookAnswered(before_spawn, ok=False); EndRest by RestSeen;
+StartTimer by TimerFired unless cancelled; RunHook by HookAnswered where it is awaited. The others are not answered.
 """
 
 from __future__ import annotations
@@ -35,6 +35,28 @@ class Signal:
     is_kill: bool = False
     children: bool = False
     is_plain: bool = False
+    kill_mode: str = "process"  # group: the process group gets it, too
+
+
+@dataclass(frozen=True, slots=True)
+class EndRest:
+    """The slot's process has ended: each that is left of its tree gets ``signum`` once, also who is found later.
+
+    Answered by RestSeen, whenever the number that is left has changed, the last time with 0.
+    """
+
+    slot: SlotKey
+    incarnation: int
+    signum: int
+    kill_mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveRest:
+    """They do not go: name them, and let them be."""
+
+    slot: SlotKey
+    incarnation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +129,17 @@ class Leave:
     """The last process that had to end has ended: circusd may leave (after Quit or Shutdown)."""
 
 
-Action = Spawn | Signal | StartTimer | CancelTimer | AwaitDemand | RunHook | Publish | Finish | EssentialEnded | Leave
+Action = (
+    Spawn
+    | Signal
+    | EndRest
+    | LeaveRest
+    | StartTimer
+    | CancelTimer
+    | AwaitDemand
+    | RunHook
+    | Publish
+    | Finish
+    | EssentialEnded
+    | Leave
+)

@@ -175,6 +175,16 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class RestSeen:
+    """So many are ``left`` of the tree of a process that has ended; ``told`` names some. The answer to EndRest."""
+
+    slot: SlotKey
+    incarnation: int
+    left: int
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """``key`` is the key that the StartTimer action gave."""
 
@@ -212,5 +222,5 @@ class TimerKey:
     generation: int
 
 
-Fact = Recalled | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered | Demanded
+Fact = Recalled | Adopted | Spawned | SpawnFailed | Exited | RestSeen | TimerFired | HookAnswered | Demanded
 Event = Order | Fact

@@ -49,6 +49,7 @@ from circus.supervise.events import (
     Reload,
     RemoveWatcher,
     Restart,
+    RestSeen,
     SetCount,
     Shutdown,
     Spawned,
@@ -105,6 +106,7 @@ class Fleet:
                 | Spawned()
                 | SpawnFailed()
                 | Exited()
+                | RestSeen()
                 | TimerFired()
                 | HookAnswered()
                 | Demanded()
@@ -130,7 +132,7 @@ class Fleet:
                 name = key.watcher
             case HookAnswered() | Demanded() | Recalled():
                 name = fact.watcher
-            case Adopted() | Spawned() | SpawnFailed() | Exited():
+            case Adopted() | Spawned() | SpawnFailed() | Exited() | RestSeen():
                 name = fact.slot.watcher
             case _:
                 assert_never(fact)

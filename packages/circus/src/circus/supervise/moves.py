@@ -17,6 +17,9 @@ from circus.supervise.states import SlotState, WatcherPolicy
 
 SIGKILL = 9
 
+#: After SIGKILL a process goes at once or hangs in the system; asked again at this pace, it is gone soon after.
+KILL_AGAIN_S = 5.0
+
 Step = tuple[Slot, tuple[Action, ...]]
 
 E = TypeVar("E")
@@ -81,14 +84,24 @@ def tell_to_end(slot: Slot, policy: WatcherPolicy, reason: str) -> Step:
     slot, aged = age_no_more(slot)
     slot = replace(slot, state=SlotState.STOPPING, wants_up=False, is_ready=False, kills=int(is_kill), reason=reason)
     slot, timer = start_timer(slot, "kill", policy.graceful_timeout_s)
-    signal = Signal(slot.key, slot.incarnation, policy.stop_signal, is_kill, policy.stop_children)
+    signal = Signal(
+        slot.key, slot.incarnation, policy.stop_signal, is_kill, policy.stop_children, kill_mode=policy.kill_mode
+    )
     return slot, (*aged, signal, publish(slot, "kill", process_pid=slot.pid, signum=policy.stop_signal), timer)
 
 
 def empty(slot: Slot, state: SlotState, reason: str) -> Slot:
     """No process is left in it."""
     return replace(
-        slot, state=state, reason=reason, kernel_id=None, pid=None, started_at=None, is_ready=False, early_exit=None
+        slot,
+        state=state,
+        reason=reason,
+        kernel_id=None,
+        pid=None,
+        started_at=None,
+        is_ready=False,
+        early_exit=None,
+        rest=None,
     )
 
 

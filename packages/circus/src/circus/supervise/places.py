@@ -53,7 +53,7 @@ class Places:
             SlotView(
                 wid=wid,
                 state=slot.state,
-                pid=slot.pid,
+                pid=slot.pid if slot.rest is None else None,  # that one has ended
                 kernel_id=slot.kernel_id,
                 started_at=slot.started_at,
                 incarnation=slot.incarnation,

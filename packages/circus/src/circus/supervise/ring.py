@@ -145,7 +145,9 @@ class Ring:
     def _policy_for(self, wid: int) -> WatcherPolicy:
         """One that gives no second chance while nothing new may begin, and to the new ones of a reload."""
         if self.is_frozen or self.phase in FALLING:
-            return replace(self.policy, respawn=False, max_retry=0, backoff=None, max_age_s=0.0)
+            # What is left of a tree where nothing falls is the next manager's.
+            mode = self.policy.kill_mode if self.phase in FALLING else "process"
+            return replace(self.policy, respawn=False, max_retry=0, backoff=None, max_age_s=0.0, kill_mode=mode)
         if self._is_trial(wid):
             return replace(self.policy, respawn=False, max_retry=0, backoff=None)
         return self.policy

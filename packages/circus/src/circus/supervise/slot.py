@@ -26,6 +26,8 @@ new incarnation follows. ``Aging`` sets that timer anew.
 **stopping** (told to end). When the grace is over: SIGKILL, and again every few seconds as long as the
 process does not go (it may be stuck in the system). Only ``Exited`` leaves this state: to stopped, or, if the
 wish has turned, to a new incarnation. This death was ordered, it costs nothing of the budget.
+With a ``kill_mode`` of group or tree the slot is held here after ``Exited``, after one that nobody ordered too, until
+``RestSeen`` says that nobody is left of the tree: see the module ``rest``.
 
 ``Kill`` ends a running process by a signal and a grace of its own and leaves the wish as it is: what follows is what
 follows on an end by itself, without the budget. One that is stopping gets the signal once more; the grace that it has
@@ -47,8 +49,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from circus.supervise.budget import UNTOUCHED, Budget
-from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired
+from circus.supervise.budget import UNTOUCHED, Budget, Verdict
+from circus.supervise.events import Adopted, Exited, HookAnswered, RestSeen, Spawned, SpawnFailed, TimerFired
 from circus.supervise.states import SlotKey, SlotState
 
 
@@ -85,7 +87,20 @@ class Resume:
     is_fatal: bool = False
 
 
-SlotEvent = Up | Resume | Down | Aging | Kill | Adopted | Spawned | SpawnFailed | Exited | TimerFired | HookAnswered
+SlotEvent = (
+    Up | Resume | Down | Aging | Kill | Adopted | Spawned | SpawnFailed | Exited | RestSeen | TimerFired | HookAnswered
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Of a tree whose main process has ended, as ``exit`` says; ``verdict``: what was judged of an own end."""
+
+    exit: Exited
+    verdict: Verdict | None
+    is_own: bool  # it ended by itself, and nobody has ordered anything since
+    reason: str  # of the slot before
+    kill_mode: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +122,8 @@ class Slot:
     early_exit: Exited | None = None  # news that came before Spawned
     kills: int = 0  # SIGKILLs sent to this incarnation
     is_killed: bool = False  # by an order that leaves the wish as it is
+    stopping_since: float = 0.0  # monotonic
+    rest: Rest | None = None  # the main process has ended, its tree may live
     budget: Budget = UNTOUCHED
     pause_ends: float = 0.0  # monotonic; in backoff
     pause_s: float = 0.0  # the whole of it
@@ -115,13 +132,14 @@ class Slot:
 
     @property
     def is_alive(self) -> bool:
-        """A process is known to be there."""
+        """A process is known to be there, its own or one of its tree."""
         return self.state in (SlotState.RUNNING, SlotState.STOPPING)
 
     @property
     def is_coming_up(self) -> bool:
-        """Waits for the answer to a spawn, or for the hook that makes it ready."""
-        return self.state is SlotState.STARTING or (self.state is SlotState.RUNNING and not self.is_ready)
+        """Waits for the answer to a spawn, for the hook that makes it ready, or for the room that an end leaves."""
+        is_judged = self.rest is not None and self.rest.is_own and self.wants_up
+        return self.state is SlotState.STARTING or (self.state is SlotState.RUNNING and not self.is_ready) or is_judged
 
     @property
     def is_busy(self) -> bool:

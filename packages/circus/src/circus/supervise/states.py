@@ -54,6 +54,7 @@ class WatcherPolicy:
     graceful_timeout_s: float = 30.0
     stop_signal: int = 15
     stop_children: bool = False
+    kill_mode: str = "process"  # group or tree: a stop is done when nobody is left of it
     send_hup: bool = False
     max_age_s: float = 0.0  # a process that is older is renewed; 0: never
     max_age_spread_s: float = 30.0  # and up to so much later, so that not all are renewed at once
@@ -62,6 +63,10 @@ class WatcherPolicy:
     flapping: FlappingPolicy | None = None
     backoff: BackoffPolicy | None = None  # in place of max_retry and flapping
     hooks: frozenset[str] = field(default_factory=frozenset)  # names of configured hooks
+
+    @property
+    def ends_trees(self) -> bool:
+        return self.kill_mode != "process"
 
 
 @dataclass(frozen=True, slots=True)

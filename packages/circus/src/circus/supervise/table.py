@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from circus.supervise import rest
 from circus.supervise.actions import Action, Publish, RunHook, Signal
 from circus.supervise.budget import UNTOUCHED, judge_death, judge_failure
-from circus.supervise.events import Adopted, Exited, HookAnswered, Spawned, SpawnFailed, TimerFired
+from circus.supervise.events import Adopted, Exited, HookAnswered, RestSeen, Spawned, SpawnFailed, TimerFired
 from circus.supervise.moves import (
+    KILL_AGAIN_S,
     SIGKILL,
     Case,
     Step,
@@ -30,20 +32,20 @@ from circus.supervise.moves import (
 from circus.supervise.slot import Aging, Down, Kill, Resume, Slot, SlotEvent, Up
 from circus.supervise.states import SlotState, WatcherPolicy
 
-#: After SIGKILL a process goes at once or hangs in the system; asked again at this pace, it is gone soon after.
-KILL_AGAIN_S = 5.0
-
 
 def step(slot: Slot, event: SlotEvent, now: float, policy: WatcherPolicy) -> Step:
     """The slot after ``event``, and what is to be done. A slot that is returned as it was had no use for the event."""
     if _is_old_news(slot, event):
         return slot, ()
-    return TABLE[slot.state][type(event)](Case(slot, event, now, policy))
+    after, actions = TABLE[slot.state][type(event)](Case(slot, event, now, policy))
+    if after.state is SlotState.STOPPING and slot.state is not SlotState.STOPPING:
+        after = replace(after, stopping_since=now)
+    return after, actions
 
 
 def _is_old_news(slot: Slot, event: SlotEvent) -> bool:
     match event:
-        case Spawned() | SpawnFailed() | Exited() | HookAnswered():
+        case Spawned() | SpawnFailed() | Exited() | RestSeen() | HookAnswered():
             return event.incarnation != slot.incarnation
         case TimerFired(key):
             return key.generation != slot.generation
@@ -74,11 +76,13 @@ def _resume(at: Case[Resume]) -> Step:
 
 
 def _turn_wish_up(at: Case[Up]) -> Step:
-    return (at.slot if at.slot.wants_up else replace(at.slot, wants_up=True, budget=UNTOUCHED, reason="")), ()
+    if at.slot.wants_up:
+        return at.slot, ()
+    return replace(rest.overrule(at.slot), wants_up=True, budget=UNTOUCHED, reason=""), ()
 
 
 def _turn_wish_down(at: Case[Down]) -> Step:
-    return (replace(at.slot, wants_up=False) if at.slot.wants_up else at.slot), ()
+    return (replace(rest.overrule(at.slot), wants_up=False) if at.slot.wants_up else at.slot), ()
 
 
 def _take_over(at: Case[Adopted]) -> Step:
@@ -183,10 +187,16 @@ def _end_by_itself(at: Case[Exited]) -> Step:
     slot, aged = age_no_more(at.slot)
     slot, reaped = reap(slot, at.event)
     how = tell_how(at.event.status)
-    if has_end(at.event.status, at.policy):
-        return empty(slot, SlotState.EXITED, how), (*aged, reaped)
-    budget, verdict = judge_death(slot.budget, how, at.policy, lived_s=at.now - slot.up_since, now=at.now)
-    slot, actions = wait_or_give_up(replace(slot, budget=budget), at.policy, verdict, at.now)
+    verdict = None
+    if not has_end(at.event.status, at.policy):
+        budget, verdict = judge_death(slot.budget, how, at.policy, lived_s=at.now - slot.up_since, now=at.now)
+        slot = replace(slot, budget=budget)
+    if at.policy.ends_trees:
+        slot, actions = rest.hold(slot, at.policy, at.event, at.now, own_end=verdict, is_own=True)
+    elif verdict is None:
+        slot, actions = empty(slot, SlotState.EXITED, how), ()
+    else:
+        slot, actions = wait_or_give_up(slot, at.policy, verdict, at.now)
     return slot, (*aged, reaped, *actions)
 
 
@@ -203,9 +213,13 @@ def _kill_by_hand(at: Case[Kill]) -> Step:
 
 def _kill_once_more(at: Case[Kill]) -> Step:
     policy = at.policy
+    if at.slot.rest is not None:
+        return rest.kill_once_more(at.slot, at.slot.rest, policy, at.event)
     signum = policy.stop_signal if at.event.signum is None else at.event.signum
     slot = replace(at.slot, kills=at.slot.kills + (signum == SIGKILL))
-    signal = Signal(slot.key, slot.incarnation, signum, signum == SIGKILL, policy.stop_children)
+    signal = Signal(
+        slot.key, slot.incarnation, signum, signum == SIGKILL, policy.stop_children, kill_mode=policy.kill_mode
+    )
     actions: tuple[Action, ...] = (signal, publish(slot, "kill", process_pid=slot.pid, signum=signum))
     if at.event.grace_s is None:
         return slot, actions
@@ -215,18 +229,22 @@ def _kill_once_more(at: Case[Kill]) -> Step:
 
 
 def _end_as_told(at: Case[Exited]) -> Step:
+    if at.slot.rest is not None:
+        return at.slot, ()  # told once more
     slot, reaped = reap(at.slot, at.event)
+    if at.policy.ends_trees:
+        slot, actions = rest.hold(slot, at.policy, at.event, at.now, own_end=None, is_own=False)
+        return slot, (reaped, *actions)
     timer = (cancel_timer(slot, "kill"),) if slot.state is SlotState.STOPPING else ()
-    if slot.is_killed and slot.wants_up and has_end(at.event.status, at.policy):
-        return empty(slot, SlotState.EXITED, tell_how(at.event.status)), (*timer, reaped)
-    slot = empty(slot, SlotState.STOPPED, slot.reason)
-    slot, actions = spawn(slot, at.policy, UNTOUCHED) if slot.wants_up else (slot, ())
+    slot, actions = rest.end_as_told(slot, at.event.status, at.policy)
     return slot, (*timer, reaped, *actions)
 
 
 def _kill(at: Case[TimerFired]) -> Step:
+    if at.slot.rest is not None:
+        return rest.kill(at.slot, at.slot.rest, at.policy, at.now)
     slot, timer = start_timer(replace(at.slot, kills=at.slot.kills + 1), "kill", KILL_AGAIN_S)
-    signal = Signal(slot.key, slot.incarnation, SIGKILL, is_kill=True, children=True)
+    signal = Signal(slot.key, slot.incarnation, SIGKILL, is_kill=True, children=True, kill_mode=at.policy.kill_mode)
     return slot, (signal, publish(slot, "kill", process_pid=slot.pid, signum=SIGKILL), timer)
 
 
@@ -259,6 +277,7 @@ _AT_REST: Mapping[type, Cell] = {
     Spawned: _ignore,
     SpawnFailed: _ignore,
     Exited: _ignore,
+    RestSeen: _ignore,
     TimerFired: _ignore,
     HookAnswered: _ignore,
 }
@@ -276,6 +295,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         Spawned: _take_spawned,
         SpawnFailed: _take_failure,
         Exited: _keep_early_exit,
+        RestSeen: _ignore,
         TimerFired: _ignore,
         HookAnswered: _hear_before_spawn,
     },
@@ -289,6 +309,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         Spawned: _ignore,
         SpawnFailed: _ignore,
         Exited: _end_by_itself,
+        RestSeen: _ignore,
         TimerFired: _renew,
         HookAnswered: _hear_after_spawn,
     },
@@ -302,6 +323,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         Spawned: _ignore,
         SpawnFailed: _ignore,
         Exited: _end_as_told,
+        RestSeen: rest.see,
         TimerFired: _kill,
         HookAnswered: _ignore,
     },
@@ -315,6 +337,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         Spawned: _ignore,
         SpawnFailed: _ignore,
         Exited: _ignore,
+        RestSeen: _ignore,
         TimerFired: _try_again,
         HookAnswered: _ignore,
     },

@@ -19,6 +19,7 @@ from circus.supervise.events import (
     Fact,
     HookAnswered,
     Recalled,
+    RestSeen,
     Spawned,
     SpawnFailed,
     TimerFired,
@@ -241,7 +242,7 @@ class Watcher(Ring):
                 self._asking.hear(fact.hook, fact.ok, self.policy.hooks)
             case HookAnswered(slot=SlotKey(_, wid)):
                 self._hear_of_slot(fact, wid, now)
-            case Spawned() | SpawnFailed() | Exited():
+            case Spawned() | SpawnFailed() | Exited() | RestSeen():
                 self.places.give(fact.slot.wid, now, fact)
         self._advance(now)
 
