@@ -21,7 +21,7 @@ from circus.supervise.budget import Budget, Recollection
 from circus.supervise.events import Exited, HookAnswered, Order, RestSeen, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.fleet import Fleet
 from circus.supervise.ring import FALLING, Phase
-from circus.supervise.states import BackoffPolicy, FlappingPolicy, SlotKey, SlotState, WatcherPolicy
+from circus.supervise.states import BackoffPolicy, FlappingPolicy, Rollout, SlotKey, SlotState, WatcherPolicy
 from circus.supervise.watcher import Watcher
 
 Life = tuple[SlotKey, int]
@@ -351,6 +351,7 @@ def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
         flapping=FlappingPolicy(max_retry=rng.choice([0, 1, -1])) if is_flapping else None,
         backoff=BackoffPolicy(attempts=rng.choice([1, 3, -1])) if rng.random() < 0.2 else None,
         hooks=frozenset(hook for hook in HOOKS if rng.random() < 0.2),
+        rollout=rng.choice([None, None, Rollout(1), Rollout(0, 1, 1.0, True), Rollout("50%", "50%", 0.0, True)]),
     )
 
 
@@ -483,6 +484,9 @@ policies_of = {
         flapping=st.one_of(st.none(), st.builds(FlappingPolicy, max_retry=st.integers(-1, 1))),
         backoff=st.one_of(st.none(), st.builds(BackoffPolicy, attempts=st.sampled_from([-1, 1, 2]))),
         hooks=st.frozensets(st.sampled_from(HOOKS)),
+        rollout=st.one_of(
+            st.none(), st.builds(Rollout, st.integers(0, 1), st.integers(0, 2), st.just(0.0), st.booleans())
+        ),
     )
     for name in NAMES
 }

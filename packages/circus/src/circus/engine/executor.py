@@ -52,6 +52,8 @@ class Executor:
                 self._tasks.begin(self._run_hook(action))
             case actions.Publish(watcher, event, fields):
                 self._engine.publish(watcher, event, fields)
+            case actions.ReloadFailed(slot, _, reason):
+                self._engine.publish(slot.watcher, "reload_failed", {"wid": slot.wid, "reason": reason})
             case actions.Finish():
                 self._engine.finish(action)
             case actions.EssentialEnded(watcher, status):

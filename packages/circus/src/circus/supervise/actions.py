@@ -20,6 +20,7 @@ class Spawn:
     slot: SlotKey
     incarnation: int
     awaits_hook: bool = False
+    is_former: bool = False  # by the configuration from before a reload that is under way, or went back
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,21 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadFailed:
+    """A new process of a reload is no good, so that the reload goes no further."""
+
+    slot: SlotKey
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of an operation."""
+    """The end of an operation. ``detail``: started, stopped, kept are lists of pids; numprocesses; failed."""
 
     op: int
     ok: bool
-    detail: dict[str, object] = field(default_factory=dict)  # started, stopped, kept: lists of pids; numprocesses
+    detail: dict[str, object] = field(default_factory=dict)
     error: str = ""
 
 
@@ -139,6 +149,7 @@ Action = (
     | AwaitDemand
     | RunHook
     | Publish
+    | ReloadFailed
     | Finish
     | EssentialEnded
     | Leave

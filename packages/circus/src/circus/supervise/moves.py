@@ -76,7 +76,7 @@ def spawn(slot: Slot, policy: WatcherPolicy, budget: Budget) -> Step:
         budget=budget,
         reason="",
     )
-    return slot, (Spawn(slot.key, slot.incarnation, slot.awaits_hook),)
+    return slot, (Spawn(slot.key, slot.incarnation, slot.awaits_hook, policy.is_former),)
 
 
 def tell_to_end(slot: Slot, policy: WatcherPolicy, reason: str) -> Step:

@@ -71,5 +71,7 @@ class Operation:
             found = [ticket.detail[key] for _, ticket in self.tickets]
             lists = [pid for pids in found if isinstance(pids, list) for pid in pids]
             detail[key] = lists if key != "numprocesses" else next(iter(found), 0)
+        if failed := [failure for _, ticket in self.tickets for failure in ticket.failures]:
+            detail["failed"] = failed
         errors = [*self.errors, *(f"{name}: {ticket.error}" for name, ticket in self.tickets if not ticket.ok)]
         return Finish(self.op, ok=not errors, detail=detail, error="; ".join(errors))

@@ -123,7 +123,7 @@ class Places:
 
     def lower_extra(self, now: float, count: int, *, spare: frozenset[int] = frozenset()) -> None:
         """Down to ``count``: those without a process go first, then the oldest; the wids in ``spare`` last."""
-        wanted = sorted(self.wanted, key=lambda slot: (slot.key.wid in spare, *_seniority(slot)))
+        wanted = sorted(self.wanted, key=lambda slot: (slot.key.wid in spare, *seniority(slot)))
         for slot in wanted[: max(0, len(wanted) - count)]:
             self.give(slot.key.wid, now, Down())
 
@@ -150,7 +150,8 @@ class Places:
         del self.slots[slot.key.wid]
 
 
-def _seniority(slot: Slot) -> tuple[int, float]:
+def seniority(slot: Slot) -> tuple[int, float]:
+    """Who goes first: those without a process, then the oldest."""
     if slot.state is SlotState.STARTING:
         return 2, 0.0
     return (1, slot.started_at) if slot.started_at is not None else (0, 0.0)

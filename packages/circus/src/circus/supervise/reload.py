@@ -1,4 +1,4 @@
-"""The two ways to replace the processes of a watcher that is up.
+"""Two ways to replace the processes of a watcher that is up; the module ``rolling`` has a third, with bounds.
 
 **Graceful**: as many new slots as processes are wanted are raised beside the old ones, at once and without
 warm-up, on trial: a new process that cannot be spawned, that after_spawn refuses, or that ends before the
@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from circus.supervise.slot import Down, Slot, Up
-from circus.supervise.states import SlotState
+from circus.supervise.states import SlotState, WatcherPolicy
 from circus.supervise.tickets import Ticket
 
 if TYPE_CHECKING:
@@ -28,10 +28,15 @@ class Reload(Protocol):
     tickets: list[Ticket]
     is_over: bool
     has_replaced_any: bool
+    policies: dict[int, WatcherPolicy]  # of slots that do not live by the watcher's
 
     @property
     def trial_wids(self) -> frozenset[int]:
         """Slots that get no second chance."""
+
+    @property
+    def noted_wids(self) -> frozenset[int]:
+        """Slots of which a refusal by a hook concerns the reload, and not the whole watcher."""
 
     @property
     def error(self) -> str:
@@ -51,8 +56,13 @@ class Graceful:
         self.tickets = tickets
         self.is_over = False
         self.has_replaced_any = False
+        self.policies: dict[int, WatcherPolicy] = {}
         self.trial_wids: frozenset[int] = frozenset()
         self._failures: list[str] = []
+
+    @property
+    def noted_wids(self) -> frozenset[int]:
+        return self.trial_wids
 
     @property
     def error(self) -> str:
@@ -88,7 +98,9 @@ class Sequential:
         self.tickets = tickets
         self.is_over = False
         self.has_replaced_any = False
+        self.policies: dict[int, WatcherPolicy] = {}
         self.trial_wids: frozenset[int] = frozenset()
+        self.noted_wids: frozenset[int] = frozenset()
         self.error = ""
         self._todo: list[int] = []
         self._current: int | None = None
@@ -101,6 +113,8 @@ class Sequential:
         self._todo = [slot.key.wid for slot in oldest_first]
 
     def turn(self, ring: Ring, now: float) -> bool:
+        if ring.is_warming_up:
+            return False
         slot = ring.slots.get(self._current) if self._current is not None else None
         if slot is not None:
             if slot.state is SlotState.STOPPING or ring.is_unsettled(slot):

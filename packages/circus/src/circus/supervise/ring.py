@@ -21,7 +21,7 @@
   wait are told, and the watcher goes on trying.
 - *after_start*: waits for the hook (once in a life of the watcher); if it refuses, the watcher gives up.
 - *up*: slots answer deaths by themselves. If all slots ended for good, the watcher stops.
-- *reloading*: see the module ``reload``.
+- *reloading*: see the modules ``reload`` and ``rolling``.
 - *before_stop*: waits for the hook; what is not running is lowered already, and nothing is spawned any more.
 - *lowering*: every slot is told to end, spawns that answer late too. *after_stop*: waits for the hook. Once
   begun, the way down is always gone to its end.
@@ -42,28 +42,24 @@ Does not belong here: how orders turn the wish (watcher), what a single slot doe
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from circus.supervise import reload
 from circus.supervise.actions import (
     Action,
     AwaitDemand,
     CancelTimer,
     EssentialEnded,
     Publish,
-    Signal,
     StartTimer,
 )
 from circus.supervise.asking import Asking
 from circus.supervise.events import TimerKey
 from circus.supervise.places import Places, tell
+from circus.supervise.reloads import Reloads
 from circus.supervise.slot import Slot
 from circus.supervise.states import SlotState, WatcherPolicy
-from circus.supervise.tickets import Ticket, Verb, Waiting
-
-SIGHUP = 1
+from circus.supervise.tickets import Verb, Waiting
 
 OVERRULED = "stopped by a later order"
 LEAVING = "circusd is leaving"
@@ -119,8 +115,7 @@ class Ring:
         self._generation = base
         self._asking = Asking(policy.name, emit, running_hooks)
         self._waiting = Waiting()
-        self._reloads: deque[tuple[bool, Ticket]] = deque()  # that are still to begin: (is_sequential, who waits)
-        self._reload: reload.Reload | None = None
+        self._reloads = Reloads()
         self._must_cycle = False
         self._has_given_up = False
         self._is_over = False  # it came to its end by itself
@@ -139,18 +134,14 @@ class Ring:
 
     # Slots --------------------------------------------------------------------------------------------------
 
-    def _is_trial(self, wid: int) -> bool:
-        return self._reload is not None and wid in self._reload.trial_wids
-
     def _policy_for(self, wid: int) -> WatcherPolicy:
-        """One that gives no second chance while nothing new may begin, and to the new ones of a reload."""
+        """One that gives no second chance while nothing new may begin."""
+        policy = self._reloads.policy_for(wid, self.slots.get(wid), self.policy)
         if self.is_frozen or self.phase in FALLING:
             # What is left of a tree where nothing falls is the next manager's.
-            mode = self.policy.kill_mode if self.phase in FALLING else "process"
-            return replace(self.policy, respawn=False, max_retry=0, backoff=None, max_age_s=0.0, kill_mode=mode)
-        if self._is_trial(wid):
-            return replace(self.policy, respawn=False, max_retry=0, backoff=None)
-        return self.policy
+            mode = policy.kill_mode if self.phase in FALLING else "process"
+            return replace(policy, respawn=False, max_retry=0, backoff=None, max_age_s=0.0, kill_mode=mode)
+        return policy
 
     def is_unsettled(self, slot: Slot) -> bool:
         """A first attempt is under way that will come to an end soon; pauses of a back-off may be long."""
@@ -317,10 +308,8 @@ class Ring:
         if any(slot.state is SlotState.STOPPING for slot in self.slots.values()):
             return False
         self._close({Verb.COUNT}, self._troubles())
-        if self._reload is not None:
-            self._close_reload(self._reload.tickets, self._reload.error)
-            self._reload = None
-        return bool(self._reloads) and self._begin_reload(now)
+        self._reloads.end(self)
+        return self._reloads.are_waiting and self._begin_reload(now)
 
     def _stop_if_spent(self, wanted: list[Slot]) -> bool:
         """Nothing lives and nothing will: the watcher is over."""
@@ -345,50 +334,31 @@ class Ring:
     # Reload -------------------------------------------------------------------------------------------------
 
     def _begin_reload(self, now: float) -> bool:
-        """All who wait for the same kind of reload get the same one."""
-        is_sequential = self._reloads[0][0]
-        tickets = [ticket for kind, ticket in self._reloads if kind == is_sequential]
-        self._reloads = deque(entry for entry in self._reloads if entry[0] != is_sequential)
-        if self.policy.send_hup:
-            for slot in self.places.wanted:
-                if slot.is_alive:
-                    self._emit(Signal(slot.key, slot.incarnation, SIGHUP, is_plain=True))
+        if self._reloads.begin(self, now):
+            self.phase = Phase.RELOADING
+        else:
             self._publish("reload")
-            self._close_reload(tickets, "")
-            return True
-        self._reload = reload.Sequential(tickets) if is_sequential else reload.Graceful(tickets)
-        self.phase = Phase.RELOADING
-        self._reload.begin(self, now)
         return True
 
     def _turn_reloading(self, now: float) -> bool:
-        assert self._reload is not None
-        if self._warmup is not None:
-            return False
-        if not self._reload.is_over:
-            return self._reload.turn(self, now)
-        if self._reload.has_replaced_any:
+        reload = self._reloads.current
+        assert reload is not None
+        if not reload.is_over:
+            return reload.turn(self, now)
+        if reload.has_replaced_any:
             self._publish("reload")
         self.phase = Phase.UP
         return True
 
-    def _close_reload(self, tickets: Iterable[Ticket], error: str) -> None:
-        for ticket in tickets:
-            ticket.close(self.slots.values(), numprocesses=self.policy.numprocesses, error=error)
-
     def _drop_reload(self) -> None:
         """The reloads do not come to their end; whoever waits for one waits for the watcher instead."""
-        if self._reload is not None:
-            self._waiting.add(self._reload.tickets)
-            self._reload = None
-        self._waiting.add(ticket for _, ticket in self._reloads)
-        self._reloads.clear()
+        self._waiting.add(self._reloads.drop(self))
 
     # Fall ---------------------------------------------------------------------------------------------------
 
     def _begin_fall(self, now: float) -> bool:
         self._must_cycle = False
-        self._cancel_warmup()
+        self.cancel_warmup()
         self._rising_wid = None
         self._drop_reload()
         self.phase = Phase.BEFORE_STOP
@@ -431,16 +401,23 @@ class Ring:
 
     # Timers, events -----------------------------------------------------------------------------------------
 
+    @property
+    def is_warming_up(self) -> bool:
+        return self._warmup is not None
+
     def warm_up(self, delay_s: float) -> None:
         if delay_s > 0:
             self._generation += 1
             self._warmup = TimerKey(self.name, 0, "warmup", self._generation)
             self._emit(StartTimer(self._warmup, delay_s))
 
-    def _cancel_warmup(self) -> None:
+    def cancel_warmup(self) -> None:
         if self._warmup is not None:
             self._emit(CancelTimer(self._warmup))
             self._warmup = None
+
+    def emit(self, action: Action) -> None:
+        self._emit(action)
 
     def _publish(self, event: str, **fields: object) -> None:
         self._emit(Publish(self.name, event, fields))

@@ -39,6 +39,16 @@ class WatcherState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """How far a reload may go at a time: numbers of processes, or shares (`25%`). See the module ``rolling``."""
+
+    max_surge: int | str | None = None  # None: as many as there are
+    max_unavailable: int | str = 0
+    soak_s: float = 0.0
+    is_for_changes: bool = False  # new options come by a reload, too, and go back if it fails
+
+
+@dataclass(frozen=True, slots=True)
 class WatcherPolicy:
     """All that the cores need to know of a watcher's configuration."""
 
@@ -63,6 +73,8 @@ class WatcherPolicy:
     flapping: FlappingPolicy | None = None
     backoff: BackoffPolicy | None = None  # in place of max_retry and flapping
     hooks: frozenset[str] = field(default_factory=frozenset)  # names of configured hooks
+    rollout: Rollout | None = None
+    is_former: bool = False  # processes are spawned by the configuration from before a reload
 
     @property
     def ends_trees(self) -> bool:

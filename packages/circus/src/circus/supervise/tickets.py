@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from circus.supervise.slot import Slot
 from circus.supervise.states import SlotKey, SlotState
@@ -25,6 +26,14 @@ class Verb(enum.Enum):
     KILL = "kill"
 
 
+class Failure(NamedTuple):
+    """A new process of a reload that was no good."""
+
+    slot: SlotKey
+    incarnation: int
+    reason: str
+
+
 @dataclass(eq=False, slots=True)
 class Ticket:
     """``has_passed``: the next watcher need not wait any longer; ``is_done``: this is the end."""
@@ -36,6 +45,7 @@ class Ticket:
     ok: bool = True
     error: str = ""
     detail: dict[str, object] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
 
     def close(self, slots: Iterable[Slot], *, numprocesses: int, error: str = "") -> None:
         self.has_passed = self.is_done = True

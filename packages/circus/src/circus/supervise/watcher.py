@@ -24,6 +24,7 @@ from circus.supervise.events import (
     SpawnFailed,
     TimerFired,
 )
+from circus.supervise.reloads import Kind
 from circus.supervise.ring import ALL_BUT_ENDS, FALLING, LEAVING, STANDING, Phase, Ring
 from circus.supervise.states import SlotKey, SlotState, WatcherPolicy, WatcherState, WatcherView
 from circus.supervise.tickets import Ticket, Verb
@@ -133,7 +134,7 @@ class Watcher(Ring):
         self._wish_up()
         if self.phase in STANDING:
             self._waiting.take(ticket)
-            self._reloads.append((is_sequential, ticket))
+            self._reloads.add(Kind.SEQUENTIAL if is_sequential else Kind.GRACEFUL, ticket)
             if self.phase is Phase.INHERITED:
                 self.phase = Phase.RISING
         self._advance(now)
@@ -163,14 +164,36 @@ class Watcher(Ring):
         is_graceful: bool = False,
         keys: tuple[str, ...] = (),
     ) -> Ticket:
+        if self._reloads.is_changing:
+            return self._refuse(f"{self.name} is on its way to other options, which may go back")
         if not must_restart or not self.wants_up:
             return self._apply(policy, now, keys)
+        serves = any(slot.is_ready for slot in self.slots.values())
+        if serves and self.phase in STANDING and policy.rollout is not None and policy.rollout.is_for_changes:
+            return self._roll(policy, now, keys)
         self.policy = policy
         self._tell_updated(keys)
-        serves = any(slot.is_ready for slot in self.slots.values())
         if is_graceful and serves and not (policy.singleton or policy.send_hup):
             return self.reload(now, is_sequential=False)
         return self.restart(now)
+
+    def _roll(self, policy: WatcherPolicy, now: float, keys: tuple[str, ...]) -> Ticket:
+        self.forgive()
+        ticket = self._open(Verb.RELOAD)
+        self._waiting.take(ticket)
+        self._tell_updated(keys)
+        self._wish_up()
+        self._reloads.add_change(self, policy, ticket)
+        if self.phase is Phase.INHERITED:
+            self.phase = Phase.RISING
+        self._advance(now)
+        return ticket
+
+    def _refuse(self, error: str) -> Ticket:
+        ticket = self._open(Verb.COUNT)
+        self._waiting.take(ticket)
+        ticket.close(self.slots.values(), numprocesses=self.policy.numprocesses, error=error)
+        return ticket
 
     def _tell_updated(self, keys: tuple[str, ...]) -> None:
         """Once for each option that is known by name."""
@@ -180,6 +203,7 @@ class Watcher(Ring):
     def _apply(self, policy: WatcherPolicy, now: float, keys: tuple[str, ...] = ()) -> Ticket:
         ticket = self._open(Verb.COUNT)
         before, self.policy = self.policy, policy
+        self._reloads.recount(policy.numprocesses)
         if (before.max_age_s, before.max_age_spread_s) != (policy.max_age_s, policy.max_age_spread_s):
             self.places.age(now)
         self._tell_updated(keys)
@@ -193,7 +217,7 @@ class Watcher(Ring):
     def freeze(self, now: float) -> None:
         """The manager leaves: begin nothing, and tell those who wait for something new."""
         self.is_frozen = True
-        self._cancel_warmup()
+        self.cancel_warmup()
         self.places.age(now)
         self.places.lower(now, {SlotState.BACKOFF})
         self._drop_reload()
@@ -203,7 +227,7 @@ class Watcher(Ring):
     def abandon(self) -> None:
         """Forget everything at once; what lives is nobody's any more."""
         self.stop_waiting()
-        self._cancel_warmup()
+        self.cancel_warmup()
         self._drop_reload()
         self.places.cancel_timers()
         self._close(Verb, REMOVED)
@@ -253,7 +277,8 @@ class Watcher(Ring):
         after = self.places.give(wid, now, fact)
         if fact.ok or before is None or after is None or after is before or not before.wants_up:
             return
-        if self._reload is not None and wid in self._reload.trial_wids:
-            self._reload.note(after)
+        reload = self._reloads.current
+        if reload is not None and wid in reload.noted_wids:
+            reload.note(after)
         elif self.phase in STANDING and not self.is_frozen:
             self._give_up(f"the hook {fact.hook} refused")
