@@ -21,7 +21,15 @@ from circus.supervise.budget import Budget, Recollection
 from circus.supervise.events import Exited, HookAnswered, Order, RestSeen, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.fleet import Fleet
 from circus.supervise.ring import FALLING, Phase
-from circus.supervise.states import BackoffPolicy, FlappingPolicy, Rollout, SlotKey, SlotState, WatcherPolicy
+from circus.supervise.states import (
+    BackoffPolicy,
+    FlappingPolicy,
+    HealthPolicy,
+    Rollout,
+    SlotKey,
+    SlotState,
+    WatcherPolicy,
+)
 from circus.supervise.watcher import Watcher
 
 Life = tuple[SlotKey, int]
@@ -57,6 +65,7 @@ class World:
     open_ops: dict[int, Order] = field(default_factory=dict)
     finished: dict[int, actions.Finish] = field(default_factory=dict)
     orphans: set[Life] = field(default_factory=set)  # of watchers that were removed and left alone
+    probed: dict[Life, str] = field(default_factory=dict)  # lives -> what is asked of them: ready or health
     has_left: bool = False
     story: list[str] = field(default_factory=list)
     ops: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -75,9 +84,9 @@ class World:
         self.tell(order)
         return op
 
-    def adopt(self, slot: SlotKey) -> None:
+    def adopt(self, slot: SlotKey, *, is_ready: bool = True) -> None:
         pid = next(self.pids)
-        self.tell(events.Adopted(slot, pid, pid, self.now))
+        self.tell(events.Adopted(slot, pid, pid, self.now, is_ready=is_ready))
         self.processes[slot, self.fleet.watchers[slot.watcher].slots[slot.wid].incarnation] = Process(pid)
         self.check()
 
@@ -110,8 +119,22 @@ class World:
         self.tell(HookAnswered(watcher, name, ok, slot, incarnation))
         self.check()
 
+    def say(self, life: Life, *, good: bool, more_s: float | None = None) -> None:
+        """What the check of a process says."""
+        fact: events.OfALife
+        if self.probed[life] == "ready":
+            fact = events.Ready(*life) if good else events.NotReady(*life, "nobody listens", more_s)
+            if good:
+                del self.probed[life]
+        else:
+            fact = events.Healthy(*life) if good else events.Unhealthy(*life, "it does not answer")
+        self.old_news.append(fact)
+        self.tell(fact)
+        self.check()
+
     def die(self, life: Life, status: int) -> None:
         self.rests[life] = self.processes.pop(life).rest
+        self.probed.pop(life, None)
         self.exits.append(Exited(*life, status))
 
     def deliver_exit(self, fact: Exited | RestSeen) -> None:
@@ -184,6 +207,10 @@ class World:
             case actions.Leave():
                 assert not self.has_left
                 self.has_left = True
+            case actions.Probe(slot, incarnation, what):
+                assert what in ("ready", "health")
+                if (slot, incarnation) not in {(fact.slot, fact.incarnation) for fact in self.exits}:
+                    self.probed[slot, incarnation] = what
             case actions.Publish():
                 pass
 
@@ -215,8 +242,13 @@ class World:
                 case SlotState.RUNNING:
                     assert life in self.processes or life in untold
                     assert slot.wants_up
-                    if not slot.is_ready and not self.fleet.watchers[slot.key.watcher].is_frozen:
+                    watcher = self.fleet.watchers[slot.key.watcher]
+                    if not slot.is_ready and not slot.awaits_check and not watcher.is_frozen:
                         assert (life[0].watcher, "after_spawn", *life) in self.hooks
+                    if slot.awaits_check:
+                        assert not slot.is_ready
+                        assert self.probed.get(life) == "ready" or life in untold
+                        assert slot.is_timing_start or watcher.is_frozen or watcher.phase in FALLING
                 case SlotState.STOPPING:
                     assert life in self.processes or life in untold or life in self.held
                     assert slot.rest is None or life not in self.processes
@@ -228,6 +260,10 @@ class World:
             if slot.is_aging:
                 assert slot.state is SlotState.RUNNING
                 expected_timers.add(TimerKey(*life[0], "age", slot.generation))
+            if slot.is_timing_start:
+                assert slot.state is SlotState.RUNNING
+                assert slot.awaits_check
+                expected_timers.add(TimerKey(*life[0], "start", slot.generation))
             if slot.state in (SlotState.STARTING, SlotState.BACKOFF, SlotState.EXITED, SlotState.FATAL):
                 assert slot.pid is None and slot.kernel_id is None
         slot_timers = {key for key in self.timers if key.wid}
@@ -283,6 +319,8 @@ class World:
                 self.answer_hook(self.hooks[0], True)
             elif self.exits:
                 self.deliver_exit(self.exits[0])
+            elif unready := [life for life, what in self.probed.items() if what == "ready"]:
+                self.say(unready[0], good=True)
             elif (timers := self.pressing_timers()) and (self.open_ops or until_no_timers):
                 self.fire(min(timers, key=lambda key: self.timers[key]))
             else:
@@ -350,6 +388,9 @@ def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
         kill_mode=rng.choice(KILL_MODES),
         flapping=FlappingPolicy(max_retry=rng.choice([0, 1, -1])) if is_flapping else None,
         backoff=BackoffPolicy(attempts=rng.choice([1, 3, -1])) if rng.random() < 0.2 else None,
+        awaits_ready=rng.random() < 0.3,
+        start_timeout_s=rng.choice([1.0, 5.0]),
+        health=HealthPolicy("tcp x:1", action=rng.choice(["restart", "report"])) if rng.random() < 0.2 else None,
         hooks=frozenset(hook for hook in HOOKS if rng.random() < 0.2),
         rollout=rng.choice([None, None, Rollout(1), Rollout(0, 1, 1.0, True), Rollout("50%", "50%", 0.0, True)]),
     )
@@ -406,6 +447,7 @@ def play(world: World, rng: random.Random, steps: int) -> None:
         world.now += rng.choice([0.0, 0.01, 0.1, 1.0])
         moves = ["order", *["spawn"] * 3 * bool(world.spawns), *["hook"] * 2 * bool(world.hooks)]
         moves += [*["exit"] * 2 * bool(world.exits), *["die"] * bool(world.processes), *["timer"] * bool(world.timers)]
+        moves += ["say"] * bool(world.probed)
         moves += ["old"] * bool(world.old_news) + ["demand"] * bool(world.awaited)
         match rng.choice(moves):
             case "order" if rng.random() < 0.5:
@@ -421,6 +463,9 @@ def play(world: World, rng: random.Random, steps: int) -> None:
                 world.deliver_exit(rng.choice(world.exits))
             case "die" if rng.random() < 0.5:
                 world.die(rng.choice([*world.processes]), rng.choice([0, 1, -11]))
+            case "say":
+                more_s = rng.choice([None, None, 3.0])
+                world.say(rng.choice([*world.probed]), good=rng.random() < 0.6, more_s=more_s)
             case "timer":
                 world.fire(min(world.timers, key=lambda key: world.timers[key]))
             case "old":
@@ -439,7 +484,7 @@ def tell_story(seed: int) -> World:
             world.tell(random_recollections(rng, policy.name))
         if rng.random() < 0.3:
             for wid in rng.sample(range(1, 5), rng.randint(1, 3)):
-                world.adopt(SlotKey(policy.name, wid))
+                world.adopt(SlotKey(policy.name, wid), is_ready=rng.random() < 0.7)
     try:
         world.order(lambda op: events.Start(op))
         play(world, rng, steps=rng.choice([30, 100]))
@@ -483,6 +528,9 @@ policies_of = {
         kill_mode=st.sampled_from(KILL_MODES),
         flapping=st.one_of(st.none(), st.builds(FlappingPolicy, max_retry=st.integers(-1, 1))),
         backoff=st.one_of(st.none(), st.builds(BackoffPolicy, attempts=st.sampled_from([-1, 1, 2]))),
+        awaits_ready=st.booleans(),
+        start_timeout_s=st.just(5.0),
+        health=st.sampled_from([None, HealthPolicy("tcp x:1"), HealthPolicy("tcp x:1", action="report")]),
         hooks=st.frozensets(st.sampled_from(HOOKS)),
         rollout=st.one_of(
             st.none(), st.builds(Rollout, st.integers(0, 1), st.integers(0, 2), st.just(0.0), st.booleans())
@@ -570,6 +618,11 @@ class FleetStory(RuleBasedStateMachine):
     @rule(data=st.data(), status=st.sampled_from([0, 1, -9]))
     def die(self, data: st.DataObject, status: int) -> None:
         self.world.die(data.draw(st.sampled_from(sorted(self.world.processes))), status)
+
+    @precondition(lambda self: self.world.probed)
+    @rule(data=st.data(), good=st.booleans(), more_s=st.sampled_from([None, 3.0]))
+    def say(self, data: st.DataObject, good: bool, more_s: float | None) -> None:
+        self.world.say(data.draw(st.sampled_from(sorted(self.world.probed))), good=good, more_s=more_s)
 
     @precondition(lambda self: self.world.exits)
     @rule(data=st.data())

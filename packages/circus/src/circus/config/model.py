@@ -84,6 +84,19 @@ class BackoffPolicy:
     attempts: int = 10
 
 
+@dataclass(frozen=True, slots=True)
+class HealthPolicy:
+    """``check`` says whether a process is healthy (see config/checks), every ``interval_s``; ``threshold`` failures in
+    a row are an illness, on which ``action`` follows: restart or report."""
+
+    check: str
+    interval_s: float = 10.0
+    timeout_s: float = 5.0
+    threshold: int = 3
+    start_period_s: float = 0.0
+    action: str = "restart"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
     """Where one output of a watcher's processes goes.
@@ -177,6 +190,10 @@ class WatcherConfig:
     hooks: Mapping[str, HookConfig] = field(default_factory=dict)
     flapping: FlappingPolicy | None = None
     backoff: BackoffPolicy | None = None  # in place of max_retry and flapping
+    ready: str | None = None  # see config/checks; None: as soon as it runs
+    ready_interval_s: float = 1.0
+    start_timeout_s: float = 60.0
+    health: HealthPolicy | None = None
     plugin: str | None = None  # the class that runs in its processes
     extra: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""

@@ -50,6 +50,8 @@ class Executor:
                 (self._engine.demand.watch if is_wanted else self._engine.demand.forget)(watcher)
             case actions.RunHook():
                 self._tasks.begin(self._run_hook(action))
+            case actions.Probe():
+                pass  # there is no option yet by which the cores would ask for it
             case actions.Publish(watcher, event, fields):
                 self._engine.publish(watcher, event, fields)
             case actions.ReloadFailed(slot, _, reason):

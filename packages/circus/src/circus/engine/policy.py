@@ -27,5 +27,8 @@ def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
         outlives_quit=config.use_papa,
         flapping=config.flapping,
         backoff=config.backoff,
+        awaits_ready=config.ready is not None,
+        start_timeout_s=config.start_timeout_s,
+        health=config.health,
         hooks=frozenset(config.hooks),
     )

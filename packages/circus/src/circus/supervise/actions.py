@@ -95,9 +95,19 @@ class RunHook:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the slot's process from now on whether it is ``what``: "ready", until it is; or "health", as long as it
+    lives. Asked anew, the watcher's options are others."""
+
+    slot: SlotKey
+    incarnation: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """An event for people and programs: the ancestors' names (spawn, reap, kill, start, stop, reload, updated, add,
-    remove) and our own (backoff, fatal, flapping)."""
+    remove) and our own (backoff, fatal, flapping, ready, not_ready, unhealthy, healthy)."""
 
     watcher: str
     event: str
@@ -148,6 +158,7 @@ Action = (
     | CancelTimer
     | AwaitDemand
     | RunHook
+    | Probe
     | Publish
     | ReloadFailed
     | Finish

@@ -101,7 +101,7 @@ def judge_death(
     """A process ended after ``lived_s`` without an order; ``how`` says in what way."""
     if policy.backoff is not None:
         kept = Budget() if lived_s >= policy.backoff.stable_s else replace(budget, failures=0)
-        return _judge_setback(kept, f"{how} after {tell_duration(lived_s)}", policy.backoff)
+        return _judge_setback(kept, f"{how} after {tell_duration(lived_s)}" if lived_s else how, policy.backoff)
     if policy.flapping is not None:
         return _judge_flapping(budget, how, policy.flapping, lived_s=lived_s, now=now)
     short_lives = budget.short_lives + 1 if lived_s < SHORT_LIFE_S else 0

@@ -135,6 +135,7 @@ class Adopted:
     pid: int
     started_at: float  # wall clock
     age_s: float = 0.0
+    is_ready: bool = True  # or its check has not passed yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,41 @@ class HookAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """The check of the option ``ready`` has passed."""
+
+    slot: SlotKey
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """Not yet, for this ``reason`` (for people); with ``more_s`` the process asks for so much time from now on."""
+
+    slot: SlotKey
+    incarnation: int
+    reason: str = ""
+    more_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unhealthy:
+    """The check of its health has failed as often as the policy bears."""
+
+    slot: SlotKey
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Healthy:
+    """It has passed again."""
+
+    slot: SlotKey
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Demanded:
     """Somebody waits at one of the watcher's sockets: the answer to AwaitDemand."""
 
@@ -218,9 +254,10 @@ class TimerKey:
 
     watcher: str  # "" for the fleet's own
     wid: int
-    purpose: str  # "kill", "warmup", "backoff", ...
+    purpose: str  # "kill", "warmup", "backoff", "start", ...
     generation: int
 
 
-Fact = Recalled | Adopted | Spawned | SpawnFailed | Exited | RestSeen | TimerFired | HookAnswered | Demanded
+OfALife = Spawned | SpawnFailed | Exited | RestSeen | Ready | NotReady | Unhealthy | Healthy
+Fact = Recalled | Adopted | OfALife | TimerFired | HookAnswered | Demanded
 Event = Order | Fact

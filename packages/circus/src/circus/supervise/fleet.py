@@ -35,11 +35,9 @@ from typing import assert_never
 from circus.supervise.actions import Action, CancelTimer, Finish, Leave, Publish, StartTimer
 from circus.supervise.events import (
     AddWatcher,
-    Adopted,
     ChangeWatcher,
     Demanded,
     Event,
-    Exited,
     Fact,
     HookAnswered,
     Kill,
@@ -49,11 +47,8 @@ from circus.supervise.events import (
     Reload,
     RemoveWatcher,
     Restart,
-    RestSeen,
     SetCount,
     Shutdown,
-    Spawned,
-    SpawnFailed,
     Start,
     Stop,
     TimerFired,
@@ -99,21 +94,10 @@ class Fleet:
 
     def step(self, event: Event, now: float) -> list[Action]:
         """What ``event`` causes. ``now`` is monotonic."""
-        match event:
-            case (
-                Recalled()
-                | Adopted()
-                | Spawned()
-                | SpawnFailed()
-                | Exited()
-                | RestSeen()
-                | TimerFired()
-                | HookAnswered()
-                | Demanded()
-            ):
-                self._take_fact(event, now)
-            case _:
-                self._take_order(event, now)
+        if isinstance(event, Fact):
+            self._take_fact(event, now)
+        else:
+            self._take_order(event, now)
         self._advance(now)
         actions = self._actions[:]
         self._actions.clear()  # in place: the watchers hold its append
@@ -132,10 +116,8 @@ class Fleet:
                 name = key.watcher
             case HookAnswered() | Demanded() | Recalled():
                 name = fact.watcher
-            case Adopted() | Spawned() | SpawnFailed() | Exited() | RestSeen():
-                name = fact.slot.watcher
             case _:
-                assert_never(fact)
+                name = fact.slot.watcher
         if (watcher := self._watchers.get(name)) is not None:
             watcher.take(fact, now)
         elif isinstance(fact, HookAnswered):

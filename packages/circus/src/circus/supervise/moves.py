@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 from circus.supervise.actions import Action, CancelTimer, Publish, Signal, Spawn, StartTimer
 from circus.supervise.budget import Again, Budget, GiveUp
 from circus.supervise.events import Exited, TimerKey
-from circus.supervise.slot import Slot
+from circus.supervise.slot import Fault, Slot
 from circus.supervise.states import SlotState, WatcherPolicy
 
 SIGKILL = 9
@@ -56,10 +56,12 @@ def age(slot: Slot, policy: WatcherPolicy, now: float) -> Step:
     return slot, (timer,)
 
 
-def age_no_more(slot: Slot) -> Step:
-    if not slot.is_aging:
+def untimed(slot: Slot) -> Step:
+    """A running slot without the timer of its age or of its start."""
+    if not (slot.is_aging or slot.is_timing_start):
         return slot, ()
-    return replace(slot, is_aging=False), (cancel_timer(slot, "age"),)
+    cancelled = cancel_timer(slot, "age" if slot.is_aging else "start")
+    return replace(slot, is_aging=False, is_timing_start=False), (cancelled,)
 
 
 def spawn(slot: Slot, policy: WatcherPolicy, budget: Budget) -> Step:
@@ -70,6 +72,9 @@ def spawn(slot: Slot, policy: WatcherPolicy, budget: Budget) -> Step:
         incarnation=slot.incarnation + 1,
         is_ready=False,
         awaits_hook="after_spawn" in policy.hooks,
+        awaits_check=policy.awaits_ready,
+        doubt="",
+        fault=Fault.NONE,
         early_exit=None,
         kills=0,
         is_killed=False,
@@ -81,13 +86,13 @@ def spawn(slot: Slot, policy: WatcherPolicy, budget: Budget) -> Step:
 
 def tell_to_end(slot: Slot, policy: WatcherPolicy, reason: str) -> Step:
     is_kill = policy.stop_signal == SIGKILL
-    slot, aged = age_no_more(slot)
+    slot, untimer = untimed(slot)
     slot = replace(slot, state=SlotState.STOPPING, wants_up=False, is_ready=False, kills=int(is_kill), reason=reason)
     slot, timer = start_timer(slot, "kill", policy.graceful_timeout_s)
     signal = Signal(
         slot.key, slot.incarnation, policy.stop_signal, is_kill, policy.stop_children, kill_mode=policy.kill_mode
     )
-    return slot, (*aged, signal, publish(slot, "kill", process_pid=slot.pid, signum=policy.stop_signal), timer)
+    return slot, (*untimer, signal, publish(slot, "kill", process_pid=slot.pid, signum=policy.stop_signal), timer)
 
 
 def empty(slot: Slot, state: SlotState, reason: str) -> Slot:

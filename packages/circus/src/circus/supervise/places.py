@@ -52,16 +52,23 @@ class Places:
         return tuple(
             SlotView(
                 wid=wid,
-                state=slot.state,
+                state=slot.shown_state,
                 pid=slot.pid if slot.rest is None else None,  # that one has ended
                 kernel_id=slot.kernel_id,
                 started_at=slot.started_at,
                 incarnation=slot.incarnation,
                 reason=slot.reason,
                 last_status=slot.last_status,
+                is_ready=slot.is_ready,
+                health=self._health_of(slot),
             )
             for wid, slot in sorted(self.slots.items())
         )
+
+    def _health_of(self, slot: Slot) -> str:
+        if not slot.is_ready or self._policy_for(slot.key.wid).health is None:
+            return ""
+        return "unhealthy" if slot.doubt else "healthy"
 
     def give(self, wid: int, now: float, *news: SlotEvent) -> Slot | None:
         """Let the slot answer ``news``; one that has become empty is forgotten."""
@@ -141,7 +148,7 @@ class Places:
     def cancel_timers(self) -> None:
         for slot in self.slots.values():
             purpose = {SlotState.STOPPING: "kill", SlotState.BACKOFF: "backoff"}.get(slot.state)
-            purpose = "age" if slot.is_aging else purpose
+            purpose = "age" if slot.is_aging else "start" if slot.is_timing_start else purpose
             if purpose is not None:
                 self._emit(CancelTimer(TimerKey(self._watcher, slot.key.wid, purpose, slot.generation)))
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from circus.supervise import readiness
 from circus.supervise.actions import Action, EndRest, LeaveRest
 from circus.supervise.budget import UNTOUCHED, Verdict
 from circus.supervise.events import Exited, RestSeen
@@ -30,7 +31,7 @@ from circus.supervise.moves import (
     tell_how,
     wait_or_give_up,
 )
-from circus.supervise.slot import Kill, Rest, Slot
+from circus.supervise.slot import Fault, Kill, Rest, Slot
 from circus.supervise.states import SlotState, WatcherPolicy
 
 #: So many SIGKILLs the rest of a tree is given: longer than a disk takes to answer, shorter than a person waits.
@@ -92,10 +93,12 @@ def kill_once_more(slot: Slot, rest: Rest, policy: WatcherPolicy, event: Kill) -
 
 def overrule(slot: Slot) -> Slot:
     """There is an order: what the end of the main process would have caused counts no more."""
-    return slot if slot.rest is None else replace(slot, rest=replace(slot.rest, is_own=False))
+    return slot if slot.rest is None else replace(slot, rest=replace(slot.rest, is_own=False), fault=Fault.NONE)
 
 
-def end_as_told(slot: Slot, status: int | None, policy: WatcherPolicy) -> Step:
+def end_as_told(slot: Slot, status: int | None, policy: WatcherPolicy, now: float) -> Step:
+    if slot.wants_up and slot.fault is not Fault.NONE:
+        return readiness.after_fault(slot, policy, now)
     if slot.is_killed and slot.wants_up and has_end(status, policy):
         return empty(slot, SlotState.EXITED, tell_how(status)), ()
     slot = empty(slot, SlotState.STOPPED, slot.reason)
@@ -105,7 +108,7 @@ def end_as_told(slot: Slot, status: int | None, policy: WatcherPolicy) -> Step:
 def _go_on(slot: Slot, rest: Rest, policy: WatcherPolicy, now: float) -> Step:
     if not (rest.is_own and slot.wants_up):
         slot = replace(slot, reason=rest.reason)
-        return end_as_told(slot, rest.exit.status, policy)
+        return end_as_told(slot, rest.exit.status, policy, now)
     if rest.verdict is None or has_end(rest.exit.status, policy):
         return empty(slot, SlotState.EXITED, tell_how(rest.exit.status)), ()
     return wait_or_give_up(slot, policy, rest.verdict, now)

@@ -42,8 +42,10 @@ Does not belong here: how orders turn the wish (watcher), what a single slot doe
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from circus.supervise.actions import (
     Action,
@@ -88,6 +90,10 @@ NOT_SPENT = frozenset(SlotState) - {SlotState.EXITED, SlotState.FATAL}
 UPWARDS = frozenset({Verb.START, Verb.RESTART, Verb.RELOAD})
 #: Who waits for processes to end has it whatever the wish is.
 ALL_BUT_ENDS = frozenset(Verb) - {Verb.STOP, Verb.KILL}
+
+
+#: What lives is left alone.
+UNTIMED: Mapping[str, Any] = {"max_age_s": 0.0, "start_timeout_s": math.inf, "health": None}
 
 
 class Ring:
@@ -140,7 +146,7 @@ class Ring:
         if self.is_frozen or self.phase in FALLING:
             # What is left of a tree where nothing falls is the next manager's.
             mode = policy.kill_mode if self.phase in FALLING else "process"
-            return replace(policy, respawn=False, max_retry=0, backoff=None, max_age_s=0.0, kill_mode=mode)
+            return replace(policy, respawn=False, max_retry=0, backoff=None, kill_mode=mode, **UNTIMED)
         return policy
 
     def is_unsettled(self, slot: Slot) -> bool:
@@ -154,7 +160,7 @@ class Ring:
         return tell(
             slot
             for slot in self.places.wanted
-            if slot.state is SlotState.FATAL or (slot.state is SlotState.BACKOFF and slot.budget.failures)
+            if slot.state is SlotState.FATAL or (slot.state is SlotState.BACKOFF and slot.has_never_come_up)
         )
 
     def _close(self, verbs: Iterable[Verb], error: str = "") -> None:

@@ -16,12 +16,13 @@ change the wish only. ``Spawned``: running, or, if it is not wanted any more, to
 it is not wanted any more. The hook before_spawn refused: stopped, and not wanted any more. An ``Exited`` that
 overtakes its ``Spawned`` is kept, and counts as soon as the spawn is answered.
 
-**running** (alive). It is *ready* at once, or, if the watcher has the hook after_spawn, when that agrees; if
-it refuses, the process is told to end and is not wanted any more. ``Down`` tells it to end: the stop signal,
+**running** (alive). It is *ready* at once, or, if the watcher has the hook after_spawn, when that agrees, and, if it
+has the option ``ready``, when that check has passed; if the hook
+refuses, the process is told to end and is not wanted any more. ``Down`` tells it to end: the stop signal,
 and a timer for the grace. ``Exited``: it ended by itself: exited if the watcher does not respawn (or starts on
 demand, and this was a good end), else the budget says: at once, after a pause (backoff), or never (fatal).
 With a ``max_age_s`` the timer says when it is too old: then it is told to end and is wanted still, so that a
-new incarnation follows. ``Aging`` sets that timer anew.
+new incarnation follows. ``Aging`` sets that timer anew. What is said of its readiness and health: module readiness.
 
 **stopping** (told to end). When the grace is over: SIGKILL, and again every few seconds as long as the
 process does not go (it may be stuck in the system). Only ``Exited`` leaves this state: to stopped, or, if the
@@ -47,10 +48,23 @@ Does not belong here: the cells (table), how many slots there are, in what order
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from circus.supervise.budget import UNTOUCHED, Budget, Verdict
-from circus.supervise.events import Adopted, Exited, HookAnswered, RestSeen, Spawned, SpawnFailed, TimerFired
+from circus.supervise.events import (
+    Adopted,
+    Exited,
+    Healthy,
+    HookAnswered,
+    NotReady,
+    Ready,
+    RestSeen,
+    Spawned,
+    SpawnFailed,
+    TimerFired,
+    Unhealthy,
+)
 from circus.supervise.states import SlotKey, SlotState
 
 
@@ -87,9 +101,17 @@ class Resume:
     is_fatal: bool = False
 
 
-SlotEvent = (
-    Up | Resume | Down | Aging | Kill | Adopted | Spawned | SpawnFailed | Exited | RestSeen | TimerFired | HookAnswered
-)
+Order = Up | Resume | Down | Aging | Kill
+Told = Ready | NotReady | Unhealthy | Healthy
+SlotEvent = Order | Adopted | Spawned | SpawnFailed | Exited | RestSeen | TimerFired | HookAnswered | Told
+
+
+class Fault(enum.Enum):
+    """Why a process was told to end though it is wanted, or ended before it could be."""
+
+    NONE = ""
+    NOT_READY = "not ready"
+    UNHEALTHY = "unhealthy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +139,12 @@ class Slot:
     started_at: float | None = None  # wall clock
     up_since: float = 0.0  # monotonic
     is_ready: bool = False
+    awaits_check: bool = False  # of readiness
     awaits_hook: bool = False  # after_spawn will be answered for this incarnation
     is_aging: bool = False  # its timer says when it is too old
+    is_timing_start: bool = False  # its timer says when it should have been ready
+    doubt: str = ""  # why it is not ready yet, or not healthy
+    fault: Fault = Fault.NONE
     early_exit: Exited | None = None  # news that came before Spawned
     kills: int = 0  # SIGKILLs sent to this incarnation
     is_killed: bool = False  # by an order that leaves the wish as it is
@@ -136,10 +162,24 @@ class Slot:
         return self.state in (SlotState.RUNNING, SlotState.STOPPING)
 
     @property
+    def shown_state(self) -> SlotState:
+        """For people it runs when it is ready."""
+        is_starting = self.state is SlotState.RUNNING and self.awaits_check
+        return SlotState.STARTING if is_starting else self.state
+
+    @property
     def is_coming_up(self) -> bool:
-        """Waits for the answer to a spawn, for the hook that makes it ready, or for the room that an end leaves."""
-        is_judged = self.rest is not None and self.rest.is_own and self.wants_up
-        return self.state is SlotState.STARTING or (self.state is SlotState.RUNNING and not self.is_ready) or is_judged
+        """Waits for the answer to a spawn, for what makes it ready, for the end of one that did not become it, or for
+        the room that an end leaves."""
+        if self.state is SlotState.STOPPING:
+            is_judged = self.rest is not None and self.rest.is_own
+            return self.wants_up and (is_judged or self.fault is Fault.NOT_READY)
+        return self.state is SlotState.STARTING or (self.state is SlotState.RUNNING and not self.is_ready)
+
+    @property
+    def has_never_come_up(self) -> bool:
+        """The latest attempt has not led to a process that was ready."""
+        return self.budget.failures > 0 or self.fault is Fault.NOT_READY
 
     @property
     def is_busy(self) -> bool:

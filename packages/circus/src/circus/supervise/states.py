@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from circus.config.model import BackoffPolicy, FlappingPolicy
+from circus.config.model import BackoffPolicy, FlappingPolicy, HealthPolicy
 
 
 class SlotKey(NamedTuple):
@@ -72,6 +72,9 @@ class WatcherPolicy:
     outlives_quit: bool = False  # use_papa
     flapping: FlappingPolicy | None = None
     backoff: BackoffPolicy | None = None  # in place of max_retry and flapping
+    awaits_ready: bool = False  # a check says when a process is ready
+    start_timeout_s: float = 60.0  # for which it is waited; inf: for ever
+    health: HealthPolicy | None = None
     hooks: frozenset[str] = field(default_factory=frozenset)  # names of configured hooks
     rollout: Rollout | None = None
     is_former: bool = False  # processes are spawned by the configuration from before a reload
@@ -91,6 +94,8 @@ class SlotView:
     incarnation: int
     reason: str
     last_status: int | None
+    is_ready: bool = False
+    health: str = ""  # healthy or unhealthy; nothing where nobody asks
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from circus.supervise import rest
-from circus.supervise.actions import Action, Publish, RunHook, Signal
-from circus.supervise.budget import UNTOUCHED, judge_death, judge_failure
-from circus.supervise.events import Adopted, Exited, HookAnswered, RestSeen, Spawned, SpawnFailed, TimerFired
+from circus.supervise import readiness, rest
+from circus.supervise.actions import Action, RunHook, Signal
+from circus.supervise.budget import UNTOUCHED, judge_failure
+from circus.supervise.events import (
+    Adopted,
+    Exited,
+    Healthy,
+    HookAnswered,
+    NotReady,
+    OfALife,
+    Ready,
+    RestSeen,
+    Spawned,
+    SpawnFailed,
+    TimerFired,
+    Unhealthy,
+)
 from circus.supervise.moves import (
     KILL_AGAIN_S,
     SIGKILL,
     Case,
     Step,
-    age,
-    age_no_more,
     cancel_timer,
     empty,
     has_end,
@@ -24,12 +35,12 @@ from circus.supervise.moves import (
     reap,
     spawn,
     start_timer,
-    tell_how,
     tell_to_end,
+    untimed,
     wait,
     wait_or_give_up,
 )
-from circus.supervise.slot import Aging, Down, Kill, Resume, Slot, SlotEvent, Up
+from circus.supervise.slot import Aging, Down, Fault, Kill, Resume, Slot, SlotEvent, Up
 from circus.supervise.states import SlotState, WatcherPolicy
 
 
@@ -44,13 +55,9 @@ def step(slot: Slot, event: SlotEvent, now: float, policy: WatcherPolicy) -> Ste
 
 
 def _is_old_news(slot: Slot, event: SlotEvent) -> bool:
-    match event:
-        case Spawned() | SpawnFailed() | Exited() | RestSeen() | HookAnswered():
-            return event.incarnation != slot.incarnation
-        case TimerFired(key):
-            return key.generation != slot.generation
-        case _:
-            return False
+    if isinstance(event, TimerFired):
+        return event.key.generation != slot.generation
+    return isinstance(event, OfALife | HookAnswered) and event.incarnation != slot.incarnation
 
 
 # Cells ------------------------------------------------------------------------------------------------------
@@ -76,9 +83,11 @@ def _resume(at: Case[Resume]) -> Step:
 
 
 def _turn_wish_up(at: Case[Up]) -> Step:
-    if at.slot.wants_up:
-        return at.slot, ()
-    return replace(rest.overrule(at.slot), wants_up=True, budget=UNTOUCHED, reason=""), ()
+    return (at.slot if at.slot.wants_up else _wanted_again(at.slot)), ()
+
+
+def _wanted_again(slot: Slot) -> Slot:
+    return replace(rest.overrule(slot), wants_up=True, budget=UNTOUCHED, reason="", fault=Fault.NONE)
 
 
 def _turn_wish_down(at: Case[Down]) -> Step:
@@ -86,6 +95,7 @@ def _turn_wish_down(at: Case[Down]) -> Step:
 
 
 def _take_over(at: Case[Adopted]) -> Step:
+    is_ready = at.event.is_ready or not at.policy.awaits_ready
     slot = replace(
         at.slot,
         state=SlotState.RUNNING,
@@ -95,21 +105,18 @@ def _take_over(at: Case[Adopted]) -> Step:
         pid=at.event.pid,
         started_at=at.event.started_at,
         up_since=at.now - at.event.age_s,
-        is_ready=True,
+        is_ready=is_ready,
+        awaits_hook=False,
+        awaits_check=not is_ready,
         kills=0,
         budget=at.slot.budget if at.slot.state is SlotState.STOPPED else UNTOUCHED,
         reason="",
     )
-    slot, aging = age(slot, at.policy, at.now)
-    actions = (_publish_spawn(slot), *aging)
+    slot, actions = readiness.begin_life(slot, at.policy, at.now, is_adopted=True)
     if "after_spawn" not in at.policy.hooks:
         return slot, actions
     hook = RunHook(slot.key.watcher, "after_spawn", is_awaited=True, slot=slot.key, incarnation=slot.incarnation)
     return slot, (*actions, hook)
-
-
-def _publish_spawn(slot: Slot) -> Publish:
-    return publish(slot, "spawn", process_pid=slot.pid, time=slot.started_at)
 
 
 def _take_spawned(at: Case[Spawned]) -> Step:
@@ -121,19 +128,19 @@ def _take_spawned(at: Case[Spawned]) -> Step:
         pid=at.event.pid,
         started_at=at.event.started_at,
         up_since=at.now,
-        is_ready=not at.slot.awaits_hook,
+        is_ready=not (at.slot.awaits_hook or at.slot.awaits_check),
         early_exit=None,
         budget=replace(at.slot.budget, failures=0),
     )
-    actions: tuple[Action, ...] = (_publish_spawn(slot),) if slot.is_ready else ()
-    if early_exit is not None:
-        end = _end_by_itself if slot.wants_up else _end_as_told
-        slot, more = end(Case(slot, early_exit, at.now, at.policy))
-    elif not slot.wants_up:
-        slot, more = tell_to_end(slot, at.policy, "")
+    if early_exit is None and slot.wants_up:
+        return readiness.begin_life(slot, at.policy, at.now)
+    told = () if slot.awaits_hook else (readiness.publish_spawn(slot),)
+    if early_exit is None:
+        slot, actions = tell_to_end(slot, at.policy, "")
     else:
-        slot, more = age(slot, at.policy, at.now)
-    return slot, (*actions, *more)
+        end = _end_by_itself if slot.wants_up else _end_as_told
+        slot, actions = end(Case(slot, early_exit, at.now, at.policy))
+    return slot, (*told, *actions)
 
 
 def _take_failure(at: Case[SpawnFailed]) -> Step:
@@ -159,17 +166,17 @@ def _hear_after_spawn(at: Case[HookAnswered]) -> Step:
         return at.slot, ()
     if not at.event.ok:
         return tell_to_end(at.slot, at.policy, f"the hook after_spawn refused process {at.slot.pid}")
-    if at.slot.is_ready:
-        return at.slot, ()
-    return replace(at.slot, is_ready=True), (_publish_spawn(at.slot),)
+    return readiness.agree(at.slot, at.policy) if at.slot.awaits_hook else (at.slot, ())
 
 
 def _end(at: Case[Down]) -> Step:
     return tell_to_end(at.slot, at.policy, "")
 
 
-def _renew(at: Case[TimerFired]) -> Step:
-    """It is too old."""
+def _run_out(at: Case[TimerFired]) -> Step:
+    """It was not ready in time, or is too old."""
+    if at.slot.is_timing_start:
+        return readiness.end_unready(at)
     slot = replace(at.slot, is_aging=False)
     if at.policy.max_age_s <= 0:
         return slot, ()
@@ -177,19 +184,18 @@ def _renew(at: Case[TimerFired]) -> Step:
     return replace(slot, wants_up=True, budget=UNTOUCHED), actions
 
 
-def _age_anew(at: Case[Aging]) -> Step:
-    slot, aged = age_no_more(at.slot)
-    slot, aging = age(slot, at.policy, at.now)
-    return slot, (*aged, *aging)
+def _time_anew(at: Case[Aging]) -> Step:
+    return readiness.time_anew(at.slot, at.policy, at.now)
 
 
 def _end_by_itself(at: Case[Exited]) -> Step:
-    slot, aged = age_no_more(at.slot)
+    slot, untimer = untimed(at.slot)
     slot, reaped = reap(slot, at.event)
-    how = tell_how(at.event.status)
+    slot = readiness.mark_end(slot)
+    how = readiness.how_it_died(slot, at.event)
     verdict = None
     if not has_end(at.event.status, at.policy):
-        budget, verdict = judge_death(slot.budget, how, at.policy, lived_s=at.now - slot.up_since, now=at.now)
+        budget, verdict = readiness.judge(slot, how, at.policy, at.now)
         slot = replace(slot, budget=budget)
     if at.policy.ends_trees:
         slot, actions = rest.hold(slot, at.policy, at.event, at.now, own_end=verdict, is_own=True)
@@ -197,7 +203,7 @@ def _end_by_itself(at: Case[Exited]) -> Step:
         slot, actions = empty(slot, SlotState.EXITED, how), ()
     else:
         slot, actions = wait_or_give_up(slot, at.policy, verdict, at.now)
-    return slot, (*aged, reaped, *actions)
+    return slot, (*untimer, reaped, *actions)
 
 
 def _kill_by_hand(at: Case[Kill]) -> Step:
@@ -236,7 +242,7 @@ def _end_as_told(at: Case[Exited]) -> Step:
         slot, actions = rest.hold(slot, at.policy, at.event, at.now, own_end=None, is_own=False)
         return slot, (reaped, *actions)
     timer = (cancel_timer(slot, "kill"),) if slot.state is SlotState.STOPPING else ()
-    slot, actions = rest.end_as_told(slot, at.event.status, at.policy)
+    slot, actions = rest.end_as_told(slot, at.event.status, at.policy, at.now)
     return slot, (*timer, reaped, *actions)
 
 
@@ -267,7 +273,11 @@ def _clear(at: Case[Down]) -> Step:
 
 Cell = Callable[[Case[Any]], Step]
 
+#: What is said of a process that is not running is of no use.
+_UNTOLD: Mapping[type, Cell] = {Ready: _ignore, NotReady: _ignore, Unhealthy: _ignore, Healthy: _ignore}
+
 _AT_REST: Mapping[type, Cell] = {
+    **_UNTOLD,
     Up: _begin,
     Resume: _ignore,
     Down: _clear,
@@ -286,6 +296,7 @@ _AT_REST: Mapping[type, Cell] = {
 TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
     SlotState.STOPPED: {**_AT_REST, Resume: _resume, Down: _ignore},
     SlotState.STARTING: {
+        **_UNTOLD,
         Up: _turn_wish_up,
         Resume: _ignore,
         Down: _turn_wish_down,
@@ -303,17 +314,22 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         Up: _ignore,
         Resume: _ignore,
         Down: _end,
-        Aging: _age_anew,
+        Aging: _time_anew,
         Kill: _kill_by_hand,
         Adopted: _ignore,
         Spawned: _ignore,
         SpawnFailed: _ignore,
         Exited: _end_by_itself,
         RestSeen: _ignore,
-        TimerFired: _renew,
+        TimerFired: _run_out,
         HookAnswered: _hear_after_spawn,
+        Ready: readiness.take_ready,
+        NotReady: readiness.take_doubt,
+        Unhealthy: readiness.take_illness,
+        Healthy: readiness.take_health,
     },
     SlotState.STOPPING: {
+        **_UNTOLD,
         Up: _turn_wish_up,
         Resume: _ignore,
         Down: _turn_wish_down,
@@ -328,6 +344,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         HookAnswered: _ignore,
     },
     SlotState.BACKOFF: {
+        **_UNTOLD,
         Up: _try_at_once,
         Resume: _ignore,
         Down: _stop_waiting,

@@ -15,13 +15,10 @@ from circus.supervise.budget import UNTOUCHED
 from circus.supervise.events import (
     Adopted,
     Demanded,
-    Exited,
     Fact,
     HookAnswered,
+    OfALife,
     Recalled,
-    RestSeen,
-    Spawned,
-    SpawnFailed,
     TimerFired,
 )
 from circus.supervise.reloads import Kind
@@ -204,7 +201,7 @@ class Watcher(Ring):
         ticket = self._open(Verb.COUNT)
         before, self.policy = self.policy, policy
         self._reloads.recount(policy.numprocesses)
-        if (before.max_age_s, before.max_age_spread_s) != (policy.max_age_s, policy.max_age_spread_s):
+        if _times(before) != _times(policy):
             self.places.age(now)
         self._tell_updated(keys)
         if self.phase is Phase.UP:
@@ -266,7 +263,7 @@ class Watcher(Ring):
                 self._asking.hear(fact.hook, fact.ok, self.policy.hooks)
             case HookAnswered(slot=SlotKey(_, wid)):
                 self._hear_of_slot(fact, wid, now)
-            case Spawned() | SpawnFailed() | Exited() | RestSeen():
+            case _ if isinstance(fact, OfALife):
                 self.places.give(fact.slot.wid, now, fact)
         self._advance(now)
 
@@ -282,3 +279,8 @@ class Watcher(Ring):
             reload.note(after)
         elif self.phase in STANDING and not self.is_frozen:
             self._give_up(f"the hook {fact.hook} refused")
+
+
+def _times(policy: WatcherPolicy) -> tuple[object, ...]:
+    """By which running slots set their timers, and are looked at."""
+    return policy.max_age_s, policy.max_age_spread_s, policy.start_timeout_s, policy.health
