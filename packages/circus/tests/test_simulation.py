@@ -29,6 +29,7 @@ from circus.supervise.states import (
     SlotKey,
     SlotState,
     WatcherPolicy,
+    as_job,
 )
 from circus.supervise.watcher import Watcher
 
@@ -211,12 +212,14 @@ class World:
                 assert what in ("ready", "health")
                 if (slot, incarnation) not in {(fact.slot, fact.incarnation) for fact in self.exits}:
                     self.probed[slot, incarnation] = what
-            case actions.Publish():
+            case actions.RunOver() | actions.Publish():
                 pass
 
     def demand(self, name: str) -> None:
-        self.tell(events.Demanded(name))
-        self.old_news.append(events.Demanded(name))
+        is_scheduled = self.fleet.watchers[name].policy.scheduled
+        news = events.RunDue(name) if is_scheduled else events.Demanded(name)
+        self.tell(news)
+        self.old_news.append(news)
 
     # What always holds ----------------------------------------------------------------------------------------
 
@@ -243,7 +246,8 @@ class World:
                     assert life in self.processes or life in untold
                     assert slot.wants_up
                     watcher = self.fleet.watchers[slot.key.watcher]
-                    if not slot.is_ready and not slot.awaits_check and not watcher.is_frozen:
+                    is_excused = watcher.is_frozen or watcher.policy.oneshot or watcher.phase in FALLING
+                    if not (slot.is_ready or slot.awaits_check or is_excused):
                         assert (life[0].watcher, "after_spawn", *life) in self.hooks
                     if slot.awaits_check:
                         assert not slot.is_ready
@@ -310,6 +314,15 @@ class World:
         """Of age there is no end: each one that is fired begets another."""
         return [key for key in self.timers if key.purpose != "age"]
 
+    def working(self) -> list[Life]:
+        """Of oneshots: whoever has started one waits for its end."""
+        known = self.fleet.watchers
+        return [
+            life
+            for life in self.processes.keys() - self.orphans
+            if known[life[0].watcher].policy.oneshot and known[life[0].watcher].slots[life[0].wid].wants_up
+        ]
+
     def settle(self, *, until_no_timers: bool = False) -> None:
         """Answer everything, and well; no order is left open then."""
         for _ in range(PATIENCE):
@@ -321,6 +334,8 @@ class World:
                 self.deliver_exit(self.exits[0])
             elif unready := [life for life, what in self.probed.items() if what == "ready"]:
                 self.say(unready[0], good=True)
+            elif self.open_ops and (working := self.working()):
+                self.die(working[0], 0)
             elif (timers := self.pressing_timers()) and (self.open_ops or until_no_timers):
                 self.fire(min(timers, key=lambda key: self.timers[key]))
             else:
@@ -336,6 +351,8 @@ class World:
             if watcher.wants_up and watcher.phase is Phase.UP:
                 assert len(states) == watcher.policy.numprocesses
                 assert set(states) <= {SlotState.RUNNING, SlotState.EXITED, SlotState.FATAL}
+            elif watcher.policy.oneshot and watcher.phase is Phase.SETTLING:
+                assert states == [SlotState.RUNNING]  # at work, and nobody waits for it any more
             elif not watcher.is_frozen:
                 assert watcher.phase in (Phase.DOWN, Phase.INHERITED, Phase.WAITING)
 
@@ -370,7 +387,8 @@ RESTS = ("", "", "obeys", "killed", "stuck")
 
 def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
     is_flapping = rng.random() < 0.3
-    return WatcherPolicy(
+    oneshot, scheduled = rng.choice([(False, False)] * 6 + [(True, False), (False, True)])
+    policy = WatcherPolicy(
         name=name,
         numprocesses=rng.choice([0, 1, 1, 2, 3]),
         priority=rng.choice([0, 0, 1]),
@@ -394,6 +412,7 @@ def random_policy(rng: random.Random, name: str) -> WatcherPolicy:
         hooks=frozenset(hook for hook in HOOKS if rng.random() < 0.2),
         rollout=rng.choice([None, None, Rollout(1), Rollout(0, 1, 1.0, True), Rollout("50%", "50%", 0.0, True)]),
     )
+    return as_job(policy, is_scheduled=scheduled) if oneshot or scheduled else policy
 
 
 def random_order(rng: random.Random, op: int) -> Order:
@@ -449,6 +468,7 @@ def play(world: World, rng: random.Random, steps: int) -> None:
         moves += [*["exit"] * 2 * bool(world.exits), *["die"] * bool(world.processes), *["timer"] * bool(world.timers)]
         moves += ["say"] * bool(world.probed)
         moves += ["old"] * bool(world.old_news) + ["demand"] * bool(world.awaited)
+        moves += ["run"] * any(each.policy.scheduled for each in world.fleet.watchers.values())
         match rng.choice(moves):
             case "order" if rng.random() < 0.5:
                 world.order(lambda op: random_order(rng, op))
@@ -472,6 +492,8 @@ def play(world: World, rng: random.Random, steps: int) -> None:
                 world.tell(rng.choice(world.old_news))
             case "demand":
                 world.demand(rng.choice(sorted(world.awaited)))
+            case "run":
+                world.tell(events.RunDue(rng.choice(sorted(world.fleet.watchers)), is_by_hand=True))
         world.check()
 
 

@@ -168,6 +168,8 @@ class World:
         assert len(self.begun) == len(set(self.begun)), "an instant ran twice"
         running = [run for run in self.job.runs.values() if run.state in (RunState.STARTING, RunState.RUNNING)]
         assert len(running) <= 1
+        for process in self.kernel:
+            assert process.has_ended or self.job.runs[process.due].state is RunState.RUNNING, "what runs is not known"
 
     def instants(self) -> Iterator[float]:
         at = every_ten(BEGIN)

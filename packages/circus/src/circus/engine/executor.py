@@ -48,6 +48,8 @@ class Executor:
                     handle.cancel()
             case actions.AwaitDemand(watcher, is_wanted):
                 (self._engine.demand.watch if is_wanted else self._engine.demand.forget)(watcher)
+            case actions.RunOver():
+                pass  # no watcher has a schedule yet
             case actions.RunHook():
                 self._tasks.begin(self._run_hook(action))
             case actions.Probe():

@@ -74,10 +74,22 @@ class CancelTimer:
 
 @dataclass(frozen=True, slots=True)
 class AwaitDemand:
-    """Say when somebody waits at one of the watcher's sockets, by Demanded; or, not ``is_wanted``, no more."""
+    """Say when somebody waits at one of the watcher's sockets, by Demanded; or, not ``is_wanted``, no more.
+
+    For a scheduled watcher: say when its time has come, by RunDue.
+    """
 
     watcher: str
     is_wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunOver:
+    """A run of a scheduled watcher has come to its end, or has not begun; ``reason`` says why, if no process of it
+    ended."""
+
+    watcher: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +169,7 @@ Action = (
     | StartTimer
     | CancelTimer
     | AwaitDemand
+    | RunOver
     | RunHook
     | Probe
     | Publish

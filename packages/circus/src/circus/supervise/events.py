@@ -142,12 +142,13 @@ class Adopted:
 class Recalled:
     """What an earlier circusd knew of the watcher. Comes before Adopted and any order, and is forgiven by an order.
 
-    ``given_up`` says why it had given up, if it had.
+    ``given_up`` says why it had given up, if it had; ``is_done``: a job that need not run any more.
     """
 
     watcher: str
     slots: tuple[Recollection, ...]
     given_up: str = ""
+    is_done: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,14 @@ class Demanded:
 
 
 @dataclass(frozen=True, slots=True)
+class RunDue:
+    """A run of a scheduled watcher shall begin; by hand also where the schedule is stopped. RunOver is the answer."""
+
+    watcher: str
+    is_by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TimerKey:
     """Which timer: its owner (``watcher``, and ``wid`` for a slot, else 0), its purpose, its generation."""
 
@@ -259,5 +268,5 @@ class TimerKey:
 
 
 OfALife = Spawned | SpawnFailed | Exited | RestSeen | Ready | NotReady | Unhealthy | Healthy
-Fact = Recalled | Adopted | OfALife | TimerFired | HookAnswered | Demanded
+Fact = Recalled | Adopted | OfALife | TimerFired | HookAnswered | Demanded | RunDue
 Event = Order | Fact

@@ -47,6 +47,7 @@ from circus.supervise.events import (
     Reload,
     RemoveWatcher,
     Restart,
+    RunDue,
     SetCount,
     Shutdown,
     Start,
@@ -114,7 +115,7 @@ class Fleet:
                 return
             case TimerFired(key):
                 name = key.watcher
-            case HookAnswered() | Demanded() | Recalled():
+            case HookAnswered() | Demanded() | RunDue() | Recalled():
                 name = fact.watcher
             case _:
                 name = fact.slot.watcher
@@ -146,7 +147,7 @@ class Fleet:
                 return
         match order:
             case Start(op, resumes=resumes):
-                chosen = self._chosen(names)
+                chosen = [watcher for watcher in self._chosen(names) if names is not None or not watcher.is_done]
                 for watcher in () if resumes else chosen:
                     watcher.forgive()
                 self._begin_up(op, Verb.START, chosen)
@@ -184,7 +185,8 @@ class Fleet:
         return self._in_order(
             watcher
             for watcher in self._watchers.values()
-            if (watcher.wants_up or (watcher.policy.autostart and not is_reload)) and watcher.name not in self._removing
+            if (watcher.is_to_be_up or (watcher.policy.autostart and not is_reload))
+            and watcher.name not in self._removing
         )
 
     def _begin_up(self, op: int, verb: Verb, chosen: list[Watcher], *, is_sequential: bool = False) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from circus.supervise.actions import Action, CancelTimer, Publish, Signal, Spawn, StartTimer
-from circus.supervise.budget import Again, Budget, GiveUp
+from circus.supervise.budget import Again, Budget, GiveUp, Verdict, judge_failure
 from circus.supervise.events import Exited, TimerKey
 from circus.supervise.slot import Fault, Slot
 from circus.supervise.states import SlotState, WatcherPolicy
@@ -145,4 +145,11 @@ def tell_how(status: int | None) -> str:
 
 def has_end(status: int | None, policy: WatcherPolicy) -> bool:
     """Whether nothing follows on an end like this."""
+    if policy.oneshot:
+        return status == 0
     return not policy.respawn or (policy.on_demand and status == 0)
+
+
+def judge_oneshot(budget: Budget, how: str, policy: WatcherPolicy) -> tuple[Budget, Verdict]:
+    """It has not ended well: it has failed as a spawn fails, where it may try again."""
+    return judge_failure(budget, how, policy) if policy.respawn else (budget, GiveUp(how))

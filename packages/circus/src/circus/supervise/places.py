@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from circus.supervise.actions import Action, CancelTimer
 from circus.supervise.budget import UNTOUCHED, Recollection
 from circus.supervise.events import TimerKey
-from circus.supervise.slot import Aging, Down, Kill, Resume, Slot, SlotEvent, Up
+from circus.supervise.slot import Aging, Done, Down, Kill, Resume, Slot, SlotEvent, Up
 from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherPolicy
 from circus.supervise.table import step
 
@@ -112,6 +112,11 @@ class Places:
         self.recalled = {wid: known for wid, known in self.recalled.items() if known.is_fatal}
         while self.recalled:
             self.lift(now)
+
+    def make_done(self, now: float) -> None:
+        """A job that has ended well under an earlier manager."""
+        self.make(1)
+        self.give(1, now, Done())
 
     def lift_again(self, now: float) -> None:
         """Those that gave up or wait for their next attempt try at once."""

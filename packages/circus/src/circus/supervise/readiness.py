@@ -25,6 +25,7 @@ from circus.supervise.moves import (
     Step,
     age,
     empty,
+    judge_oneshot,
     publish,
     start_timer,
     tell_how,
@@ -77,7 +78,7 @@ def time_anew(slot: Slot, policy: WatcherPolicy, now: float) -> Step:
 
 def agree(slot: Slot, policy: WatcherPolicy) -> Step:
     """The hook after_spawn did."""
-    slot = replace(slot, awaits_hook=False, is_ready=not slot.awaits_check)
+    slot = replace(slot, awaits_hook=False, is_ready=not (slot.awaits_check or policy.oneshot))
     return slot, (publish_spawn(slot), *_become_ready(slot, policy))
 
 
@@ -158,5 +159,7 @@ def mark_end(slot: Slot) -> Slot:
 
 def judge(slot: Slot, how: str, policy: WatcherPolicy, now: float) -> tuple[Budget, Verdict]:
     """What follows on a death that nobody ordered. A life that was never ready was none."""
+    if policy.oneshot:
+        return judge_oneshot(slot.budget, how, policy)
     lived_s = 0.0 if slot.fault is Fault.NOT_READY else now - slot.up_since
     return judge_death(slot.budget, how, policy, lived_s=lived_s, now=now)

@@ -24,7 +24,7 @@ from circus.supervise.budget import (
     Recollection,
     judge_death,
 )
-from circus.supervise.moves import has_end, tell_how
+from circus.supervise.moves import has_end, judge_oneshot, tell_how
 from circus.supervise.slot import Slot
 from circus.supervise.states import SlotState, WatcherPolicy
 from circus.supervise.watcher import Watcher
@@ -73,7 +73,10 @@ def after_death(
     """What is to be known of a slot whose process ended, at ``ended`` (monotonic), while no manager was there."""
     if has_end(status, policy):
         return known
-    budget, verdict = judge_death(known.budget, tell_how(status), policy, lived_s=lived_s, now=ended)
+    if policy.oneshot:
+        budget, verdict = judge_oneshot(known.budget, tell_how(status), policy)
+    else:
+        budget, verdict = judge_death(known.budget, tell_how(status), policy, lived_s=lived_s, now=ended)
     if isinstance(verdict, GiveUp):
         return Recollection(known.wid, budget, verdict.reason, is_fatal=True)
     if verdict.delay_s <= 0:

@@ -26,6 +26,7 @@ from circus.supervise.moves import (
     cancel_timer,
     empty,
     has_end,
+    judge_oneshot,
     spawn,
     start_timer,
     tell_how,
@@ -99,6 +100,9 @@ def overrule(slot: Slot) -> Slot:
 def end_as_told(slot: Slot, status: int | None, policy: WatcherPolicy, now: float) -> Step:
     if slot.wants_up and slot.fault is not Fault.NONE:
         return readiness.after_fault(slot, policy, now)
+    if slot.is_killed and slot.wants_up and policy.oneshot:  # and has failed, whatever its status is
+        budget, verdict = judge_oneshot(slot.budget, f"{tell_how(status)}, as it was killed", policy)
+        return wait_or_give_up(replace(slot, budget=budget), policy, verdict, now)
     if slot.is_killed and slot.wants_up and has_end(status, policy):
         return empty(slot, SlotState.EXITED, tell_how(status)), ()
     slot = empty(slot, SlotState.STOPPED, slot.reason)

@@ -10,7 +10,9 @@
 
 - *down*: leaves as soon as it is wanted up, unless it has given up and no order came since.
 - *waiting*: between down and before_start, if it starts on demand: until somebody waits at one of its sockets. It
-  comes back here when all of its processes have ended for good. Whoever waits for a start has it.
+  comes back here when all of its processes have ended for good. Whoever waits for a start has it. A scheduled watcher
+  waits here until a run is due, and comes back whatever became of the run; one that was ordered by hand while the
+  schedule is stopped is the only one.
 - *before_start*: waits for the hook; if it refuses, the watcher gives up, and nothing was ever begun.
 - *rising*: brings the number of slots to the wish: extra ones are lowered (those without a process first,
   then the oldest), missing ones are raised one after another at the lowest free wid, each followed by the
@@ -20,7 +22,8 @@
   lives and everything gave up, the watcher stops. If nothing lives but attempts go on without end, those who
   wait are told, and the watcher goes on trying.
 - *after_start*: waits for the hook (once in a life of the watcher); if it refuses, the watcher gives up.
-- *up*: slots answer deaths by themselves. If all slots ended for good, the watcher stops.
+- *up*: slots answer deaths by themselves. If all slots ended for good, the watcher stops. But a oneshot gets here
+  when it has ended well, and stays.
 - *reloading*: see the modules ``reload`` and ``rolling``.
 - *before_stop*: waits for the hook; what is not running is lowered already, and nothing is spawned any more.
 - *lowering*: every slot is told to end, spawns that answer late too. *after_stop*: waits for the hook. Once
@@ -53,6 +56,7 @@ from circus.supervise.actions import (
     CancelTimer,
     EssentialEnded,
     Publish,
+    RunOver,
     StartTimer,
 )
 from circus.supervise.asking import Asking
@@ -125,6 +129,8 @@ class Ring:
         self._must_cycle = False
         self._has_given_up = False
         self._is_over = False  # it came to its end by itself
+        self._is_once = False  # this run of a scheduled watcher is the only one
+        self._why_not = ""  # a hook refused the run
         self._has_greeted = False  # after_start agreed in this life
         self._rising_wid: int | None = None
         self._risen_at = 0.0
@@ -137,6 +143,17 @@ class Ring:
     @property
     def slots(self) -> Mapping[int, Slot]:
         return self.places.slots
+
+    @property
+    def is_done(self) -> bool:
+        """A oneshot that has ended well."""
+        wanted = self.places.wanted
+        return self.policy.oneshot and bool(wanted) and all(slot.state is SlotState.EXITED for slot in wanted)
+
+    @property
+    def is_to_be_up(self) -> bool:
+        """Wanted up for good, not only for one run."""
+        return self.wants_up and not self._is_once
 
     # Slots --------------------------------------------------------------------------------------------------
 
@@ -186,7 +203,7 @@ class Ring:
             case Phase.WAITING:
                 return self._turn_waiting()
             case Phase.INHERITED:
-                return False
+                return self._is_once and self._stop_if_spent(self.places.wanted)
             case Phase.BEFORE_START:
                 return self._turn_before_start()
             case Phase.RISING:
@@ -214,7 +231,7 @@ class Ring:
         if not self.wants_up or self._has_given_up:
             return False
         self.places.clear()
-        if self.policy.on_demand:
+        if self.policy.on_demand or self.policy.scheduled:
             self.phase = Phase.WAITING
             self._emit(AwaitDemand(self.name, is_wanted=True))
         else:
@@ -229,7 +246,7 @@ class Ring:
         self._close(ALL_BUT_ENDS)
         if self._must_fall:
             return self._land()
-        if self.policy.on_demand:
+        if self.policy.on_demand or self.policy.scheduled:
             return False
         self.stop_waiting()
         self._begin_start()
@@ -257,10 +274,11 @@ class Ring:
             return True
         if self._rising_wid is not None:
             slot = self.slots[self._rising_wid]
-            if slot.wants_up and slot.is_coming_up:
+            is_working = self.policy.oneshot and slot.state is SlotState.RUNNING  # which may take hours
+            if slot.wants_up and slot.is_coming_up and not is_working:
                 return False
             self._rising_wid = None
-            if slot.is_ready:
+            if slot.is_ready or is_working:
                 self.warm_up(self.policy.warmup_delay_s - (now - self._risen_at))
             return True
         if self._warmup is not None:
@@ -281,7 +299,7 @@ class Ring:
             return True
         if any(self.is_unsettled(slot) for slot in wanted):
             return False
-        if any(slot.is_alive for slot in wanted) or not wanted:
+        if any(slot.is_alive for slot in wanted) or not wanted or self.is_done:
             self.phase = Phase.UP if self._has_greeted else Phase.AFTER_START
             if not self._has_greeted:
                 self._asking.ask("after_start", self.policy.hooks)
@@ -319,8 +337,11 @@ class Ring:
 
     def _stop_if_spent(self, wanted: list[Slot]) -> bool:
         """Nothing lives and nothing will: the watcher is over."""
-        if not wanted or not all(slot.is_spent for slot in wanted):
+        if not wanted or not all(slot.is_spent for slot in wanted) or self.is_done:
             return False
+        if self.policy.scheduled:
+            self._end_run()
+            return True
         fatal = [slot for slot in wanted if slot.state is SlotState.FATAL]
         if fatal:
             self._give_up(tell(fatal), is_told=self.policy.backoff is not None)
@@ -331,8 +352,20 @@ class Ring:
             self._close({Verb.START, Verb.RESTART})
         return True
 
+    def _end_run(self) -> None:
+        if self._is_once:
+            self.wants_up = False
+            self._close({Verb.START, Verb.RESTART})
+        else:
+            self._must_cycle = True
+
     def _give_up(self, reason: str, *, is_told: bool = False) -> None:
         """``is_told``: the slots' own events are enough."""
+        if self.policy.scheduled:  # only this run
+            self._why_not = reason
+            if self.phase in STANDING:
+                self._end_run()
+            return
         self._has_given_up, self.reason, self._is_over = True, reason, True
         if not is_told:
             self._publish("fatal", reason=reason)
@@ -390,6 +423,12 @@ class Ring:
     def _land(self) -> bool:
         """The bottom of the ring: stops are done; the others are done too, or wait for the next way up."""
         self.stop_waiting()
+        if self.policy.scheduled:
+            self._emit(RunOver(self.name, self._why_not or tell(slot for slot in self.slots.values() if slot.is_spent)))
+            self._why_not = ""
+        if self._is_once and self.phase is Phase.BEFORE_START:
+            self.wants_up = False
+        self._is_once = self._is_once and self.wants_up
         self.phase = Phase.DOWN
         self._has_greeted = False
         if not self.reason:

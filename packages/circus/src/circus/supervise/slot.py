@@ -38,7 +38,10 @@ counts, unless another one is given.
 ``Down`` ends it.
 
 **What an earlier manager knew** comes with ``Resume`` into a slot that is stopped: it goes on with the budget that is
-given, after the rest of the pause that it was in, or stays fatal.
+given, after the rest of the pause that it was in, or stays fatal. With ``Done`` it has ended well, and is exited.
+
+**A oneshot** is ready when it has ended with status 0: then it is *exited*. With another one it has failed, as a
+spawn does that fails: another attempt after a pause where the watcher respawns, else fatal.
 
 **exited** and **fatal** (ended for good; the reason is kept). Wanted still, but only ``Up`` begins anew, with
 a new budget; ``Down`` makes it stopped.
@@ -101,7 +104,12 @@ class Resume:
     is_fatal: bool = False
 
 
-Order = Up | Resume | Down | Aging | Kill
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The wish: this slot shall live; but it has ended well, under an earlier manager."""
+
+
+Order = Up | Resume | Done | Down | Aging | Kill
 Told = Ready | NotReady | Unhealthy | Healthy
 SlotEvent = Order | Adopted | Spawned | SpawnFailed | Exited | RestSeen | TimerFired | HookAnswered | Told
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from circus.config.model import BackoffPolicy, FlappingPolicy, HealthPolicy
@@ -59,6 +59,8 @@ class WatcherPolicy:
     respawn: bool = True
     essential: bool = False  # a container lives no longer than this watcher
     on_demand: bool = False  # start when somebody waits at a socket of its
+    oneshot: bool = False  # a job: it has come up when it has ended well
+    scheduled: bool = False  # a job that runs when its time has come
     singleton: bool = False
     warmup_delay_s: float = 0.0
     graceful_timeout_s: float = 30.0
@@ -82,6 +84,27 @@ class WatcherPolicy:
     @property
     def ends_trees(self) -> bool:
         return self.kill_mode != "process"
+
+    @property
+    def is_job(self) -> bool:
+        """It has one slot, and ends."""
+        return self.oneshot or self.scheduled
+
+
+def as_job(policy: WatcherPolicy, *, is_scheduled: bool) -> WatcherPolicy:
+    """Without what makes no sense for one process that ends."""
+    return replace(
+        policy,
+        oneshot=not is_scheduled,
+        scheduled=is_scheduled,
+        numprocesses=1,
+        respawn=policy.respawn and not is_scheduled,
+        on_demand=False,
+        max_age_s=0.0,
+        awaits_ready=False,
+        health=None,
+        rollout=None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,12 +35,13 @@ from circus.supervise.moves import (
     reap,
     spawn,
     start_timer,
+    tell_how,
     tell_to_end,
     untimed,
     wait,
     wait_or_give_up,
 )
-from circus.supervise.slot import Aging, Down, Fault, Kill, Resume, Slot, SlotEvent, Up
+from circus.supervise.slot import Aging, Done, Down, Fault, Kill, Resume, Slot, SlotEvent, Up
 from circus.supervise.states import SlotState, WatcherPolicy
 
 
@@ -82,6 +83,11 @@ def _resume(at: Case[Resume]) -> Step:
     return spawn(slot, at.policy, event.budget)
 
 
+def _take_done(at: Case[Done]) -> Step:
+    slot = replace(empty(at.slot, SlotState.EXITED, tell_how(0)), wants_up=True, last_status=0)
+    return slot, ()
+
+
 def _turn_wish_up(at: Case[Up]) -> Step:
     return (at.slot if at.slot.wants_up else _wanted_again(at.slot)), ()
 
@@ -105,7 +111,7 @@ def _take_over(at: Case[Adopted]) -> Step:
         pid=at.event.pid,
         started_at=at.event.started_at,
         up_since=at.now - at.event.age_s,
-        is_ready=is_ready,
+        is_ready=is_ready and not at.policy.oneshot,
         awaits_hook=False,
         awaits_check=not is_ready,
         kills=0,
@@ -128,9 +134,10 @@ def _take_spawned(at: Case[Spawned]) -> Step:
         pid=at.event.pid,
         started_at=at.event.started_at,
         up_since=at.now,
-        is_ready=not (at.slot.awaits_hook or at.slot.awaits_check),
+        is_ready=not (at.slot.awaits_hook or at.slot.awaits_check or at.policy.oneshot),
         early_exit=None,
-        budget=replace(at.slot.budget, failures=0),
+        # A oneshot has not succeeded before it has ended.
+        budget=at.slot.budget if at.policy.oneshot else replace(at.slot.budget, failures=0),
     )
     if early_exit is None and slot.wants_up:
         return readiness.begin_life(slot, at.policy, at.now)
@@ -214,7 +221,8 @@ def _kill_by_hand(at: Case[Kill]) -> Step:
         graceful_timeout_s=at.policy.graceful_timeout_s if grace_s is None else grace_s,
     )
     slot, actions = tell_to_end(at.slot, policy, "killed by hand")
-    return replace(slot, wants_up=True, is_killed=True, budget=UNTOUCHED), actions
+    budget = slot.budget if at.policy.oneshot else UNTOUCHED
+    return replace(slot, wants_up=True, is_killed=True, budget=budget), actions
 
 
 def _kill_once_more(at: Case[Kill]) -> Step:
@@ -280,6 +288,7 @@ _AT_REST: Mapping[type, Cell] = {
     **_UNTOLD,
     Up: _begin,
     Resume: _ignore,
+    Done: _ignore,
     Down: _clear,
     Aging: _ignore,
     Kill: _ignore,
@@ -294,11 +303,12 @@ _AT_REST: Mapping[type, Cell] = {
 
 #: Every state answers every event.
 TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
-    SlotState.STOPPED: {**_AT_REST, Resume: _resume, Down: _ignore},
+    SlotState.STOPPED: {**_AT_REST, Resume: _resume, Done: _take_done, Down: _ignore},
     SlotState.STARTING: {
         **_UNTOLD,
         Up: _turn_wish_up,
         Resume: _ignore,
+        Done: _ignore,
         Down: _turn_wish_down,
         Aging: _ignore,
         Kill: _ignore,
@@ -313,6 +323,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
     SlotState.RUNNING: {
         Up: _ignore,
         Resume: _ignore,
+        Done: _ignore,
         Down: _end,
         Aging: _time_anew,
         Kill: _kill_by_hand,
@@ -332,6 +343,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         **_UNTOLD,
         Up: _turn_wish_up,
         Resume: _ignore,
+        Done: _ignore,
         Down: _turn_wish_down,
         Aging: _ignore,
         Kill: _kill_once_more,
@@ -347,6 +359,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         **_UNTOLD,
         Up: _try_at_once,
         Resume: _ignore,
+        Done: _ignore,
         Down: _stop_waiting,
         Aging: _ignore,
         Kill: _ignore,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from circus.supervise.actions import RunOver
 from circus.supervise.budget import UNTOUCHED
 from circus.supervise.events import (
     Adopted,
@@ -19,8 +20,10 @@ from circus.supervise.events import (
     HookAnswered,
     OfALife,
     Recalled,
+    RunDue,
     TimerFired,
 )
+from circus.supervise.places import tell
 from circus.supervise.reloads import Kind
 from circus.supervise.ring import ALL_BUT_ENDS, FALLING, LEAVING, STANDING, Phase, Ring
 from circus.supervise.states import SlotKey, SlotState, WatcherPolicy, WatcherState, WatcherView
@@ -28,6 +31,7 @@ from circus.supervise.tickets import Ticket, Verb
 
 REMOVED = "removed by a later order"
 AWAITS = "waits for a connection"
+AWAITS_TIME = "waits for its time"
 
 
 class Watcher(Ring):
@@ -48,7 +52,7 @@ class Watcher(Ring):
                 is_up = not self.policy.numprocesses or any(
                     slot.is_alive or slot.is_coming_up for slot in self.slots.values()
                 )
-                return WatcherState.ACTIVE if is_up else WatcherState.STARTING
+                return WatcherState.ACTIVE if is_up or self.is_done else WatcherState.STARTING
 
     @property
     def is_busy(self) -> bool:
@@ -83,10 +87,15 @@ class Watcher(Ring):
             numprocesses=self.policy.numprocesses,
             priority=self.policy.priority,
             wants_up=self.wants_up,
-            reason=AWAITS if self.phase is Phase.WAITING else self.reason,
+            reason=self._told_reason(),
             slots=self.places.views(),
             singleton=self.policy.singleton,
         )
+
+    def _told_reason(self) -> str:
+        if self.phase is Phase.WAITING:
+            return AWAITS_TIME if self.policy.scheduled else AWAITS
+        return tell(self.places.wanted) if self.is_done else self.reason
 
     # Orders -------------------------------------------------------------------------------------------------
 
@@ -110,7 +119,7 @@ class Watcher(Ring):
     def stop(self, now: float) -> Ticket:
         self.forgive()
         ticket = self._open(Verb.STOP)
-        self.wants_up = self._must_cycle = self._has_given_up = self._is_over = False
+        self.wants_up = self._must_cycle = self._has_given_up = self._is_over = self._is_once = False
         self.reason = ""
         if self.phase is Phase.DOWN:
             self._land()
@@ -130,8 +139,9 @@ class Watcher(Ring):
         ticket = self._open(Verb.RELOAD)
         self._wish_up()
         if self.phase in STANDING:
-            self._waiting.take(ticket)
-            self._reloads.add(Kind.SEQUENTIAL if is_sequential else Kind.GRACEFUL, ticket)
+            if not self.policy.is_job:  # which has nothing that could be renewed
+                self._waiting.take(ticket)
+                self._reloads.add(Kind.SEQUENTIAL if is_sequential else Kind.GRACEFUL, ticket)
             if self.phase is Phase.INHERITED:
                 self.phase = Phase.RISING
         self._advance(now)
@@ -148,6 +158,8 @@ class Watcher(Ring):
 
     def set_count(self, now: float, *, count: int | None, delta: int) -> Ticket:
         wanted = max(0, (self.policy.numprocesses if count is None else count) + delta)
+        if self.policy.is_job:
+            wanted = 1
         if self.policy.singleton:
             wanted = min(wanted, 1)
         return self._apply(replace(self.policy, numprocesses=wanted), now)
@@ -163,7 +175,9 @@ class Watcher(Ring):
     ) -> Ticket:
         if self._reloads.is_changing:
             return self._refuse(f"{self.name} is on its way to other options, which may go back")
-        if not must_restart or not self.wants_up:
+        is_later = policy.scheduled and self.policy.scheduled  # the next run obeys, this one goes on
+        must_restart |= (policy.oneshot, policy.scheduled) != (self.policy.oneshot, self.policy.scheduled)
+        if not must_restart or not self.wants_up or is_later:
             return self._apply(policy, now, keys)
         serves = any(slot.is_ready for slot in self.slots.values())
         if serves and self.phase in STANDING and policy.rollout is not None and policy.rollout.is_for_changes:
@@ -231,6 +245,7 @@ class Watcher(Ring):
 
     def _wish_up(self) -> None:
         self.wants_up, self._has_given_up, self._is_over, self.reason = True, False, False, ""
+        self._is_once = False
 
     def _open(self, verb: Verb) -> Ticket:
         return self._waiting.open(verb, self.slots.values())
@@ -239,6 +254,9 @@ class Watcher(Ring):
 
     def take(self, fact: Fact, now: float) -> None:
         match fact:
+            case Recalled(is_done=True):
+                self.places.make_done(now)
+                self.wants_up, self._has_greeted, self.phase = True, True, Phase.UP
             case Recalled(_, slots, given_up):
                 self.places.recalled = {each.wid: each for each in slots}
                 if given_up:
@@ -249,6 +267,7 @@ class Watcher(Ring):
                 self.places.give(slot.wid, now, fact)
                 if self.phase is Phase.DOWN:
                     self._wish_up()  # what runs has not given up
+                    self._is_once = self.policy.scheduled  # until an order comes
                     self.phase = Phase.INHERITED
             case TimerFired(key) if key.wid == 0:
                 if key == self._warmup:
@@ -256,9 +275,11 @@ class Watcher(Ring):
             case TimerFired(key):
                 self.places.give(key.wid, now, fact)
             case Demanded():
-                if self.phase is Phase.WAITING and not self.is_frozen:
+                if self.phase is Phase.WAITING and not (self.is_frozen or self.policy.scheduled):
                     self.stop_waiting()
                     self._begin_start()
+            case RunDue(_, is_by_hand):
+                self._begin_run(is_by_hand=is_by_hand)
             case HookAnswered(slot=None):
                 self._asking.hear(fact.hook, fact.ok, self.policy.hooks)
             case HookAnswered(slot=SlotKey(_, wid)):
@@ -266,6 +287,19 @@ class Watcher(Ring):
             case _ if isinstance(fact, OfALife):
                 self.places.give(fact.slot.wid, now, fact)
         self._advance(now)
+
+    def _begin_run(self, *, is_by_hand: bool) -> None:
+        is_possible = self.policy.scheduled and not self.is_frozen
+        if self.phase is Phase.WAITING and is_possible:
+            self.stop_waiting()
+        elif self.phase is Phase.DOWN and is_possible and is_by_hand and not self.wants_up:
+            self._wish_up()
+            self._is_once = True
+            self.places.clear()
+        else:
+            self._emit(RunOver(self.name, "it was stopped, or was just coming or going"))
+            return
+        self._begin_start()
 
     def _hear_of_slot(self, fact: HookAnswered, wid: int, now: float) -> None:
         if self.is_frozen and fact.hook == "after_spawn" and not fact.ok:
