@@ -71,9 +71,9 @@ def test_an_env_file_that_changed_is_a_change_at_reloadconfig(tmp_path: Path) ->
         house.start()
         wait_for(lambda: house.log("web.log") == "one two-one two\n", "what the file says")
         other = house.pids("other")
-        assert "web" not in house.asked("reloadconfig", "-v")
+        assert house.asked("reloadconfig") == "nothing changed\nok"
         file.write_text("TOKEN=three\n")
-        assert "web: restarts: cmd, env (TOKEN)" in house.asked("reloadconfig", "-v")
+        assert "env TOKEN: changed (web.env:1)" in house.asked("reloadconfig")
         wait_for(lambda: house.log("web.log").endswith("\nthree-three\n"), "the new value")
         file.write_text("TOKEN\n")
         refused = house.ctl("reloadconfig")
@@ -101,5 +101,5 @@ def test_a_circusd_obeys_a_toml_file(tmp_path: Path) -> None:
         assert refused.returncode == 3
         assert f"{house.config}:4: web: numprocesses = 'few' is not a number" in refused.stderr
         house.config.write_text(text.replace("= 2", "= 3"))
-        assert "web: changes live: numprocesses 2 -> 3" in house.asked("reloadconfig", "-v")
+        assert "changed live  web\n                numprocesses: 2 -> 3 (circus.toml:4)" in house.asked("reloadconfig")
         assert before < house.pids("web")

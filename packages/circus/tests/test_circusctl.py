@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from tests.house import wait_for
@@ -20,9 +19,12 @@ from circus.bus import Event
 from circus.circusctl import main
 from circus.cli import render
 from circus.cli.circusctl import COMMANDS
+from circus.config.causes import Cause
+from circus.config.model import Finding
+from circus.config.plan import Item, Plan
 from circus.supervise import events
 from circus.supervise.states import SlotState, WatcherState
-from circus.testing.circusd import FakeCircusd, FakeEngine, FakePlan, make_slot, make_watcher
+from circus.testing.circusd import FakeCircusd, FakeEngine, make_slot, make_watcher
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +103,8 @@ def spawn(*words: str, **more: object) -> subprocess.Popen[str]:
         ("forget --all --dry-run", "nothing would be forgotten\n"),
         ("options web", "cmd: sleep 1\nenv: A=1,B=2\nnumprocesses: 2\n"),
         ("get web numprocesses cmd", "cmd: sleep 1\nnumprocesses: 2\n"),
-        ("reloadconfig", "ok\n"),
+        ("reloadconfig", "nothing changed\nok\n"),
+        ("reloadconfig --plan", "nothing changes\n"),
         ("quit", "ok\n"),
         ("shutdown --waiting", "ok\n"),
         ("globaloptions check_delay", "check_delay: 5.0\n"),
@@ -158,6 +161,8 @@ def test_the_version_command_tells_both_sides(ctl: Ctl) -> None:
         ("quit", "quit"),
         ("shutdown", "shutdown"),
         ("reloadconfig", "reloadconfig"),
+        ("reloadconfig --plan", "plan"),
+        ("reloadconfig --apply 3f2a9c81d07e --no-wait", ("reloadconfig", "3f2a9c81d07e")),
     ],
 )
 def test_every_command_orders_what_it_says(line: str, heard: object, ctl: Ctl) -> None:
@@ -329,9 +334,26 @@ def test_sockets_are_listed_by_descriptor(ctl: Ctl) -> None:
 
 
 def test_a_plan_is_told_to_who_wants_to_know(ctl: Ctl) -> None:
-    ctl.circusd.engine.plan = FakePlan(change=((SimpleNamespace(name="web"), True, ("cmd",)),))
-    assert ctl("reloadconfig")[1] == "ok\n"
-    assert ctl("reloadconfig", "-v")[1] == f"{ctl.circusd.engine.plan}\nok\n"
+    web = Item("watcher", "web", "restart", (Cause("cmd", "a", "b", "/etc/c.ini", 3),))
+    warnings = (Finding("c.ini", 1, "odd"), Finding("c.ini", 2, "queer"))
+    ctl.circusd.engine.made = Plan("4711", items=(web, Item("watcher", "db", "keep")), warnings=warnings)
+    done = "restarted  web\n             cmd: a -> b (/etc/c.ini:3)\nkept       db\nok\n"
+    warned = "warning: c.ini:1: odd\nwarning: and 1 more; see `circusctl status -v`\n"
+    assert ctl("reloadconfig") == (0, done, warned)
+    assert ctl("reloadconfig", "-v") == (0, done, "warning: c.ini:1: odd\nwarning: c.ini:2: queer\n")
+    assert ctl("reloadconfig", "--apply", "4711") == (0, done, warned)
+    status, out, err = ctl("reloadconfig", "--plan")
+    assert (status, err) == (0, "warning: c.ini:1: odd\nwarning: c.ini:2: queer\n")
+    last = "to do it: circusctl reloadconfig --apply 4711\n"
+    assert out == f"restart  web\n           cmd: a -> b (/etc/c.ini:3)\nkeep     db\n{last}"
+    assert ctl("--endpoint", "default", "reloadconfig", "--plan")[1].endswith(
+        "to do it: circusctl --endpoint default reloadconfig --apply 4711\n"
+    )
+    ctl.circusd.engine.made = Plan("4712", items=(Item("watcher", "db", "keep"),))
+    assert ctl("reloadconfig", "--plan") == (0, "nothing changes\n", "")
+    status, out, err = ctl("reloadconfig", "--apply", "4711")
+    assert (status, out, err) == (3, "", "error: plan 4711 does not hold any more: web was stopped\n")
+    assert ctl("reloadconfig", "--apply", "4711", "--plan")[0] == 2
 
 
 def test_json_is_the_answer_on_one_line_wherever_the_option_stands(ctl: Ctl) -> None:

@@ -5,19 +5,22 @@ import logging
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import msgspec
 import pytest
 
+from circus.config.causes import Cause
+from circus.config.diff import ConfigPlan, WatcherChange
+from circus.config.model import Finding, WatcherConfig
+from circus.config.plan import Item, Plan
 from circus.control import ops as ops_module
 from circus.control import schema
 from circus.control.ops import Ops
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.states import SlotState, WatcherState
-from circus.testing.circusd import FakeEngine, FakePlan, make_slot, make_watcher
+from circus.testing.circusd import FakeEngine, make_slot, make_watcher
 
 T = TypeVar("T")
 
@@ -224,13 +227,44 @@ def test_sockets_have_the_names_of_the_configuration() -> None:
 
 
 def test_a_plan_is_answered_by_names(ops: Ops, engine: FakeEngine) -> None:
-    new = SimpleNamespace(name="web")
-    engine.plan = FakePlan(keep=("db",), change=((new, True, ("cmd",)),), sockets_add=("s",))
-    answer = run(ops.reloadconfig(schema.Request()))
-    assert answer.keep == ["db"]
+    changes = ConfigPlan(
+        keep=("db",), change=(WatcherChange(WatcherConfig(name="web", cmd="x"), True, ("cmd",)),), sockets_add=("s",)
+    )
+    cause = Cause("cmd", "a", "b", "/etc/c.ini", 3)
+    items = (Item("watcher", "web", "restart", (cause,), file="/etc/c.ini", line=2), Item("watcher", "db", "keep"))
+    engine.made = Plan("4711", changes, items, {"db": ("stopped by hand",)}, (Finding("c.ini", 1, "odd"),))
+    answer = run(ops.reloadconfig(schema.ReloadConfigRequest()))
+    assert (answer.keep, answer.sockets_add) == (["db"], ["s"])
     assert answer.change == [schema.ChangeAnswer("web", True, ["cmd"])]
-    assert answer.sockets_add == ["s"]
-    assert answer.text == str(engine.plan)
+    causes = [schema.CauseAnswer("cmd", "a", "b", "/etc/c.ini", 3, False)]
+    assert answer.items[0] == schema.ItemAnswer("watcher", "web", "restart", "", "/etc/c.ini", 2, causes)
+    assert (answer.id, answer.applied, answer.waited) == ("4711", True, True)
+    assert (answer.by_hand, answer.warnings) == ({"db": ["stopped by hand"]}, ["c.ini:1: odd"])
+    assert answer.text.startswith("restarted  web\n")
+
+
+def test_a_plan_is_only_said_and_applied_by_its_id(ops: Ops, engine: FakeEngine) -> None:
+    engine.made = Plan("4711", items=(Item("watcher", "web", "restart"),))
+    answer = run(ops.reloadconfig(schema.ReloadConfigRequest(plan=True)))
+    assert (answer.id, answer.applied, answer.text) == ("4711", False, "restart  web")
+    assert run(ops.reloadconfig(schema.ReloadConfigRequest(apply="4711"))).applied
+    for wait in (True, False):
+        refused = refusal(ops.reloadconfig(schema.ReloadConfigRequest(apply="4712", wait=wait)))
+        assert refused == ("conflict", "plan 4712 does not hold any more: web was stopped")
+    both = schema.ReloadConfigRequest(plan=True, apply="4711")
+    assert refusal(ops.reloadconfig(both))[0] == "bad-request"
+    assert engine.heard == ["plan", ("reloadconfig", "4711"), ("reloadconfig", "4712"), ("reloadconfig", "4712")]
+
+
+def test_who_does_not_wait_for_a_reloadconfig_is_told_what_is_being_done(ops: Ops, engine: FakeEngine) -> None:
+    async def scenario() -> None:
+        engine.gate = asyncio.Event()
+        engine.made = Plan("4711", items=(Item("watcher", "web", "restart"),))
+        answer = await ops.reloadconfig(schema.ReloadConfigRequest(wait=False))
+        assert (answer.waited, answer.applied, answer.text) == (False, False, "restart  web")
+        engine.gate.set()
+
+    run(scenario())
 
 
 @pytest.mark.parametrize("end", ["quit", "shutdown"])
@@ -261,6 +295,8 @@ def test_without_waiting_the_answer_comes_before_the_end(verb: str, ops: Ops, en
                 answer: Any = await ops.start(schema.OrderRequest(wait=False))
             case "count":
                 answer = await ops.count("web", schema.CountRequest(wait=False, delta=1))
+            case "reloadconfig":
+                answer = await ops.reloadconfig(schema.ReloadConfigRequest(wait=False))
             case _:
                 answer = await getattr(ops, verb)(schema.Request(wait=False))
         assert answer.waited is False

@@ -258,8 +258,8 @@ def test_reloadconfig_touches_only_what_changed(bench: Bench) -> None:
             web, db = (bench.papa.row(f"circus.{name}.1")["pid"] for name in ("web", "db"))
             new = "[watcher:new]\ncmd = /bin/sleep 62\n"
             (bench.folder / "circus.ini").write_text(WEB + TWO + new)
-            plan = await engine.reloadconfig()
-            assert (plan.add, plan.remove) == (("new",), ("db",))
+            changes = (await engine.reloadconfig()).changes
+            assert (changes.add, changes.remove) == (("new",), ("db",))
             await bench.until_active(engine)
             assert web in bench.running()
             assert db not in bench.running()

@@ -40,7 +40,7 @@ def refuse_listen(monkeypatch: pytest.MonkeyPatch, refused: object) -> None:
 
 async def changed(bench: Bench, engine: Engine, text: str) -> Any:
     (bench.folder / "circus.ini").write_text(text)
-    return await engine.reloadconfig()
+    return (await engine.reloadconfig()).changes
 
 
 async def state(bench: Bench, engine: Engine) -> object:

@@ -11,7 +11,7 @@ from circus.control.client import Client
 from circus.errors import CircusError
 from circus.legacy.commands import Commands
 from circus.supervise import events
-from circus.testing.circusd import FakeCircusd, FakeEngine, FakePlan, make_watcher
+from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
 
 SOCKETS = (
     {"name": "circus.web", "fileno": 9, "host": "127.0.0.1", "port": 80, "backlog": 5, "path": None},
@@ -96,7 +96,6 @@ def test_every_query_is_answered_as_the_ancestors_did(commands: Commands, engine
 def test_every_order_is_given(
     command: str, properties: dict[str, Any], heard: object, waiting: bool, commands: Commands, engine: FakeEngine
 ) -> None:
-    engine.plan = FakePlan()
     assert ask(commands, command, waiting=waiting, **properties)["status"] == "ok"
     ask(commands, "list")  # what is not waited for has begun by now
     assert engine.heard == [heard]

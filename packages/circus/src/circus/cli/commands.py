@@ -109,7 +109,7 @@ _TABLE = (
     Command(
         "reloadconfig",
         "read the configuration again, and follow it",
-        orders.give_waiting("reloadconfig"),
+        orders.give_reloadconfig,
         orders.reloadconfig_lines,
         orders.reloadconfig_arguments,
     ),

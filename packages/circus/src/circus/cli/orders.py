@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from circus.cli.asking import name_argument, optional_name, wait_arguments
 from circus.errors import CircusError
@@ -53,6 +54,16 @@ do failures: what had given up or waits is started.
 
   circusctl forget web
   circusctl forget --all --dry-run"""
+
+
+_RELOADCONFIG = """\
+Touches what has changed in the file and nothing else. Verbs of a plan: keep, live
+(nothing restarts), restart, start, add (without a start), stop, remove; of sockets:
+open, reopen, close; later: after a restart of circusd. An id holds until a file, an
+order by hand or what runs is not as it was; --apply says what has moved.
+
+  circusctl reloadconfig --plan
+  circusctl reloadconfig --apply 3f2a9c81d07e"""
 
 
 # Arguments ---------------------------------------------------------------------------------------------------
@@ -142,8 +153,12 @@ def forget_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def reloadconfig_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-v", "--verbose", action="store_true", help="say what was changed")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--plan", action="store_true", help="only say what would be done, and why")
+    group.add_argument("--apply", metavar="ID", help="do it only if it is still the plan of this id")
+    parser.add_argument("-v", "--verbose", action="store_true", help="all new warnings of the file, not only the first")
     wait_arguments(parser)
+    parser.epilog = _RELOADCONFIG
 
 
 # Questions ---------------------------------------------------------------------------------------------------
@@ -240,6 +255,15 @@ def give_forget(daemon: Daemon, args: argparse.Namespace) -> Answer:
     return daemon.post("forget", body=body | ({} if args.all else {"names": args.names}))
 
 
+def give_reloadconfig(daemon: Daemon, args: argparse.Namespace) -> Answer:
+    body: dict[str, object] = {"wait": args.wait}
+    if args.plan:
+        body["plan"] = args.verbose = True
+    elif args.apply is not None:
+        body["apply"] = args.apply
+    return daemon.post("reloadconfig", body=body)
+
+
 def give_waiting(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
     return lambda daemon, args: daemon.post(verb, body={"wait": args.wait})
 
@@ -260,4 +284,10 @@ def forget_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
 
 
 def reloadconfig_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:
-    return [*(answer["text"].splitlines() if args.verbose else ()), "ok"]
+    lines: list[str] = answer["text"].splitlines()
+    if not args.plan:
+        return [*lines, "ok"]
+    if any(item["verb"] != "keep" for item in answer["items"]):
+        endpoint = f"--endpoint {shlex.quote(args.endpoint)} " if args.endpoint else ""
+        lines.append(f"to do it: circusctl {endpoint}reloadconfig --apply {answer['id']}")
+    return lines

@@ -16,7 +16,7 @@ from circus.config.model import CircusConfig, SocketConfig, WatcherConfig
 from circus.config.options import Option
 
 #: What says where a thing was read, not what it is; ``written`` and ``digest`` are compared by themselves.
-_PLACES = frozenset(("file", "line", "written", "digest"))
+PLACES = frozenset(("file", "line", "written", "digest"))
 _SHOWN_TYPES = (bool, int, float)
 
 
@@ -80,6 +80,14 @@ class ConfigPlan:
         return "\n".join(lines) or "nothing changes"
 
 
+def verb_of(change: WatcherChange, *, is_up: bool) -> str:
+    """What is done about the processes of a watcher: ``live`` is nothing, ``restart`` is new ones.
+
+    One that is stopped is obeyed from its next start on.
+    """
+    return "restart" if change.restart and is_up else "live"
+
+
 def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
     """The plan that leads from ``old`` to ``new``."""
     old_sockets = {each.name: each for each in old.sockets}
@@ -121,7 +129,7 @@ def _reasons(old: object, new: object, table: Mapping[str, Option]) -> list[str]
     found = []
     for each in fields(new):  # type: ignore[arg-type]
         before, after = getattr(old, each.name), getattr(new, each.name)
-        if each.name in _PLACES or before == after:
+        if each.name in PLACES or before == after:
             continue
         found.append(_reason(names.get(each.name, each.name), before, after))
     return found

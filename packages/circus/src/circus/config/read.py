@@ -13,6 +13,7 @@ here.
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -71,6 +72,7 @@ class Document:
     defaults: dict[str, Entry] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     env_files: dict[str, str | Finding | None] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)  # of the texts of all configuration files that were read
 
     def texts(self, name: str) -> dict[str, str]:
         """The keys of a section with their values as written; empty if there is no such section."""
@@ -194,6 +196,7 @@ def _read_into(document: Document, path: str, place: tuple[str, int], severity: 
             what = f"the configuration file {text.what}"
             document.findings.append(Finding(*place, what, text.hint, severity))
         return False
+    document.digests[path] = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
     if path.endswith(TOML):
         from circus.config.toml import parse_toml  # it needs this module, and most circusds do not need it
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from msgspec import structs
 
 from circus.config import amend
 from circus.config.values import parse_signal
-from circus.control import names, schema
+from circus.control import names, plans, schema
 from circus.control.events import Feed
 from circus.control.face import EngineFace
 from circus.control.queries import Queries, check_pid
@@ -119,7 +120,8 @@ class Ops(Queries):
         amend.check_keys(name, texts)
         add = functools.partial(self._engine.add_watcher, name, texts, start=request.start)
         if not request.wait:
-            return await self._begin_good("add", add)
+            await self._begin_good("add", add)
+            return schema.DoneAnswer(waited=False)
         finish, warnings = await add(on_begun=_unheard)
         return structs.replace(schema.DoneAnswer() if finish is None else _done(_good(finish)), warnings=warnings)
 
@@ -134,7 +136,8 @@ class Ops(Queries):
         amend.check_keys(watcher.name, texts)
         set_options = functools.partial(self._engine.set_options, watcher.name, texts)
         if not request.wait:
-            return await self._begin_good("set", set_options)
+            await self._begin_good("set", set_options)
+            return schema.DoneAnswer(waited=False)
         return schema.DoneAnswer(warnings=await set_options(on_begun=_unheard))
 
     async def forget(self, request: schema.ForgetRequest) -> schema.ForgetAnswer:
@@ -144,11 +147,17 @@ class Ops(Queries):
         told = await self._engine.forget(meant, is_dry=request.dry_run)
         return schema.ForgetAnswer({name: list(what) for name, what in sorted(told.items())}, request.dry_run)
 
-    async def reloadconfig(self, request: schema.Request) -> schema.PlanAnswer:
-        if not request.wait:
-            self._begin("reloadconfig", self._engine.reloadconfig())
-            return schema.PlanAnswer(waited=False)
-        return _plan_answer(await self._engine.reloadconfig())
+    async def reloadconfig(self, request: schema.ReloadConfigRequest) -> schema.PlanAnswer:
+        base = os.path.dirname(self._engine.config_path)
+        if request.plan:
+            if request.apply is not None:
+                raise CircusError("bad-request", "`plan` and `apply` are two things", "give one of them")
+            return plans.answer(await self._engine.plan(), base)
+        reload = functools.partial(self._engine.reloadconfig, request.apply)
+        if request.wait:
+            return plans.answer(await reload(on_begun=_unheard), base, is_applied=True)
+        begun = await self._begin_good("reloadconfig", reload)
+        return schema.PlanAnswer(waited=False) if begun is None else plans.answer(begun, base, has_begun=True)
 
     async def quit(self, request: schema.Request) -> schema.DoneAnswer:
         return await self._end("quit", self._engine.quit(), wait=request.wait)
@@ -180,13 +189,16 @@ class Ops(Queries):
             self._begin(what, ending)
         return schema.DoneAnswer(waited=wait)
 
-    async def _begin_good(self, what: str, operate: Callable[..., Coroutine[Any, Any, object]]) -> schema.DoneAnswer:
-        """As _begin; but what is refused before it has begun is refused to whoever has ordered it."""
-        decided: asyncio.Future[CircusError | None] = asyncio.get_running_loop().create_future()
+    async def _begin_good(self, what: str, operate: Callable[..., Coroutine[Any, Any, object]]) -> Any:
+        """As _begin; but what is refused before it has begun is refused to whoever has ordered it.
 
-        def decide(refusal: CircusError | None = None) -> None:
+        What is told when it has begun; None, if it has not in time.
+        """
+        decided: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def decide(told: object = None) -> None:
             if not decided.done():
-                decided.set_result(refusal)
+                decided.set_result(told)
 
         async def work() -> None:
             try:
@@ -194,14 +206,12 @@ class Ops(Queries):
             except CircusError as error:
                 if decided.done():
                     raise
-                decide(error)
+                decided.set_exception(error)
 
         self._begin(what, work())
         await asyncio.wait([decided], timeout=DECIDED_S)
         decide()
-        if refusal := decided.result():
-            raise refusal
-        return schema.DoneAnswer(waited=False)
+        return decided.result()
 
     def _begin(self, what: str, operation: Coroutine[Any, Any, object]) -> None:
         """Run ``operation`` without anybody waiting; its failure can only be logged."""
@@ -222,7 +232,7 @@ class Ops(Queries):
         task.add_done_callback(self._unawaited.discard)
 
 
-def _unheard() -> None:
+def _unheard(_told: object = None) -> None:
     """Who waits for the end need not hear of the beginning."""
 
 
@@ -256,25 +266,3 @@ def _signal_number(written: int | str) -> int:
 
 def _ints(values: object) -> list[int]:
     return [value for value in values if isinstance(value, int)] if isinstance(values, Iterable) else []
-
-
-def _plan_answer(plan: Any) -> schema.PlanAnswer:
-    """From config's ConfigPlan, whose parts are names or things with a name."""
-
-    def named(part: str) -> list[str]:
-        return [str(getattr(each, "name", each)) for each in getattr(plan, part, ())]
-
-    return schema.PlanAnswer(
-        keep=named("keep"),
-        add=named("add"),
-        remove=named("remove"),
-        change=[
-            schema.ChangeAnswer(new.name, restart, [str(reason) for reason in reasons])
-            for new, restart, reasons in plan.change
-        ],
-        sockets_add=named("sockets_add"),
-        sockets_remove=named("sockets_remove"),
-        sockets_change=named("sockets_change"),
-        circus_changes=named("circus_changes"),
-        text=str(plan),
-    )

@@ -88,7 +88,7 @@ def make_app(ops: Ops) -> Starlette:
         *(route for verb, operation in orders.items() for route in ordered(verb, schema.OrderRequest, operation)),
         *ordered("reload", schema.ReloadRequest, ops.reload),
         *ordered("forget", schema.ForgetRequest, ops.forget),
-        order("/v1/reloadconfig", schema.Request, lambda _request, body: ops.reloadconfig(body)),
+        order("/v1/reloadconfig", schema.ReloadConfigRequest, lambda _request, body: ops.reloadconfig(body)),
         order("/v1/quit", schema.Request, lambda _request, body: ops.quit(body)),
         order("/v1/shutdown", schema.Request, lambda _request, body: ops.shutdown(body)),
         order(

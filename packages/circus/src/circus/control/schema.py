@@ -105,6 +105,13 @@ class SetRequest(Request, frozen=True, kw_only=True):
     options: Annotated[Options, Meta(min_length=1)]
 
 
+class ReloadConfigRequest(Request, frozen=True):
+    """``plan``: only say what would be done; ``apply``: do it, if what is to be done is still the plan of this id."""
+
+    plan: bool = False
+    apply: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)] | None = None
+
+
 class SlotAnswer(Struct, frozen=True):
     wid: int
     state: str
@@ -230,8 +237,36 @@ class ChangeAnswer(Struct, frozen=True):
     reasons: list[str]
 
 
+class CauseAnswer(Struct, frozen=True):
+    """An option; null: it is not set. With ``hidden`` the values are not told, and empty where there are some.
+
+    Where both are the same, a variable that they name is another one. ``file`` is empty where it is not written now.
+    """
+
+    option: str
+    old: str | None
+    new: str | None
+    file: str
+    line: int
+    hidden: bool
+
+
+class ItemAnswer(Struct, frozen=True):
+    """``kind``: circus, socket, watcher; ``verb``: keep, live, restart, start, add (not started), stop, remove
+    (it has no processes), open, reopen, close, later (after a restart of circusd)."""
+
+    kind: str
+    name: str
+    verb: str
+    note: str
+    file: str
+    line: int
+    causes: list[CauseAnswer]
+
+
 class PlanAnswer(Struct, frozen=True):
-    """What reloadconfig did, as names; ``text`` is the same for people."""
+    """What reloadconfig did, as names, or with `plan` what it would do; ``items`` are the whole of it, ``text`` is the
+    same for people. ``by_hand``: watcher -> what of it is not the file's. ``warnings``: new ones, of the file."""
 
     waited: bool = True
     keep: list[str] = []
@@ -243,6 +278,11 @@ class PlanAnswer(Struct, frozen=True):
     sockets_change: list[str] = []
     circus_changes: list[str] = []
     text: str = ""
+    id: str = ""
+    applied: bool = False
+    items: list[ItemAnswer] = []
+    by_hand: dict[str, list[str]] = {}
+    warnings: list[str] = []
 
 
 class ErrorBody(Struct, frozen=True):

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from circus import hooks
-from circus.config import amend, load
+from circus.config import amend
 from circus.config.amend import Edits
-from circus.config.diff import ConfigPlan, diff
-from circus.config.model import CircusConfig, ConfigInvalid
-from circus.engine import leftovers, reconfigure
+from circus.config.diff import diff
+from circus.config.model import CircusConfig
+from circus.config.plan import Plan
+from circus.engine import filing, leftovers, planning, reconfigure
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -44,14 +43,14 @@ async def set_options(
         name = _known(engine, watcher)
         texts = dict(given)
         edits = _with_options(engine, name, texts)
-        new = await amended(engine, edits, [name])
+        new = await filing.amended(engine, edits, [name])
         count = None
         if "numprocesses" in texts:
             # A wish of its own, as by incr and decr.
             count = next(each.numprocesses for each in new.watchers if each.name == name)
             del texts["numprocesses"]
             edits = _with_options(engine, name, texts)
-            new = await amended(engine, edits, [name])
+            new = await filing.amended(engine, edits, [name])
         log.info("%s set by hand: %s", name, ", ".join(given))
         work = await _begin(engine, new, edits, keys=tuple(texts))
     on_begun()
@@ -72,7 +71,7 @@ async def add_watcher(
 
     Raises:
         CircusError: the name is taken or an option is wrong: nothing was changed. Or operation-failed: see
-            reconfigure.apply.
+            reconfigure.begin.
     """
     async with engine.reloading:
         name = name.strip()
@@ -87,7 +86,7 @@ async def add_watcher(
             edits = amend.as_in_file(edits, name)
         else:
             raise CircusError("bad-request", f"{name}: cmd is missing", "give the program and its arguments")
-        new = await amended(engine, edits, [name])
+        new = await filing.amended(engine, edits, [name])
         name = next(each.name for each in new.watchers if each.name.lower() == name.lower())
         start = start or (not texts and next(each.autostart for each in new.watchers if each.name == name))
         log.info("%s added by hand", name)
@@ -103,13 +102,13 @@ async def remove_watcher(engine: Engine, name: str, *, nostop: bool) -> None:
     """Stop a watcher, or leave what it has to itself, and know it no more.
 
     Raises:
-        CircusError: see reconfigure.apply.
+        CircusError: see reconfigure.begin.
     """
     async with engine.reloading:
         name = _known(engine, name)
         assert engine.config.document is not None
         edits = amend.without_watcher(engine.config.document, engine.edits, name)
-        new = await amended(engine, edits, [])
+        new = await filing.amended(engine, edits, [])
         log.info("%s removed by hand", name)
         if nostop:
             leftovers.remember(engine, [name])
@@ -146,80 +145,40 @@ def _with_options(engine: Engine, name: str, texts: Mapping[str, str]) -> Edits:
     return amend.with_options(engine.config.document, engine.edits, name, texts)
 
 
-async def reloadconfig(engine: Engine) -> ConfigPlan:
+async def reloadconfig(engine: Engine, expected: str | None, on_begun: Callable[[Plan], None]) -> Plan:
     """Read the file again and do what its changes need; a wrong file changes nothing.
+
+    With ``expected``, only if that is still the id of the plan. ``on_begun``: as in set_options.
 
     Raises:
         ConfigInvalid: with every problem of the file.
-        CircusError: see reconfigure.apply.
+        CircusError: conflict, when the world has moved: nothing was changed. See also reconfigure.begin.
     """
     async with engine.reloading:
         if engine.changes:
             await asyncio.wait(engine.changes)  # the file may bring back what is about to go
-        filed = await asyncio.to_thread(load.load, engine.config.path, engine.environ)
-        edits, new = await asyncio.to_thread(_in_force, engine, filed)
-        plan = diff(engine.config, new)
-        await reconfigure.apply(engine, new, plan, edits)
-        return plan
+        planned = await planning.draw_up(engine)
+        if expected is not None:
+            engine.plans.check(expected, planned, planning.world_of(engine))
+        heed(engine, planned.filed)
+        work = await reconfigure.begin(engine, planned.filed.config, planned.plan.changes, planned.filed.edits)
+        on_begun(planned.plan)
+        await work
+        return planned.plan
 
 
 async def at_start(engine: Engine) -> None:
     """Lay what was ordered under earlier circusds over the configuration, before anything is looked at."""
-    edits, engine.config = await asyncio.to_thread(_in_force, engine, engine.config)
-    engine.memory.remember_edits(edits, engine.config.path)
+    filed = await asyncio.to_thread(filing.in_force, engine, engine.config, engine.edits)
+    heed(engine, filed)
+    engine.config = filed.config
+    engine.memory.remember_edits(filed.edits, engine.config.path)
 
 
-def _in_force(engine: Engine, filed: CircusConfig) -> tuple[Edits, CircusConfig]:
-    """What of the orders the file has not overruled, and the configuration with it.
-
-    An order that can no longer be carried out (a directory has gone) is kept and said: its watcher stays as it is.
-    """
-    assert filed.document is not None
-    edits = amend.in_force(filed.document, engine.edits)
-    for name in sorted(set(engine.edits.watchers) - set(edits.watchers)):
+def heed(engine: Engine, filed: filing.Filed) -> None:
+    """It is what counts from now on."""
+    for name in filed.overruled:
         log.info("%s is as the file has it again", name)
-    engine.unheeded = {}
-    if edits == amend.NOTHING:
-        return edits, filed
-    try:
-        return edits, _checked(engine, filed, edits, edits.watchers)
-    except CircusError:
-        pass  # which one it is, is found out now
-    good, wrong = [], {}
-    for name in edits.watchers:
-        try:
-            _checked(engine, filed, edits.only([name]), [name])
-        except CircusError as error:
-            wrong[name] = f"{error.message}: what was ordered by hand is not in force"
-            log.warning("%s", wrong[name])
-        else:
-            good.append(name)
-    engine.unheeded = wrong
-    return edits, _as_they_are(engine, _checked(engine, filed, edits.only(good), good), wrong)
-
-
-def _as_they_are(engine: Engine, config: CircusConfig, names: Iterable[str]) -> CircusConfig:
-    """``config`` with these watchers as they run now."""
-    watchers = {each.name.lower(): each for each in config.watchers}
-    watchers |= {name.lower(): engine.configs[found] for name in names if (found := engine.find(name)) is not None}
-    return replace(config, watchers=tuple(watchers.values()))
-
-
-async def amended(engine: Engine, edits: Edits, names: Iterable[str]) -> CircusConfig:
-    """The file with these orders; what they say of the watchers in ``names`` is possible. Raises: CircusError."""
-    return await asyncio.to_thread(_checked, engine, engine.config, edits, names)
-
-
-def _checked(engine: Engine, filed: CircusConfig, edits: Edits, names: Iterable[str]) -> CircusConfig:
-    """Raises: CircusError config-invalid, in one sentence."""
-    meant = {name.lower() for name in names}
-    try:
-        config = load.amended(filed, edits, engine.environ, meant)
-        hooks.check(each for each in config.watchers if each.name.lower() in meant)
-    except ConfigInvalid as error:
-        wrong = [each for each in error.findings if each.severity == "error"]
-        if len(wrong) == 1:
-            raise CircusError("config-invalid", wrong[0].what, wrong[0].hint) from None
-        told = "; ".join(f"{each.what} ({each.hint})" for each in wrong)
-        raise CircusError("config-invalid", told, "nothing was changed") from None
-    return config
+    for why in filed.unheeded.values():
+        log.warning("%s", why)
+    engine.unheeded = filed.unheeded

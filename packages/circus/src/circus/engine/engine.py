@@ -19,9 +19,21 @@ from circus import clock
 from circus.bus import Bus, Event
 from circus.config import expand
 from circus.config.amend import Edits
-from circus.config.diff import ConfigPlan
 from circus.config.model import CircusConfig, WatcherConfig
-from circus.engine import byhand, faces, figures, forgetting, leaving, reconfigure, shown, signals, spawning, startup
+from circus.config.plan import Plan
+from circus.engine import (
+    byhand,
+    faces,
+    figures,
+    forgetting,
+    leaving,
+    planning,
+    reconfigure,
+    shown,
+    signals,
+    spawning,
+    startup,
+)
 from circus.engine.demand import Demand
 from circus.engine.executor import Executor
 from circus.engine.history import History
@@ -103,7 +115,7 @@ class Engine:
         self.unheeded: dict[str, str] = {}  # watchers about which something was ordered that is not possible now
         self._started_with = config
         self.environ = dict(environ)
-        self._working_dir = _working_dir(environ)
+        self._working_dir = spawning.working_dir(environ)
         self._umask = os.umask(0o022)
         os.umask(self._umask)
         self._hooks: dict[str, HookSet] = {}
@@ -115,6 +127,7 @@ class Engine:
         self._tasks = Tasks()
         self.reloading = asyncio.Lock()  # one change of the configuration is decided at a time
         self.changes: set[asyncio.Task[None]] = set()  # by hand, under way
+        self.plans = planning.Plans()
         kernel.on_event = self.lives.on_kernel_event
 
     # Start and end ------------------------------------------------------------------------------------------
@@ -364,24 +377,16 @@ class Engine:
         await self.keeper.kept()
         return told
 
-    async def reloadconfig(self) -> ConfigPlan:
-        return await byhand.reloadconfig(self)
+    async def plan(self) -> Plan:
+        """What `reloadconfig` would do now."""
+        return await planning.plan(self)
+
+    async def reloadconfig(
+        self, expected: str | None = None, /, *, on_begun: Callable[[Plan], None] = lambda _plan: None
+    ) -> Plan:
+        return await byhand.reloadconfig(self, expected, on_begun)
 
     async def reload_all(self) -> None:
         """What SIGHUP means: every active watcher reloads its processes."""
         active = tuple(view.name for view in self.fleet.snapshot() if view.state is WatcherState.ACTIVE)
         await self.order(lambda op: events.Reload(op, active))
-
-
-def _working_dir(environ: Mapping[str, str]) -> str:
-    """Where circusd was started, by the name that its user knows it by, if that is still true (PWD of the shell)."""
-    shown = environ.get("PWD", "")
-    try:
-        if os.path.isabs(shown) and os.path.samefile(shown, "."):
-            return shown
-    except OSError:
-        pass  # one of the two is not there any more
-    try:
-        return os.getcwd()
-    except OSError:
-        return "/"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from circus.config import amend
 from circus.config.diff import diff
-from circus.engine import byhand, reconfigure, shown
+from circus.engine import filing, reconfigure, shown
 from circus.errors import CircusError
 from circus.supervise import events
 
@@ -65,7 +65,7 @@ async def _begin(engine: Engine, names: list[str]) -> tuple[asyncio.Task[None], 
     memory, folded = engine.memory, {name.lower() for name in names}
     edits = amend.without(engine.edits, folded)
     stays = [name for name in engine.configs if name.lower() in folded and name not in engine.edits.added]
-    new = await byhand.amended(engine, edits, {*stays, *(engine.edits.removed.keys() & folded)})
+    new = await filing.amended(engine, edits, {*stays, *(engine.edits.removed.keys() & folded)})
     failed = {name for name in stays if memory.standing(name) is not None}
     stopped = {name for name in stays if memory.is_stopped(name)}
     work = await reconfigure.begin(engine, new, diff(engine.config, new), edits)

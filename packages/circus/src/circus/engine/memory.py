@@ -112,6 +112,11 @@ class Memory:
         if overruled:
             self._save()
 
+    @property
+    def stopped(self) -> frozenset[str]:
+        """In lower case."""
+        return frozenset() if self._is_about_another() else frozenset(self._stopped)
+
     def is_stopped(self, watcher: str) -> bool:
         return watcher.lower() in self._stopped and not self._is_about_another()
 

@@ -32,15 +32,6 @@ log = logging.getLogger("circus.engine")
 Makes = Callable[[int], events.Order]
 
 
-async def apply(engine: Engine, new: CircusConfig, plan: ConfigPlan, edits: Edits) -> None:
-    """Bring ``engine`` from its configuration to ``new``, which has ``edits`` in it.
-
-    Raises:
-        CircusError: see begin. Or operation-failed, after all was changed: not every watcher has got where it shall be.
-    """
-    await (await begin(engine, new, plan, edits))
-
-
 async def begin(
     engine: Engine,
     new: CircusConfig,
@@ -50,7 +41,10 @@ async def begin(
     keys: tuple[str, ...] = (),
     nostop: bool = False,
 ) -> asyncio.Task[None]:
-    """As ``apply``, as far as anything can be refused; the rest is under way, and everything is decided.
+    """Bring ``engine`` from its configuration to ``new``, which has ``edits`` in it.
+
+    What can be refused is tried first; then everything is decided, and the task that is returned carries it out. It
+    raises CircusError operation-failed, after all was changed: not every watcher has got where it shall be.
 
     With ``keys``, the options that somebody has set, new processes come before the old ones go. With ``nostop`` the
     processes of a removed watcher are left alone.

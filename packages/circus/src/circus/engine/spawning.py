@@ -105,3 +105,17 @@ def _group(config: WatcherConfig, wanted: str) -> int:
         return (grp.getgrgid(int(wanted)) if wanted.isdecimal() else grp.getgrnam(wanted)).gr_gid
     except (KeyError, ValueError):
         raise CircusError("operation-failed", f"{config.name}: there is no group {wanted!r} (stage gid)") from None
+
+
+def working_dir(environ: Mapping[str, str]) -> str:
+    """Where circusd was started, by the name that its user knows it by, if that is still true (PWD of the shell)."""
+    shown = environ.get("PWD", "")
+    try:
+        if os.path.isabs(shown) and os.path.samefile(shown, "."):
+            return shown
+    except OSError:
+        pass  # one of the two is not there any more
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"

@@ -16,10 +16,12 @@ from types import TracebackType
 from typing import Any
 
 from circus.bus import Bus
+from circus.config.plan import Plan
 from circus.control.claim import claim
 from circus.control.ops import Ops
 from circus.control.routes import make_app
 from circus.control.server import ControlServer
+from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
 from circus.supervise.states import SlotState, SlotView, WatcherState, WatcherView
@@ -37,18 +39,6 @@ class FakeView:
     drift: Mapping[str, Any] = field(default_factory=dict)
     by_hand: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[object, ...] = ()
-
-
-@dataclass(frozen=True)
-class FakePlan:
-    keep: tuple[str, ...] = ()
-    add: tuple[str, ...] = ()
-    remove: tuple[str, ...] = ()
-    change: tuple[tuple[Any, bool, tuple[str, ...]], ...] = ()
-    sockets_add: tuple[str, ...] = ()
-    sockets_remove: tuple[str, ...] = ()
-    sockets_change: tuple[str, ...] = ()
-    circus_changes: tuple[str, ...] = ()
 
 
 def make_watcher(name: str, count: int = 1, **changes: Any) -> WatcherView:
@@ -95,7 +85,7 @@ class FakeEngine:
         self.gate: asyncio.Event | None = None
         self.failure: Exception | None = None
         self.refusal = ""
-        self.plan = FakePlan()
+        self.made = Plan("3f2a9c81d07e")
         self.set_warnings: list[str] = []
         self.add_error = ""  # why an added watcher does not start
         self.changed: dict[str, dict[str, str]] = {}  # options that were set
@@ -196,10 +186,17 @@ class FakeEngine:
             self._set(tuple(told), is_up=True)
         return told
 
-    async def reloadconfig(self) -> FakePlan:
-        self.heard.append("reloadconfig")
+    async def plan(self) -> Plan:
+        self.heard.append("plan")
+        return self.made
+
+    async def reloadconfig(self, expected: str | None = None, /, *, on_begun: Callable[[Plan], None]) -> Plan:
+        self.heard.append("reloadconfig" if expected is None else ("reloadconfig", expected))
+        if expected not in (None, self.made.id):
+            raise CircusError("conflict", f"plan {expected} does not hold any more: web was stopped")
+        on_begun(self.made)
         await self._pass_gate()
-        return self.plan
+        return self.made
 
     async def quit(self) -> None:
         await self._end("quit")

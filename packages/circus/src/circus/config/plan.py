@@ -1,0 +1,287 @@
+"""What a `reloadconfig` does, said before it is done: for each watcher and socket a verb and its causes. Pure.
+
+A plan is made of a *world*, all that it depends on, as values. Its id is a hash of them: who applies a plan by its id
+has seen what will be done, or is told what has moved since. Orders by hand are no part of the file, and are said beside
+it: which stay, and which the file overrules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from circus.config.amend import NOTHING, Edits
+from circus.config.causes import Cause, Causes, Source, title_of
+from circus.config.diff import ConfigPlan, diff, verb_of
+from circus.config.model import CircusConfig, Finding, WatcherConfig
+
+#: In one plan. An edit of `[env]` has one for each watcher and variable, and an answer must have room for all.
+MAX_CAUSES = 10_000
+#: Of the names of what has moved.
+MAX_MOVED = 5
+
+ID_LENGTH = 12
+
+#: (kind, name) -> a digest, or a short word.
+Facts = Mapping[tuple[str, str], str]
+
+
+class Up(NamedTuple):
+    """How a watcher is wanted now, and with how many processes.
+
+    Whether one that is wanted has processes at this moment is no part of the world: they come and go.
+    """
+
+    is_wanted: bool
+    has_processes: bool
+    numprocesses: int
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a plan depends on besides the files; ``stopped`` and ``left`` in lower case.
+
+    ``counts``: watchers of which another number of processes was ordered than the file says. ``left``: watchers that
+    were removed, and their processes not. ``sockets``: those that are held, with their ids.
+    """
+
+    running: CircusConfig
+    edits: Edits = NOTHING
+    up: Mapping[str, Up] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    stopped: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
+    sockets: Mapping[str, object] = field(default_factory=dict)
+
+
+class Item(NamedTuple):
+    """``kind`` is circus, socket or watcher; ``file`` is empty where the file has it no more.
+
+    Verbs of a watcher: keep, live, restart, start, add (and do not start), stop, remove (it has no processes); of
+    a socket: keep, live, open, reopen, close; of circus: live, later (after a restart of circusd).
+    """
+
+    kind: str
+    name: str
+    verb: str
+    causes: tuple[Cause, ...] = ()
+    note: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``by_hand``: watcher -> sentences about what is not the file's; ``warnings`` are about what is new in it."""
+
+    id: str = ""
+    changes: ConfigPlan = field(default_factory=ConfigPlan)
+    items: tuple[Item, ...] = ()
+    by_hand: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: tuple[Finding, ...] = ()
+    facts: Facts = field(default_factory=dict)
+
+
+def make(
+    world: World,
+    new: CircusConfig,
+    edits: Edits,
+    *,
+    unheeded: Mapping[str, str],
+    files: Mapping[str, str],
+    environ: Mapping[str, str],
+) -> Plan:
+    """What leads from ``world`` to ``new``, which was read from ``files`` (path -> digest) and has ``edits`` in it.
+
+    ``unheeded``: watchers of which the orders are not possible now, and why.
+    """
+    changes = diff(world.running, new)
+    facts = _facts(world, files)
+    return Plan(
+        _id(facts),
+        changes,
+        tuple(_bounded(_items(world, new, edits, changes, environ))),
+        _by_hand(world, new, edits, unheeded),
+        tuple(_new_warnings(world.running, new)),
+        facts,
+    )
+
+
+# Items ------------------------------------------------------------------------------------------------------
+
+
+def _items(
+    world: World, new: CircusConfig, edits: Edits, changes: ConfigPlan, environ: Mapping[str, str]
+) -> Iterator[Item]:
+    """In the order in which they are carried out, more or less; what stays comes last."""
+    source = Source(new.document, edits, environ)
+    causes = Causes(world.running, Source(world.running.document, world.edits, environ), source)
+    for verb, is_later in (("live", False), ("later", True)):
+        names = [each.name for each in changes.circus_changes if each.restart is is_later]
+        if names:
+            yield Item("circus", "circus", verb, tuple(causes.of_circus(world.running, new, names)))
+    sockets = {each.name: each for each in new.sockets}
+    for name in changes.sockets_add:
+        yield Item("socket", name, "open", file=sockets[name].file, line=sockets[name].line)
+    for name, change in changes.sockets_change.items():
+        socket = sockets[name]
+        verb = "reopen" if change.reopen else "live"
+        yield Item("socket", name, verb, tuple(causes.of_socket(socket)), file=socket.file, line=socket.line)
+    for changed in changes.change:
+        config = changed.new
+        is_up = world.up[config.name].is_wanted if config.name in world.up else False
+        note = "is stopped: obeyed from its next start on" if changed.restart and not is_up else ""
+        verb = verb_of(changed, is_up=is_up)
+        yield Item("watcher", config.name, verb, tuple(causes.of_watcher(changed)), note, config.file, config.line)
+    watchers = {each.name: each for each in new.watchers}
+    for name in changes.add:
+        verb, note = _beginning(watchers[name], world)
+        yield Item("watcher", name, verb, (), note, *source.place(title_of(watchers[name])))
+    for name in changes.remove:
+        up = world.up.get(name)
+        yield Item("watcher", name, "stop" if up is not None and up.has_processes else "remove")
+    for name in changes.sockets_remove:
+        yield Item("socket", name, "close")
+    for name in changes.keep:
+        yield Item("watcher", name, "keep", file=watchers[name].file, line=watchers[name].line)
+    changing = {*changes.sockets_add, *changes.sockets_change}
+    for socket in new.sockets:
+        if socket.name not in changing:
+            yield Item("socket", socket.name, "keep", file=socket.file, line=socket.line)
+
+
+def _beginning(config: WatcherConfig, world: World) -> tuple[str, str]:
+    """The verb for a watcher that there was not, and why it is not to start."""
+    folded = config.name.lower()
+    if folded in world.stopped:
+        return "add", "not started: stopped by hand"
+    if not config.autostart:
+        return "add", "not started: autostart = false"
+    return "start", "with the processes that rm --nostop left" if folded in world.left else ""
+
+
+def _bounded(items: Iterable[Item]) -> Iterator[Item]:
+    room = MAX_CAUSES
+    for item in items:
+        if len(item.causes) > room:
+            more = f"{len(item.causes) - room} more causes, which this plan has no room for"
+            item = item._replace(causes=item.causes[:room], note="; ".join(filter(None, (item.note, more))))
+        room -= len(item.causes)
+        yield item
+
+
+# Orders by hand ---------------------------------------------------------------------------------------------
+
+
+def _by_hand(world: World, new: CircusConfig, edits: Edits, unheeded: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Only names of options: a command or an environment may hold a secret."""
+    written = {each.name.lower(): each.name for each in (*world.running.watchers, *new.watchers)}
+    told: dict[str, list[str]] = {}
+
+    def tell(name: str, what: str) -> None:
+        told.setdefault(written.get(name.lower(), name), []).append(what)
+
+    for name, keys in world.edits.options.items():
+        kept = edits.options.get(name, {})
+        if staying := [key for key in keys if key in kept]:
+            tell(name, f"set by hand: {', '.join(sorted(staying))}")
+        if gone := [key for key in keys if key not in kept]:
+            tell(name, f"set by hand, overruled by the file: {', '.join(sorted(gone))}")
+    for name in world.edits.added:
+        tell(name, "added by hand" if name in edits.added else "added by hand, overruled by the file")
+    for name in world.edits.removed:
+        is_away = name in edits.removed
+        tell(name, "removed by hand" if is_away else "removed by hand, brought back by the file")
+    before = {each.name: each.numprocesses for each in world.running.watchers}
+    after = {each.name: each.numprocesses for each in new.watchers}
+    for name, count in world.counts.items():
+        if after.get(name) == before[name]:
+            tell(name, f"numprocesses {count} by hand, {before[name]} in the file")
+        elif name in after:
+            tell(name, f"numprocesses {count} by hand, overruled by the file: {after[name]}")
+    for name in after:
+        if name.lower() in world.stopped and name not in edits.added:
+            tell(name, "stopped by hand")
+    for name, why in unheeded.items():
+        tell(name, why)
+    return {name: tuple(what) for name, what in told.items()}
+
+
+# Whether the world has moved --------------------------------------------------------------------------------
+
+
+def _facts(world: World, files: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    running = world.running
+    facts = {("file", path): digest for path, digest in files.items()}
+    bare = replace(running, watchers=(), sockets=(), warnings=(), document=None)
+    facts["running", "[circus]"] = _digest(bare)
+    facts |= {("running", each.name): _digest(each) for each in running.watchers}
+    facts |= {("running", f"socket {each.name}"): _digest(each) for each in running.sockets}
+    edits = world.edits
+    facts |= {("order", name): _digest(sorted(keys.items())) for name, keys in edits.options.items()}
+    facts |= {("order", f"{name} (added)"): _digest(sorted(texts.items())) for name, texts in edits.added.items()}
+    facts |= {("order", f"{name} (removed)"): each for name, each in edits.removed.items()}
+    facts |= {("up", name): "started" if up.is_wanted else "stopped" for name, up in world.up.items()}
+    facts |= {("alive", name): "" for name, up in world.up.items() if up.has_processes and not up.is_wanted}
+    facts |= {("count", name): str(up.numprocesses) for name, up in world.up.items()}
+    facts |= {("stopped", name): "" for name in world.stopped}
+    facts |= {("left", name): "" for name in world.left}
+    facts |= {("socket", name): str(each) for name, each in world.sockets.items()}
+    return facts
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _id(facts: Facts) -> str:
+    return _digest(json.dumps(sorted((*key, value) for key, value in facts.items())))[:ID_LENGTH]
+
+
+def moved(before: Facts, after: Facts) -> str:
+    """What of the world is not as it was, in words."""
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    turned = {name.lower() for kind, name in keys if kind == "up"}
+    told = [
+        _moved(kind, name, before.get((kind, name)), after.get((kind, name)))
+        for kind, name in keys
+        if kind not in ("alive", "stopped") or name.lower() not in turned
+    ]
+    told = list(dict.fromkeys(told))
+    if len(told) > MAX_MOVED:
+        told[MAX_MOVED:] = [f"and {len(told) - MAX_MOVED} things more"]
+    return "; ".join(told)
+
+
+def _moved(kind: str, name: str, before: str | None, after: str | None) -> str:
+    match kind:
+        case "file" if after is None:
+            return f"{name} is not read any more"
+        case "file":
+            return f"{name} was changed" if before is not None else f"{name} is read now"
+        case "running":
+            return f"{name} runs with other options"
+        case "order":
+            return f"other orders by hand about {name}"
+        case "up" if before is not None and after is not None:
+            return f"{name} was {after}"
+        case "count" if before is not None and after is not None:
+            return f"numprocesses of {name} is {after}, not {before}"
+        case "up" | "count":
+            return f"watcher {name} has {'come' if after is not None else 'gone'}"
+        case "alive":
+            return f"{name} {'has no processes any more' if after is None else 'has processes'}"
+        case "socket":
+            return f"socket {name} was {'closed' if after is None else 'opened'}"
+        case "stopped":
+            return f"{name} is {'not ' if after is None else ''}stopped by hand"
+    return f"processes of {name}, which was removed, have {'come' if after is not None else 'gone'}"
+
+
+def _new_warnings(running: CircusConfig, new: CircusConfig) -> Iterator[Finding]:
+    """Those that nobody has been told of yet, wherever their lines are by now."""
+    known = {(each.file, each.what) for each in running.warnings}
+    return (each for each in new.warnings if (each.file, each.what) not in known)
