@@ -66,6 +66,10 @@ ROWS: dict[str, str] = {
     "watcher use_papa": KEPT,
     "watcher use_sockets": "tests/inventory/test_processes.py::"
     "test_use_sockets_gives_all_to_a_process_that_names_none",
+    **dict.fromkeys(
+        ("watcher max_surge", "watcher max_unavailable", "watcher soak", "watcher update"),
+        "tests/journeys/test_roll.py::test_reloads_keep_their_bounds_and_what_does_not_work_is_taken_back",
+    ),
     "watcher max_age": AGE,
     "watcher max_age_variance": AGE,
     "watcher on_demand": "tests/journeys/test_on_demand.py::test_each_connection_starts_it_anew",

@@ -262,6 +262,13 @@ def test_a_default_that_is_written_out_is_a_cause_as_it_is_written(bench: Bench)
     assert plan.items[0].verb == "restart"
 
 
+def test_what_is_reloaded_and_may_go_back_is_said_by_a_verb_of_its_own(bench: Bench) -> None:
+    plan = bench.plan(BASE.replace("numprocesses = 2", "numprocesses = 2\nshell = no\nupdate = roll"))
+    assert plan.items[0].verb == "roll"
+    assert bench.said(plan).startswith("roll")
+    assert str(plan.changes).startswith("web: rolls: ")
+
+
 # What is never said -----------------------------------------------------------------------------------------
 
 

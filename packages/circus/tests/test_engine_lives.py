@@ -198,7 +198,7 @@ def test_a_fault_of_ours_fails_the_spawn_and_not_the_end(bench: Bench, monkeypat
     async def run() -> None:
         async with bench.engine(WEB + "max_retry = 0\n" + DB) as engine:
             await bench.until_active(engine)
-            monkeypatch.setattr(engine, "spawn_spec", lambda _slot, _token: 1 / 0)
+            monkeypatch.setattr(engine, "spawn_spec", lambda *_: 1 / 0)
             bench.papa.end("circus.web.1", 1)
             await bench.until(lambda: "traceback" in reasons(engine, "web"))
             await engine.shutdown()

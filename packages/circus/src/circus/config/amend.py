@@ -12,7 +12,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from circus.config import options
 from circus.config.read import Document, Entry, Section
@@ -65,6 +65,19 @@ class Edits:
 
 
 NOTHING = Edits()
+
+
+def as_in(edits: Edits, other: Edits, watcher: str) -> Edits:
+    """``edits``, but about ``watcher`` what ``other`` says."""
+    folded = watcher.lower()
+
+    def merged(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {name: each for name, each in mine.items() if name.lower() != folded}
+        return kept | {name: each for name, each in theirs.items() if name.lower() == folded}
+
+    return Edits(
+        merged(edits.options, other.options), merged(edits.added, other.added), merged(edits.removed, other.removed)
+    )
 
 
 # Orders -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,10 @@ PLACES = frozenset(("file", "line", "written", "digest"))
 _SHOWN_TYPES = (bool, int, float)
 
 
+#: By the verb of a watcher.
+_HOW = {"live": "changes live", "restart": "restarts", "roll": "rolls"}
+
+
 class WatcherChange(NamedTuple):
     """``restart``: the running processes must be replaced to obey ``new``."""
 
@@ -74,18 +78,21 @@ class ConfigPlan:
         lines += [f"socket {name}: is closed" for name in self.sockets_remove]
         lines += [f"{name}: is added" for name in self.add]
         for change in self.change:
-            how = "restarts" if change.restart else "changes live"
+            how = _HOW[verb_of(change, is_up=True)]
             lines.append(f"{change.new.name}: {how}: {', '.join(change.reasons)}")
         lines += [f"{name}: is stopped and removed" for name in self.remove]
         return "\n".join(lines) or "nothing changes"
 
 
 def verb_of(change: WatcherChange, *, is_up: bool) -> str:
-    """What is done about the processes of a watcher: ``live`` is nothing, ``restart`` is new ones.
+    """What is done about the processes of a watcher: ``live`` is nothing, ``restart`` is new ones, and
+    so is ``roll``, by a reload that goes back if it fails.
 
     One that is stopped is obeyed from its next start on.
     """
-    return "restart" if change.restart and is_up else "live"
+    if not (change.restart and is_up):
+        return "live"
+    return "roll" if change.new.update == "roll" else "restart"
 
 
 def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:

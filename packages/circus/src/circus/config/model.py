@@ -188,6 +188,10 @@ class WatcherConfig:
     stdout_stream: StreamConfig | None = None  # None: circusd's own standard output
     stderr_stream: StreamConfig | None = None
     hooks: Mapping[str, HookConfig] = field(default_factory=dict)
+    max_surge: int | str | None = None  # None: as many as there are; "25%": a share of them
+    max_unavailable: int | str = 0
+    soak_s: float = 0.0
+    update: str = "restart"  # or "roll"
     flapping: FlappingPolicy | None = None
     backoff: BackoffPolicy | None = None  # in place of max_retry and flapping
     ready: str | None = None  # see config/checks; None: as soon as it runs

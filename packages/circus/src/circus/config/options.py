@@ -129,6 +129,15 @@ WATCHER = _table(
            "at once.", "live", field="max_age_variance_s"),
     Option("on_demand", "flag", False, "Start when a connection waits on one of its sockets; when its processes have "
            "ended well (status 0), wait for the next.", "live"),
+    Option("max_surge", "bound", None, "How many more processes than `numprocesses` may be there during a reload, "
+           "those that are stopping included: a number, or a share (`25%`, rounded up). Default: as many again.",
+           "live"),
+    Option("max_unavailable", "bound", 0, "How many fewer may be ready; a number, or a share (rounded down). With "
+           "`max_surge = 0` at least 1: one goes before another comes.", "live"),
+    Option("soak", "seconds", 0.0, "So long new processes must stay ready in a reload before old ones go for them.",
+           "live", field="soak_s"),
+    Option("update", "update", "restart", "How changed options that need new processes reach them: `restart` ends all "
+           "and starts anew; `roll` is a reload, which goes back to the options of before if it fails.", "live"),
     Option("check_flapping", "flag", True, "Once: whether to watch for flapping.", "none",
            idle="write flapping.active = false"),
 )  # fmt: skip

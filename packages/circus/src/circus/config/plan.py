@@ -60,8 +60,8 @@ class World:
 class Item(NamedTuple):
     """``kind`` is circus, socket or watcher; ``file`` is empty where the file has it no more.
 
-    Verbs of a watcher: keep, live, restart, start, add (and do not start), stop, remove (it has no processes); of
-    a socket: keep, live, open, reopen, close; of circus: live, later (after a restart of circusd).
+    Verbs of a watcher: keep, live, restart, roll, start, add (and do not start), stop, remove (it has no processes);
+    of a socket: keep, live, open, reopen, close; of circus: live, later (after a restart of circusd).
     """
 
     kind: str

@@ -17,6 +17,7 @@ _DONE = {
     "live": "changed live",
     "later": "later",
     "restart": "restarted",
+    "roll": "rolled",
     "start": "started",
     "add": "added",
     "stop": "stopped",

@@ -45,6 +45,8 @@ _TYPES = {
     "buffer": "64k to 1g",
     "overflow": "word",
     "stall": "time or forever",
+    "bound": "number or percent",
+    "update": "restart or roll",
     "line_format": "text or json",
     "facility": "facility",
     "severity": "level",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from circus.config import options, plugins, values
+from circus.config import options, plugins, rollouts, values
 from circus.config.options import Option
 
 Schema = dict[str, Any]
@@ -75,6 +75,8 @@ TYPES: Mapping[str, list[Schema]] = {
     "buffer": [_whole(values.MIN_BUFFER, values.MAX_BUFFER), _text(_SIZE)],
     "overflow": [_text(r"^[A-Za-z-]+$")],
     "stall": [{"type": "number", "minimum": 0, "maximum": values.MAX_STALL}, _text(rf"^[A-Za-z]+$|{_TIME}")],
+    "bound": [_whole(0, rollouts.MAX_NUMBER), _text(r"^([0-9]{1,6}\s*%?)?$")],
+    "update": [_text(r"^[A-Za-z]+$")],
     "facility": [_text(r"^[A-Za-z]+[0-7]?$")],
     "severity": [_text(r"^[A-Za-z]+$")],
     "receiver": [_text(r"^(/|(udp|tcp)://.)")],

@@ -196,6 +196,7 @@ class _Check:
                 hint = f"did you mean rlimit_{near}?" if near else "rlimit_nofile and rlimit_core are two"
                 key = next(key for key in config.written if key.lower() == f"rlimit_{name}")
                 yield self._error(key, f"there is no limit {key}", hint)
+        yield from self._check_reload()
         if config.plugin is not None:
             yield from self._check_plugin(config.plugin)
         if config.shell_args and not config.shell:
@@ -224,6 +225,20 @@ class _Check:
             if stream is not None:
                 yield from self._check_stream(name, stream)
         yield from self._check_command(has_path=is_sound)
+
+    def _check_reload(self) -> Iterator[Finding]:
+        config = self.config
+        if config.max_surge == config.max_unavailable == 0 and "max_surge" in config.written:
+            hint = "write max_unavailable = 1: one goes, another comes; or max_surge = 1"
+            yield self._error("max_surge", "no process may come and none may go in a reload", hint)
+        if 0 < config.max_age_s <= config.soak_s:
+            what = f"no process gets as old as soak ({config.soak_s:g} s): max_age is {config.max_age_s:g} s"
+            yield self._error("soak", what, "write a shorter soak")
+        if config.send_hup and config.update == "restart":
+            for key in ("max_surge", "max_unavailable", "soak"):
+                if key in config.written:
+                    what = f"{key} has no effect, as the processes are reloaded by SIGHUP"
+                    yield self._warning(key, what, "remove it, or send_hup")
 
     def _check_plugin(self, use: str) -> Iterator[Finding]:
         config = self.config

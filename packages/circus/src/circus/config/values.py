@@ -11,7 +11,7 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 
-from circus.config import receivers
+from circus.config import receivers, rollouts
 
 #: More processes than this in one watcher is a slip of the keyboard, not a wish.
 MAX_PROCESSES = 10_000
@@ -417,6 +417,8 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "buffer": parse_buffer,
     "overflow": parse_overflow,
     "stall": parse_stall,
+    "bound": rollouts.parse_bound,
+    "update": rollouts.parse_update,
     "line_format": parse_line_format,
     "facility": receivers.parse_facility,
     "severity": receivers.parse_severity,

@@ -252,8 +252,8 @@ class CauseAnswer(Struct, frozen=True):
 
 
 class ItemAnswer(Struct, frozen=True):
-    """``kind``: circus, socket, watcher; ``verb``: keep, live, restart, start, add (not started), stop, remove
-    (it has no processes), open, reopen, close, later (after a restart of circusd)."""
+    """``kind``: circus, socket, watcher; ``verb``: keep, live, restart, roll, start, add (not started), stop,
+    remove (it has no processes), open, reopen, close, later (after a restart of circusd)."""
 
     kind: str
     name: str

@@ -43,6 +43,7 @@ from circus.engine.lives import Lives
 from circus.engine.memory import Memory
 from circus.engine.names import Names
 from circus.engine.remembering import Remembering
+from circus.engine.rolls import Rolls
 from circus.engine.sockets import SocketSet
 from circus.engine.tasks import Tasks
 from circus.engine.view import EngineView
@@ -66,6 +67,7 @@ MAX_ERROR = 1000
 SERIOUS = frozenset(
     {
         "fatal",
+        "reload_failed",
         "flapping",
         "hook_failure",
         "sink_failed",
@@ -104,6 +106,7 @@ class Engine:
         self.sockets = SocketSet(kernel, self.names, config.path)
         self.lives = Lives(self)
         self.demand = Demand(self)
+        self.rolls = Rolls(self)
         self.executor = Executor(self)
         self.link = Link(kernel, lambda: startup.reattach(self))
         self.is_started = False  # all that runs is held
@@ -198,7 +201,7 @@ class Engine:
             self._by_hand.add(op)
         self.post(make(op))
         try:
-            finish = await asyncio.shield(future)
+            finish = await self.rolls.told(await asyncio.shield(future))
             if is_by_hand:
                 await self.keeper.kept()
             return finish
@@ -249,9 +252,9 @@ class Engine:
     def hooks_of(self, watcher: str) -> HookSet:
         return self._hooks.get(watcher, NO_HOOKS)
 
-    def spawn_spec(self, slot: SlotKey, token: str) -> dict[str, Any]:
+    def spawn_spec(self, slot: SlotKey, token: str, config: WatcherConfig) -> dict[str, Any]:
         return spawning.build_spec(
-            self.config_of(slot.watcher),
+            config,
             wid=slot.wid,
             token=token,
             config_path=self.config.path,
@@ -268,9 +271,9 @@ class Engine:
         policy = known.policy if known is not None else WatcherPolicy(watcher)
         return policy.stop_signal, policy.graceful_timeout_s
 
-    async def run_hook(self, watcher: str, hook: str, **kwargs: object) -> bool:
+    async def run_hook(self, watcher: str, hook: str, is_former: bool = False, /, **kwargs: object) -> bool:
         """Run it and say what became of it; its answer as a truth value. One that is not there agrees."""
-        hooks = self.hooks_of(watcher)
+        hooks = self.rolls.hooks_of(watcher, is_former=is_former)
         if not hooks.has(hook) or watcher not in self.fleet.watchers:
             return True
         arbiter = faces.ArbiterFace(self.name, self._face)

@@ -16,7 +16,6 @@ from circus.engine.lives import send_signal
 from circus.engine.tasks import Tasks
 from circus.errors import CircusError
 from circus.supervise import actions, events
-from circus.supervise.states import SlotKey
 
 if TYPE_CHECKING:
     from circus.engine.engine import Engine
@@ -32,8 +31,8 @@ class Executor:
 
     def carry_out(self, action: actions.Action) -> None:
         match action:
-            case actions.Spawn(slot, incarnation, awaits_hook):
-                self._tasks.begin(self._spawn(slot, incarnation, awaits_hook=awaits_hook))
+            case actions.Spawn():
+                self._tasks.begin(self._spawn(action))
             case actions.Signal():
                 self._tasks.begin(self._signal(action))
             case actions.EndRest(slot, incarnation):
@@ -56,8 +55,8 @@ class Executor:
                 pass  # there is no option yet by which the cores would ask for it
             case actions.Publish(watcher, event, fields):
                 self._engine.publish(watcher, event, fields)
-            case actions.ReloadFailed(slot, _, reason):
-                self._engine.publish(slot.watcher, "reload_failed", {"wid": slot.wid, "reason": reason})
+            case actions.ReloadFailed():
+                self._engine.rolls.on_failed(action)
             case actions.Finish():
                 self._engine.finish(action)
             case actions.EssentialEnded(watcher, status):
@@ -78,11 +77,13 @@ class Executor:
         self._timers.pop(key, None)
         self._engine.post(events.TimerFired(key))
 
-    async def _spawn(self, slot: SlotKey, incarnation: int, *, awaits_hook: bool) -> None:
-        await self._engine.lives.spawn(slot, incarnation, awaits_hook=awaits_hook)
-        if slot.watcher not in self._engine.fleet.watchers:
+    async def _spawn(self, action: actions.Spawn) -> None:
+        slot, watcher = action.slot, action.slot.watcher
+        lives = self._engine.lives
+        await lives.spawn(slot, action.incarnation, awaits_hook=action.awaits_hook, is_former=action.is_former)
+        if watcher not in self._engine.fleet.watchers:
             # It was removed meanwhile, and not stopped.
-            await leftovers.let_go(self._engine, slot.watcher)
+            await leftovers.let_go(self._engine, watcher)
 
     async def _signal(self, action: actions.Signal) -> None:
         engine, watcher = self._engine, action.slot.watcher

@@ -67,7 +67,8 @@ def _as_they_are(engine: Engine, config: CircusConfig, names: Iterable[str]) -> 
 
 async def amended(engine: Engine, edits: Edits, names: Iterable[str]) -> CircusConfig:
     """The file with these orders; what they say of the watchers in ``names`` is possible. Raises: CircusError."""
-    return await asyncio.to_thread(_checked, engine, engine.config, edits, names)
+    names = list(names)
+    return engine.rolls.as_they_are(await asyncio.to_thread(_checked, engine, engine.config, edits, names), names)
 
 
 def _checked(engine: Engine, filed: CircusConfig, edits: Edits, names: Iterable[str]) -> CircusConfig:

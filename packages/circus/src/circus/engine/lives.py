@@ -60,11 +60,11 @@ class Lives:
 
     # Coming -------------------------------------------------------------------------------------------------
 
-    async def spawn(self, slot: SlotKey, incarnation: int, *, awaits_hook: bool) -> None:
+    async def spawn(self, slot: SlotKey, incarnation: int, *, awaits_hook: bool, is_former: bool = False) -> None:
         self._spawning += 1
         hosted = None
         try:
-            hosted = await self._spawn(slot, incarnation)
+            hosted = await self._spawn(slot, incarnation, is_former=is_former)
         except (CircusError, PapaError) as error:
             self._engine.post(events.SpawnFailed(slot, incarnation, error.message))
         except Exception:
@@ -74,14 +74,15 @@ class Lives:
             self._spawning -= 1
             self._deliver_early()
         if hosted is not None and awaits_hook:
-            await self.ask_after_spawn(slot, incarnation, hosted.pid)
+            await self.ask_after_spawn(slot, incarnation, hosted.pid, is_former=is_former)
 
-    async def _spawn(self, slot: SlotKey, incarnation: int) -> Hosted | None:
+    async def _spawn(self, slot: SlotKey, incarnation: int, *, is_former: bool) -> Hosted | None:
         engine = self._engine
-        if not await engine.run_hook(slot.watcher, "before_spawn"):
+        config = engine.rolls.config_of(slot.watcher, is_former=is_former)
+        if not await engine.run_hook(slot.watcher, "before_spawn", is_former):
             engine.post(events.HookAnswered(slot.watcher, "before_spawn", False, slot, incarnation))
             return None
-        reply = await self.spawner.spawn(slot)
+        reply = await self.spawner.spawn(slot, config)
         row = reply.ok
         hosted = await self.take_over(slot, incarnation, row, reply.fds)
         engine.post(events.Spawned(slot, incarnation, row["id"], row["pid"], row["started_at"]))
@@ -89,11 +90,13 @@ class Lives:
             self.on_exit(hosted, row["exit"], heads_of(row))
         return hosted
 
-    async def ask_after_spawn(self, slot: SlotKey, incarnation: int, pid: int | None = None) -> None:
+    async def ask_after_spawn(
+        self, slot: SlotKey, incarnation: int, pid: int | None = None, *, is_former: bool = False
+    ) -> None:
         """The answer is reported in any case, also when there is no such hook any more."""
         if pid is None and (hosted := self.hosted.in_slot(slot, incarnation)) is not None:
             pid = hosted.pid
-        ok = await self._engine.run_hook(slot.watcher, "after_spawn", pid=pid)
+        ok = await self._engine.run_hook(slot.watcher, "after_spawn", is_former, pid=pid)
         self._engine.post(events.HookAnswered(slot.watcher, "after_spawn", ok, slot, incarnation))
 
     async def take_over(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from circus.config.model import WatcherConfig
-from circus.supervise.states import WatcherPolicy
+from circus.supervise.states import Rollout, WatcherPolicy
 
 
 def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
+    rollout = Rollout(config.max_surge, config.max_unavailable or 0, config.soak_s, config.update == "roll")
     return WatcherPolicy(
         name=config.name,
         numprocesses=min(count, 1) if config.singleton else count,
@@ -31,4 +32,5 @@ def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
         start_timeout_s=config.start_timeout_s,
         health=config.health,
         hooks=frozenset(config.hooks),
+        rollout=None if rollout == Rollout() else rollout,
     )

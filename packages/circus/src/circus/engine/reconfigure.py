@@ -54,11 +54,13 @@ async def begin(
     """
     watchers = {config.name: config for config in new.watchers}
     changed = {config.name: restart for config, restart, _ in plan.change}
+    engine.rolls.check(plan)
     hooks = {name: HookSet.of(watchers[name]) for name in (*plan.add, *changed)}
     stopped = await _open_sockets(engine, new, plan)
 
     log.info("configuration changed %s", str(plan).replace("\n", "; "))
-    engine.config = new
+    engine.rolls.begin(plan)
+    before, engine.config = engine.config, new
     engine.memory.remember_edits(edits, new.path)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
 
@@ -67,12 +69,22 @@ async def begin(
         finishes = await _give_orders(engine, plan, watchers, hooks, keys, nostop=nostop)
         if again := tuple(sorted(stopped & watchers.keys())):
             finishes += await _settle(engine, [partial(events.Start, names=again)])
-        await engine.sockets.close(plan.sockets_remove)
+        await engine.sockets.close(engine.rolls.keep_sockets(plan, before))
         engine.demand.look_again()
-        if failed := [finish.error for finish in finishes if not finish.ok]:
-            raise CircusError("operation-failed", f"the new configuration is in force, but: {'; '.join(failed)}")
+        await engine.keeper.kept()
+        _tell_failures(finishes)
 
     return asyncio.create_task(carry_out())
+
+
+def _tell_failures(finishes: Iterable[Finish]) -> None:
+    """Raises: CircusError operation-failed."""
+    failed = [finish for finish in finishes if not finish.ok]
+    told = [finish.error for finish in failed if "failed" in finish.detail]  # what was taken back
+    if in_force := [finish.error for finish in failed if "failed" not in finish.detail]:
+        told.insert(0, f"the new configuration is in force, but: {'; '.join(in_force)}")
+    if told:
+        raise CircusError("operation-failed", "\n".join(told))
 
 
 def needing_restart(started: CircusConfig, now: CircusConfig) -> str:
@@ -110,6 +122,14 @@ async def _give_orders(
         engine.add_config(config, hooks[name])
         return policy_of(config, engine.memory.count(name, config.numprocesses))
 
+    async def change(config: WatcherConfig, restart: bool) -> list[Finish]:
+        policy = adopt(config.name)
+        finish = await engine.order(
+            partial(events.ChangeWatcher, policy=policy, restart=restart, graceful=bool(keys), keys=keys)
+        )
+        engine.rolls.end(config.name, finish, is_by_hand=bool(keys))
+        return [finish]
+
     async def add(name: str) -> list[Finish]:
         policy = adopt(name)
         start = policy.autostart and not engine.memory.is_stopped(name)
@@ -122,12 +142,8 @@ async def _give_orders(
     taken = {engine.names.process(name, 1) for name in plan.add}
     renamed = [name for name in plan.remove if engine.names.process(name, 1) in taken]
     finishes = await _remove(engine, renamed)
-    changes: list[Makes] = [
-        partial(events.ChangeWatcher, policy=adopt(config.name), restart=restart, graceful=bool(keys), keys=keys)
-        for config, restart, _ in plan.change
-    ]
     settled = await asyncio.gather(
-        _settle(engine, changes),
+        *(change(config, restart) for config, restart, _ in plan.change),
         _remove(engine, [name for name in plan.remove if name not in renamed], nostop=nostop),
         *map(add, plan.add),
     )

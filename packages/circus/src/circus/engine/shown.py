@@ -28,6 +28,7 @@ def view(engine: Engine, needs_restart: str) -> EngineView:
         *engine.keeper.troubles,
         *engine.troubles.values(),
         *engine.unheeded.values(),
+        *engine.rolls.refused.values(),
         *engine.pump.troubles(),
         needs_restart,
     )

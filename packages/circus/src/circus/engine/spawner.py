@@ -11,6 +11,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
+from circus.config.model import WatcherConfig
 from circus.engine.link import UNANSWERED
 from circus.errors import CircusError
 from circus.supervise.states import SlotKey
@@ -32,7 +33,7 @@ class Spawner:
         self._numbers = itertools.count(1)
         self._base = f"{os.getpid()}-{os.urandom(6).hex()}"
 
-    async def spawn(self, slot: SlotKey) -> Reply:
+    async def spawn(self, slot: SlotKey, config: WatcherConfig) -> Reply:
         """Row and descriptors of the new process, which may have ended already.
 
         Raises: CircusError or PapaError; then nothing was started.
@@ -44,7 +45,7 @@ class Spawner:
         try:
             while True:
                 await engine.link.wait()
-                spec = engine.spawn_spec(slot, token)
+                spec = engine.spawn_spec(slot, token, config)
                 if is_without_bounds or OLD_KERNEL in engine.troubles:
                     spec.pop("bounds", None)
                 try:

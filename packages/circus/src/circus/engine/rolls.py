@@ -1,0 +1,201 @@
+"""Reloads that may go back: what is spawned by meanwhile, what is undone if they fail, and what is told of that.
+
+A change of options by a reload (``update = roll``) is decided like any other, so that all of circusd has the new
+options at once; but what was before is kept here until the reload has come to its end. Until then, old processes that
+end are replaced by it. If the reload has failed, everything that was decided is taken back: options, hooks, the places
+of output, the number of processes and what was ordered by hand; a next reloadconfig tries again.
+
+Kept in memory alone: a circusd that is killed meanwhile is followed by one that knows the new options only, and rolls
+to them anew (``at_start``); the old processes stay until new ones have proved themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from circus.config import amend, expand
+from circus.config.amend import Edits
+from circus.config.diff import ConfigPlan
+from circus.config.model import CircusConfig, WatcherConfig
+from circus.engine.hosted import Hosted
+from circus.errors import CircusError
+from circus.hooks import HookSet
+from circus.logbook import tail
+from circus.supervise import events
+from circus.supervise.actions import Finish, ReloadFailed
+from circus.supervise.tickets import Failure
+
+if TYPE_CHECKING:
+    from circus.engine.engine import Engine
+
+log = logging.getLogger("circus.engine")
+
+#: The end of a process that was told to end is waited for so much longer than it may take.
+SLACK_S = 10.0
+
+#: Failures whose output nobody has asked for yet.
+MAX_UNTOLD = 100
+
+
+class Former(NamedTuple):
+    """What was in force before a change."""
+
+    config: WatcherConfig
+    hooks: HookSet
+    edits: Edits
+
+
+class Rolls:
+    def __init__(self, engine: Engine) -> None:
+        self.refused: dict[str, str] = {}  # watcher -> why the file's options are not in force; for status
+        self._engine = engine
+        self._former: dict[str, Former] = {}
+        self._outputs: dict[tuple[str, int, int], asyncio.Task[list[str]]] = {}
+
+    # Before and while ---------------------------------------------------------------------------------------
+
+    def check(self, plan: ConfigPlan) -> None:
+        """Raises: CircusError conflict, when it would change what is on its way already."""
+        for change in plan.change:
+            if change.new.name in self._former:
+                raise CircusError(
+                    "conflict",
+                    f"{change.new.name} is on its way to other options, which may go back",
+                    f"wait for its end; `circusctl restart {change.new.name}` ends it, and they are in force",
+                )
+
+    def begin(self, plan: ConfigPlan) -> None:
+        """``plan`` is decided, and nothing of it was done."""
+        engine = self._engine
+        for name in (*plan.remove, *(change.new.name for change in plan.change)):
+            self.refused.pop(name, None)
+        for config, restart, _ in plan.change:
+            if restart and config.update == "roll" and config.name in engine.configs:
+                name = config.name
+                self._former[name] = Former(engine.configs[name], engine.hooks_of(name), engine.edits)
+
+    def config_of(self, watcher: str, *, is_former: bool) -> WatcherConfig:
+        """What a process is spawned by. Raises: CircusError not-found."""
+        former = self._former.get(watcher) if is_former else None
+        return self._engine.config_of(watcher) if former is None else former.config
+
+    def hooks_of(self, watcher: str, *, is_former: bool) -> HookSet:
+        former = self._former.get(watcher) if is_former else None
+        return self._engine.hooks_of(watcher) if former is None else former.hooks
+
+    # The end ------------------------------------------------------------------------------------------------
+
+    def end(self, name: str, finish: Finish, *, is_by_hand: bool) -> None:
+        """Keep the change, or take it back."""
+        engine = self._engine
+        former = self._former.pop(name, None)
+        if former is None or not (failed := _failures(finish)) or name not in engine.configs:
+            return
+        engine.add_config(former.config, former.hooks)
+        watchers = {each.name: each for each in engine.config.watchers} | {name: former.config}
+        engine.config = replace(engine.config, watchers=tuple(watchers.values()))
+        engine.memory.remember_edits(amend.as_in(engine.edits, former.edits, name), engine.config.path)
+        count = engine.fleet.watchers[name].policy.numprocesses
+        engine.memory.remember_count(name, count, former.config.numprocesses)
+        engine.publish(name, "updated", {"numprocesses": count})
+        if not is_by_hand:
+            self.refused[name] = _refusal(name, failed)
+        log.warning("%s goes on with the options of before: %s", name, _told(failed))
+
+    def keep_sockets(self, plan: ConfigPlan, before: CircusConfig) -> tuple[str, ...]:
+        """Which sockets may be closed: those of ``plan``, but for what a change that was taken back still uses."""
+        engine = self._engine
+        gone = set(plan.sockets_remove)
+        used: set[str] = set()
+        for change in plan.change:
+            config = engine.configs.get(change.new.name)
+            if config is not None and config != change.new:
+                used |= gone.intersection(expand.sockets_used(config, before.sockets))
+        if used:
+            kept = tuple(each for each in before.sockets if each.name in used)
+            engine.config = replace(engine.config, sockets=(*engine.config.sockets, *kept))
+        return tuple(name for name in plan.sockets_remove if name not in used)
+
+    def as_they_are(self, config: CircusConfig, meant: Iterable[str]) -> CircusConfig:
+        """``config`` with watchers whose options were refused as they run, unless they are meant."""
+        names = self.refused.keys() - {self._engine.find(name) or name for name in meant}
+        if not names:
+            return config
+        configs = self._engine.configs
+        watchers = (configs.get(each.name, each) if each.name in names else each for each in config.watchers)
+        return replace(config, watchers=tuple(watchers))
+
+    async def at_start(self, names: Iterable[str]) -> None:
+        """What runs was started with options of before: roll on to those of the file."""
+
+        async def roll(name: str) -> None:
+            finish = await self._engine.order(partial(events.Reload, names=(name,)), is_by_hand=False)
+            if failed := _failures(finish):
+                self.refused[name] = _refusal(name, failed)
+
+        await asyncio.gather(*map(roll, names))
+
+    # What is told -------------------------------------------------------------------------------------------
+
+    def on_failed(self, action: ReloadFailed) -> None:
+        slot, life = action.slot, (action.slot, action.incarnation)
+        lives = (each for each in self._engine.lives.hosted if (each.slot, each.incarnation) == life)
+        task = asyncio.get_running_loop().create_task(self._tell(action, next(lives, None)))
+        self._outputs[slot.watcher, slot.wid, action.incarnation] = task
+        while len(self._outputs) > MAX_UNTOLD:
+            del self._outputs[next(iter(self._outputs))]
+
+    async def _tell(self, action: ReloadFailed, hosted: Hosted | None) -> list[str]:
+        slot = action.slot
+        fields: dict[str, object] = {"wid": slot.wid, "reason": action.reason}
+        lines: list[str] = []
+        if hosted is not None:
+            fields["process_pid"] = hosted.pid
+            fields["output"] = lines = await self._output(hosted)
+        self._engine.publish(slot.watcher, "reload_failed", fields)
+        return lines
+
+    async def _output(self, hosted: Hosted) -> list[str]:
+        """Its last lines, when they are where they belong."""
+        engine, slot = self._engine, hosted.slot
+        _, grace_s = engine.way_to_stop(slot.watcher)
+        try:
+            async with asyncio.timeout(grace_s + SLACK_S):
+                await hosted.reap_hooks_asked.wait()
+                await engine.pump.drained(hosted.kernel_id)
+            return await asyncio.to_thread(
+                tail.last_lines, engine.state_directory, slot.watcher, slot.wid, hosted.pid, hosted.started_at
+            )
+        except (TimeoutError, OSError) as error:
+            log.warning("%s pid=%d: its last output cannot be told: %s", slot, hosted.pid, error or "it has not ended")
+            return []
+
+    async def told(self, finish: Finish) -> Finish:
+        """With the last output of the processes that have failed."""
+        if not (failed := _failures(finish)):
+            return finish
+        told = finish.error
+        for failure in failed:
+            task = self._outputs.pop((failure.slot.watcher, failure.slot.wid, failure.incarnation), None)
+            if task is not None and (lines := await task):
+                told += "".join([f"\nlast output of {failure.slot}:", *(f"\n  {line}" for line in lines)])
+        return replace(finish, error=told)
+
+
+def _failures(finish: Finish) -> list[Failure]:
+    found = finish.detail.get("failed", ())
+    assert isinstance(found, list | tuple)
+    return list(found)
+
+
+def _told(failed: Iterable[Failure]) -> str:
+    return "; ".join(f"{each.slot}: {each.reason}" for each in failed)
+
+
+def _refusal(name: str, failed: Iterable[Failure]) -> str:
+    return f"{name}: the file's configuration was refused: {_told(failed)}; what ran before runs on"

@@ -1,0 +1,222 @@
+"""New options that come by a reload: in force when it has succeeded, and as if they had never been when it has not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.workbench import DB, KEPT, TWO, WEB, Bench, opened, story
+
+from circus.engine.engine import Engine
+from circus.errors import CircusError
+from circus.supervise import events
+from papa.errors import PapaError
+from papa.testing import FakePapa
+
+ROLLS = WEB + TWO + "max_surge = 1\nupdate = roll\n"
+BAD = "13"
+
+
+class Doom:
+    """Processes whose command has ``BAD`` in it cannot be started, after so many that can."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.spared = 0
+        self.before: Callable[[], Awaitable[None]] | None = None
+        spawn = FakePapa.spawn
+
+        async def doomed(papa: FakePapa, **spec: Any) -> Any:
+            if BAD in spec["argv"]:
+                if self.before is not None:
+                    await self.before()
+                if not self.spared:
+                    raise PapaError("no such program", code="spawn-failed")
+                self.spared -= 1
+            return await spawn(papa, **spec)
+
+        monkeypatch.setattr(FakePapa, "spawn", doomed)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    yield from opened(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def doom(monkeypatch: pytest.MonkeyPatch) -> Doom:
+    return Doom(monkeypatch)
+
+
+def commands(bench: Bench, watcher: str = "web") -> list[str]:
+    rows = [row for row in bench.papa.rows() if row["running"] and row["meta"]["watcher"] == watcher]
+    return [row["argv"][1] for row in rows]
+
+
+def edited(bench: Bench, text: str) -> None:
+    (bench.folder / "circus.ini").write_text(text)
+
+
+def warned(engine: Engine) -> list[str]:
+    return [each for each in engine.snapshot().warnings if "refused" in each]
+
+
+async def ready(bench: Bench, engine: Engine, count: int) -> None:
+    await bench.until_active(engine)
+    await bench.until(lambda: len(bench.running()) == count)
+    await engine.order(lambda op: events.Start(op))
+
+
+@pytest.mark.parametrize("spared", [0, 1])
+def test_a_file_that_does_not_work_is_refused_and_tried_again_by_the_next_reloadconfig(
+    bench: Bench, doom: Doom, spared: int
+) -> None:
+    doom.spared = spared
+    other = "stop_signal = INT\nnumprocesses = 3\n"
+
+    async def run() -> None:
+        async with bench.engine(ROLLS + DB) as engine:
+            await ready(bench, engine, 3)
+            before = engine.config_of("web")
+            edited(bench, ROLLS.replace("60", BAD).replace(TWO, other) + DB.replace("61", "62"))
+            with pytest.raises(CircusError, match=r"rolled back to the options of before: web\.\d: no such program"):
+                await engine.reloadconfig()
+            assert commands(bench) == ["60", "60"]
+            assert commands(bench, "db") == ["62"], "the others have got theirs"
+            assert engine.config_of("web") == before
+            assert before in engine.config.watchers
+            assert engine.way_to_stop("web")[0] == 15
+            assert engine.options("web")["numprocesses"] == 2
+            assert engine.snapshot().drift == {}
+            (told,) = warned(engine)
+            assert told.startswith("web: the file's configuration was refused: web.")
+
+            bench.papa.end("circus.web.2", 1)
+            await bench.until(lambda: commands(bench) == ["60", "60"])
+            await engine.set_options("db", {"priority": "5"})
+            assert (commands(bench), len(warned(engine))) == (["60", "60"], 1), "what is refused is not tried by that"
+
+            doom.spared = 3
+            await engine.reloadconfig()
+            assert (commands(bench), warned(engine)) == ([BAD] * 3, [])
+            assert engine.way_to_stop("web")[0] == 2
+
+    story(run)
+
+
+def test_options_set_by_hand_that_do_not_work_are_forgotten_and_the_others_are_not(bench: Bench, doom: Doom) -> None:
+    doom.spared = 1
+
+    async def run() -> None:
+        async with bench.engine(ROLLS) as engine:
+            await ready(bench, engine, 2)
+            await engine.set_options("web", {"priority": "7"})
+            before = engine.edits
+            with pytest.raises(CircusError, match="rolled back"):
+                await engine.set_options("web", {"cmd": f"/bin/sleep {BAD}"})
+            assert engine.edits == before
+            assert engine.options("web")["priority"] == 7
+            assert (commands(bench), warned(engine)) == (["60", "60"], [])
+            names = [event.name for event in engine.bus.recent]
+            assert names.count("reload_failed") == 1
+            doom.spared = 2
+            await engine.set_options("web", {"cmd": f"/bin/sleep {BAD}"})
+            assert commands(bench) == [BAD, BAD]
+
+    story(run)
+
+
+def test_a_file_that_is_as_it_was_again_takes_the_warning_away(bench: Bench, doom: Doom) -> None:
+    assert doom.spared == 0
+
+    async def run() -> None:
+        async with bench.engine(ROLLS) as engine:
+            await ready(bench, engine, 2)
+            edited(bench, ROLLS.replace("60", BAD))
+            with pytest.raises(CircusError, match="rolled back"):
+                await engine.reloadconfig()
+            pids = bench.running()
+            edited(bench, ROLLS)
+            await engine.reloadconfig()
+            assert (warned(engine), bench.running()) == ([], pids)
+
+    story(run)
+
+
+def test_other_options_are_refused_while_some_are_on_their_way(bench: Bench, doom: Doom) -> None:
+    async def run() -> None:
+        async with bench.engine(ROLLS) as engine:
+            await ready(bench, engine, 2)
+            begun, go_on = asyncio.Event(), asyncio.Event()
+
+            async def wait() -> None:
+                begun.set()
+                await go_on.wait()
+
+            doom.before = wait
+            rolling = asyncio.create_task(engine.set_options("web", {"cmd": f"/bin/sleep {BAD}"}))
+            await begun.wait()
+            bench.papa.end("circus.web.1", 1)
+            await bench.until(lambda: commands(bench) == ["60", "60"])  # its successor is what it was
+            with pytest.raises(CircusError, match="web is on its way to other options") as raised:
+                await engine.set_options("web", {"priority": "7"})
+            assert raised.value.code == "conflict"
+            go_on.set()
+            with pytest.raises(CircusError, match="rolled back"):
+                await rolling
+
+    story(run)
+
+
+def test_a_socket_that_only_the_options_of_before_use_stays_until_they_have_gone(bench: Bench, doom: Doom) -> None:
+    front = "[socket:front]\nhost = 127.0.0.1\nport = 0\n"
+    serving = ROLLS.replace("/bin/sleep 60", "/bin/sleep $(circus.sockets.front)")
+
+    async def run() -> None:
+        async with bench.engine(front + serving) as engine:
+            await ready(bench, engine, 2)
+            edited(bench, ROLLS.replace("60", BAD))
+            with pytest.raises(CircusError, match="rolled back"):
+                await engine.reloadconfig()
+            assert len(await bench.papa.list("sockets")) == 1
+            doom.spared = 2
+            await engine.reloadconfig()
+            assert await bench.papa.list("sockets") == []
+
+    story(run)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_circusd_that_is_killed_half_way_is_followed_by_one_that_rolls_to_the_file_anew(
+    bench: Bench, doom: Doom, works: bool
+) -> None:
+    doom.spared = 1
+    begun = asyncio.Event()
+
+    async def stay() -> None:
+        if not doom.spared:
+            begun.set()
+            await asyncio.Event().wait()
+
+    async def run() -> None:
+        doom.before = stay
+        async with bench.engine(ROLLS + KEPT) as engine:
+            await ready(bench, engine, 2)
+            edited(bench, ROLLS.replace("60", BAD) + KEPT)
+            rolling = asyncio.create_task(engine.reloadconfig())
+            await begun.wait()
+            assert sorted(commands(bench)) == [BAD, "60"]
+            rolling.cancel()
+        bench.crash()
+        doom.before, doom.spared = None, 10 if works else 0
+        async with bench.engine(ROLLS.replace("60", BAD) + KEPT) as engine:
+            if works:
+                await bench.until(lambda: commands(bench) == [BAD, BAD])
+            else:
+                await bench.until(lambda: warned(engine))
+                assert sorted(commands(bench)) == [BAD, "60"], "who serves goes on"
+                assert list(engine.snapshot().drift) == ["web"]
+
+    story(run)
