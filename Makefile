@@ -68,6 +68,7 @@ inventory: $(VENV)/.dev
 .PHONY: reference
 reference: $(VENV)/.runtime
 	$(BIN)/python -m circus.config.reference docs/reference/configuration.md
+	$(BIN)/python -m circus.config.tables docs/*.md
 	$(BIN)/circusctl config schema > docs/reference/circus.schema.json
 
 # All worlds; with CHAOS_ARGS one run, of the house unless they say otherwise.

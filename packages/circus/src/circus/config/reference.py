@@ -312,8 +312,12 @@ def page() -> str:
 
 
 def _table(title: str, table: Mapping[str, Option], *, restart: str = "new processes") -> str:
+    return "\n".join([f"\n## {title}\n", *table_lines(table, restart=restart)])
+
+
+def table_lines(table: Mapping[str, Option], *, restart: str = "new processes") -> list[str]:
     changes = {**_CHANGES, "restart": restart}
-    lines = [f"\n## {title}\n", "| option | value | default | edit | meaning |", "|---|---|---|---|---|"]
+    lines = ["| option | value | default | edit | meaning |", "|---|---|---|---|---|"]
     for option in table.values():
         if not option.idle:
             cells = (
@@ -324,7 +328,7 @@ def _table(title: str, table: Mapping[str, Option], *, restart: str = "new proce
                 option.doc,
             )
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return lines
 
 
 def _plugin_table(use: str) -> str:
