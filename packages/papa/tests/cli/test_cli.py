@@ -383,8 +383,8 @@ def test_a_watch_of_lines_goes_on_by_itself_until_a_key_ends_it(terminal, tmp_pa
     terminal.shows(b"Stopped watching\r\n> ")
     terminal.types(b"get a\n")
     terminal.shows(b"\r\n> ")
-    os.close(gate)
     os.kill(pid, signal.SIGKILL)
+    os.close(gate)
 
 
 def test_ctrl_c_at_a_prompt_gives_a_new_one_and_in_a_watch_ends_it(terminal):
