@@ -13,6 +13,7 @@ import pytest
 from circus.config import load
 from circus.config.model import SocketConfig
 from circus.engine import spawning
+from circus.engine.looks import MARK
 from circus.engine.names import Names
 from circus.errors import CircusError
 
@@ -54,6 +55,20 @@ def test_the_row_tells_the_next_circusd_whose_it_is(tmp_path: Path) -> None:
     assert (meta["stop_signal"], meta["graceful_timeout_s"], meta["use_papa"]) == (2, 4.0, True)
     assert meta["config"] == str(tmp_path / "circus.ini")
     assert len(meta["digest"]) == 64
+
+
+def test_only_where_the_tree_has_to_go_its_processes_are_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRON, MARK, "that of a circusd which runs this one")
+    for mode in ("process", "group", "tree"):
+        found = spec(tmp_path, f"cmd = sleep 60\ncopy_env = true\nkill_mode = {mode}\n")
+        assert found["meta"].get("kill_mode", "process") == mode
+        assert found["env"].get(MARK) == ("t" if mode == "tree" else None)
+        assert "PATH" in found["env"]
+    (tmp_path / "own").mkdir()
+    config = f"cmd = sleep 60\n[env]\n{MARK} = mine\n"
+    assert spec(tmp_path / "own", config)["env"][MARK] == "mine"
 
 
 def test_users_and_groups_are_looked_up_at_each_spawn(tmp_path: Path) -> None:

@@ -95,3 +95,25 @@ def test_a_process_that_only_has_the_number_is_not_signalled(has_pidfds: bool, m
         procfs.send_signal(replace(row, start_ticks=row.start_ticks - 1), signal.SIGKILL)
         child.communicate(b"\n")
     assert child.returncode == 7
+
+
+def test_a_variable_is_that_with_which_the_program_was_started() -> None:
+    environ = {"FIRST": "1", "MARK_NOT": "no", "MARK": "a=b", "LAST": "x"}
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, env=environ) as child:
+        wait_for(lambda: procfs.variable(child.pid, b"LAST") == "x", "the program")
+        found = [procfs.variable(child.pid, name) for name in (b"FIRST", b"MARK", b"ARK", b"NONE")]
+    assert found == ["1", "a=b", "", ""]
+    assert procfs.variable(_gone(), b"MARK") == ""
+
+
+def test_only_that_very_process_is_held() -> None:
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as child:
+        row = procfs.row(child.pid)
+        assert row is not None
+        assert (row.group, row.session) == (os.getpgid(child.pid), os.getsid(child.pid))
+        fd = procfs.hold(row)
+        assert fd >= 0
+        os.close(fd)
+        before = len(os.listdir("/proc/self/fd"))
+        assert procfs.hold(replace(row, start_ticks=row.start_ticks + 1)) == -1
+        assert len(os.listdir("/proc/self/fd")) == before

@@ -15,6 +15,9 @@ TICKS_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES
 
+#: As much as Linux gives a program for its arguments and its environment, with the usual limit of the stack.
+MAX_ENVIRONMENT = 2 << 20
+
 #: A line of stat is some 300 bytes; its longest part is the name, 64 at most.
 _MAX_LINE = 4096
 
@@ -27,6 +30,8 @@ class Row:
     name: str
     state: str
     parent: int
+    group: int
+    session: int
     cpu_ticks: int
     nice: int
     start_ticks: int
@@ -54,6 +59,8 @@ def row(pid: int) -> Row | None:
         os.fsdecode(head.partition(b"(")[2]),
         it[0].decode(),
         int(it[1]),
+        int(it[2]),
+        int(it[3]),
         int(it[11]) + int(it[12]),
         int(it[16]),
         int(it[19]),
@@ -116,10 +123,33 @@ def command(pid: int) -> list[str]:
     return [os.fsdecode(word) for word in text.rstrip(b"\0").split(b"\0")] if text else []
 
 
+def variable(pid: int, name: bytes) -> str:
+    """What the environment had under ``name`` when the program was started; empty when nothing, or nobody may know.
+
+    Of a process that is stuck in the system this may take as long as that.
+    """
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            text = b"\0" + (file.read(MAX_ENVIRONMENT) or b"")
+    except OSError:
+        return ""
+    return os.fsdecode(text.partition(b"\0" + name + b"=")[2].partition(b"\0")[0])
+
+
 def boot_time() -> float:
     """When the machine was booted, in seconds since 1970; it moves when the clock is set."""
     with open("/proc/stat", "rb") as file:
         return float(next(line for line in file if line.startswith(b"btime ")).split()[1])
+
+
+def hold(process: Row) -> int:
+    """A pidfd of that very process; -1 where it is gone, or where the system has no such descriptors."""
+    fd = _pidfd(process.pid)
+    now = row(process.pid)
+    if fd >= 0 and (now is None or now.start_ticks != process.start_ticks):
+        os.close(fd)
+        return -1
+    return fd
 
 
 def send_signal(process: Row, signum: int) -> None:

@@ -174,6 +174,7 @@ class WatcherConfig:
     max_retry: int = 5
     stop_signal: int = 15
     stop_children: bool = False
+    kill_mode: str = "process"
     send_hup: bool = False
     singleton: bool = False
     priority: int = 0

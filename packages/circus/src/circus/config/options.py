@@ -108,6 +108,8 @@ WATCHER = _table(
     Option("stop_signal", "signal", 15, "Signal that ends a process: a name with or without SIG, a number, "
            "or `SIGRTMIN+1`.", "live"),
     Option("stop_children", "flag", False, "Send the stop signal to the direct children, too.", "live"),
+    Option("kill_mode", "kill_mode", "process", "Who is told to end, and for whom a stop waits. `process`: the main "
+           "process. `group`: its process group. `tree`: it first, then whatever it has started.", "live"),
     Option("send_hup", "flag", False, "Reload by SIGHUP in place of new processes.", "live"),
     Option("singleton", "flag", False, "Never run more than one process.", "live"),
     Option("priority", "integer", 0, "Higher starts first; equal ones start by name.", "live"),

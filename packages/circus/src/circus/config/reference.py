@@ -44,6 +44,7 @@ _TYPES = {
     "rotation": "time",
     "buffer": "64k to 1g",
     "overflow": "word",
+    "kill_mode": "process, group or tree",
     "stall": "time or forever",
     "bound": "number or percent",
     "update": "restart or roll",

@@ -74,6 +74,7 @@ TYPES: Mapping[str, list[Schema]] = {
     "rotation": [_text(r"^[A-Za-z]+[0-6]?$")],
     "buffer": [_whole(values.MIN_BUFFER, values.MAX_BUFFER), _text(_SIZE)],
     "overflow": [_text(r"^[A-Za-z-]+$")],
+    "kill_mode": [_text(r"^[A-Za-z]+$")],
     "stall": [{"type": "number", "minimum": 0, "maximum": values.MAX_STALL}, _text(rf"^[A-Za-z]+$|{_TIME}")],
     "bound": [_whole(0, rollouts.MAX_NUMBER), _text(r"^([0-9]{1,6}\s*%?)?$")],
     "update": [_text(r"^[A-Za-z]+$")],

@@ -30,6 +30,7 @@ MAX_LIMIT = 1 << 63
 MIN_BUFFER, MAX_BUFFER = 64 << 10, 1 << 30
 MAX_STALL = 3600.0
 OVERFLOWS = ("drop-oldest", "block")
+KILL_MODES = ("process", "group", "tree")
 #: Names of a circusd become part of file names and of names in the kernel.
 MAX_NAME = 64
 
@@ -339,6 +340,13 @@ def parse_overflow(text: str) -> str:
     return folded
 
 
+def parse_kill_mode(text: str) -> str:
+    folded = text.strip().lower()
+    if folded not in KILL_MODES:
+        raise ValueError(f"is not known; write {', '.join(KILL_MODES[:-1])} or {KILL_MODES[-1]}")
+    return folded
+
+
 def parse_stall(text: str) -> float:
     """Seconds; infinite for ever."""
     if text.strip().lower() == "forever":
@@ -419,6 +427,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "stall": parse_stall,
     "bound": rollouts.parse_bound,
     "update": rollouts.parse_update,
+    "kill_mode": parse_kill_mode,
     "line_format": parse_line_format,
     "facility": receivers.parse_facility,
     "severity": receivers.parse_severity,

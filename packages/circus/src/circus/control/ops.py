@@ -88,7 +88,7 @@ class Ops(Queries):
         wished = watcher.numprocesses + (delta or 0) if count is None else count
         if watcher.singleton and wished > 1:
             warning = f"{watcher.name} is a singleton: it has at most one process"
-            return structs.replace(answer, warnings=[warning])
+            return structs.replace(answer, warnings=[*answer.warnings, warning])
         return answer
 
     async def signal(self, name: str, request: schema.SignalRequest) -> schema.SignalAnswer:
@@ -123,7 +123,8 @@ class Ops(Queries):
             await self._begin_good("add", add)
             return schema.DoneAnswer(waited=False)
         finish, warnings = await add(on_begun=_unheard)
-        return structs.replace(schema.DoneAnswer() if finish is None else _done(_good(finish)), warnings=warnings)
+        answer = schema.DoneAnswer() if finish is None else _done(_good(finish))
+        return structs.replace(answer, warnings=[*warnings, *answer.warnings])
 
     async def remove(self, name: str, request: schema.RemoveRequest) -> schema.DoneAnswer:
         return await self._end(
@@ -254,6 +255,7 @@ def _done(finish: Finish) -> schema.DoneAnswer:
         stopped=_ints(detail.get("stopped")),
         kept=_ints(detail.get("kept")),
         numprocesses=next(iter(_ints([detail.get("numprocesses")])), None),
+        warnings=[str(each) for each in told] if isinstance(told := detail.get("warnings"), list) else [],
     )
 
 

@@ -38,6 +38,7 @@ class Queries:
                 for watcher, streams in self._engine.output().items()
             },
             warnings=[str(warning) for warning in view.warnings],
+            survivors=dict(view.survivors),
         )
 
     async def status_of(self, name: str) -> schema.WatcherAnswer:

@@ -145,6 +145,8 @@ class StatusAnswer(Struct, frozen=True):
     by_hand: dict[str, str]  # watchers that are not as the file has them, and in what
     warnings: list[str]
     output: dict[str, dict[str, dict[str, float]]]  # watcher -> stdout, stderr -> counters
+    # watcher -> who is left of its processes that have ended: pid, parent, command, state, why (it is known as ours)
+    survivors: dict[str, list[dict[str, object]]] = {}
 
 
 class WatchersAnswer(Struct, frozen=True):

@@ -46,6 +46,7 @@ from circus.engine.remembering import Remembering
 from circus.engine.rolls import Rolls
 from circus.engine.sockets import SocketSet
 from circus.engine.tasks import Tasks
+from circus.engine.trees import Trees
 from circus.engine.view import EngineView
 from circus.errors import CircusError
 from circus.hooks import HookSet
@@ -105,6 +106,7 @@ class Engine:
         )
         self.sockets = SocketSet(kernel, self.names, config.path)
         self.lives = Lives(self)
+        self.trees = Trees(self)
         self.demand = Demand(self)
         self.rolls = Rolls(self)
         self.executor = Executor(self)
@@ -188,6 +190,7 @@ class Engine:
                 if (op := getattr(event, "op", None)) is not None:
                     self.finish(actions.Finish(op, ok=False, error="internal error; circusd's log has it"))
         self.remembering.note_standings()
+        self.trees.wake()
 
     async def order(self, make: Callable[[int], events.Order], *, is_by_hand: bool = True) -> actions.Finish:
         """Give the order that ``make`` builds with its operation's number; wait for its end.
@@ -199,12 +202,13 @@ class Engine:
         self._waiting[op] = future
         if is_by_hand:
             self._by_hand.add(op)
-        self.post(make(op))
+        order, survivors = make(op), self.trees.mark()
+        self.post(order)
         try:
             finish = await self.rolls.told(await asyncio.shield(future))
             if is_by_hand:
                 await self.keeper.kept()
-            return finish
+            return await self.trees.with_survivors(finish, order, survivors)
         finally:
             self._waiting.pop(op, None)
             self._by_hand.discard(op)

@@ -35,10 +35,10 @@ class Executor:
                 self._tasks.begin(self._spawn(action))
             case actions.Signal():
                 self._tasks.begin(self._signal(action))
-            case actions.EndRest(slot, incarnation):
-                self._engine.post(events.RestSeen(slot, incarnation, 0))  # no option asks for it yet
-            case actions.LeaveRest():
-                pass
+            case actions.EndRest(slot, incarnation, signum, kill_mode):
+                self._engine.trees.end_rest(slot, incarnation, signum, kill_mode)
+            case actions.LeaveRest(slot, incarnation):
+                self._engine.trees.leave_rest(slot, incarnation)
             case actions.StartTimer(key, delay_s, spread_s):
                 loop = asyncio.get_running_loop()
                 self._timers[key] = loop.call_later(delay_s + random.uniform(0, spread_s), self._on_timer, key)
@@ -96,7 +96,10 @@ class Executor:
             log.info("%s pid=%d: the hook before_signal refused signal %d", action.slot, hosted.pid, action.signum)
         else:
             try:
-                await send_signal(hosted, action.signum, whole_tree=action.is_kill, children=action.children)
+                if action.is_plain or action.kill_mode == "process":
+                    await send_signal(hosted, action.signum, whole_tree=action.is_kill, children=action.children)
+                else:
+                    await engine.trees.signal(hosted, action)
             except CircusError as error:
                 log.warning("%s", error.message)
         if not action.is_plain:

@@ -29,6 +29,10 @@ class Hosted:
     start_ticks: int
     started_at: float  # wall clock
     digest: str  # of the watcher's options when it was started
+    kill_mode: str = "process"  # when it was started
+    mark: str = ""  # that every process of its tree has in its environment
+    cgroup: str = ""  # its directory
+    known: set[tuple[int, int]] = field(default_factory=set)  # seen below it: pid and start
     has_exited: bool = False
     exit_status: int | None = None
     is_being_ended: bool = False  # circusd wants its end

@@ -61,6 +61,7 @@ async def close(engine: Engine) -> None:
             log.warning("the kernel could not be tidied up: %s", error)
     engine.executor.close()
     engine.demand.close()
+    engine.trees.close()
     engine.lives.close()
     await engine.link.close()
     await engine.pump.close()

@@ -78,6 +78,7 @@ class Lives:
 
     async def _spawn(self, slot: SlotKey, incarnation: int, *, is_former: bool) -> Hosted | None:
         engine = self._engine
+        await engine.trees.cleared(slot.__eq__)
         config = engine.rolls.config_of(slot.watcher, is_former=is_former)
         if not await engine.run_hook(slot.watcher, "before_spawn", is_former):
             engine.post(events.HookAnswered(slot.watcher, "before_spawn", False, slot, incarnation))
@@ -115,6 +116,9 @@ class Lives:
             start_ticks=row["start_ticks"],
             started_at=row["started_at"],
             digest=row["meta"].get("digest", ""),
+            kill_mode=row["meta"].get("kill_mode", "process"),
+            mark=row["meta"].get("token", "") if row["meta"].get("kill_mode") == "tree" else "",
+            cgroup=row["meta"].get("cgroup", ""),
             has_exited=has_exited,
         )
         self.hosted.add(hosted)
@@ -164,12 +168,14 @@ class Lives:
         self._note_end(hosted, end["at"], is_ordered=hosted.is_being_ended)
         self._engine.pump.on_exit(hosted.kernel_id, heads)
         self._engine.post(events.Exited(hosted.slot, hosted.incarnation, hosted.exit_status))
-        self._tasks.begin(self._settle(hosted, reap_hooks=True))
+        if hosted.is_being_ended and not self._engine.trees.has_to_go(hosted):
+            self._engine.trees.look_after(hosted, is_late=True)
+        self._tasks.begin(self._settle(hosted))
 
     def settle_ended(self, hosted: Hosted, ended_at: float) -> None:
         """As on_exit, for a process that ended without a circusd: no core waits for it."""
         self._note_end(hosted, ended_at, is_ordered=None)
-        self._tasks.begin(self._settle(hosted, reap_hooks=False))
+        self._tasks.begin(self._settle_ended(hosted))
 
     def _note_end(self, hosted: Hosted, at: float, *, is_ordered: bool | None) -> None:
         slot = hosted.slot
@@ -178,10 +184,19 @@ class Lives:
         )
         self._engine.keeper.note_exit(hosted.end)
 
-    async def _settle(self, hosted: Hosted, *, reap_hooks: bool) -> None:
-        if reap_hooks:
-            await self._ask_reap_hooks(hosted)
+    async def _settle(self, hosted: Hosted) -> None:
+        """Begun after the cores were told of the end, so that they wait already for its tree, if they do."""
+        await self._ask_reap_hooks(hosted)
         hosted.reap_hooks_asked.set()
+        if await self._engine.trees.released(hosted):
+            await self._settle_with_kernel(hosted)
+
+    async def _settle_ended(self, hosted: Hosted) -> None:
+        hosted.reap_hooks_asked.set()
+        await self._engine.trees.clear(hosted)
+        await self._settle_with_kernel(hosted)
+
+    async def _settle_with_kernel(self, hosted: Hosted) -> None:
         await self._engine.pump.drained(hosted.kernel_id)
         await self._engine.keeper.kept()  # whoever comes after a crash hears of it once more, until it is noted
         await self._acknowledge(hosted)
@@ -229,6 +244,10 @@ class Lives:
             hosted.has_exited = True
             self._note_end(hosted, clock.wall(), is_ordered=hosted.is_being_ended)
             self._engine.post(events.Exited(hosted.slot, hosted.incarnation, None))
+        self._tasks.begin(self._forget(hosted))
+
+    async def _forget(self, hosted: Hosted) -> None:
+        await self._engine.trees.released(hosted)
         self.hosted.remove(hosted)
 
     async def _end_orphan(self, hosted: Hosted) -> None:

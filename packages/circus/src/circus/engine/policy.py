@@ -21,6 +21,7 @@ def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
         graceful_timeout_s=config.graceful_timeout_s,
         stop_signal=config.stop_signal,
         stop_children=config.stop_children,
+        kill_mode=config.kill_mode,
         send_hup=config.send_hup,
         max_age_s=config.max_age_s,
         max_age_spread_s=config.max_age_variance_s,

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from circus.config import options
-from circus.engine import files, history
+from circus.engine import files, history, survivors
 from circus.engine.view import REMOVED, EngineView
 from circus.errors import CircusError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 def view(engine: Engine, needs_restart: str) -> EngineView:
     """Everything at one moment; ``needs_restart`` says what only another circusd will obey."""
+    survived = engine.trees.survivors()
     troubles = (
         engine.link.trouble,
         *engine.keeper.troubles,
@@ -30,6 +31,7 @@ def view(engine: Engine, needs_restart: str) -> EngineView:
         *engine.unheeded.values(),
         *engine.rolls.refused.values(),
         *engine.pump.troubles(),
+        *(f"{name}: left of what has ended: {survivors.tell(left, len(left))}" for name, left in survived.items()),
         needs_restart,
     )
     # What goes wrong now comes before what was known at the start: the first one is seen by everybody.
@@ -47,6 +49,7 @@ def view(engine: Engine, needs_restart: str) -> EngineView:
         drift=drift(engine),
         by_hand=by_hand(engine),
         warnings=tuple(warnings),
+        survivors={name: [each.to_json() for each in left] for name, left in survived.items()},
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from circus.config import expand
 from circus.config.model import SocketConfig, WatcherConfig
+from circus.engine.looks import MARK
 from circus.engine.names import Names
 from circus.errors import CircusError
 from circus.streams import pressure
@@ -41,8 +42,22 @@ def build_spec(
         CircusError: an unknown user or group, or a command that cannot be expanded.
     """
     env = expand.child_environment(config, environ)
+    if MARK not in config.env:
+        env.pop(MARK, None)  # that of a circusd which runs this one
     sockets = list(sockets)
     kernel_names = {each.name: names.socket(each.name) for each in sockets}
+    meta: dict[str, object] = {
+        "format": META_FORMAT,
+        "circusd": names.circusd,
+        "watcher": config.name,
+        "wid": wid,
+        "digest": config.digest,
+        "config": config_path,
+        "use_papa": config.use_papa,
+        "stop_signal": config.stop_signal,
+        "graceful_timeout_s": config.graceful_timeout_s,
+        "token": token,
+    }
     spec: dict[str, object] = {
         "name": names.process(config.name, wid),
         "argv": expand.expand_command(config, wid=wid, env=env, sockets=kernel_names),
@@ -55,21 +70,14 @@ def build_spec(
         "sockets": [kernel_names[each] for each in expand.sockets_used(config, sockets)],
         "owner": names.prefix,
         "fds": True,
-        "meta": {
-            "format": META_FORMAT,
-            "circusd": names.circusd,
-            "watcher": config.name,
-            "wid": wid,
-            "digest": config.digest,
-            "config": config_path,
-            "use_papa": config.use_papa,
-            "stop_signal": config.stop_signal,
-            "graceful_timeout_s": config.graceful_timeout_s,
-            "token": token,
-        },
+        "meta": meta,
     }
     if bounds := pressure.bounds_of({"out": config.stdout_stream, "err": config.stderr_stream}):
         spec["bounds"] = bounds
+    if config.kill_mode != "process":
+        meta["kill_mode"] = config.kill_mode
+    if config.kill_mode == "tree":
+        spec["env"] = {MARK: token, **env}  # the first one: it is found at once
     if config.executable:
         spec["executable"] = config.executable
     if config.rlimits:

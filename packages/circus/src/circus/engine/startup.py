@@ -192,6 +192,7 @@ def _leftover_policies(plan: adopt.AdoptionPlan, rows: dict[int, dict[str, Any]]
             autostart=False,
             stop_signal=meta["stop_signal"],
             graceful_timeout_s=float(meta.get("graceful_timeout_s", WatcherPolicy("").graceful_timeout_s)),
+            kill_mode=meta.get("kill_mode", "process"),
         )
     return list(leftovers.values())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from circus.supervise.fleet import WatcherView
@@ -27,3 +27,4 @@ class EngineView:
     drift: dict[str, str]
     by_hand: dict[str, str]  # watchers that are not as the file has them, and in what
     warnings: tuple[str, ...]
+    survivors: dict[str, list[dict[str, object]]] = field(default_factory=dict)  # by watcher: left of stopped processes

@@ -60,6 +60,11 @@ class Watcher(Ring):
         return self.phase in FALLING or self.places.is_busy
 
     @property
+    def is_left_alone(self) -> bool:
+        """The manager leaves, and what happens is the next one's."""
+        return self.is_frozen and self.phase not in FALLING
+
+    @property
     def is_overdue(self) -> bool:
         """All that still has to end was killed more than once: nobody else should wait for it."""
         return self.phase is Phase.LOWERING and all(slot.kills > 1 for slot in self.slots.values() if slot.is_busy)

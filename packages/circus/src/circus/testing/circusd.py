@@ -39,6 +39,7 @@ class FakeView:
     drift: Mapping[str, Any] = field(default_factory=dict)
     by_hand: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[object, ...] = ()
+    survivors: Mapping[str, list[dict[str, object]]] = field(default_factory=dict)
 
 
 def make_watcher(name: str, count: int = 1, **changes: Any) -> WatcherView:
