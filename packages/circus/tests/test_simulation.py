@@ -353,6 +353,8 @@ class World:
                 assert set(states) <= {SlotState.RUNNING, SlotState.EXITED, SlotState.FATAL}
             elif watcher.policy.oneshot and watcher.phase is Phase.SETTLING:
                 assert states == [SlotState.RUNNING]  # at work, and nobody waits for it any more
+            elif watcher.phase is Phase.HELD:
+                assert watcher.waits_for  # for what does not come by itself, or is at work still
             elif not watcher.is_frozen:
                 assert watcher.phase in (Phase.DOWN, Phase.INHERITED, Phase.WAITING)
 
@@ -459,7 +461,12 @@ def random_recollections(rng: random.Random, name: str) -> events.Recalled:
     return events.Recalled(name, slots, rng.choice(["", "", "it gave up"]))
 
 
-def play(world: World, rng: random.Random, steps: int) -> None:
+def play(
+    world: World,
+    rng: random.Random,
+    steps: int,
+    make: Callable[[random.Random, int], Order] = random_order,
+) -> None:
     for _ in range(steps):
         if world.has_left:
             return
@@ -471,7 +478,7 @@ def play(world: World, rng: random.Random, steps: int) -> None:
         moves += ["run"] * any(each.policy.scheduled for each in world.fleet.watchers.values())
         match rng.choice(moves):
             case "order" if rng.random() < 0.5:
-                world.order(lambda op: random_order(rng, op))
+                world.order(lambda op: make(rng, op))
             case "spawn":
                 how = rng.choice(["ok"] * 6 + ["fail", "refuse", "early-exit"])
                 life = rng.choice([*world.spawns])

@@ -59,6 +59,8 @@ class Executor:
                 self._engine.rolls.on_failed(action)
             case actions.Finish():
                 self._engine.finish(action)
+            case actions.Joined(_, watcher, verb, why):
+                self._engine.publish(watcher, "joined", {"verb": verb, "reason": why})
             case actions.EssentialEnded(watcher, status):
                 self._engine.on_essential_ended(watcher, status)
             case actions.Leave():

@@ -119,7 +119,7 @@ class Probe:
 @dataclass(frozen=True, slots=True)
 class Publish:
     """An event for people and programs: the ancestors' names (spawn, reap, kill, start, stop, reload, updated, add,
-    remove) and our own (backoff, fatal, flapping, ready, not_ready, unhealthy, healthy)."""
+    remove) and our own (backoff, blocked, fatal, flapping, ready, not_ready, unhealthy, healthy)."""
 
     watcher: str
     event: str
@@ -143,6 +143,16 @@ class Finish:
     ok: bool
     detail: dict[str, object] = field(default_factory=dict)
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The order ``op`` takes along a watcher that it does not name. ``verb``: what is ordered; ``why``: for people."""
+
+    op: int
+    watcher: str
+    verb: str  # start, stop, restart
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +185,7 @@ Action = (
     | Publish
     | ReloadFailed
     | Finish
+    | Joined
     | EssentialEnded
     | Leave
 )

@@ -17,9 +17,9 @@ from circus.supervise.states import SlotKey, WatcherPolicy
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start the named watchers (None: all with autostart), in order of priority.
+    """Start the named watchers (None: all with autostart), in order of priority, and what they require and want.
 
-    ``resumes``: as an earlier manager has left them; else what they have done is forgiven.
+    ``resumes``: these alone, and as an earlier manager has left them; else what they have done is forgiven.
     """
 
     op: int
@@ -29,18 +29,23 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop the named watchers (None: all), in reverse order of start."""
+    """Stop the named watchers (None: all), in reverse order of start; and those that require them, unless ``alone``."""
 
     op: int
     names: tuple[str, ...] | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Stop, then start each of the named watchers (None: all)."""
+    """Stop, then start each of the named watchers (None: all).
+
+    Unless ``alone``, also those that require them and are up; and what they need is started.
+    """
 
     op: int
     names: tuple[str, ...] | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ watcher whose processes survive SIGKILL holds up nobody. Restart of several is a
 all. An operation is finished, once, when its last stage is left and every watcher has come to the end of what
 it was told.
 
+**Bound watchers**, those that depend on others or are depended on, are in no stage: an order reaches all of them at
+once, with those that it takes along, and they wait for each other by themselves (dependencies).
+
 **Overlap.** An order acts at once on every watcher that its stage has reached, whatever other operations do.
 What an earlier operation has still before it is overruled where it contradicts: a later stop takes the
 watcher out of the stages of starts, a later start out of the stages of stops. Orders for a watcher that is
@@ -32,7 +35,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import assert_never
 
-from circus.supervise.actions import Action, CancelTimer, Finish, Leave, Publish, StartTimer
+from circus.supervise.actions import Action, CancelTimer, Finish, Joined, Leave, Publish, StartTimer
+from circus.supervise.dependencies import Dependencies
 from circus.supervise.events import (
     AddWatcher,
     ChangeWatcher,
@@ -71,6 +75,7 @@ class Fleet:
         self._warmup_delay_s = warmup_delay_s
         self._actions: list[Action] = []
         self._watchers: dict[str, Watcher] = {}
+        self._dependencies = Dependencies(self._watchers)
         self._operations: list[Operation] = []
         self._removing: dict[str, list[Order]] = {}  # with the orders that wait until it is gone
         self._late_hooks: set[tuple[str, str]] = set()  # that forgotten watchers have left running
@@ -80,6 +85,7 @@ class Fleet:
         self._has_left = False
         for policy in policies:
             self._add(policy)
+        self._dependencies.bind(policies)
 
     @property
     def is_ending(self) -> bool:
@@ -139,7 +145,7 @@ class Fleet:
                 self._removing[name].append(order)
                 return
         if isinstance(order, AddWatcher):
-            self._take_add(order)
+            self._take_add(order, now)
             return
         for name in names or ():
             if name not in self._watchers:
@@ -148,21 +154,20 @@ class Fleet:
         match order:
             case Start(op, resumes=resumes):
                 chosen = [watcher for watcher in self._chosen(names) if names is not None or not watcher.is_done]
-                for watcher in () if resumes else chosen:
-                    watcher.forgive()
-                self._begin_up(op, Verb.START, chosen)
-            case Stop(op):
+                self._begin_start(op, chosen, now, resumes=resumes)
+            case Stop(op, alone=alone):
                 stopping = self._watchers if names is None else names
                 chosen = [self._watchers[name] for name in dict.fromkeys(stopping)]
-                self._begin(op, Verb.STOP, self._stages_down(chosen))
-            case Restart(op):
-                self._begin_restart(op, self._chosen(names))
+                self._begin_stop(op, chosen, now, alone=alone)
+            case Restart(op, alone=alone):
+                self._begin_restart(op, self._chosen(names), now, alone=alone)
             case Reload(op, graceful=graceful, sequential=sequential):
                 chosen = self._chosen(names, is_reload=True)
                 if graceful:
-                    self._begin_up(op, Verb.RELOAD, chosen, is_sequential=sequential)
+                    stages = [Stage(Verb.RELOAD, [watcher.name], sequential) for watcher in chosen]
+                    self._begin(op, Verb.RELOAD, stages)
                 else:
-                    self._begin_restart(op, chosen)
+                    self._begin_restart(op, chosen, now)
             case SetCount(op, name, count, delta):
                 self._hold(op, name, self._watchers[name].set_count(now, count=count, delta=delta))
             case Kill(op, name, pid, signum, grace_s):
@@ -170,9 +175,7 @@ class Fleet:
             case RemoveWatcher():
                 self._take_remove(order)
             case ChangeWatcher(op, policy, restart, graceful, keys):
-                watcher = self._watchers[policy.name]
-                ticket = watcher.change(now, policy, must_restart=restart, is_graceful=graceful, keys=keys)
-                self._hold(op, policy.name, ticket)
+                self._take_change(op, policy, now, must_restart=restart, is_graceful=graceful, keys=keys)
             case _:
                 assert_never(order)
 
@@ -189,19 +192,57 @@ class Fleet:
             and watcher.name not in self._removing
         )
 
-    def _begin_up(self, op: int, verb: Verb, chosen: list[Watcher], *, is_sequential: bool = False) -> None:
-        self._begin(op, verb, [Stage(verb, [watcher.name], is_sequential) for watcher in chosen])
+    def _begin_start(self, op: int, chosen: list[Watcher], now: float, *, resumes: bool = False) -> None:
+        names = names_of(chosen)
+        along = [] if resumes else self._staying(self._dependencies.started_with(names))
+        for watcher in () if resumes else (*chosen, *along):
+            watcher.forgive()
+        operation = self._begin(op, Verb.START, self._stages_up(chosen), [*names, *names_of(along)])
+        self._join(operation, Verb.START, names, along)
+        self._give_bound(operation, Verb.START, [*names, *names_of(along)], now)
 
-    def _begin_restart(self, op: int, chosen: list[Watcher]) -> None:
-        if len(chosen) < 2:
-            self._begin_up(op, Verb.RESTART, chosen)
-            return
-        starts = [Stage(Verb.START, [watcher.name]) for watcher in chosen]
-        self._begin(op, Verb.RESTART, [*self._stages_down(chosen), *starts])
+    def _begin_stop(self, op: int, chosen: list[Watcher], now: float, *, alone: bool = False) -> None:
+        names = names_of(chosen)
+        along = [] if alone else self._dependencies.stopped_with(names)
+        operation = self._begin(op, Verb.STOP, self._stages_down(chosen), [*names, *names_of(along)])
+        self._join(operation, Verb.STOP, names, along)
+        self._give_bound(operation, Verb.STOP, [*names, *names_of(along)], now)
 
-    def _begin(self, op: int, verb: Verb, stages: Iterable[Stage]) -> Operation:
+    def _begin_restart(self, op: int, chosen: list[Watcher], now: float, *, alone: bool = False) -> None:
+        names = names_of(chosen)
+        downwards = [] if alone else self._staying(self._dependencies.restarted_with(names))
+        restarted = [*names, *names_of(downwards)]
+        needed = [] if alone else self._staying(self._dependencies.started_with(restarted))
+        free = [watcher for watcher in chosen if not watcher.is_bound]
+        stages = [*self._stages_down(free), *self._stages_up(free)]
+        if len(free) == 1:
+            stages = [Stage(Verb.RESTART, [free[0].name])]
+        operation = self._begin(op, Verb.RESTART, stages, [*restarted, *names_of(needed)])
+        self._join(operation, Verb.RESTART, names, downwards)
+        self._join(operation, Verb.START, restarted, needed)
+        self._give_bound(operation, Verb.RESTART, restarted, now)
+        self._give_bound(operation, Verb.START, names_of(needed), now)
+
+    def _staying(self, watchers: Iterable[Watcher]) -> list[Watcher]:
+        return [watcher for watcher in watchers if watcher.name not in self._removing]
+
+    def _join(self, operation: Operation, verb: Verb, names: list[str], along: list[Watcher]) -> None:
+        """Say who is taken along."""
+        why = self._dependencies.why_up if verb is Verb.START else self._dependencies.why_down
+        for watcher in along:
+            operation.joined[watcher.name] = verb.value
+            self._actions.append(Joined(operation.op, watcher.name, verb.value, why(watcher.name, names)))
+
+    def _give_bound(self, operation: Operation, verb: Verb, names: list[str], now: float) -> None:
+        """At once; those that go first are told first, so that the others find them on their way."""
+        bound = self._dependencies.upwards(names)
+        for watcher in bound if verb is Verb.START else reversed(bound):
+            operation.tickets.append((watcher.name, self._give(Stage(verb, [watcher.name]), watcher.name, now)))
+
+    def _begin(self, op: int, verb: Verb, stages: Iterable[Stage], meant: Iterable[str] = ()) -> Operation:
+        """``meant`` are those that the order concerns besides those in its stages."""
         operation = Operation(op, verb, deque(stages))
-        names = {name for stage in operation.stages for name in stage.names}
+        names = {*meant, *(name for stage in operation.stages for name in stage.names)}
         for earlier in self._operations:
             if verb is Verb.STOP and earlier.verb is not Verb.STOP:
                 earlier.overrule(names, OVERRULED)
@@ -215,21 +256,45 @@ class Fleet:
         operation.hold([(name, ticket)])
         self._operations.append(operation)
 
-    def _take_add(self, order: AddWatcher) -> None:
+    def _take_add(self, order: AddWatcher, now: float) -> None:
         name = order.policy.name
         if name in self._watchers:
             self._refuse(order, f"watcher {name!r} exists already")
             return
         watcher = self._add(order.policy)
+        self._dependencies.bind([order.policy])
         self._actions.append(Publish(name, "add"))
-        self._begin_up(order.op, Verb.START, [watcher] if order.start else [])
+        self._begin_start(order.op, [watcher] if order.start else [], now, resumes=True)
 
     def _add(self, policy: WatcherPolicy) -> Watcher:
         late = {hook for name, hook in self._late_hooks if name == policy.name}
         self._late_hooks -= {(policy.name, hook) for hook in late}
-        watcher = Watcher(policy, self._actions.append, base=self._base, running_hooks=late)
+        paused = self._dependencies.paused
+        watcher = Watcher(policy, self._actions.append, base=self._base, running_hooks=late, paused=paused)
         self._watchers[policy.name] = watcher
         return watcher
+
+    def _take_change(
+        self,
+        op: int,
+        policy: WatcherPolicy,
+        now: float,
+        *,
+        must_restart: bool,
+        is_graceful: bool,
+        keys: tuple[str, ...],
+    ) -> None:
+        watcher = self._watchers[policy.name]
+        falls = watcher.must_fall_for(policy, must_restart=must_restart, is_graceful=is_graceful)
+        along = self._staying(self._dependencies.restarted_with([policy.name])) if falls else []
+        operation = Operation(op, Verb.COUNT)
+        self._join(operation, Verb.RESTART, [policy.name], along)
+        self._give_bound(operation, Verb.RESTART, names_of(along), now)
+        self._dependencies.bind([policy])
+        ticket = watcher.change(now, policy, must_restart=must_restart, is_graceful=is_graceful, keys=keys)
+        operation.tickets.insert(0, (policy.name, ticket))
+        operation.verb = ticket.verb
+        self._operations.append(operation)
 
     def _take_remove(self, order: RemoveWatcher) -> None:
         watcher = self._watchers[order.name]
@@ -243,6 +308,7 @@ class Fleet:
 
     def _forget(self, name: str) -> list[Order]:
         watcher = self._watchers.pop(name)
+        self._dependencies.bind()
         self._base = max(self._base, watcher.high_water)
         self._late_hooks |= {(name, hook) for hook in watcher.running_hooks}
         self._actions.append(Publish(name, "remove"))
@@ -271,6 +337,7 @@ class Fleet:
         ]
         operation = Operation(order.op, Verb.STOP, deque(self._stages_down(leaving)), is_end=True)
         self._operations.append(operation)
+        self._give_bound(operation, Verb.STOP, names_of(leaving), now)
 
     def _leave_if_over(self) -> None:
         """All operations of the end are finished together, when no other is left and nothing is about to end."""
@@ -289,8 +356,12 @@ class Fleet:
         """The order of start."""
         return sorted(watchers, key=lambda watcher: (-watcher.policy.priority, watcher.name))
 
+    def _stages_up(self, watchers: Iterable[Watcher]) -> list[Stage]:
+        """Of those that are not bound, here and below."""
+        return [Stage(Verb.START, [watcher.name]) for watcher in watchers if not watcher.is_bound]
+
     def _stages_down(self, watchers: Iterable[Watcher]) -> list[Stage]:
-        backwards = reversed(self._in_order(watchers))
+        backwards = reversed(self._in_order(watcher for watcher in watchers if not watcher.is_bound))
         groups = groupby(backwards, key=lambda watcher: watcher.policy.priority)
         return [Stage(Verb.STOP, [watcher.name for watcher in group]) for _, group in groups]
 
@@ -300,6 +371,7 @@ class Fleet:
             has_moved = False
             for operation in self._operations[:]:
                 has_moved |= self._turn(operation, now)
+            has_moved |= self._dependencies.turn(now)
         self._leave_if_over()
 
     def _turn(self, operation: Operation, now: float) -> bool:
@@ -359,6 +431,10 @@ class Fleet:
         operation.has_warmed_up = True
         operation.warmup = TimerKey("", 0, "warmup", self._generation)
         self._actions.append(StartTimer(operation.warmup, self._warmup_delay_s))
+
+
+def names_of(watchers: Iterable[Watcher]) -> list[str]:
+    return [watcher.name for watcher in watchers]
 
 
 def _names_of(order: Order) -> tuple[str, ...] | None:

@@ -45,6 +45,7 @@ class Operation:
     has_warmed_up: bool = False  # after the current stage
     is_end: bool = False  # Quit or Shutdown
     removes: str | None = None
+    joined: dict[str, str] = field(default_factory=dict)  # watcher that was taken along -> what was ordered
 
     def hold(self, held: Iterable[tuple[str, Ticket]]) -> None:
         self.current = list(held)
@@ -73,5 +74,7 @@ class Operation:
             detail[key] = lists if key != "numprocesses" else next(iter(found), 0)
         if failed := [failure for _, ticket in self.tickets for failure in ticket.failures]:
             detail["failed"] = failed
+        if self.joined:
+            detail["joined"] = dict(self.joined)
         errors = [*self.errors, *(f"{name}: {ticket.error}" for name, ticket in self.tickets if not ticket.ok)]
         return Finish(self.op, ok=not errors, detail=detail, error="; ".join(errors))

@@ -4,15 +4,17 @@
 
 **The phases** go round in a ring::
 
-    down -> before_start -> rising -> settling -> after_start -> up
-      ^                                                          |  (reloading, and rising again, while it is up)
-      +------- after_stop <- lowering <- before_stop <-----------+
+    down -> held -> before_start -> rising -> settling -> after_start -> up
+      ^                                                                  |  (reloading, and rising again, meanwhile)
+      +------- after_stop <- lowering <- before_stop <- yielding <-------+
 
 - *down*: leaves as soon as it is wanted up, unless it has given up and no order came since.
 - *waiting*: between down and before_start, if it starts on demand: until somebody waits at one of its sockets. It
   comes back here when all of its processes have ended for good. Whoever waits for a start has it. A scheduled watcher
   waits here until a run is due, and comes back whatever became of the run; one that was ordered by hand while the
   schedule is stopped is the only one.
+- *held*, only a watcher that is bound to others (``dependencies``): until the fleet releases it, because what it
+  depends on is ready; and once more, for that moment, between before_start and rising.
 - *before_start*: waits for the hook; if it refuses, the watcher gives up, and nothing was ever begun.
 - *rising*: brings the number of slots to the wish: extra ones are lowered (those without a process first,
   then the oldest), missing ones are raised one after another at the lowest free wid, each followed by the
@@ -25,6 +27,8 @@
 - *up*: slots answer deaths by themselves. If all slots ended for good, the watcher stops. But a oneshot gets here
   when it has ended well, and stays.
 - *reloading*: see the modules ``reload`` and ``rolling``.
+- *yielding*, only a bound one: what it has lives on, and nothing new begins, until the fleet releases it, because
+  those that depend on it and end, too, have gone.
 - *before_stop*: waits for the hook; what is not running is lowered already, and nothing is spawned any more.
 - *lowering*: every slot is told to end, spawns that answer late too. *after_stop*: waits for the hook. Once
   begun, the way down is always gone to its end.
@@ -74,6 +78,7 @@ LEAVING = "circusd is leaving"
 class Phase(enum.Enum):
     DOWN = "down"
     WAITING = "waiting"
+    HELD = "held"
     INHERITED = "inherited"
     BEFORE_START = "before_start"
     RISING = "rising"
@@ -81,13 +86,14 @@ class Phase(enum.Enum):
     AFTER_START = "after_start"
     UP = "up"
     RELOADING = "reloading"
+    YIELDING = "yielding"
     BEFORE_STOP = "before_stop"
     LOWERING = "lowering"
     AFTER_STOP = "after_stop"
 
 
 STANDING = frozenset({Phase.INHERITED, Phase.RISING, Phase.SETTLING, Phase.AFTER_START, Phase.UP, Phase.RELOADING})
-FALLING = frozenset({Phase.BEFORE_STOP, Phase.LOWERING, Phase.AFTER_STOP})
+FALLING = frozenset({Phase.YIELDING, Phase.BEFORE_STOP, Phase.LOWERING, Phase.AFTER_STOP})
 
 NOT_SPENT = frozenset(SlotState) - {SlotState.EXITED, SlotState.FATAL}
 
@@ -101,7 +107,7 @@ UNTIMED: Mapping[str, Any] = {"max_age_s": 0.0, "start_timeout_s": math.inf, "he
 
 
 class Ring:
-    """``emit`` takes the actions.
+    """``emit`` takes the actions; ``paused`` gets the name of one that waits for its release.
 
     From an earlier watcher of the same name: ``base``, above which the numbers of lives and timers begin, and the hooks
     that it has left running.
@@ -114,14 +120,19 @@ class Ring:
         *,
         base: int = 0,
         running_hooks: Iterable[str] = (),
+        paused: set[str] | None = None,
     ) -> None:
         self.policy = policy
         self.wants_up = False
         self.reason = ""
         self.phase = Phase.DOWN
         self.is_frozen = False
+        self.is_bound = False  # to others: somebody releases it when it is held or yields
+        self.waits_for: tuple[str, ...] = ()  # others, while it is held
+        self.blocked = ""  # why they will not come by themselves
         self.places = Places(policy.name, self._policy_for, emit, base=base)
         self._emit = emit
+        self._paused = set() if paused is None else paused
         self._generation = base
         self._asking = Asking(policy.name, emit, running_hooks)
         self._waiting = Waiting()
@@ -131,6 +142,7 @@ class Ring:
         self._is_over = False  # it came to its end by itself
         self._is_once = False  # this run of a scheduled watcher is the only one
         self._why_not = ""  # a hook refused the run
+        self._has_agreed = False  # before_start, on this way up
         self._has_greeted = False  # after_start agreed in this life
         self._rising_wid: int | None = None
         self._risen_at = 0.0
@@ -180,9 +192,10 @@ class Ring:
             if slot.state is SlotState.FATAL or (slot.state is SlotState.BACKOFF and slot.has_never_come_up)
         )
 
-    def _close(self, verbs: Iterable[Verb], error: str = "") -> None:
+    def _close(self, verbs: Iterable[Verb], error: str = "") -> bool:
+        """Whether anybody waited."""
         count = self.policy.numprocesses
-        self._waiting.close(verbs, self.slots.values(), numprocesses=count, error=error)
+        return self._waiting.close(verbs, self.slots.values(), numprocesses=count, error=error)
 
     # Phases -------------------------------------------------------------------------------------------------
 
@@ -196,7 +209,7 @@ class Ring:
         if self.phase in STANDING and self._must_fall:
             return self._begin_fall(now)
         if self.is_frozen and self.phase not in FALLING:
-            return self.phase in (Phase.BEFORE_START, Phase.WAITING) and self._land()
+            return self.phase in (Phase.BEFORE_START, Phase.HELD, Phase.WAITING) and self._land()
         match self.phase:
             case Phase.DOWN:
                 return self._turn_down()
@@ -204,6 +217,8 @@ class Ring:
                 return self._turn_waiting()
             case Phase.INHERITED:
                 return self._is_once and self._stop_if_spent(self.places.wanted)
+            case Phase.HELD:
+                return self._turn_held()
             case Phase.BEFORE_START:
                 return self._turn_before_start()
             case Phase.RISING:
@@ -216,6 +231,8 @@ class Ring:
                 return self._turn_up(now)
             case Phase.RELOADING:
                 return self._turn_reloading(now)
+            case Phase.YIELDING:
+                return not self.is_bound and self._fall(now)
             case Phase.BEFORE_STOP:
                 return self._turn_before_stop(now)
             case Phase.LOWERING:
@@ -239,8 +256,26 @@ class Ring:
         return True
 
     def _begin_start(self) -> None:
-        self.phase = Phase.BEFORE_START
-        self._asking.ask("before_start", self.policy.hooks)
+        self._has_agreed = False
+        self._hold_on()
+
+    def _hold_on(self) -> None:
+        self.phase = Phase.HELD
+        if self.is_bound:
+            self._paused.add(self.name)
+
+    def _turn_held(self) -> bool:
+        if self._must_fall:
+            return self._land()
+        return not self.is_bound and self._go_up()
+
+    def _go_up(self) -> bool:
+        if self._has_agreed:
+            self.phase = Phase.RISING
+        else:
+            self.phase = Phase.BEFORE_START
+            self._asking.ask("before_start", self.policy.hooks)
+        return True
 
     def _turn_waiting(self) -> bool:
         self._close(ALL_BUT_ENDS)
@@ -264,7 +299,8 @@ class Ring:
         if not self._asking.answer:
             self._give_up("the hook before_start refused")
             return self._land()
-        self.phase = Phase.RISING
+        self._has_agreed = True
+        self._hold_on()
         return True
 
     def _turn_rising(self, now: float) -> bool:
@@ -400,6 +436,13 @@ class Ring:
         self.cancel_warmup()
         self._rising_wid = None
         self._drop_reload()
+        self.phase = Phase.YIELDING
+        if self.is_bound:
+            self._paused.add(self.name)
+            self.places.lower(now, {SlotState.BACKOFF, SlotState.STOPPING})
+        return True
+
+    def _fall(self, now: float) -> bool:
         self.phase = Phase.BEFORE_STOP
         self.places.lower(now, NOT_SPENT - {SlotState.RUNNING})
         self._asking.ask("before_stop", self.policy.hooks)
@@ -430,6 +473,7 @@ class Ring:
             self.wants_up = False
         self._is_once = self._is_once and self.wants_up
         self.phase = Phase.DOWN
+        self.waits_for, self.blocked = (), ""
         self._has_greeted = False
         if not self.reason:
             self.places.clear()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from circus.config.model import BackoffPolicy, FlappingPolicy, HealthPolicy
+from circus.supervise.graph import NOTHING, Needs
 
 
 class SlotKey(NamedTuple):
@@ -78,6 +79,7 @@ class WatcherPolicy:
     start_timeout_s: float = 60.0  # for which it is waited; inf: for ever
     health: HealthPolicy | None = None
     hooks: frozenset[str] = field(default_factory=frozenset)  # names of configured hooks
+    needs: Needs = NOTHING
     rollout: Rollout | None = None
     is_former: bool = False  # processes are spawned by the configuration from before a reload
 
@@ -133,3 +135,5 @@ class WatcherView:
     reason: str
     slots: tuple[SlotView, ...]
     singleton: bool = False
+    needs: Needs = NOTHING
+    waits_for: tuple[str, ...] = ()  # watchers that have to be ready before it starts

@@ -106,9 +106,11 @@ class Waiting:
         for ticket in self.tickets:
             ticket.has_passed = True
 
-    def close(self, verbs: Iterable[Verb], slots: Iterable[Slot], *, numprocesses: int, error: str = "") -> None:
-        meant, slots = frozenset(verbs), list(slots)
+    def close(self, verbs: Iterable[Verb], slots: Iterable[Slot], *, numprocesses: int, error: str = "") -> bool:
+        """Whether there were any."""
+        meant, slots, before = frozenset(verbs), list(slots), len(self.tickets)
         for ticket in self.tickets:
             if ticket.verb in meant:
                 ticket.close(slots, numprocesses=numprocesses, error=error)
         self.tickets = [ticket for ticket in self.tickets if not ticket.is_done]
+        return len(self.tickets) < before

@@ -26,12 +26,14 @@ from circus.supervise.events import (
 from circus.supervise.places import tell
 from circus.supervise.reloads import Kind
 from circus.supervise.ring import ALL_BUT_ENDS, FALLING, LEAVING, STANDING, Phase, Ring
+from circus.supervise.slot import Slot
 from circus.supervise.states import SlotKey, SlotState, WatcherPolicy, WatcherState, WatcherView
 from circus.supervise.tickets import Ticket, Verb
 
 REMOVED = "removed by a later order"
 AWAITS = "waits for a connection"
 AWAITS_TIME = "waits for its time"
+NOT_RUNNING = "is not running"
 
 
 class Watcher(Ring):
@@ -42,7 +44,9 @@ class Watcher(Ring):
         match self.phase:
             case Phase.DOWN | Phase.WAITING:
                 return WatcherState.STOPPED
-            case Phase.BEFORE_STOP | Phase.LOWERING | Phase.AFTER_STOP:
+            case Phase.HELD:
+                return WatcherState.STOPPED if self.blocked else WatcherState.STARTING
+            case Phase.YIELDING | Phase.BEFORE_STOP | Phase.LOWERING | Phase.AFTER_STOP:
                 return WatcherState.STOPPING
             case Phase.BEFORE_START | Phase.AFTER_START:
                 return WatcherState.STARTING
@@ -92,15 +96,50 @@ class Watcher(Ring):
             numprocesses=self.policy.numprocesses,
             priority=self.policy.priority,
             wants_up=self.wants_up,
-            reason=self._told_reason(),
+            reason=self._why,
             slots=self.places.views(),
             singleton=self.policy.singleton,
+            needs=self.policy.needs,
+            waits_for=self.waits_for,
         )
 
-    def _told_reason(self) -> str:
-        if self.phase is Phase.WAITING:
-            return AWAITS_TIME if self.policy.scheduled else AWAITS
-        return tell(self.places.wanted) if self.is_done else self.reason
+    @property
+    def _why(self) -> str:
+        match self.phase:
+            case Phase.WAITING:
+                return AWAITS_TIME if self.policy.scheduled else AWAITS
+            case Phase.HELD:
+                return self.blocked or f"waits for {', '.join(self.waits_for)}"
+            case _:
+                return tell(self.places.wanted) if self.is_done else self.reason
+
+    @property
+    def is_serving(self) -> bool:
+        """It is up and ready. One that starts on demand or by a schedule is so when it waits, a oneshot when done."""
+        has_been_up = self.phase in (Phase.RISING, Phase.SETTLING) and self._has_greeted
+        if self.phase in (Phase.INHERITED, Phase.UP, Phase.RELOADING) or has_been_up:
+            ready = (slot.state is SlotState.RUNNING and slot.is_ready for slot in self.slots.values())
+            return self.is_done or not self.policy.numprocesses or any(ready)
+        return self.phase is Phase.WAITING
+
+    @property
+    def hopeless(self) -> str:
+        """Why it will not be serving by itself, or nobody knows when; empty if it serves, or is on its way."""
+        if self.is_serving:
+            return ""
+        if not self.wants_up:
+            return self.reason or NOT_RUNNING
+        if self._has_given_up or self.is_frozen:
+            return self.reason or LEAVING
+        if self.phase is Phase.HELD:
+            return self.blocked
+        wanted = self.places.wanted
+        if self.phase not in (Phase.SETTLING, Phase.UP) or any(map(self._may_get_ready, wanted)):
+            return ""
+        return tell(wanted)
+
+    def _may_get_ready(self, slot: Slot) -> bool:
+        return slot.state is SlotState.STOPPING or self.is_unsettled(slot)
 
     # Orders -------------------------------------------------------------------------------------------------
 
@@ -180,18 +219,36 @@ class Watcher(Ring):
     ) -> Ticket:
         if self._reloads.is_changing:
             return self._refuse(f"{self.name} is on its way to other options, which may go back")
-        is_later = policy.scheduled and self.policy.scheduled  # the next run obeys, this one goes on
-        must_restart |= (policy.oneshot, policy.scheduled) != (self.policy.oneshot, self.policy.scheduled)
-        if not must_restart or not self.wants_up or is_later:
+        if not self._must_renew(policy, must_restart=must_restart):
             return self._apply(policy, now, keys)
-        serves = any(slot.is_ready for slot in self.slots.values())
-        if serves and self.phase in STANDING and policy.rollout is not None and policy.rollout.is_for_changes:
+        if self._may_roll(policy):
             return self._roll(policy, now, keys)
+        falls = self.must_fall_for(policy, must_restart=must_restart, is_graceful=is_graceful)
         self.policy = policy
         self._tell_updated(keys)
-        if is_graceful and serves and not (policy.singleton or policy.send_hup):
-            return self.reload(now, is_sequential=False)
-        return self.restart(now)
+        return self.restart(now) if falls else self.reload(now, is_sequential=False)
+
+    def must_fall_for(self, policy: WatcherPolicy, *, must_restart: bool, is_graceful: bool) -> bool:
+        """It cannot obey ``policy`` as it runs, nor by new processes beside the old ones."""
+        if self._reloads.is_changing or not self._must_renew(policy, must_restart=must_restart):
+            return False
+        return not (self._may_roll(policy) or (is_graceful and self._may_reload(policy)))
+
+    def _must_renew(self, policy: WatcherPolicy, *, must_restart: bool) -> bool:
+        is_later = policy.scheduled and self.policy.scheduled  # the next run obeys, this one goes on
+        is_other = (policy.oneshot, policy.scheduled) != (self.policy.oneshot, self.policy.scheduled)
+        return (must_restart or is_other) and self.wants_up and not is_later
+
+    def _may_roll(self, policy: WatcherPolicy) -> bool:
+        is_meant = policy.rollout is not None and policy.rollout.is_for_changes
+        return self._serves and self.phase in STANDING and is_meant
+
+    def _may_reload(self, policy: WatcherPolicy) -> bool:
+        return self._serves and not (policy.singleton or policy.send_hup)
+
+    @property
+    def _serves(self) -> bool:
+        return any(slot.is_ready for slot in self.slots.values())
 
     def _roll(self, policy: WatcherPolicy, now: float, keys: tuple[str, ...]) -> Ticket:
         self.forgive()
@@ -225,7 +282,7 @@ class Watcher(Ring):
         self._tell_updated(keys)
         if self.phase is Phase.UP:
             self.phase = Phase.RISING
-        elif self.phase in FALLING or self.phase in (Phase.DOWN, Phase.INHERITED):
+        elif self.phase in FALLING or self.phase in (Phase.DOWN, Phase.HELD, Phase.INHERITED):
             self._close({Verb.COUNT})
         self._advance(now)
         return ticket
@@ -254,6 +311,24 @@ class Watcher(Ring):
 
     def _open(self, verb: Verb) -> Ticket:
         return self._waiting.open(verb, self.slots.values())
+
+    # Bound to others ----------------------------------------------------------------------------------------
+
+    def hold(self, waits_for: tuple[str, ...], blocked: str) -> bool:
+        """What it is held for has not come; ``blocked`` says why that will not come by itself. True: that is news."""
+        if blocked and blocked != self.blocked:
+            self._publish("blocked", reason=blocked)
+        self.waits_for, self.blocked = waits_for, blocked
+        return bool(blocked) and self._close(ALL_BUT_ENDS, blocked)
+
+    def release(self, now: float) -> None:
+        """It need not be held, or yield, any longer."""
+        self.waits_for, self.blocked = (), ""
+        if self.phase is Phase.HELD:
+            self._go_up()
+        elif self.phase is Phase.YIELDING:
+            self._fall(now)
+        self._advance(now)
 
     # Facts --------------------------------------------------------------------------------------------------
 
