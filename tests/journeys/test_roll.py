@@ -51,6 +51,8 @@ def test_reloads_keep_their_bounds_and_what_does_not_work_is_taken_back(tmp_path
         assert house.pids("web") == before
 
         edit(house, WEB + GOOD.format(800) + "soak = 1\n")
+        planned = house.asked("reloadconfig", "--plan").splitlines()
+        assert planned[0] == "roll  web"
         begun = time.monotonic()
         house.asked("reloadconfig")
         assert time.monotonic() - begun >= 3, "each of three batches has to prove itself"

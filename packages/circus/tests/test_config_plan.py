@@ -269,6 +269,19 @@ def test_what_is_reloaded_and_may_go_back_is_said_by_a_verb_of_its_own(bench: Be
     assert str(plan.changes).startswith("web: rolls: ")
 
 
+def test_of_what_was_taken_back_the_text_is_that_which_runs(bench: Bench) -> None:
+    world = bench.world()
+    broken = bench.load(BASE.replace("/srv/bin/web", "/srv/bin/broken"), "TOKEN=secret-2\n")
+    world = replace(world, running=replace(world.running, document=broken.document))
+    broken_too = BASE.replace("/srv/bin/web", "/srv/bin/broken")
+    (cause,) = causes_of(bench.plan(broken_too, world=world), "web")
+    assert cause.is_hidden, "what runs is not what is written there, and nobody knows the text"
+    world = replace(world, texts={"web": (bench.world().running.document, NOTHING)})
+    assert values_of(bench.plan(broken_too, world=world), "web")["cmd"] == (
+        "/srv/bin/web --fd $(circus.sockets.front)", "/srv/bin/broken --fd $(circus.sockets.front)",
+    )  # fmt: skip
+
+
 # What is never said -----------------------------------------------------------------------------------------
 
 

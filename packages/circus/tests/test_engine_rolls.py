@@ -98,8 +98,19 @@ def test_a_file_that_does_not_work_is_refused_and_tried_again_by_the_next_reload
             await engine.set_options("db", {"priority": "5"})
             assert (commands(bench), len(warned(engine))) == (["60", "60"], 1), "what is refused is not tried by that"
 
+            web = next(item for item in (await engine.plan()).items if item.name == "web")
+            causes = {each.option: (each.old, each.new) for each in web.causes}
+            assert (web.verb, causes) == (
+                "roll",
+                {
+                    "cmd": ("/bin/sleep 60", f"/bin/sleep {BAD}"),
+                    "numprocesses": ("2", "3"),
+                    "stop_signal": ("SIGTERM", "SIGINT"),
+                },
+            )
             doom.spared = 3
             await engine.reloadconfig()
+            assert engine.rolls.texts == {}
             assert (commands(bench), warned(engine)) == ([BAD] * 3, [])
             assert engine.way_to_stop("web")[0] == 2
 

@@ -58,9 +58,10 @@ do failures: what had given up or waits is started.
 
 _RELOADCONFIG = """\
 Touches what has changed in the file and nothing else. Verbs of a plan: keep, live
-(nothing restarts), restart, start, add (without a start), stop, remove; of sockets:
-open, reopen, close; later: after a restart of circusd. An id holds until a file, an
-order by hand or what runs is not as it was; --apply says what has moved.
+(nothing restarts), restart, roll (by a reload), start, add (without a start), stop,
+remove; of sockets: open, reopen, close; later: after a restart of circusd. An id
+holds until a file, an order by hand or what runs is not as it was; --apply says
+what has moved.
 
   circusctl reloadconfig --plan
   circusctl reloadconfig --apply 3f2a9c81d07e"""

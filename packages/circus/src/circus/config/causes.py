@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
-from circus.config import amend, options, plugins
+from circus.config import amend, expand, options, plugins
 from circus.config.amend import Edits
 from circus.config.diff import PLACES, WatcherChange
 from circus.config.environments import Environment, Environments
@@ -77,8 +77,11 @@ class Source:
 
 
 class Causes:
-    def __init__(self, running: CircusConfig, old: Source, new: Source) -> None:
+    """``former``: watchers that do not run as ``old`` has them, and what does."""
+
+    def __init__(self, running: CircusConfig, old: Source, new: Source, former: Mapping[str, Source]) -> None:
         self._old = old
+        self._former = {f"watcher:{name}": source for name, source in former.items()}
         self._new = new
         self._watchers = {each.name: each for each in running.watchers}
         self._sockets = {each.name: each for each in running.sockets}
@@ -160,15 +163,18 @@ class Causes:
 
     def _option(self, title: str, option: Option, old: Any, new: Any) -> Cause:
         """Of the tables: it has a type and, where nobody writes it, a default."""
-        before, after = self._old.entry(title, option.name), self._new.entry(title, option.name)
+        before, after = self._before(title, option.name), self._new.entry(title, option.name)
         place = (after.file, after.line) if after else NOWHERE
         if option.name == "use_papa" and after is None and (entry := self._new.entry("circus", "use_papa")):
             place = entry.file, entry.line
         return _masked(option.name, _value(option, old, before), _value(option, new, after), place)
 
+    def _before(self, title: str, key: str) -> Entry | None:
+        return self._former.get(title, self._old).entry(title, key)
+
     def _text(self, title: str, key: str) -> Cause:
         """Any option, as it is written."""
-        before, after = self._old.entry(title, key), self._new.entry(title, key)
+        before, after = self._before(title, key), self._new.entry(title, key)
         place = (after.file, after.line) if after else NOWHERE
         return _masked(key, before.value if before else None, after.value if after else None, place)
 
@@ -199,9 +205,13 @@ def _masked(name: str, old: str | None, new: str | None, place: Place) -> Cause:
     if name.startswith("env.") or (name not in options.WATCHER and _SECRET.search(name)):
         return Cause(name, *_presence(old, new), *place, is_hidden=True)
     before, after = _shown(name, old), _shown(name, new)
-    if before == after and old != new:
+    if before == after and (old != new or not _names_variables(new or "")):
         return Cause(name, *_presence(old, new), *place, is_hidden=True)
     return Cause(name, before, after, *place)
+
+
+def _names_variables(text: str) -> bool:
+    return any(name.lower().startswith("env.") for name in expand.variables_in(text))
 
 
 def _presence(old: str | None, new: str | None) -> tuple[str | None, str | None]:

@@ -17,6 +17,7 @@ from circus.config.amend import NOTHING, Edits
 from circus.config.causes import Cause, Causes, Source, title_of
 from circus.config.diff import ConfigPlan, diff, verb_of
 from circus.config.model import CircusConfig, Finding, WatcherConfig
+from circus.config.read import Document
 
 #: In one plan. An edit of `[env]` has one for each watcher and variable, and an answer must have room for all.
 MAX_CAUSES = 10_000
@@ -45,7 +46,8 @@ class World:
     """What a plan depends on besides the files; ``stopped`` and ``left`` in lower case.
 
     ``counts``: watchers of which another number of processes was ordered than the file says. ``left``: watchers that
-    were removed, and their processes not. ``sockets``: those that are held, with their ids.
+    were removed, and their processes not. ``sockets``: those that are held, with their ids. ``texts``: of watchers that
+    do not run as the document of ``running`` has them, the one that does, and the orders over it.
     """
 
     running: CircusConfig
@@ -55,6 +57,7 @@ class World:
     stopped: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
     sockets: Mapping[str, object] = field(default_factory=dict)
+    texts: Mapping[str, tuple[Document | None, Edits]] = field(default_factory=dict)
 
 
 class Item(NamedTuple):
@@ -118,7 +121,8 @@ def _items(
 ) -> Iterator[Item]:
     """In the order in which they are carried out, more or less; what stays comes last."""
     source = Source(new.document, edits, environ)
-    causes = Causes(world.running, Source(world.running.document, world.edits, environ), source)
+    former = {name: Source(*text, environ) for name, text in world.texts.items()}
+    causes = Causes(world.running, Source(world.running.document, world.edits, environ), source, former)
     for verb, is_later in (("live", False), ("later", True)):
         names = [each.name for each in changes.circus_changes if each.restart is is_later]
         if names:

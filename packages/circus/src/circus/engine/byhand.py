@@ -162,7 +162,7 @@ async def reloadconfig(engine: Engine, expected: str | None, on_begun: Callable[
             engine.plans.check(expected, planned, planning.world_of(engine))
         heed(engine, planned.filed)
         work = await reconfigure.begin(engine, planned.filed.config, planned.plan.changes, planned.filed.edits)
-        engine.rolls.refused.clear()  # what is refused once more is told anew
+        engine.rolls.forget_refused()  # what is refused once more is told anew
         on_begun(planned.plan)
         await work
         return planned.plan

@@ -108,4 +108,5 @@ def world_of(engine: Engine) -> World:
         stopped=memory.stopped,
         left=memory.left,
         sockets={name: row.get("id") for name, row in engine.sockets.rows.items()},
+        texts=dict(engine.rolls.texts),
     )

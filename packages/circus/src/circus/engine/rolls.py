@@ -22,6 +22,7 @@ from circus.config import amend, expand
 from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan
 from circus.config.model import CircusConfig, WatcherConfig
+from circus.config.read import Document
 from circus.engine.hosted import Hosted
 from circus.errors import CircusError
 from circus.hooks import HookSet
@@ -48,11 +49,13 @@ class Former(NamedTuple):
     config: WatcherConfig
     hooks: HookSet
     edits: Edits
+    text: tuple[Document | None, Edits]  # what it was written as
 
 
 class Rolls:
     def __init__(self, engine: Engine) -> None:
         self.refused: dict[str, str] = {}  # watcher -> why the file's options are not in force; for status
+        self.texts: dict[str, tuple[Document | None, Edits]] = {}  # of those whose change was taken back
         self._engine = engine
         self._former: dict[str, Former] = {}
         self._outputs: dict[tuple[str, int, int], asyncio.Task[list[str]]] = {}
@@ -72,12 +75,18 @@ class Rolls:
     def begin(self, plan: ConfigPlan) -> None:
         """``plan`` is decided, and nothing of it was done."""
         engine = self._engine
-        for name in (*plan.remove, *(change.new.name for change in plan.change)):
-            self.refused.pop(name, None)
         for config, restart, _ in plan.change:
             if restart and config.update == "roll" and config.name in engine.configs:
                 name = config.name
-                self._former[name] = Former(engine.configs[name], engine.hooks_of(name), engine.edits)
+                text = self.texts.get(name) or (engine.config.document, engine.edits)
+                self._former[name] = Former(engine.configs[name], engine.hooks_of(name), engine.edits, text)
+        for name in (*plan.remove, *(change.new.name for change in plan.change)):
+            self.refused.pop(name, None)
+            self.texts.pop(name, None)
+
+    def forget_refused(self) -> None:
+        self.refused.clear()
+        self.texts.clear()
 
     def config_of(self, watcher: str, *, is_former: bool) -> WatcherConfig:
         """What a process is spawned by. Raises: CircusError not-found."""
@@ -99,6 +108,7 @@ class Rolls:
         engine.add_config(former.config, former.hooks)
         watchers = {each.name: each for each in engine.config.watchers} | {name: former.config}
         engine.config = replace(engine.config, watchers=tuple(watchers.values()))
+        self.texts[name] = former.text
         engine.memory.remember_edits(amend.as_in(engine.edits, former.edits, name), engine.config.path)
         count = engine.fleet.watchers[name].policy.numprocesses
         engine.memory.remember_count(name, count, former.config.numprocesses)
