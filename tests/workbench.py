@@ -101,6 +101,7 @@ class Bench:
         finally:
             engine.executor.close()
             engine.demand.close()
+            engine.sampler.close()
             engine.lives.close()
             await engine.link.close()
             await engine.pump.close()

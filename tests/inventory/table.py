@@ -118,6 +118,10 @@ ROWS: dict[str, str] = {
     "watcher stderr_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     **{f"watcher flapping.{key}": FLAPPING for key in ("active", "attempts", "window", "retry_in", "max_retry")},
     **{f"watcher backoff.{key}": BACKOFF for key in ("first", "factor", "max", "jitter", "stable", "attempts")},
+    **{
+        f"watcher limits.{key}": "tests/journeys/test_limits.py::test_what_uses_too_much_has_what_its_options_say"
+        for key in ("memory", "cpu", "interval", "grace", "clear", "start_period", "action")
+    },
     "plugin use": "packages/circus/tests/test_config_plugins.py::test_a_plugin_is_a_watcher_that_leaves_with_circusd",
     "plugin priority": "packages/circus/tests/test_config_plugins.py::"
     "test_the_watcher_takes_its_options_converted_and_the_plugin_takes_all_as_text",

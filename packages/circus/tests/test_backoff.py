@@ -165,7 +165,7 @@ def test_what_lives_keeps_its_count_for_the_next_manager() -> None:
 
 @pytest.mark.parametrize("order", [events.Quit, events.Shutdown])
 def test_a_manager_that_leaves_begins_no_other_attempt(order: type[events.Quit]) -> None:
-    fleet = Fleet([WEB])
+    fleet = Fleet([replace(WEB, outlives_quit=True)])
     fleet.step(events.Start(1), 0.0)
     key = fleet.watchers["web"].slots[1].key
     fleet.step(order(2), 0.0)

@@ -17,6 +17,7 @@ TABLES = {
     "socket": (options.SOCKET, model.SocketConfig),
     "flapping": (options.FLAPPING, FlappingPolicy),
     "backoff": (families.BACKOFF, model.BackoffPolicy),
+    "limits": (families.LIMITS, model.LimitsPolicy),
 }
 ALL = [pytest.param(title, each, id=f"{title}-{name}") for title, (t, _) in TABLES.items() for name, each in t.items()]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from circus.config.build import Builder
-from circus.config.model import BackoffPolicy, WatcherConfig
+from circus.config.model import BackoffPolicy, LimitsPolicy, WatcherConfig
 from circus.config.read import read
 
 PLUGIN = "[plugin:flapping]\nuse = circus.plugins.flapping.Flapping\n"
@@ -18,6 +18,16 @@ backoff.max = 2m
 backoff.jitter = 0.2
 backoff.stable = 1h
 backoff.attempts = -1
+"""
+
+LIMITS = """\
+limits.memory = 500m
+limits.cpu = 150%
+limits.interval = 5
+limits.grace = 1m
+limits.clear = 80
+limits.start_period = 2m
+limits.action = Reload
 """
 
 
@@ -36,9 +46,30 @@ def test_a_backoff_is_as_its_options_say(tmp_path: Path) -> None:
     assert build(tmp_path, "")[0].backoff is None
 
 
+def test_limits_are_as_their_options_say(tmp_path: Path) -> None:
+    web, told = build(tmp_path, LIMITS)
+    assert (web.limits, told) == (LimitsPolicy(500 << 20, 150.0, 5.0, 60.0, 80.0, 120.0, "reload"), [])
+    assert build(tmp_path, "limits.cpu = 90\n")[0].limits == LimitsPolicy(cpu=90.0)
+    assert build(tmp_path, "")[0].limits is None
+
+
 @pytest.mark.parametrize(
     ("options", "finding"),
     [
+        (
+            "limits.memory = much\n",
+            "limits.memory = 'much' is not a size (write a number of bytes, or one with k, m or g, as in 10m)",
+        ),
+        ("limits.grace = 5s\n", "limits.grace has no effect: nothing is limited (write limits.memory or limits.cpu)"),
+        (
+            "limits.clear = 120\nlimits.cpu = 10\n",
+            "limits.clear = 120 is not a part of the bound (write more than 0, and at most 100, percent)",
+        ),
+        (
+            "limits.action = stop\nlimits.cpu = 10\n",
+            "limits.action = 'stop' is not known (write restart, reload or report)",
+        ),
+        ("limits.memry = 1g\n", "unknown option limits.memry (did you mean limits.memory?)"),
         ("backoff.first = 0\n", "backoff.first = '0' is too short (write at least 0.1 seconds)"),
         ("backoff.factor = 0.5\n", "backoff.factor = '0.5' is not a factor (write a number from 1 to 1000)"),
         ("backoff.jitter = 2\n", "backoff.jitter = '2' is not a share (write a number from 0 to 1)"),

@@ -133,6 +133,13 @@ class World:
         self.tell(fact)
         self.check()
 
+    def exceed(self, life: Life) -> None:
+        """It uses too much; or it did, and has been told to end by now."""
+        fact = events.Exceeded(*life, "memory 2.0G of 1.0G for 30 s")
+        self.old_news.append(fact)
+        self.tell(fact)
+        self.check()
+
     def die(self, life: Life, status: int) -> None:
         self.rests[life] = self.processes.pop(life).rest
         self.probed.pop(life, None)
@@ -473,7 +480,7 @@ def play(
         world.now += rng.choice([0.0, 0.01, 0.1, 1.0])
         moves = ["order", *["spawn"] * 3 * bool(world.spawns), *["hook"] * 2 * bool(world.hooks)]
         moves += [*["exit"] * 2 * bool(world.exits), *["die"] * bool(world.processes), *["timer"] * bool(world.timers)]
-        moves += ["say"] * bool(world.probed)
+        moves += ["say"] * bool(world.probed) + ["exceed"] * bool(world.processes)
         moves += ["old"] * bool(world.old_news) + ["demand"] * bool(world.awaited)
         moves += ["run"] * any(each.policy.scheduled for each in world.fleet.watchers.values())
         match rng.choice(moves):
@@ -493,6 +500,8 @@ def play(
             case "say":
                 more_s = rng.choice([None, None, 3.0])
                 world.say(rng.choice([*world.probed]), good=rng.random() < 0.6, more_s=more_s)
+            case "exceed" if rng.random() < 0.3:
+                world.exceed(rng.choice([*world.processes]))
             case "timer":
                 world.fire(min(world.timers, key=lambda key: world.timers[key]))
             case "old":
@@ -652,6 +661,11 @@ class FleetStory(RuleBasedStateMachine):
     @rule(data=st.data(), good=st.booleans(), more_s=st.sampled_from([None, 3.0]))
     def say(self, data: st.DataObject, good: bool, more_s: float | None) -> None:
         self.world.say(data.draw(st.sampled_from(sorted(self.world.probed))), good=good, more_s=more_s)
+
+    @precondition(lambda self: self.world.processes)
+    @rule(data=st.data())
+    def exceed(self, data: st.DataObject) -> None:
+        self.world.exceed(data.draw(st.sampled_from(sorted(self.world.processes))))
 
     @precondition(lambda self: self.world.exits)
     @rule(data=st.data())

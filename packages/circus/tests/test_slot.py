@@ -9,7 +9,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
 from circus.supervise.budget import Budget
-from circus.supervise.events import Adopted, Exited, HookAnswered, RestSeen, Spawned, SpawnFailed, TimerFired, TimerKey
+from circus.supervise.events import (
+    Adopted,
+    Exceeded,
+    Exited,
+    HookAnswered,
+    RestSeen,
+    Spawned,
+    SpawnFailed,
+    TimerFired,
+    TimerKey,
+)
 from circus.supervise.moves import KILL_AGAIN_S
 from circus.supervise.slot import Aging, Down, Kill, Resume, Slot, SlotEvent, Up
 from circus.supervise.states import FlappingPolicy, SlotKey, SlotState, WatcherPolicy
@@ -68,6 +78,7 @@ NEWS: list[SlotEvent] = [
     SpawnFailed(KEY, 1, "no such program"),
     Exited(KEY, 1, 1),
     RestSeen(KEY, 1, 0),
+    Exceeded(KEY, 1, "memory 2.0G of 1.0G for 30 s"),
     TimerFired(KILL),
     HookAnswered("web", "before_spawn", False, KEY, 1),
     after_spawn(True),
@@ -110,6 +121,7 @@ def assert_promises(slot: Slot) -> None:
         spawned(0),
         SpawnFailed(KEY, 0, "late"),
         Exited(KEY, 0, 1),
+        Exceeded(KEY, 0, "memory 2.0G of 1.0G for 30 s"),
         TimerFired(TimerKey("web", 1, "kill", 0)),
         after_spawn(False, 0),
     ],

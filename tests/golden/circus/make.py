@@ -34,8 +34,13 @@ STANDING = recall.Standing(
     ),
     "web.2: flapping",
 )
+#: With counts that are seldom there.
+STANDING_OF_API = recall.Standing(
+    (Recollection(1, Budget(excesses=2, setbacks=4), "gave up", is_fatal=True),), "gave up"
+)
 NOW, WALL = 100.0, 1_700_000_100.0
 
+ENDED_BY_RULE = Exit(1_700_000_053.0, "api", 1, 4714, 1_700_000_050.0, -15, True, "memory 612M of 500M for 20 s")
 EXITS = [
     Exit(1_700_000_050.25, "web", 1, 4711, 1_700_000_000.25, -9),
     Exit(1_700_000_051.0, "Jöb", 12, 4712, 1_700_000_050.5, 3, is_ordered=True),
@@ -51,10 +56,11 @@ def write(folder: Path) -> None:
     memory.remember_stopped({"db", "Job"}, stopped=True)
     memory.remember_left({"orphans"})
     memory.remember_standing("web", "0ff5e7", recall.to_json(STANDING, now=NOW, wall=WALL))
+    memory.remember_standing("api", "ca11ed", recall.to_json(STANDING_OF_API, now=NOW, wall=WALL))
     content = memory.take()
     assert content is not None
     memory.write(content)
-    History(folder).write(EXITS)
+    History(folder).write([*EXITS, ENDED_BY_RULE])
     assert (folder / NAME).exists()
 
 

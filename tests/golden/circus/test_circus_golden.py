@@ -21,6 +21,7 @@ FORMATS = sorted((path for path in make.FOLDER.iterdir() if path.name.isdigit())
 #: What each folder holds besides counts and stops.
 HAS_EDITS = 2
 HAS_STANDINGS = 3
+HAS_RULES = 4
 
 POLICY = WatcherPolicy("web", flapping=FlappingPolicy())
 
@@ -58,7 +59,13 @@ def test_how_watchers_stand(folder: Path) -> None:
         return
     assert content is not None
     assert recall.from_json(content, POLICY, now=make.NOW, wall=make.WALL) == make.STANDING
+    ended = Memory(folder).standing("api")
+    if int(folder.name) >= HAS_RULES:
+        assert ended is not None
+        assert recall.from_json(ended, POLICY, now=make.NOW, wall=make.WALL) == make.STANDING_OF_API
 
 
 def test_how_processes_ended(folder: Path) -> None:
-    assert history.read(folder) == (make.EXITS if int(folder.name) >= HAS_STANDINGS else [])
+    number = int(folder.name)
+    by_rule = [make.ENDED_BY_RULE] if number >= HAS_RULES else []
+    assert history.read(folder) == ([*make.EXITS, *by_rule] if number >= HAS_STANDINGS else [])

@@ -37,6 +37,7 @@ class Row:
     start_ticks: int
     virtual_bytes: int
     resident_bytes: int
+    waited_ticks: int = 0  # of children that have ended and that it has waited for, and theirs
 
 
 def row(pid: int) -> Row | None:
@@ -66,6 +67,7 @@ def row(pid: int) -> Row | None:
         int(it[19]),
         int(it[20]),
         int(it[21]) * PAGE_BYTES,
+        int(it[13]) + int(it[14]),
     )
 
 

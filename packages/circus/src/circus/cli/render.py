@@ -72,7 +72,8 @@ def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iter
         yield f"  {one_line(watcher['reason'])}"
     for slot in watcher["slots"]:
         is_down = slot["state"] not in _QUIET and (slot["state"] != "stopped" or slot["reason"])
-        if is_verbose or (watcher["wants_up"] and is_down):
+        is_odd = slot["state"] == "running" and slot["reason"]
+        if is_verbose or (watcher["wants_up"] and (is_down or is_odd)):
             yield f"  {watcher['name']}.{slot['wid']} {_slot_text(slot, now)}"
 
 

@@ -33,5 +33,21 @@ BACKOFF = table(
            "never.", "live"),
 )  # fmt: skip
 
+#: Keys behind `limits.` of a watcher. Each bound is for a process and all that is below it together.
+LIMITS = table(
+    Option("memory", "size", 0, "How much memory a process may have, all below it counted with it (what is resident; "
+           "what several share is counted for each). 0: as much as it likes.", "live"),
+    Option("cpu", "percent", None, "How much of one processor, in percent, all below it counted with it: 150 is one "
+           "and a half. Empty: as much as it likes.", "live"),
+    Option("interval", "interval", 10.0, "How often it is looked at.", "live", field="interval_s"),
+    Option("grace", "seconds", 30.0, "How long it must use too much before anything follows; 0: seen once is enough.",
+           "live", field="grace_s"),
+    Option("clear", "percent", 90.0, "Below so many percent of the bound it uses no longer too much.", "live"),
+    Option("start_period", "seconds", 30.0, "The first seconds of a life do not count.", "live",
+           field="start_period_s"),
+    Option("action", "limit_action", "restart", "`restart`: another process takes its place. `reload`: the watcher is "
+           "reloaded. `report`: it is only told, by the event `limit` and in the status.", "live"),
+)  # fmt: skip
+
 #: Name of a family -> its keys.
-FAMILIES: Mapping[str, Mapping[str, Option]] = {"flapping": FLAPPING, "backoff": BACKOFF}
+FAMILIES: Mapping[str, Mapping[str, Option]] = {"flapping": FLAPPING, "backoff": BACKOFF, "limits": LIMITS}

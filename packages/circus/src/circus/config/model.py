@@ -97,6 +97,23 @@ class HealthPolicy:
     action: str = "restart"
 
 
+@dataclass(frozen=True, slots=True)
+class LimitsPolicy:
+    """What the tree of a slot's process may use: ``memory`` bytes resident (0: any), ``cpu`` percent of one processor.
+
+    Looked at each ``interval_s``, not before ``start_period_s`` of a life. Who is above for ``grace_s``, and was not
+    below ``clear`` percent of the bound meanwhile, has the ``action``: restart, reload or report.
+    """
+
+    memory: int = 0
+    cpu: float | None = None
+    interval_s: float = 10.0
+    grace_s: float = 30.0
+    clear: float = 90.0
+    start_period_s: float = 30.0
+    action: str = "restart"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
     """Where one output of a watcher's processes goes.
@@ -199,6 +216,7 @@ class WatcherConfig:
     ready_interval_s: float = 1.0
     start_timeout_s: float = 60.0
     health: HealthPolicy | None = None
+    limits: LimitsPolicy | None = None
     plugin: str | None = None  # the class that runs in its processes
     extra: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""

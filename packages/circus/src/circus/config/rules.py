@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from circus.config import options
-from circus.config.model import BackoffPolicy
+from circus.config.model import BackoffPolicy, LimitsPolicy
 from circus.config.sheet import Sheet
 
 
 def of(sheet: Sheet) -> dict[str, Any]:
     """Name of a family -> its policy, None where no option of the family is written."""
-    return {"backoff": _backoff(sheet)}
+    written = {key.partition(".")[0] for key in sheet.texts}
+    return {family: make(sheet) if family in written else None for family, make in _MAKERS.items()}
 
 
 def _backoff(sheet: Sheet) -> BackoffPolicy | None:
@@ -35,6 +36,21 @@ def _backoff(sheet: Sheet) -> BackoffPolicy | None:
     return policy
 
 
+def _limits(sheet: Sheet) -> LimitsPolicy | None:
+    taken = _take(sheet, "limits")
+    if not taken:
+        return None
+    policy = LimitsPolicy(**taken)
+    if not 0 < policy.clear <= 100:
+        what = f"limits.clear = {policy.clear:g} is not a part of the bound"
+        sheet.error("limits.clear", what, "write more than 0, and at most 100, percent")
+    if not (policy.memory or policy.cpu):
+        key = f"limits.{next(name for name, option in options.FAMILIES['limits'].items() if option.attribute in taken)}"
+        sheet.warn(key, f"{key} has no effect: nothing is limited", "write limits.memory or limits.cpu")
+        return None
+    return policy
+
+
 def _take(sheet: Sheet, family: str) -> dict[str, Any]:
     """What is written of a family; a warning tells of what it does not have."""
     table, prefix = options.FAMILIES[family], f"{family}."
@@ -45,3 +61,6 @@ def _take(sheet: Sheet, family: str) -> dict[str, Any]:
             hint = f"did you mean {prefix}{near}?" if near else "it has no effect; remove it"
             sheet.warn(key, f"unknown option {key}", hint)
     return sheet.take(table, prefix)
+
+
+_MAKERS = {"backoff": _backoff, "limits": _limits}

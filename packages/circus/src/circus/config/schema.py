@@ -56,6 +56,7 @@ TYPES: Mapping[str, list[Schema]] = {
     "pause": _TIMES,
     "factor": [{"type": "number", "minimum": 1, "maximum": values.MAX_FACTOR}],
     "attempts": [_whole(-1, _INT_MAX)],
+    "limit_action": [_text(r"^[A-Za-z]+$")],
     "size": [_whole(0), _text(_SIZE)],
     "octal": [_text(r"^(0o)?[0-7]{1,3}$")],
     "signal": [_whole(1, 64), _text(r"^[A-Za-z0-9]+([+-][0-9]+)?$")],

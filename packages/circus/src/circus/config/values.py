@@ -48,6 +48,9 @@ _SOCKTYPES = ("stream", "dgram", "seqpacket")
 #: In the order of their numbers in ECMA-48, from 1.
 COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
+#: What follows when a process uses too much.
+LIMIT_ACTIONS = ("restart", "reload", "report")
+
 LINE_FORMATS = ("text", "json")
 
 #: When a file is rotated by time.
@@ -178,6 +181,13 @@ def parse_attempts(text: str) -> int:
     if value == 0:
         raise ValueError("is none; write 1 or more, or -1 for no end")
     return value
+
+
+def parse_limit_action(text: str) -> str:
+    folded = text.strip().lower()
+    if folded not in LIMIT_ACTIONS:
+        raise ValueError(f"is not known; write {', '.join(LIMIT_ACTIONS[:-1])} or {LIMIT_ACTIONS[-1]}")
+    return folded
 
 
 def parse_percent(text: str) -> float | None:
@@ -406,6 +416,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "pause": parse_pause,
     "factor": parse_factor,
     "attempts": parse_attempts,
+    "limit_action": parse_limit_action,
     "percent": parse_percent,
     "share": parse_share,
     "memory": parse_memory,

@@ -44,6 +44,7 @@ from circus.engine.memory import Memory
 from circus.engine.names import Names
 from circus.engine.remembering import Remembering
 from circus.engine.rolls import Rolls
+from circus.engine.sampling import Sampler
 from circus.engine.sockets import SocketSet
 from circus.engine.tasks import Tasks
 from circus.engine.trees import Trees
@@ -66,18 +67,11 @@ MAX_ERROR = 1000
 
 #: Events that somebody should look at.
 SERIOUS = frozenset(
-    {
-        "fatal",
-        "reload_failed",
-        "flapping",
-        "hook_failure",
-        "sink_failed",
-        "output_dropped",
-        "output_held",
-        "output_doubt",
-        "compress_failed",
-    }
-)
+    (
+        "fatal", "reload_failed", "flapping", "limit", "hook_failure",
+        "sink_failed", "output_dropped", "output_held", "output_doubt", "compress_failed",
+    )
+)  # fmt: skip
 
 
 class Engine:
@@ -109,6 +103,7 @@ class Engine:
         self.trees = Trees(self)
         self.demand = Demand(self)
         self.rolls = Rolls(self)
+        self.sampler = Sampler(self)
         self.executor = Executor(self)
         self.link = Link(kernel, lambda: startup.reattach(self))
         self.is_started = False  # all that runs is held
@@ -232,11 +227,13 @@ class Engine:
         """
         self._hooks[config.name] = hooks or HookSet.of(config)
         self.configs[config.name] = config
+        self.sampler.limit(config.name, config.limits)
         streams = {"out": config.stdout_stream, "err": config.stderr_stream}
         self.pump.configure(config.name, streams, config.numprocesses)
 
     def forget_config(self, name: str) -> None:
         self.configs.pop(name, None)
+        self.sampler.limit(name, None)
         self._hooks.pop(name, None)
         self.pump.forget_watcher(name)
 

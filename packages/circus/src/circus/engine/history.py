@@ -52,6 +52,7 @@ class Exit:
     started_at: float
     status: int | None
     is_ordered: bool | None = False
+    why: str = ""  # circusd ended it, if a rule said so
 
     @property
     def key(self) -> Key:
@@ -77,7 +78,8 @@ class Exit:
             how = f"ended with status {self.status}"
         if self.is_ordered is None:
             return f"{how}, while circusd was away"
-        return f"{how}, as ordered" if self.is_ordered else how
+        told = f"{how}, as ordered" if self.is_ordered else how
+        return f"{told}: {self.why}" if self.why else told
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -91,6 +93,7 @@ class Exit:
             "signal": self.signal,
             "ordered": self.is_ordered,
             "reason": self.reason,
+            **({"why": self.why} if self.why else {}),
         }
 
 
@@ -140,6 +143,7 @@ def parse(data: bytes) -> tuple[list[Exit], int]:
                     started_at=float(fields["started_at"]),
                     status=None if fields["status"] is None else int(fields["status"]),
                     is_ordered=None if fields["ordered"] is None else bool(fields["ordered"]),
+                    why=str(fields.get("why", "")),
                 )
                 found.setdefault(ended.key, ended)
                 continue

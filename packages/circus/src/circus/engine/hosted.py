@@ -36,6 +36,7 @@ class Hosted:
     has_exited: bool = False
     exit_status: int | None = None
     is_being_ended: bool = False  # circusd wants its end
+    why: str = ""  # it does, if a rule said so
     end: Exit | None = None  # as it is noted
     reap_hooks_asked: asyncio.Event = field(default_factory=asyncio.Event)
 

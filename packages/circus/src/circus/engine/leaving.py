@@ -62,6 +62,7 @@ async def close(engine: Engine) -> None:
     engine.executor.close()
     engine.demand.close()
     engine.trees.close()
+    engine.sampler.close()
     engine.lives.close()
     await engine.link.close()
     await engine.pump.close()

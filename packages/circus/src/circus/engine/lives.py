@@ -180,7 +180,14 @@ class Lives:
     def _note_end(self, hosted: Hosted, at: float, *, is_ordered: bool | None) -> None:
         slot = hosted.slot
         hosted.end = Exit(
-            at, slot.watcher, slot.wid, hosted.pid, hosted.started_at, hosted.exit_status, is_ordered=is_ordered
+            at=at,
+            watcher=slot.watcher,
+            wid=slot.wid,
+            pid=hosted.pid,
+            started_at=hosted.started_at,
+            status=hosted.exit_status,
+            is_ordered=is_ordered,
+            why=hosted.why,
         )
         self._engine.keeper.note_exit(hosted.end)
 

@@ -42,7 +42,7 @@ def view(engine: Engine, needs_restart: str) -> EngineView:
         pid=os.getpid(),
         started_at=engine.started_at,
         config=engine.config.path,
-        watchers=engine.fleet.snapshot(),
+        watchers=engine.sampler.tell(engine.fleet.snapshot()),
         sockets=tuple(engine.sockets.rows.values()),
         kernel=dict(engine.kernel.hello),
         foreign=tuple(engine.foreign),

@@ -36,6 +36,8 @@ SHORT_LIFE_S = 1.0
 DEATH_DELAY_CAP_S = 5.0
 #: Deaths that are kept at most, whatever ``attempts`` says: the tally of each slot stays small.
 MAX_DEATHS = 1000
+#: Who uses too much again within a minute is replaced after a pause of a second, of two, ..., of a minute.
+EXCESS = BackoffPolicy(jitter=0.0)
 #: Doubling stops here; every cap above is reached long before.
 MAX_DOUBLINGS = 16
 
@@ -46,6 +48,7 @@ class Budget:
     short_lives: int = 0  # in a row
     deaths: tuple[float, ...] = ()  # monotonic times of the latest, oldest first
     pauses: int = 0  # for flapping, in a row
+    excesses: int = 0  # ends as it used too much, each soon after the one before
     setbacks: int = 0  # under a policy of back-off: spawns that failed and deaths, in a row
 
 
@@ -108,6 +111,17 @@ def judge_death(
     delay_s = _doubled(short_lives - 2, DEATH_DELAY_CAP_S) if short_lives > 1 else 0.0
     budget = replace(budget, failures=0, short_lives=short_lives)
     return budget, Again(delay_s, f"{how}, the {_ordinal(short_lives)} short life in a row" if delay_s else how)
+
+
+def judge_excess(budget: Budget, reason: str, policy: WatcherPolicy, *, lived_s: float) -> tuple[Budget, Again]:
+    """A process that used too much is replaced, ``lived_s`` after its start. Of that there is no end."""
+    backoff = policy.backoff or EXCESS
+    if lived_s >= backoff.stable_s:
+        return Budget(excesses=1), Again(0.0, reason)
+    excesses = budget.excesses + 1
+    pause_s = pause_after(backoff, excesses - 1) if excesses > 1 else 0.0
+    again = f"{reason}, the {_ordinal(excesses)} time in a row" if excesses > 1 else reason
+    return replace(budget, excesses=excesses), Again(pause_s, again, spread_s=pause_s * backoff.jitter)
 
 
 def _judge_setback(budget: Budget, what: str, backoff: BackoffPolicy) -> tuple[Budget, Verdict]:

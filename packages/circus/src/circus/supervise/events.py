@@ -192,6 +192,15 @@ class RestSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Exceeded:
+    """The slot's processes use more than they may, for too long, and are to be replaced. ``reason`` says how much."""
+
+    slot: SlotKey
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """``key`` is the key that the StartTimer action gave."""
 
@@ -272,6 +281,6 @@ class TimerKey:
     generation: int
 
 
-OfALife = Spawned | SpawnFailed | Exited | RestSeen | Ready | NotReady | Unhealthy | Healthy
+OfALife = Spawned | SpawnFailed | Exited | RestSeen | Ready | NotReady | Unhealthy | Healthy | Exceeded
 Fact = Recalled | Adopted | OfALife | TimerFired | HookAnswered | Demanded | RunDue
 Event = Order | Fact

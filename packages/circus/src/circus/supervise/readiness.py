@@ -9,6 +9,8 @@ While such a process goes the slot is still *coming up*: an attempt is under way
 is told by who counted the failures; what follows is the policy's: it is told to end, and dies at the cost of the
 budget, or it is only reported, until `Healthy`.
 
+**Too much.** One that uses more than it may (`Exceeded`) is told to end, too; that costs no more than a pause.
+
 Does not belong here: how it is asked (engine/probing).
 """
 
@@ -18,8 +20,8 @@ import math
 from dataclasses import replace
 
 from circus.supervise.actions import Action, Probe
-from circus.supervise.budget import Budget, Verdict, judge_death
-from circus.supervise.events import Exited, Healthy, NotReady, Ready, TimerFired, Unhealthy
+from circus.supervise.budget import Budget, Verdict, judge_death, judge_excess
+from circus.supervise.events import Exceeded, Exited, Healthy, NotReady, Ready, TimerFired, Unhealthy
 from circus.supervise.moves import (
     Case,
     Step,
@@ -139,6 +141,11 @@ def take_health(at: Case[Healthy]) -> Step:
     return slot, (publish(slot, "healthy", process_pid=slot.pid),)
 
 
+def take_excess(at: Case[Exceeded]) -> Step:
+    slot, actions = tell_to_end(at.slot, at.policy, at.event.reason)
+    return replace(slot, wants_up=True, fault=Fault.EXCESS), actions
+
+
 def how_it_died(slot: Slot, event: Exited) -> str:
     how = tell_how(event.status)
     return f"{how} before it was ready" if slot.awaits_check else how
@@ -161,5 +168,7 @@ def judge(slot: Slot, how: str, policy: WatcherPolicy, now: float) -> tuple[Budg
     """What follows on a death that nobody ordered. A life that was never ready was none."""
     if policy.oneshot:
         return judge_oneshot(slot.budget, how, policy)
+    if slot.fault is Fault.EXCESS:
+        return judge_excess(slot.budget, how, policy, lived_s=now - slot.up_since)
     lived_s = 0.0 if slot.fault is Fault.NOT_READY else now - slot.up_since
     return judge_death(slot.budget, how, policy, lived_s=lived_s, now=now)

@@ -16,6 +16,7 @@ from typing import Any
 
 from circus.supervise.budget import (
     DEATH_DELAY_CAP_S,
+    EXCESS,
     MAX_DEATHS,
     SPAWN_DELAY_CAP_S,
     UNTOUCHED,
@@ -31,6 +32,10 @@ from circus.supervise.watcher import Watcher
 
 #: Reasons are sentences; what a program made of them must not fill the memory.
 MAX_REASON = 1000
+
+
+#: Counts of a budget that are only written where there are some; earlier releases knew none of them.
+_RARE = ("excesses", "setbacks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def to_json(standing: Standing, *, now: float, wall: float) -> dict[str, Any]:
                 "fatal": each.is_fatal,
                 "pause_ends": round(past + each.pause_ends, 3) if each.pause_s else None,
                 "pause": each.pause_s,
-                **({"setbacks": each.budget.setbacks} if each.budget.setbacks else {}),
+                **{key: count for key in _RARE if (count := getattr(each.budget, key))},
             }
             for each in standing.slots
         ],
@@ -132,7 +137,7 @@ def _slot_from(fields: Mapping[str, Any], policy: WatcherPolicy, *, now: float, 
         short_lives=int(fields["short_lives"]),
         deaths=tuple(past + death for death in deaths),
         pauses=int(fields["pauses"]),
-        setbacks=int(fields.get("setbacks", 0)),
+        **{key: int(fields.get(key, 0)) for key in _RARE},
     )
     told = Recollection(int(fields["wid"]), budget, str(fields["reason"]), bool(fields["fatal"]))
     if told.wid < 1:
@@ -147,6 +152,8 @@ def _slot_from(fields: Mapping[str, Any], policy: WatcherPolicy, *, now: float, 
 def _longest_pause_s(budget: Budget, policy: WatcherPolicy) -> float:
     if policy.backoff is not None:
         return policy.backoff.max_s
+    if budget.excesses:
+        return EXCESS.max_s
     if budget.failures:
         return SPAWN_DELAY_CAP_S
     return policy.flapping.retry_in_s if policy.flapping is not None else DEATH_DELAY_CAP_S

@@ -32,7 +32,9 @@ With a ``kill_mode`` of group or tree the slot is held here after ``Exited``, af
 
 ``Kill`` ends a running process by a signal and a grace of its own and leaves the wish as it is: what follows is what
 follows on an end by itself, without the budget. One that is stopping gets the signal once more; the grace that it has
-counts, unless another one is given.
+counts, unless another one is given. ``Exceeded`` ends a running process that uses too much in its usual way, and
+leaves the wish as it is, too. No failure is counted; but if it came soon after the one before, the next life begins
+after a pause.
 
 **backoff** (waits for its timer). The timer spawns; ``Up`` does not wait for it and forgives the past;
 ``Down`` ends it.
@@ -57,6 +59,7 @@ from dataclasses import dataclass
 from circus.supervise.budget import UNTOUCHED, Budget, Verdict
 from circus.supervise.events import (
     Adopted,
+    Exceeded,
     Exited,
     Healthy,
     HookAnswered,
@@ -110,7 +113,7 @@ class Done:
 
 
 Order = Up | Resume | Done | Down | Aging | Kill
-Told = Ready | NotReady | Unhealthy | Healthy
+Told = Ready | NotReady | Unhealthy | Healthy | Exceeded
 SlotEvent = Order | Adopted | Spawned | SpawnFailed | Exited | RestSeen | TimerFired | HookAnswered | Told
 
 
@@ -120,6 +123,7 @@ class Fault(enum.Enum):
     NONE = ""
     NOT_READY = "not ready"
     UNHEALTHY = "unhealthy"
+    EXCESS = "excess"
 
 
 @dataclass(frozen=True, slots=True)

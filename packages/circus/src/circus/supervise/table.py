@@ -11,6 +11,7 @@ from circus.supervise.actions import Action, RunHook, Signal
 from circus.supervise.budget import UNTOUCHED, judge_failure
 from circus.supervise.events import (
     Adopted,
+    Exceeded,
     Exited,
     Healthy,
     HookAnswered,
@@ -282,7 +283,13 @@ def _clear(at: Case[Down]) -> Step:
 Cell = Callable[[Case[Any]], Step]
 
 #: What is said of a process that is not running is of no use.
-_UNTOLD: Mapping[type, Cell] = {Ready: _ignore, NotReady: _ignore, Unhealthy: _ignore, Healthy: _ignore}
+_UNTOLD: Mapping[type, Cell] = {
+    Ready: _ignore,
+    NotReady: _ignore,
+    Unhealthy: _ignore,
+    Healthy: _ignore,
+    Exceeded: _ignore,
+}
 
 _AT_REST: Mapping[type, Cell] = {
     **_UNTOLD,
@@ -338,6 +345,7 @@ TABLE: Mapping[SlotState, Mapping[type, Cell]] = {
         NotReady: readiness.take_doubt,
         Unhealthy: readiness.take_illness,
         Healthy: readiness.take_health,
+        Exceeded: readiness.take_excess,
     },
     SlotState.STOPPING: {
         **_UNTOLD,

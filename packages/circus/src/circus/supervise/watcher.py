@@ -16,6 +16,7 @@ from circus.supervise.budget import UNTOUCHED
 from circus.supervise.events import (
     Adopted,
     Demanded,
+    Exceeded,
     Fact,
     HookAnswered,
     OfALife,
@@ -364,6 +365,8 @@ class Watcher(Ring):
                 self._asking.hear(fact.hook, fact.ok, self.policy.hooks)
             case HookAnswered(slot=SlotKey(_, wid)):
                 self._hear_of_slot(fact, wid, now)
+            case Exceeded() if self.is_frozen:
+                pass
             case _ if isinstance(fact, OfALife):
                 self.places.give(fact.slot.wid, now, fact)
         self._advance(now)
