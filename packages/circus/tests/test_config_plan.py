@@ -338,8 +338,10 @@ def test_long_values_are_cut(bench: Bench) -> None:
 
 
 def test_more_causes_than_an_answer_has_room_for_are_counted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "MAX_CAUSES", 4)
-    made = bench.plan(BASE.replace("secret-1", "secret-5"))
+    edited = BASE.replace("secret-1", "secret-5")
+    (cause,) = bench.plan(edited).items[0].causes
+    monkeypatch.setattr(plan, "MAX_CHARACTERS", 4 * (100 + len(cause.option) + len(cause.file)))
+    made = bench.plan(edited)
     assert [(len(item.causes), item.note) for item in made.items[:6]] == [
         *[(1, ""), (1, ""), (1, "is stopped: obeyed from its next start on"), (1, "")],
         (0, "is stopped: obeyed from its next start on; 1 more causes, which this plan has no room for"),

@@ -19,8 +19,11 @@ from circus.config.diff import ConfigPlan, diff, verb_of
 from circus.config.model import CircusConfig, Finding, WatcherConfig
 from circus.config.read import Document
 
-#: In one plan. An edit of `[env]` has one for each watcher and variable, and an answer must have room for all.
-MAX_CAUSES = 10_000
+#: Of all causes of a plan. An edit of `[env]` has one for each watcher and variable, and an answer has room for 16 MiB,
+#: in which each is told twice.
+MAX_CHARACTERS = 4 << 20
+#: Of a cause, besides what it says.
+_FRAME = 100
 #: Of the names of what has moved.
 MAX_MOVED = 5
 
@@ -168,12 +171,14 @@ def _beginning(config: WatcherConfig, world: World) -> tuple[str, str]:
 
 
 def _bounded(items: Iterable[Item]) -> Iterator[Item]:
-    room = MAX_CAUSES
+    room = MAX_CHARACTERS
     for item in items:
-        if len(item.causes) > room:
-            more = f"{len(item.causes) - room} more causes, which this plan has no room for"
-            item = item._replace(causes=item.causes[:room], note="; ".join(filter(None, (item.note, more))))
-        room -= len(item.causes)
+        for number, cause in enumerate(item.causes):
+            room -= _FRAME + len(cause.option) + len(cause.old or "") + len(cause.new or "") + len(cause.file)
+            if room < 0:
+                more = f"{len(item.causes) - number} more causes, which this plan has no room for"
+                item = item._replace(causes=item.causes[:number], note="; ".join(filter(None, (item.note, more))))
+                break
         yield item
 
 
