@@ -344,6 +344,7 @@ def test_a_plan_is_told_to_who_wants_to_know(ctl: Ctl) -> None:
     assert ctl("reloadconfig") == (0, done, warned)
     assert ctl("reloadconfig", "-v") == (0, done, "warning: c.ini:1: odd\nwarning: c.ini:2: queer\n")
     assert ctl("reloadconfig", "--apply", "4711") == (0, done, warned)
+    assert ctl("reloadconfig", "--quiet") == (0, "ok\n", warned)
     status, out, err = ctl("reloadconfig", "--plan")
     assert (status, err) == (0, "warning: c.ini:1: odd\nwarning: c.ini:2: queer\n")
     last = "to do it: circusctl reloadconfig --apply 4711\n"

@@ -157,6 +157,7 @@ def reloadconfig_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--plan", action="store_true", help="only say what would be done, and why")
     group.add_argument("--apply", metavar="ID", help="do it only if it is still the plan of this id")
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not say what was done: it tells of commands")
     parser.add_argument("-v", "--verbose", action="store_true", help="all new warnings of the file, not only the first")
     wait_arguments(parser)
     parser.epilog = _RELOADCONFIG
@@ -287,7 +288,7 @@ def forget_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
 def reloadconfig_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:
     lines: list[str] = answer["text"].splitlines()
     if not args.plan:
-        return [*lines, "ok"]
+        return ["ok"] if args.quiet else [*lines, "ok"]
     if any(item["verb"] != "keep" for item in answer["items"]):
         endpoint = f"--endpoint {shlex.quote(args.endpoint)} " if args.endpoint else ""
         lines.append(f"to do it: circusctl {endpoint}reloadconfig --apply {answer['id']}")
