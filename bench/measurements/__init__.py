@@ -10,6 +10,7 @@ from bench.measurements import (
     logs,
     recovery,
     respawn,
+    roll,
     small,
     spawn,
     takeover,
@@ -29,5 +30,6 @@ MEASUREMENTS = {
     "lines": lines,
     "logs": logs,
     "respawn": respawn,
+    "roll": roll,
     "takeover": takeover,
 }

@@ -28,6 +28,7 @@ class Circus(Peer):
         self._config = self.folder / "circus.ini"
         self._pidfile = self.folder / "circusd.pid"
         self._ups = 0
+        self.extra = ""  # sections that no other peer has
 
     def close(self) -> None:
         super().close()
@@ -37,7 +38,7 @@ class Circus(Peer):
         return self.run(str(BIN / "circusd"), "--version").stdout.strip()
 
     def start(self, works: list[Work]) -> None:
-        self._config.write_text(f"[circus]\npidfile = {self._pidfile}\n" + "".join(map(section, works)))
+        self._config.write_text(f"[circus]\npidfile = {self._pidfile}\n" + "".join(map(section, works)) + self.extra)
         self.return_manager()
 
     def return_manager(self) -> None:
