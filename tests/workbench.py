@@ -102,6 +102,7 @@ class Bench:
             engine.executor.close()
             engine.demand.close()
             engine.sampler.close()
+            engine.trees.close()
             engine.lives.close()
             await engine.link.close()
             await engine.pump.close()

@@ -71,6 +71,7 @@ ROWS: dict[str, str] = {
         "tests/journeys/test_roll.py::test_reloads_keep_their_bounds_and_what_does_not_work_is_taken_back",
     ),
     "watcher kill_mode": "tests/journeys/test_stop.py::test_a_stop_of_a_tree_is_done_when_nobody_is_left",
+    "watcher cgroup": "tests/journeys/test_stop.py::test_in_a_control_group_nobody_can_hide",
     "watcher max_age": AGE,
     "watcher max_age_variance": AGE,
     "watcher on_demand": "tests/journeys/test_on_demand.py::test_each_connection_starts_it_anew",

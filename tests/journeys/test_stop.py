@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from circus import cgroups
+from circus.errors import CircusError
 from tests.house import House, opened, wait_for
 
 #: Has relatives of every kind, and says who they are when all are there; ends at TERM, without a word to them.
@@ -207,3 +209,41 @@ def test_the_tree_of_one_that_was_adopted_is_ended_as_any(folder: Path) -> None:
         assert house.pids("family") == {seen["main"]}
         house.asked("stop", "family")
         assert alive(seen) == set()
+
+
+#: When it is in a group of its own, somebody leaves it whom neither session, nor parent, nor environment tells.
+HIDING = r"""
+import os, sys, time
+while b"/circus." not in open("/proc/self/cgroup", "rb").read():
+    time.sleep(0.01)
+if not os.fork():
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    with open("hidden.tmp", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename("hidden.tmp", "hidden")
+    os.execve("/bin/sleep", ["sleep", "1000"], {})
+os.wait()
+time.sleep(1000)
+"""
+
+
+def test_in_a_control_group_nobody_can_hide(folder: Path) -> None:
+    """Where this machine gives none, that is said."""
+    (folder / "hiding.py").write_text(HIDING)
+    config = f"[watcher:hiding]\ncmd = {sys.executable} -S hiding.py\nkill_mode = tree\ncgroup = true\n"
+    with opened(folder, config) as house:
+        house.start()
+        try:
+            base = cgroups.find_base(os.getpid())
+        except CircusError as error:
+            assert error.message in "".join(status(house)["warnings"])
+            return
+        file = folder / "hidden"
+        hidden = int(wait_for(lambda: file.exists() and file.read_text(), "who hides" + house.said()))
+        house.kill()
+        house.start()
+        house.asked("stop", "hiding")
+        assert not is_alive(hidden)
+        assert not [path for path in Path(base, "circus.default").glob("hiding.*") if path.is_dir()]

@@ -25,6 +25,9 @@ MANAGER = "circus-manager"
 #: A name of a file has 255 bytes at most; three parts of so many fit.
 _MAX_PART = 80
 
+#: That somebody else removes the directory above in the very moment does not happen so often.
+_ATTEMPTS = 10
+
 _HINT = "run circusd and papa as root, or as a service with Delegate=yes, or remove the option"
 
 _MOUNTS = "/proc/self/mountinfo"
@@ -80,6 +83,10 @@ def _part(text: object) -> str:
 def create(path: str) -> None:
     """Raises: CircusError unavailable."""
     try:
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):  # another circusd has just removed what is above it
+                os.makedirs(path, exist_ok=True)
+                return
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise _unavailable(path, error) from None

@@ -192,6 +192,7 @@ class WatcherConfig:
     stop_signal: int = 15
     stop_children: bool = False
     kill_mode: str = "process"
+    cgroup: bool = False
     send_hup: bool = False
     singleton: bool = False
     priority: int = 0

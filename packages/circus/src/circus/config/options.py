@@ -110,6 +110,8 @@ WATCHER = _table(
     Option("stop_children", "flag", False, "Send the stop signal to the direct children, too.", "live"),
     Option("kill_mode", "kill_mode", "process", "Who is told to end, and for whom a stop waits. `process`: the main "
            "process. `group`: its process group. `tree`: it first, then whatever it has started.", "live"),
+    Option("cgroup", "flag", False, "Each process gets a control group of its own, where papa runs in one that may be "
+           "written: the surest proof of a stop.", "restart"),
     Option("send_hup", "flag", False, "Reload by SIGHUP in place of new processes.", "live"),
     Option("singleton", "flag", False, "Never run more than one process.", "live"),
     Option("priority", "integer", 0, "Higher starts first; equal ones start by name.", "live"),

@@ -59,6 +59,7 @@ async def close(engine: Engine) -> None:
             await _tidy(engine)
         except PapaError as error:
             log.warning("the kernel could not be tidied up: %s", error)
+    await engine.lives.groups.tidy()
     engine.executor.close()
     engine.demand.close()
     engine.trees.close()

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from circus import clock, procfs
+from circus.engine.groups import Groups
 from circus.engine.history import Exit
 from circus.engine.hosted import Hosted, HostedTable
 from circus.engine.link import UNANSWERED
@@ -43,6 +44,7 @@ class Lives:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.hosted = HostedTable()
+        self.groups = Groups(engine)
         self.spawner = Spawner(engine)
         self._tasks = Tasks()
         self._early: dict[int, dict[str, Any]] = {}
@@ -85,6 +87,7 @@ class Lives:
             return None
         reply = await self.spawner.spawn(slot, config)
         row = reply.ok
+        await self.groups.fill(row["meta"].get("cgroup", ""), row["pid"])
         hosted = await self.take_over(slot, incarnation, row, reply.fds)
         engine.post(events.Spawned(slot, incarnation, row["id"], row["pid"], row["started_at"]))
         if row["exit"] is not None:
@@ -207,6 +210,7 @@ class Lives:
         await self._engine.pump.drained(hosted.kernel_id)
         await self._engine.keeper.kept()  # whoever comes after a crash hears of it once more, until it is noted
         await self._acknowledge(hosted)
+        await self.groups.remove(hosted.cgroup)
         self._engine.keeper.settled(hosted.end)
         self.hosted.remove(hosted)
 

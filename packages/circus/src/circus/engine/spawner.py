@@ -41,11 +41,14 @@ class Spawner:
         engine = self._engine
         token = f"{self._base}-{next(self._numbers)}"
         self.under_way.add(token)
-        is_without_bounds = False
+        group = await engine.lives.groups.make(config, slot, token)
+        is_without_bounds, used = False, ""
         try:
             while True:
                 await engine.link.wait()
                 spec = engine.spawn_spec(slot, token, config)
+                if group:
+                    spec["meta"]["cgroup"] = group
                 if is_without_bounds or OLD_KERNEL in engine.troubles:
                     spec.pop("bounds", None)
                 try:
@@ -66,11 +69,15 @@ class Spawner:
                             "papa is older than this circusd and does not know buffer, overflow and stall of streams: "
                             "`papa upgrade`, then restart those watchers and circusd"
                         )
+                    used = reply.ok["meta"].get("cgroup", "")
                     return reply
                 if (found := await self._find(token)) is not None:
+                    used = group
                     return found
         finally:
             self.under_way.discard(token)
+            if group != used:
+                await engine.lives.groups.remove(group)
 
     async def _find(self, token: str) -> Reply | None:
         """The process of an attempt whose reply never came. The kernel answers in order: no row, no process."""

@@ -66,6 +66,7 @@ async def start(engine: Engine) -> None:
             if error.code != "lost":
                 raise
             await _kernel_is_back(engine)
+    await engine.lives.groups.tidy()
     _give_orders(engine, found)
 
 

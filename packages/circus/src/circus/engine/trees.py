@@ -119,7 +119,9 @@ class Trees:
     async def _look(self, hosted: Hosted, *, mode: str, is_late: bool) -> tuple[dict[int, procfs.Row], dict[int, str]]:
         look = await self.looks.look(hosted.start_ticks if hosted.mark else None)
         trunk = tree.Trunk(hosted.pid, hosted.start_ticks, hosted.mark, is_late)
-        grouped = cgroups.members(hosted.cgroup) if hosted.cgroup else []
+        grouped: list[int] = []
+        if hosted.cgroup:
+            look, grouped = await asyncio.to_thread(_with_group, look, hosted.cgroup)
         found = tree.belonging(look, trunk, known=hosted.known, grouped=grouped)
         rows = {pid: row for pid in found if isinstance(row := look.rows[pid], procfs.Row)}
         if mode == "group":
@@ -339,6 +341,13 @@ class Trees:
             if (alive := [each for each in found if each.is_alive()])
         }
         return self._left
+
+
+def _with_group(look: tree.Look, cgroup: str) -> tuple[tree.Look, list[int]]:
+    """The look with all that are in the control group, of whom some may have been missed, and who these are."""
+    grouped = cgroups.members(cgroup)
+    missed = {pid: row for pid in grouped if pid not in look.rows and (row := procfs.row(pid)) is not None}
+    return replace(look, rows={**look.rows, **missed}), grouped
 
 
 def _signal_all(rows: list[procfs.Row], signum: int, cgroup: str) -> None:
