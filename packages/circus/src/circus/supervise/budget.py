@@ -144,8 +144,8 @@ def pause_after(backoff: BackoffPolicy, setbacks: int) -> float:
 
 
 def tell_duration(seconds: float) -> str:
-    """``0.2 s``, ``90 s``: for people."""
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    """``0.02 s``, ``3.2 s``, ``90 s``: for people."""
+    return f"{round(seconds, 2 if seconds < 1 else 1 if seconds < 10 else 0):g} s"
 
 
 def _judge_flapping(
