@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from circus.config import amend, causes, plan
+from circus.config import amend, causes, options, plan
 from circus.config.amend import NOTHING, Edits
 from circus.config.causes import Cause
-from circus.config.load import amended, load
+from circus.config.load import amended, examine, load
 from circus.config.model import CircusConfig
+from circus.config.options import Option
 from circus.config.plan import Item, Plan, Up, World, make, moved
 from circus.config.plan_text import MAX_KEPT, WIDTH, text_of
 from circus.config.validate import Host
@@ -280,6 +282,55 @@ def test_of_what_was_taken_back_the_text_is_that_which_runs(bench: Bench) -> Non
     assert values_of(bench.plan(broken_too, world=world), "web")["cmd"] == (
         "/srv/bin/web --fd $(circus.sockets.front)", "/srv/bin/broken --fd $(circus.sockets.front)",
     )  # fmt: skip
+
+
+#: For each type of an option one that is good, and not what is there already.
+CANDIDATES = (
+    *("3", "7", "0.5", "true", "false", "/x", "some", "9s", "30%", "50M", "udp://127.0.0.1:9", "AF_INET6", "dgram"),
+    *("INT", "midnight", "json", "red", "local1", "err", "debug", "drop-oldest", "roll", "tree", "report", "restart"),
+    *("http http://127.0.0.1:1/", "oneshot", "0 3 * * *", "UTC", "queue", "all", "unix:///run/x", "022", "stop"),
+)
+#: What some options need beside them.
+COMPANIONS = "stdout_stream.time_format = %s\nlimits.memory = 1g\nhealth.check = tcp 127.0.0.1:1\n"
+
+OPTIONS = [
+    *(("watcher", "", option) for option in options.WATCHER.values()),
+    *(("watcher", f"{name}.", option) for name, family in options.FAMILIES.items() for option in family.values()),
+    *(("watcher", "stdout_stream.", option) for option in options.STREAM.values()),
+    *(("socket", "", option) for option in options.SOCKET.values()),
+    *(("circus", "", option) for option in options.CIRCUS.values()),
+]
+SECTIONS = {"watcher": "[watcher:web]", "socket": "[socket:front]", "circus": "[circus]"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix", "option"),
+    [pytest.param(*each, id=f"{each[0]}-{each[1]}{each[2].name}") for each in OPTIONS if not each[2].idle],
+)
+def test_whatever_option_differs_is_named_by_its_cause(bench: Bench, kind: str, prefix: str, option: Option) -> None:
+    if option.name in ("include", "include_dir", "env_file"):
+        return  # of which only what stands in the files is obeyed
+    key, path, header = f"{prefix}{option.name}", bench.folder / "circus.ini", SECTIONS[kind]
+    base = re.sub(rf"^{re.escape(key)} = .*\n", "", BASE, flags=re.MULTILINE)
+    beside = "".join(line for line in COMPANIONS.splitlines(keepends=True) if line.startswith(prefix or "-"))
+    if beside and not beside.startswith(key):
+        base = base.replace("[watcher:web]\n", f"[watcher:web]\n{beside}")
+
+    def built(text: str) -> CircusConfig:
+        path.write_text(text)
+        return examine(str(path), {}, host=bench.host)[0].config
+
+    before = built(base)
+    said = (key, f"{key} as written")
+    for candidate in CANDIDATES:
+        after = built(base.replace(header, f"{header}\n{key} = {candidate}"))
+        made = make(World(before, up=UP), after, NOTHING, unheeded={}, files={}, environ={})
+        changes = {"watcher": made.changes.change, "socket": made.changes.sockets_change}
+        if not changes.get(kind, made.changes.circus_changes):
+            continue  # wrong, or what it was
+        found = [cause for item in made.items if item.kind == kind for cause in item.causes if cause.option in said]
+        assert found, candidate
+        assert (found[0].file, found[0].is_hidden, found[0].old != found[0].new) == (str(path), False, True)
 
 
 # What is never said -----------------------------------------------------------------------------------------
