@@ -54,6 +54,12 @@ def findings(tmp_path: Path, text: str) -> list[str]:
         ("soak = 60\nmax_age = 61\n", ""),
         ("send_hup = yes\nsoak = 1\n", "warning 4 web: soak has no effect, as the processes are reloaded by SIGHUP"),
         ("send_hup = yes\nsoak = 1\nupdate = roll\n", ""),
+        (
+            "update = roll\n",
+            "warning 3 web: update = roll takes a process for good as soon as it was started, also one that ends right "
+            "after",
+        ),
+        ("update = roll\nhooks.after_spawn = os.path.exists\n", ""),
     ],
 )
 def test_bounds_that_exclude_each_other_are_told(tmp_path: Path, text: str, told: str) -> None:

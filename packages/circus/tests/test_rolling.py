@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from circus.supervise.actions import Action, CancelTimer, ReloadFailed, Signal, Spawn, StartTimer
-from circus.supervise.events import Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey
+from circus.supervise.events import Exited, HookAnswered, NotReady, Ready, Spawned, SpawnFailed, TimerFired, TimerKey
 from circus.supervise.rolling import amount
 from circus.supervise.states import Rollout, SlotKey, SlotState, WatcherPolicy
 from circus.supervise.tickets import Ticket
@@ -141,6 +141,30 @@ def test_old_ones_stay_until_the_new_ones_have_been_ready_for_the_time_of_soakin
     assert told(scene) == [1]
     scene.exit(1)
     assert ticket.ok and ticket.is_done
+
+
+def test_one_that_is_not_ready_in_time_ends_the_reload_and_who_becomes_ready_replaces_an_old_one() -> None:
+    scene = Scene(ONE_MORE, count=1, awaits_ready=True, start_timeout_s=5.0)
+    scene.watcher.take(Ready(SlotKey("web", 1), 1), 0.0)
+    ticket = scene.change()
+    scene.spawn()
+    assert not told(scene)
+    scene.watcher.take(NotReady(SlotKey("web", 2), 1, "GET /: refused"), 0.0)
+    (key,) = [key for key in scene.timers if key.wid == 2]
+    del scene.timers[key]
+    scene.watcher.take(TimerFired(key), 5.0)
+    assert told(scene) == [2]
+    scene.exit(2)
+    assert (ticket.is_done, scene.pids(), scene.spawns) == (True, [101], {})
+    assert scene.failed[0].startswith("web.2: not ready within 5 s: GET /: refused")
+
+    ticket = scene.change()
+    (wid,) = scene.spawns
+    scene.spawn()
+    scene.watcher.take(Ready(SlotKey("web", wid), scene.watcher.slots[wid].incarnation), 0.0)
+    assert told(scene) == [1]
+    scene.exit(1)
+    assert ticket.is_done and ticket.ok
 
 
 def test_one_that_ends_while_it_soaks_ends_the_reload_at_once() -> None:

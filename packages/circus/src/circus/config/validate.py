@@ -234,6 +234,9 @@ class _Check:
         if 0 < config.max_age_s <= config.soak_s:
             what = f"no process gets as old as soak ({config.soak_s:g} s): max_age is {config.max_age_s:g} s"
             yield self._error("soak", what, "write a shorter soak")
+        if config.update == "roll" and not (config.soak_s or config.ready or "after_spawn" in config.hooks):
+            what = "update = roll takes a process for good as soon as it was started, also one that ends right after"
+            yield self._warning("update", what, "write soak = 5, or hooks.after_spawn = package.module.function")
         if config.send_hup and config.update == "restart":
             for key in ("max_surge", "max_unavailable", "soak"):
                 if key in config.written:
