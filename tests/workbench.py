@@ -103,6 +103,7 @@ class Bench:
             engine.demand.close()
             engine.sampler.close()
             engine.trees.close()
+            engine.jobs.close()
             engine.lives.close()
             await engine.link.close()
             await engine.pump.close()

@@ -14,6 +14,7 @@ LIVES = "tests/inventory/test_lives.py::test_starts_and_ends_are_as_their_option
 HOOK = "tests/inventory/test_lives.py::test_every_hook_is_called_and_sees_options_of_ones_own"
 FLAPPING = "tests/inventory/test_lives.py::test_flapping_is_what_the_watcher_says"
 BACKOFF = "tests/journeys/test_backoff.py::test_a_crash_loop_is_paused_and_given_up_as_its_options_say"
+JOB = "tests/journeys/test_jobs.py::test_a_job_is_as_its_options_say"
 CIRCUSD = "tests/inventory/test_circusd.py::test_a_circusd_is_as_its_section_says"
 PAGE = "tests/journeys/test_page_options.py::test_the_options_of_the_page_do_what_they_say"
 PLUGIN = (
@@ -123,6 +124,10 @@ ROWS: dict[str, str] = {
         f"watcher limits.{key}": "tests/journeys/test_limits.py::test_what_uses_too_much_has_what_its_options_say"
         for key in ("memory", "cpu", "interval", "grace", "clear", "start_period", "action")
     },
+    "watcher type": "tests/journeys/test_jobs.py::"
+    "test_a_oneshot_runs_once_until_its_options_change_or_somebody_starts_it",
+    "watcher schedule": JOB,
+    **{f"watcher job.{key}": JOB for key in ("timezone", "overlap", "missed", "time_limit", "history")},
     "plugin use": "packages/circus/tests/test_config_plugins.py::test_a_plugin_is_a_watcher_that_leaves_with_circusd",
     "plugin priority": "packages/circus/tests/test_config_plugins.py::"
     "test_the_watcher_takes_its_options_converted_and_the_plugin_takes_all_as_text",

@@ -18,6 +18,7 @@ TABLES = {
     "flapping": (options.FLAPPING, FlappingPolicy),
     "backoff": (families.BACKOFF, model.BackoffPolicy),
     "limits": (families.LIMITS, model.LimitsPolicy),
+    "job": (families.JOB, model.JobOptions),
 }
 ALL = [pytest.param(title, each, id=f"{title}-{name}") for title, (t, _) in TABLES.items() for name, each in t.items()]
 

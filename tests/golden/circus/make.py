@@ -13,8 +13,10 @@ from pathlib import Path
 from circus.config.amend import Amendment, Edits
 from circus.engine.history import NAME, Exit, History
 from circus.engine.memory import Memory
+from circus.engine.runbook import Runbook, mark_line, to_line
 from circus.supervise import recall
 from circus.supervise.budget import Budget, Recollection
+from circus.supervise.jobs import Run, RunState
 
 FOLDER = Path(__file__).parent
 
@@ -48,6 +50,19 @@ EXITS = [
 ]
 
 
+#: As they stand when all was noted that is noted of them.
+RUNS = (
+    Run(1_700_000_400.0, RunState.DONE, 1_700_000_400.01, False, 1_700_000_400.02, 1_700_000_401.5, 4714, 0,
+        "ended with status 0", life="b00t:1", digest="0ff5e7"),
+    Run(1_700_000_430.000001, RunState.FAILED, 1_700_000_430.0, True, 1_700_000_430.1, 1_700_000_490.1, 4715, -15,
+        "ended, as it took longer than 60 s", "ended, as it took longer than 60 s", life="b00t:1", digest="0ff5e7"),
+    Run(1_700_001_000.0, RunState.SKIPPED, 1_700_001_100.0, reason="missed", count=10),
+    Run(1_700_001_060.0, RunState.STARTING, 1_700_001_060.0, life="b00t:1", digest="0ff5e7"),
+)  # fmt: skip
+MARK = 1_700_000_390.0
+SCHEDULE = "* * * * * Europe/Berlin"
+
+
 def write(folder: Path) -> None:
     memory = Memory(folder)
     memory.use(FILE)
@@ -62,6 +77,13 @@ def write(folder: Path) -> None:
     memory.write(content)
     History(folder).write([*EXITS, ENDED_BY_RULE])
     assert (folder / NAME).exists()
+    book = Runbook(folder)
+    book.note(mark_line("backup", MARK, is_active=True, schedule=SCHEDULE))
+    for run in RUNS:
+        book.note(to_line("backup", run))
+    taken = book.take()
+    assert taken is not None
+    book.write(taken)
 
 
 def main() -> None:

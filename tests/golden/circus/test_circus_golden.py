@@ -12,6 +12,7 @@ from circus.config.amend import Edits
 from circus.config.model import FlappingPolicy
 from circus.engine import history
 from circus.engine.memory import Memory
+from circus.engine.runbook import Known, Runbook
 from circus.supervise import recall
 from circus.supervise.states import WatcherPolicy
 from tests.golden.circus import make
@@ -22,6 +23,7 @@ FORMATS = sorted((path for path in make.FOLDER.iterdir() if path.name.isdigit())
 HAS_EDITS = 2
 HAS_STANDINGS = 3
 HAS_RULES = 4
+HAS_RUNS = 5
 
 POLICY = WatcherPolicy("web", flapping=FlappingPolicy())
 
@@ -69,3 +71,13 @@ def test_how_processes_ended(folder: Path) -> None:
     number = int(folder.name)
     by_rule = [make.ENDED_BY_RULE] if number >= HAS_RULES else []
     assert history.read(folder) == ([*make.EXITS, *by_rule] if number >= HAS_STANDINGS else [])
+
+
+def test_how_the_runs_of_jobs_went(folder: Path) -> None:
+    book = Runbook(folder)
+    assert book.trouble == ""
+    if int(folder.name) < HAS_RUNS:
+        assert book.known == {}
+        return
+    runs = {run.due: run for run in make.RUNS}
+    assert book.known == {"backup": Known(runs, make.RUNS[-1].due, True, make.SCHEDULE)}

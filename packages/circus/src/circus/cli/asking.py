@@ -36,7 +36,7 @@ class Daemon:
 
 
 class Command:
-    """``fails`` says whether an answer, though there is one, ends circusctl with the status of a failure.
+    """``fails`` says whether an answer, though there is one, ends circusctl with the status of a failure, or a status.
 
     With ``takes_command`` all behind the first word is the command line of a program, and not read.
     """
@@ -57,7 +57,7 @@ class Command:
         run: Callable[[Daemon, argparse.Namespace], Answer | Iterator[Answer]],
         lines: Callable[[Answer, argparse.Namespace], Iterable[str]],
         arguments: Callable[[argparse.ArgumentParser], None],
-        fails: Callable[[Answer], bool] = lambda _answer: False,
+        fails: Callable[[Answer], int] = lambda _answer: False,
         takes_command: bool = False,
     ) -> None:
         self.name, self.help, self.run, self.lines, self.arguments = name, help, run, lines, arguments

@@ -123,7 +123,8 @@ def _show(command: Command, answer: dict[str, Any], args: argparse.Namespace) ->
 
 
 def _status(command: Command, answer: dict[str, Any]) -> int:
-    return TABLE["failed"][1] if command.fails(answer) else 0
+    failed = command.fails(answer)
+    return TABLE["failed"][1] if failed is True else int(failed)
 
 
 def _report(error: CircusError, *, is_json: bool) -> int:

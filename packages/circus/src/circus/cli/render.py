@@ -68,13 +68,49 @@ def output_lines(output: Answer) -> Iterable[str]:
 
 def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iterable[str]:
     """The indented lines below a watcher."""
-    if watcher["reason"] and watcher["state"] != "active":
+    job = watcher.get("job")
+    if job is not None:
+        yield from job_lines(job)
+    if watcher["reason"] and watcher["state"] != "active" and not (job and job["next_run"]):
         yield f"  {one_line(watcher['reason'])}"
     for slot in watcher["slots"]:
         is_down = slot["state"] not in _QUIET and (slot["state"] != "stopped" or slot["reason"])
         is_odd = slot["state"] == "running" and slot["reason"]
         if is_verbose or (watcher["wants_up"] and (is_down or is_odd)):
             yield f"  {watcher['name']}.{slot['wid']} {_slot_text(slot, now)}"
+
+
+def job_lines(job: Answer) -> Iterable[str]:
+    """``next run 2026-11-23 03:30:00; the last one of 2026-11-22 03:30:00 done after 12s``."""
+    told = []
+    if job["current"] is not None:
+        told.append(f"at work for the run of {moment(job['current']['due'])}")
+    if job["waiting"]:
+        told.append(f"{job['waiting']} runs wait")
+    if job["next_run"] is not None:
+        told.append(f"next run {moment(job['next_run'])}")
+    elif job["schedule"]:
+        told.append("the schedule is stopped")
+    if job["last"] is not None:
+        told.append(f"the last one of {moment(job['last']['due'])} {run_text(job['last'])}")
+    if told:
+        yield f"  {'; '.join(told)}"
+
+
+def run_text(run: Answer) -> str:
+    """``done after 12s``, ``failed after 3s: ended with status 1``, ``3 skipped: the run before was not over``."""
+    text = f"{run['count']} {run['state']}" if run["count"] > 1 else run["state"]
+    if run["by_hand"]:
+        text += " by hand"
+    if run["pid"] is not None:
+        text += f" pid {run['pid']}"
+    if run["started_at"] is not None and run["ended_at"] is not None:
+        text += f" after {duration(run['ended_at'] - run['started_at'])}"
+    return f"{text}: {one_line(run['reason'])}" if run["reason"] and run["state"] != "done" else text
+
+
+def moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def foreign_text(row: Answer) -> str:

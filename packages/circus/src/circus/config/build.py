@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from circus.config import expand, options, plugins, rules, shared_files, values
+from circus.config import expand, jobs, options, plugins, rules, shared_files, values
 from circus.config.environments import Environments
 from circus.config.model import (
     CircusConfig,
@@ -204,6 +204,7 @@ class Builder:
             taken["stdin_socket"] = taken["stdin_socket"].lower()
         search_path = environment.expanded.get("PYTHONPATH", "")
         policies = rules.of(sheet)
+        taken |= jobs.of(sheet, taken)
         return WatcherConfig(
             name=name,
             **taken,

@@ -8,10 +8,8 @@ clocks are changed. Does not belong here: what follows on an instant (supervise/
 from __future__ import annotations
 
 import os
-import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 
 #: The next instant after this one, or None: it never comes again.
 NextAfter = Callable[[float], float | None]
@@ -60,23 +58,25 @@ def parse_timezone(text: str) -> str:
     """The name of a time zone that this host knows. Raises: ValueError."""
     try:
         zone_of(text.strip())
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise ValueError("is no time zone that this host knows; write a name as Europe/Berlin, or UTC") from None
     return text.strip()
 
 
 def zone_of(name: str | None) -> tzinfo:
-    """The zone of that name; None is the host's own. Raises: ZoneInfoNotFoundError, ValueError, OSError."""
+    """The zone of that name; None is the host's own. Raises: KeyError, ValueError, OSError."""
+    import zoneinfo  # with the first schedule
+
     if name is not None:
         return UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
     wanted = os.environ.get("TZ", "").removeprefix(":")
     if wanted and not wanted.startswith("/"):
         try:
             return zoneinfo.ZoneInfo(wanted)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        except (KeyError, ValueError):  # ZoneInfoNotFoundError is a KeyError
             return UTC  # as the C library does with what it does not know
     try:
-        with Path(wanted or "/etc/localtime").open("rb") as file:
+        with open(wanted or "/etc/localtime", "rb") as file:
             return zoneinfo.ZoneInfo.from_file(file)
     except (OSError, ValueError):
         return UTC

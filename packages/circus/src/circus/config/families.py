@@ -49,5 +49,24 @@ LIMITS = table(
            "reloaded. `report`: it is only told, by the event `limit` and in the status.", "live"),
 )  # fmt: skip
 
+
+#: Keys behind `job.` of a watcher that has a schedule, or is a oneshot.
+JOB = table(
+    Option("timezone", "timezone", None, "The time zone of the schedule, as `Europe/Berlin`. None: that of the host.",
+           "live"),
+    Option("overlap", "overlap", "skip", "What becomes of a run that is due while the one before goes on: `skip` it, "
+           "`queue` it, or `replace` the one before, which is ended.", "live"),
+    Option("missed", "missed", "skip", "What becomes of runs that were due while no circusd was there or the machine "
+           "slept: `skip` them, run the last one `once`, or `all` of them, at most 100.", "live"),
+    Option("time_limit", "seconds", 0.0, "A run that takes longer is ended, as by `circusctl stop`, and has failed. 0: "
+           "none.", "live", field="time_limit_s"),
+    Option("history", "history", 100, "So many runs are kept for `circusctl runs`.", "live"),
+)  # fmt: skip
+
 #: Name of a family -> its keys.
-FAMILIES: Mapping[str, Mapping[str, Option]] = {"flapping": FLAPPING, "backoff": BACKOFF, "limits": LIMITS}
+FAMILIES: Mapping[str, Mapping[str, Option]] = {
+    "flapping": FLAPPING,
+    "backoff": BACKOFF,
+    "limits": LIMITS,
+    "job": JOB,
+}

@@ -114,6 +114,17 @@ class LimitsPolicy:
     action: str = "restart"
 
 
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """How a job runs; ``overlap``: skip, queue or replace; ``missed``: skip, once or all."""
+
+    timezone: str | None = None
+    overlap: str = "skip"
+    missed: str = "skip"
+    time_limit_s: float = 0.0  # 0: none
+    history: int = 100
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
     """Where one output of a watcher's processes goes.
@@ -218,6 +229,9 @@ class WatcherConfig:
     start_timeout_s: float = 60.0
     health: HealthPolicy | None = None
     limits: LimitsPolicy | None = None
+    type: str = "simple"  # or oneshot
+    schedule: str | None = None  # a cron expression (see config/cron)
+    job: JobOptions | None = None
     plugin: str | None = None  # the class that runs in its processes
     extra: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""

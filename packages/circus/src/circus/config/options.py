@@ -142,6 +142,10 @@ WATCHER = _table(
            "live", field="soak_s"),
     Option("update", "update", "restart", "How changed options that need new processes reach them: `restart` ends all "
            "and starts anew; `roll` is a reload, which goes back to the options of before if it fails.", "live"),
+    Option("type", "watcher_type", "simple", "`oneshot`: a job, which has started when it has ended well (status 0). "
+           "It runs once in a life of the machine, or when it is started by hand.", "restart"),
+    Option("schedule", "cron", None, "When the job runs, as cron has it: `30 3 * * 1-5`, or @hourly, @daily, @weekly, "
+           "@monthly, @yearly; with six fields the first one is the second. It is a oneshot then.", "restart"),
     Option("check_flapping", "flag", True, "Once: whether to watch for flapping.", "none",
            idle="write flapping.active = false"),
 )  # fmt: skip

@@ -28,7 +28,7 @@ FLAPPING = "circus.plugins.flapping.Flapping"
 PLUGINS_OWN = frozenset(
     {
         *("use", "active", "cmd", "args", "executable", "shell", "shell_args", "stdin_socket", "use_sockets"),
-        *("on_demand", "virtualenv"),
+        *("on_demand", "virtualenv", "type", "schedule"),
     }
 )
 
@@ -136,7 +136,7 @@ _LIVE = ("hooks.", "stdout_stream.", "stderr_stream.", *(f"{family}." for family
 
 def is_for_watcher(key: str) -> bool:
     """Whether the watcher takes it, too."""
-    if key in PLUGINS_OWN:
+    if key in PLUGINS_OWN or key.startswith("job."):
         return False
     return key in options.WATCHER or key.startswith((*_LIVE, "rlimit_", "env."))
 

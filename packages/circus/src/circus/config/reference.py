@@ -56,6 +56,12 @@ _TYPES = {
     "name": "name",
     "control": "address",
     "papa": "address",
+    "watcher_type": "simple or oneshot",
+    "cron": "cron expression",
+    "timezone": "name",
+    "overlap": "word",
+    "missed": "word",
+    "history": "1 to 1000",
 }
 
 _CHANGES = {"live": "at once", "restart": "new processes", "none": "-"}
@@ -106,7 +112,7 @@ The same sections, options and values in TOML 1.0, for files whose names end in 
   this page as `circus.schema.json`.
 - `[watcher.NAME]`, `[socket.NAME]` and `[plugin.NAME]` are tables; names with other characters than letters, digits,
   `-` and `_` need quotes. What is a prefix in INI files is a table in them, or a dotted key: `stdout_stream`,
-  `stderr_stream`, `hooks`, `flapping`, `backoff`, `limits`, `env`; and `rlimits` for `rlimit_`.
+  `stderr_stream`, `hooks`, `flapping`, `backoff`, `limits`, `job`, `env`; and `rlimits` for `rlimit_`.
 - `[env]` is for all watchers; a table in it, as `[env."web,worker*"]`, for those that match its patterns.
 - Flags are `true` and `false`, numbers are numbers, and lists, where an INI file has white space between words, are
   arrays of texts. A text is read as the value in an INI file is, so that `"10m"`, `"yes"` and `"$(circus.env.N)"` do

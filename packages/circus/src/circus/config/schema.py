@@ -85,6 +85,12 @@ TYPES: Mapping[str, list[Schema]] = {
     "name": [_text(r"^[A-Za-z0-9][A-Za-z0-9._-]*$") | {"maxLength": values.MAX_NAME}],
     "control": [_text(r"^unix:///.")],
     "papa": [{"type": "string"}, _whole(0, 65535)],
+    "watcher_type": [_text(r"^[A-Za-z]+$")],
+    "cron": [_text(r"^(@|.+ .+ .+ .+)")],
+    "timezone": [_text(r"^[A-Za-z0-9_+/-]+$")],
+    "overlap": [_text(r"^[A-Za-z]+$")],
+    "missed": [_text(r"^[A-Za-z]+$")],
+    "history": [_whole(1, values.MAX_RUNS)],
 }
 
 _SCALAR: Schema = {"type": ["string", "number", "boolean"]}

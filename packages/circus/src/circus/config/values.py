@@ -11,7 +11,7 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 
-from circus.config import receivers, rollouts
+from circus.config import cron, receivers, rollouts
 
 #: More processes than this in one watcher is a slip of the keyboard, not a wish.
 MAX_PROCESSES = 10_000
@@ -31,6 +31,8 @@ MIN_BUFFER, MAX_BUFFER = 64 << 10, 1 << 30
 MAX_STALL = 3600.0
 OVERFLOWS = ("drop-oldest", "block")
 KILL_MODES = ("process", "group", "tree")
+#: Runs of a job that are kept: their file is read at each start.
+MAX_RUNS = 1000
 #: Names of a circusd become part of file names and of names in the kernel.
 MAX_NAME = 64
 
@@ -399,6 +401,29 @@ def parse_papa(text: str) -> str:
     raise ValueError("is not a kernel's address; write a port, tcp://127.0.0.1:PORT or unix:///path")
 
 
+def _word(text: str, words: tuple[str, ...], kind: str) -> str:
+    word = text.strip().lower()
+    if word not in words:
+        raise ValueError(f"is {kind}; write {', '.join(words[:-1])} or {words[-1]}")
+    return word
+
+
+def parse_watcher_type(text: str) -> str:
+    return _word(text, ("simple", "oneshot"), "no type of watcher")
+
+
+def parse_overlap(text: str) -> str:
+    return _word(text, ("skip", "queue", "replace"), "no answer to runs that overlap")
+
+
+def parse_missed(text: str) -> str:
+    return _word(text, ("skip", "once", "all"), "no answer to runs that were missed")
+
+
+def parse_history(text: str) -> int:
+    return _integer(text, 1, MAX_RUNS, "a number of runs")
+
+
 PARSERS: dict[str, Callable[[str], object]] = {
     "text": parse_text,
     "words": parse_words,
@@ -446,4 +471,10 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "name": parse_name,
     "control": parse_control,
     "papa": parse_papa,
+    "watcher_type": parse_watcher_type,
+    "cron": cron.parse_cron,
+    "timezone": cron.parse_timezone,
+    "overlap": parse_overlap,
+    "missed": parse_missed,
+    "history": parse_history,
 }

@@ -91,6 +91,10 @@ class Ops(Queries):
             return structs.replace(answer, warnings=[*answer.warnings, warning])
         return answer
 
+    async def run(self, name: str, request: schema.Request) -> schema.RunAnswer:
+        watcher = self._find(name)
+        return schema.RunAnswer(watcher.name, dict(await self._engine.run(watcher.name, wait=request.wait)))
+
     async def signal(self, name: str, request: schema.SignalRequest) -> schema.SignalAnswer:
         watcher = self._find(name)
         signum = _signal_number(request.signum)

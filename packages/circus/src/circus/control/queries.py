@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import circus
 from circus.control import endpoints, names, schema
@@ -28,7 +28,7 @@ class Queries:
             version=circus.__version__,
             pid=os.getpid(),
             started_at=self._engine.started_at,
-            watchers=[_watcher_answer(watcher) for watcher in view.watchers],
+            watchers=[_watcher_answer(watcher, view.jobs.get(watcher.name)) for watcher in view.watchers],
             kernel=dict(view.kernel),
             foreign=list(view.foreign),
             drift=dict(view.drift),
@@ -42,7 +42,8 @@ class Queries:
         )
 
     async def status_of(self, name: str) -> schema.WatcherAnswer:
-        return _watcher_answer(self._find(name))
+        watcher = self._find(name)
+        return _watcher_answer(watcher, self._engine.snapshot().jobs.get(watcher.name))
 
     async def watchers(self) -> schema.WatchersAnswer:
         return schema.WatchersAnswer(sorted(self._names()))
@@ -58,6 +59,12 @@ class Queries:
     async def exits(self, name: str) -> schema.ExitsAnswer:
         found = self._find(name).name
         return schema.ExitsAnswer(found, [dict(each) for each in await self._engine.exits(found)])
+
+    async def runs(self, name: str) -> schema.RunsAnswer:
+        found = self._find(name).name
+        job = self._engine.snapshot().jobs.get(found)
+        runs = [dict(run) for run in self._engine.runs(found)]
+        return schema.RunsAnswer(found, None if job is None else dict(job), runs)
 
     async def sockets(self) -> schema.SocketsAnswer:
         prefix = Names(self._engine.name).prefix
@@ -120,7 +127,7 @@ class Queries:
             raise CircusError("not-found", error.message, hint) from None
 
 
-def _watcher_answer(watcher: WatcherView) -> schema.WatcherAnswer:
+def _watcher_answer(watcher: WatcherView, job: Mapping[str, object] | None) -> schema.WatcherAnswer:
     return schema.WatcherAnswer(
         name=watcher.name,
         state=watcher.state.value,
@@ -129,6 +136,7 @@ def _watcher_answer(watcher: WatcherView) -> schema.WatcherAnswer:
         wants_up=watcher.wants_up,
         reason=watcher.reason,
         slots=[_slot_answer(slot) for slot in sorted(watcher.slots, key=lambda slot: slot.wid)],
+        job=None if job is None else dict(job),
     )
 
 

@@ -96,6 +96,7 @@ def make_app(ops: Ops) -> Starlette:
             schema.CountRequest,
             lambda request, body: ops.count(_name(request), body),
         ),
+        order("/v1/watchers/{name:path}/run", schema.Request, lambda request, body: ops.run(_name(request), body)),
         order(
             "/v1/watchers/{name:path}/signal",
             schema.SignalRequest,
@@ -123,6 +124,7 @@ def make_app(ops: Ops) -> Starlette:
         ),
         query("/v1/watchers", lambda _request: ops.watchers()),
         query("/v1/watchers/{name:path}/options", lambda request: ops.options(_name(request))),
+        query("/v1/watchers/{name:path}/runs", lambda request: ops.runs(_name(request))),
         query("/v1/watchers/{name:path}/exits", lambda request: ops.exits(_name(request))),
         query("/v1/watchers/{name:path}", lambda request: ops.pids(_name(request))),
     ]

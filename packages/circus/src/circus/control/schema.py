@@ -123,7 +123,7 @@ class SlotAnswer(Struct, frozen=True):
     last_status: int | None  # how the life before ended; negative: signal
 
 
-class WatcherAnswer(Struct, frozen=True):
+class WatcherAnswer(Struct, frozen=True, omit_defaults=True):
     name: str
     state: str
     numprocesses: int
@@ -131,6 +131,8 @@ class WatcherAnswer(Struct, frozen=True):
     wants_up: bool
     reason: str
     slots: list[SlotAnswer]
+    # Of a job: schedule, timezone, next_run, waiting, current and last, which are runs as in RunsAnswer.
+    job: dict[str, object] | None = None
 
 
 class StatusAnswer(Struct, frozen=True):
@@ -169,6 +171,25 @@ class ExitsAnswer(Struct, frozen=True):
 
     name: str
     exits: list[dict[str, object]]
+
+
+class RunAnswer(Struct, frozen=True):
+    """A run as in RunsAnswer: one that has begun, or, with ``wait``, has ended."""
+
+    name: str
+    run: dict[str, object]
+
+
+class RunsAnswer(Struct, frozen=True):
+    """The runs of a job that are kept, in the order in which they were decided: ``due``, ``by_hand``, ``state``
+    (waiting, starting, running, done, failed, skipped), ``started_at``, ``ended_at``, ``pid``, ``status`` (negative:
+    signal), ``signal``, ``reason``; ``count``: so many that were skipped together, ``due`` is the last of them.
+
+    ``job`` as in WatcherAnswer."""
+
+    name: str
+    job: dict[str, object] | None
+    runs: list[dict[str, object]]
 
 
 class GlobalOptionsAnswer(Struct, frozen=True):

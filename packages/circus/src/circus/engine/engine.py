@@ -37,6 +37,7 @@ from circus.engine import (
 from circus.engine.demand import Demand
 from circus.engine.executor import Executor
 from circus.engine.history import History
+from circus.engine.jobs import Jobs
 from circus.engine.keeper import Keeper
 from circus.engine.link import Link
 from circus.engine.lives import Lives
@@ -44,6 +45,7 @@ from circus.engine.memory import Memory
 from circus.engine.names import Names
 from circus.engine.remembering import Remembering
 from circus.engine.rolls import Rolls
+from circus.engine.runbook import Runbook
 from circus.engine.sampling import Sampler
 from circus.engine.sockets import SocketSet
 from circus.engine.tasks import Tasks
@@ -70,6 +72,7 @@ SERIOUS = frozenset(
     (
         "fatal", "reload_failed", "flapping", "limit", "hook_failure",
         "sink_failed", "output_dropped", "output_held", "output_doubt", "compress_failed",
+        "run_failed", "run_skipped",
     )
 )  # fmt: skip
 
@@ -82,7 +85,9 @@ class Engine:
         self.kernel = kernel
         self.memory = memory
         memory.use(config.path)
-        self.keeper = Keeper(memory, History(memory.path.parent))
+        book = Runbook(memory.path.parent)
+        self.keeper = Keeper(memory, History(memory.path.parent), book)
+        self.jobs = Jobs(self, book)
         self.remembering = Remembering(self)
         self.bus = Bus()
         self.names = Names(config.name)
@@ -230,12 +235,14 @@ class Engine:
         self.sampler.limit(config.name, config.limits)
         streams = {"out": config.stdout_stream, "err": config.stderr_stream}
         self.pump.configure(config.name, streams, config.numprocesses)
+        self.jobs.configure(config)
 
     def forget_config(self, name: str) -> None:
         self.configs.pop(name, None)
         self.sampler.limit(name, None)
         self._hooks.pop(name, None)
         self.pump.forget_watcher(name)
+        self.jobs.forget(name)
 
     def find(self, name: str) -> str | None:
         """The watcher's name as written, whatever the case of ``name``."""
@@ -258,6 +265,7 @@ class Engine:
             config,
             wid=slot.wid,
             token=token,
+            run=self.jobs.stamp(config.name),
             config_path=self.config.path,
             names=self.names,
             sockets=self.sockets.configs.values(),
@@ -372,6 +380,12 @@ class Engine:
 
     async def exits(self, name: str) -> list[dict[str, object]]:
         return await shown.exits(self, name)
+
+    async def run(self, name: str, *, wait: bool) -> dict[str, object]:
+        return await self.jobs.run(name, wait=wait)
+
+    def runs(self, name: str) -> list[dict[str, object]]:
+        return self.jobs.runs(name)
 
     def known(self) -> list[str]:
         return forgetting.known(self)

@@ -46,9 +46,9 @@ class Executor:
                 if handle := self._timers.pop(key, None):
                     handle.cancel()
             case actions.AwaitDemand(watcher, is_wanted):
-                (self._engine.demand.watch if is_wanted else self._engine.demand.forget)(watcher)
-            case actions.RunOver():
-                pass  # no watcher has a schedule yet
+                self._await_demand(watcher, is_wanted=is_wanted)
+            case actions.RunOver(watcher, reason):
+                self._engine.jobs.on_over(watcher, reason)
             case actions.RunHook():
                 self._tasks.begin(self._run_hook(action))
             case actions.Probe():
@@ -74,6 +74,13 @@ class Executor:
             handle.cancel()
         self._timers.clear()
         self._tasks.cancel()
+
+    def _await_demand(self, watcher: str, *, is_wanted: bool) -> None:
+        self._engine.jobs.on_wait(watcher, is_wanted=is_wanted)
+        if not is_wanted:
+            self._engine.demand.forget(watcher)
+        elif watcher not in self._engine.jobs:
+            self._engine.demand.watch(watcher)
 
     def _on_timer(self, key: events.TimerKey) -> None:
         self._timers.pop(key, None)

@@ -38,6 +38,7 @@ class Hosted:
     is_being_ended: bool = False  # circusd wants its end
     why: str = ""  # it does, if a rule said so
     end: Exit | None = None  # as it is noted
+    run: float | None = None  # of a job: when it was due
     reap_hooks_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send_signal(self, signum: int) -> bool:

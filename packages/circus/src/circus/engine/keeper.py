@@ -1,4 +1,4 @@
-"""Brings to the disk what circusd remembers, beside the loop: wishes and ends of processes.
+"""Brings to the disk what circusd remembers, beside the loop: wishes, ends of processes, and runs of jobs.
 
 The idea: whoever changes something notes that; one write at a time takes all that was noted until then, so that five
 hundred ends at once are a few writes. An order's answer waits for its write, and for a disk that does not answer only
@@ -14,6 +14,7 @@ import logging
 
 from circus.engine.history import Exit, History
 from circus.engine.memory import Memory
+from circus.engine.runbook import Runbook
 from circus.streams.workers import Worker
 
 log = logging.getLogger("circus.memory")
@@ -28,10 +29,11 @@ RETRY_LAST_S = 60.0
 
 
 class Keeper:
-    def __init__(self, memory: Memory, history: History) -> None:
+    def __init__(self, memory: Memory, history: History, book: Runbook | None = None) -> None:
         self.trouble = ""
         self._memory = memory
         self._history = history
+        self._book = book
         self._worker: Worker | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -43,7 +45,8 @@ class Keeper:
     @property
     def troubles(self) -> tuple[str, ...]:
         """For status."""
-        return tuple(each for each in (self.trouble, self._memory.trouble, self._history.trouble) if each)
+        book = "" if self._book is None else self._book.trouble
+        return tuple(each for each in (self.trouble, self._memory.trouble, self._history.trouble, book) if each)
 
     def note(self, *, is_pressing: bool = True) -> None:
         """Something has changed; what is not pressing may wait for more of its kind."""
@@ -123,8 +126,11 @@ class Keeper:
 
     async def _write_once(self) -> OSError | None:
         memory, exits = self._memory.take(), self._history.take()
+        runs = None if self._book is None else self._book.take()
 
         def write() -> None:
+            if self._book is not None and runs is not None:
+                self._book.write(runs)
             if exits:
                 self._history.write(exits)
                 exits.clear()
@@ -138,6 +144,8 @@ class Keeper:
         except Exception as error:  # a fault of ours must not pass for written, either
             self._history.give_back(exits)
             self._memory.give_back()
+            if self._book is not None:
+                self._book.give_back()
             if isinstance(error, OSError):
                 return error
             log.exception("what is remembered could not be written")

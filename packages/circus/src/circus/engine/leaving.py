@@ -61,6 +61,7 @@ async def close(engine: Engine) -> None:
             log.warning("the kernel could not be tidied up: %s", error)
     await engine.lives.groups.tidy()
     engine.executor.close()
+    engine.jobs.close()
     engine.demand.close()
     engine.trees.close()
     engine.sampler.close()

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from circus import clock, procfs
+from circus.engine import runbook
 from circus.engine.groups import Groups
 from circus.engine.history import Exit
 from circus.engine.hosted import Hosted, HostedTable
@@ -124,7 +125,10 @@ class Lives:
             cgroup=row["meta"].get("cgroup", ""),
             has_exited=has_exited,
         )
+        hosted.run = runbook.due_of(row)
         self.hosted.add(hosted)
+        if not has_exited:
+            self._engine.jobs.on_hosted(hosted)
         # One that has ended may be known to the pump already: then its output goes on where it was.
         take = self._engine.pump.reattach if has_exited else self._engine.pump.add
         await take(attached(slot, row, fds))
@@ -193,6 +197,7 @@ class Lives:
             why=hosted.why,
         )
         self._engine.keeper.note_exit(hosted.end)
+        self._engine.jobs.on_end(hosted, at)
 
     async def _settle(self, hosted: Hosted) -> None:
         """Begun after the cores were told of the end, so that they wait already for its tree, if they do."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from circus.config.model import WatcherConfig
-from circus.supervise.states import Rollout, WatcherPolicy
+from circus.supervise.states import Rollout, WatcherPolicy, as_job
 
 
 def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
     rollout = Rollout(config.max_surge, config.max_unavailable or 0, config.soak_s, config.update == "roll")
-    return WatcherPolicy(
+    policy = WatcherPolicy(
         name=config.name,
         numprocesses=min(count, 1) if config.singleton else count,
         priority=config.priority,
@@ -35,3 +35,4 @@ def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
         hooks=frozenset(config.hooks),
         rollout=None if rollout == Rollout() else rollout,
     )
+    return as_job(policy, is_scheduled=config.schedule is not None) if config.type == "oneshot" else policy

@@ -110,6 +110,10 @@ class Remembering:
         for config in engine.config.watchers:
             if config.essential and not engine.is_outlived:
                 continue  # who starts a container anew wants it to live
+            if (config.name.lower(), 1) not in taken and (job := engine.jobs.recalled(config)) is not None:
+                for action in engine.fleet.step(job, clock.monotonic()):
+                    engine.executor.carry_out(action)
+                continue
             standing = self._standing_of(config)
             slots = {each.wid: each for each in standing.slots}
             slots |= self._died_since(config, slots, ended.get(config.name.lower(), []), replies)

@@ -50,6 +50,7 @@ def view(engine: Engine, needs_restart: str) -> EngineView:
         by_hand=by_hand(engine),
         warnings=tuple(warnings),
         survivors={name: [each.to_json() for each in left] for name, left in survived.items()},
+        jobs={name: job for name in engine.configs if (job := engine.jobs.shown(name)) is not None},
     )
 
 

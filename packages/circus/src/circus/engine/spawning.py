@@ -27,6 +27,7 @@ def build_spec(
     *,
     wid: int,
     token: str,
+    run: float | None = None,
     config_path: str,
     names: Names,
     sockets: Iterable[SocketConfig],
@@ -36,7 +37,7 @@ def build_spec(
 ) -> dict[str, object]:
     """The arguments of the kernel's ``spawn``.
 
-    ``sockets`` are all that there are; ``token`` is unique to this attempt.
+    ``sockets`` are all that there are; ``token`` is unique to this attempt; ``run`` is that of a job.
 
     Raises:
         CircusError: an unknown user or group, or a command that cannot be expanded.
@@ -74,6 +75,8 @@ def build_spec(
     }
     if bounds := pressure.bounds_of({"out": config.stdout_stream, "err": config.stderr_stream}):
         spec["bounds"] = bounds
+    if run is not None:
+        meta["run"] = run
     if config.kill_mode != "process":
         meta["kill_mode"] = config.kill_mode
     if config.kill_mode == "tree":

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from circus import clock
-from circus.config.model import SocketConfig
+from circus.config.model import SocketConfig, WatcherConfig
 from circus.engine import byhand, leftovers, renewal
 from circus.engine.lives import heads_of
 from circus.engine.policy import policy_of
@@ -116,6 +116,9 @@ async def _take_in(engine: Engine, found: _Found) -> None:
     policies += _leftover_policies(plan, found.rows)
     engine.fleet = Fleet(policies, warmup_delay_s=config.warmup_delay_s)
     engine.foreign = [found.rows[each.kernel_id] for each in plan.foreign]
+    for survivor in plan.ended:
+        if survivor.kernel_id in found.replies:
+            engine.jobs.hear_ended(survivor.watcher, found.replies[survivor.kernel_id].ok)
     engine.remembering.take_up(plan, found.replies)
     for survivor in (*plan.keep, *plan.drifted, *plan.surplus, *plan.vanished):
         if survivor.kernel_id in found.replies:
@@ -142,14 +145,16 @@ def _give_orders(engine: Engine, found: _Found) -> None:
         engine.give(partial(events.RemoveWatcher, name=name))
     watchers = engine.config.watchers
     stopped = {each.name for each in watchers if engine.memory.is_stopped(each.name)}
+    engine.jobs.open(stopped)
     given_up = engine.remembering.given_up()
     for name in sorted(given_up - stopped):
         log.warning("%s has given up before, and is not started: %s", name, engine.fleet.watchers[name].given_up)
-    for name in sorted(stopped):
+    running = engine.jobs.running()  # which go to their ends, whatever is wanted of their schedules
+    for name in sorted(stopped - running):
         engine.give(partial(events.Stop, names=(name,)))
     adopted = {each.watcher for each in (*plan.keep, *plan.drifted)}
-    wanted = {each.name for each in watchers if each.autostart or each.name in adopted} - stopped - given_up
-    drifted = {each.watcher for each in plan.drifted} - stopped - given_up
+    wanted = {each.name for each in watchers if _is_wanted(engine, each, adopted)} - stopped - given_up
+    drifted = {each.watcher for each in plan.drifted} - stopped - given_up - running
     users = renewal.users_of(engine, found.stale) & wanted
     if changed := sorted(drifted | users & adopted):
         log.info("changed in the file while circusd was away: %s", ", ".join(changed))
@@ -161,6 +166,12 @@ def _give_orders(engine: Engine, found: _Found) -> None:
     if restarts := drifted - users - rolls:
         engine.give(partial(events.Restart, names=tuple(sorted(restarts))))
     engine.give(partial(events.Start, names=tuple(sorted(wanted - drifted - users)), resumes=True))
+
+
+def _is_wanted(engine: Engine, config: WatcherConfig, adopted: set[str]) -> bool:
+    if config.schedule is not None:
+        return engine.jobs.is_wanted(config.name)
+    return (config.autostart or config.name in adopted) and not engine.fleet.watchers[config.name].is_done
 
 
 def survivor_of(row: dict[str, Any]) -> adopt.Survivor | None:

@@ -28,3 +28,5 @@ class EngineView:
     by_hand: dict[str, str]  # watchers that are not as the file has them, and in what
     warnings: tuple[str, ...]
     survivors: dict[str, list[dict[str, object]]] = field(default_factory=dict)  # by watcher: left of stopped processes
+    # Watchers that are jobs: when they run next, and how they did last.
+    jobs: dict[str, dict[str, object]] = field(default_factory=dict)

@@ -263,7 +263,10 @@ class Job:
         """The kernel has its process; also one that an earlier circusd has started."""
         run = self.runs.get(due) or Run(due, RunState.STARTING, started_at, life=self.life, digest=self.digest)
         if run.state in OPEN:
-            self._note(replace(run, state=RunState.RUNNING, pid=pid, started_at=started_at))
+            run = replace(run, state=RunState.RUNNING, pid=pid, started_at=started_at)
+            self._note(run)
+            if run.end_reason:  # told before there was a process
+                self._steps.append(End(run))
         return self._taken()
 
     def ended(self, due: float, status: int | None, at: float, *, pid: int, started_at: float) -> list[Step]:
@@ -278,8 +281,10 @@ class Job:
     def over(self, reason: str, now: float) -> list[Step]:
         """The watcher has come to the end of a run; one whose process nobody has seen has failed, for ``reason``."""
         run = self.current
-        if run is not None:
-            self._close(run, RunState.FAILED, now, reason or "it did not begin")
+        if run is not None and (reason or run.state is RunState.RUNNING):
+            self._close(run, RunState.FAILED, now, reason or tell_how(None))
+        elif run is not None:
+            self._close(run, RunState.SKIPPED, now, "it was stopped before it began")
         return self._taken()
 
     def settle(self, hosted: set[float], now: float) -> list[Step]:

@@ -380,7 +380,7 @@ class Watcher(Ring):
             self._is_once = True
             self.places.clear()
         else:
-            self._emit(RunOver(self.name, "it was stopped, or was just coming or going"))
+            self._emit(RunOver(self.name, ""))
             return
         self._begin_start()
 

@@ -40,6 +40,7 @@ class FakeView:
     by_hand: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[object, ...] = ()
     survivors: Mapping[str, list[dict[str, object]]] = field(default_factory=dict)
+    jobs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 def make_watcher(name: str, count: int = 1, **changes: Any) -> WatcherView:
@@ -91,6 +92,7 @@ class FakeEngine:
         self.add_error = ""  # why an added watcher does not start
         self.changed: dict[str, dict[str, str]] = {}  # options that were set
         self.ends: dict[str, list[Mapping[str, object]]] = {}
+        self.ran: dict[str, list[Mapping[str, object]]] = {}  # jobs
         self.infos: dict[str, dict[Any, Any]] = {}
         self.counters: dict[str, dict[str, dict[str, float]]] = {}
         self.daemon_info: dict[str, object] = {"pid": 4, "cmdline": "circusd"}
@@ -174,6 +176,14 @@ class FakeEngine:
 
     async def exits(self, name: str, /) -> list[Mapping[str, object]]:
         return self.ends.get(name, [])
+
+    async def run(self, name: str, /, *, wait: bool) -> Mapping[str, object]:
+        self.heard.append(("run", name, wait))
+        await self._pass_gate()
+        return self.ran[name][-1]
+
+    def runs(self, name: str, /) -> list[Mapping[str, object]]:
+        return self.ran.get(name, [])
 
     def known(self) -> list[str]:
         return list(self.watchers)
