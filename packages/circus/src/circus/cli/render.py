@@ -75,6 +75,7 @@ def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iter
         yield f"  {one_line(watcher['reason'])}"
     for slot in watcher["slots"]:
         is_down = slot["state"] not in _QUIET and (slot["state"] != "stopped" or slot["reason"])
+        is_down = is_down and not (job and slot["state"] == "exited")  # which is how a job ends
         is_odd = slot["state"] == "running" and slot["reason"]
         if is_verbose or (watcher["wants_up"] and (is_down or is_odd)):
             yield f"  {watcher['name']}.{slot['wid']} {_slot_text(slot, now)}"
