@@ -84,7 +84,8 @@ def _tell_failures(finishes: Iterable[Finish]) -> None:
     if in_force := [finish.error for finish in failed if "failed" not in finish.detail]:
         told.insert(0, f"the new configuration is in force, but: {'; '.join(in_force)}")
     if told:
-        raise CircusError("operation-failed", "\n".join(told))
+        hint = "`circusctl status -v` shows the state now, `circusctl reloadconfig --plan` what is not in force"
+        raise CircusError("operation-failed", "\n".join(told), hint)
 
 
 def needing_restart(started: CircusConfig, now: CircusConfig) -> str:
