@@ -222,6 +222,22 @@ def test_a_watcher_that_is_new_starts_unless_somebody_has_stopped_it(bench: Benc
     assert (left.verb, left.note) == ("start", "with the processes that rm --nostop left")
 
 
+def test_of_jobs_it_is_said_whether_they_run(bench: Bench) -> None:
+    bench.text = BASE.replace("cmd = /srv/bin/rest", "cmd = /srv/bin/rest\nschedule = @daily").replace(
+        "cmd = /srv/bin/gone", "cmd = /srv/bin/gone\ntype = oneshot"
+    )
+    new = bench.text.replace("@daily", "@hourly").replace("/srv/bin/gone", "/srv/bin/gone -v")
+    new += "[watcher:night]\ncmd = x\nschedule = @daily\n[watcher:lazy]\ncmd = x\non_demand = yes\nuse_sockets = yes\n"
+    plan = bench.plan(new)
+    assert {item.name: (item.verb, item.note) for item in plan.items if item.verb != "keep"} == {
+        "gone": ("restart", "a job: it runs again"),
+        "rest": ("live", "its next run obeys, one that goes on comes to its end"),
+        "night": ("start", "runs when its time has come"),
+        "lazy": ("start", "runs when a connection comes"),
+    }
+    assert values_of(plan, "rest") == {"schedule": ("@daily", "@hourly")}
+
+
 def test_a_line_may_come_from_any_file_and_from_default(bench: Bench) -> None:
     other = bench.folder / "more.ini"
     other.write_text("[watcher:web]\npriority = 3\n[DEFAULT]\nrespawn = no\n")

@@ -114,7 +114,9 @@ def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
         used = {*expand.sockets_used(config, old.sockets), *expand.sockets_used(config, new.sockets)}
         reasons += [f"socket {each}" for each in sorted(used & moved)]
         if reasons:
-            restart = before.digest != config.digest or any(each.startswith("socket ") for each in reasons)
+            is_another = before.digest != config.digest or any(each.startswith("socket ") for each in reasons)
+            # A run of a schedule comes to its end; the next one obeys.
+            restart = is_another and not (before.schedule and config.schedule)
             change.append(WatcherChange(config, restart, tuple(reasons)))
         else:
             keep.append(name)

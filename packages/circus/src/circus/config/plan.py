@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from circus.config.amend import NOTHING, Edits
 from circus.config.causes import Cause, Causes, Source, title_of
-from circus.config.diff import ConfigPlan, diff, verb_of
+from circus.config.diff import ConfigPlan, WatcherChange, diff, verb_of
 from circus.config.model import CircusConfig, Finding, WatcherConfig
 from circus.config.read import Document
 
@@ -130,6 +130,8 @@ def _items(
         names = [each.name for each in changes.circus_changes if each.restart is is_later]
         if names:
             yield Item("circus", "circus", verb, tuple(causes.of_circus(world.running, new, names)))
+    running = {each.name: each for each in world.running.watchers}
+    watchers = {each.name: each for each in new.watchers}
     sockets = {each.name: each for each in new.sockets}
     for name in changes.sockets_add:
         yield Item("socket", name, "open", file=sockets[name].file, line=sockets[name].line)
@@ -140,10 +142,9 @@ def _items(
     for changed in changes.change:
         config = changed.new
         is_up = world.up[config.name].is_wanted if config.name in world.up else False
-        note = "is stopped: obeyed from its next start on" if changed.restart and not is_up else ""
-        verb = verb_of(changed, is_up=is_up)
-        yield Item("watcher", config.name, verb, tuple(causes.of_watcher(changed)), note, config.file, config.line)
-    watchers = {each.name: each for each in new.watchers}
+        verb, why = verb_of(changed, is_up=is_up), tuple(causes.of_watcher(changed))
+        note = _remark(changed, running[config.name], is_up=is_up)
+        yield Item("watcher", config.name, verb, why, note, config.file, config.line)
     for name in changes.add:
         verb, note = _beginning(watchers[name], world)
         yield Item("watcher", name, verb, (), note, *source.place(title_of(watchers[name])))
@@ -160,6 +161,17 @@ def _items(
             yield Item("socket", socket.name, "keep", file=socket.file, line=socket.line)
 
 
+def _remark(change: WatcherChange, before: WatcherConfig, *, is_up: bool) -> str:
+    """What the verb does not tell of a watcher that changes."""
+    config = change.new
+    needs_new = change.restart or before.digest != config.digest
+    if needs_new and not is_up:
+        return "is stopped: obeyed from its next start on"
+    if needs_new and before.schedule and config.schedule:
+        return "its next run obeys, one that goes on comes to its end"
+    return "a job: it runs again" if change.restart and config.type == "oneshot" and not config.schedule else ""
+
+
 def _beginning(config: WatcherConfig, world: World) -> tuple[str, str]:
     """The verb for a watcher that there was not, and why it is not to start."""
     folded = config.name.lower()
@@ -167,7 +179,11 @@ def _beginning(config: WatcherConfig, world: World) -> tuple[str, str]:
         return "add", "not started: stopped by hand"
     if not config.autostart:
         return "add", "not started: autostart = false"
-    return "start", "with the processes that rm --nostop left" if folded in world.left else ""
+    if folded in world.left:
+        return "start", "with the processes that rm --nostop left"
+    if config.schedule:
+        return "start", "runs when its time has come"
+    return "start", "runs when a connection comes" if config.on_demand else ""
 
 
 def _bounded(items: Iterable[Item]) -> Iterator[Item]:
