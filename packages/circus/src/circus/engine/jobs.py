@@ -112,9 +112,11 @@ class Jobs:
             self._carry_out(name, told)
 
     def recalled(self, config: WatcherConfig) -> events.Recalled | None:
-        """What a oneshot has done already; None: what is remembered of its watcher decides."""
+        """What a job has done already; None: what is remembered of its watcher decides."""
         job = self._jobs.get(config.name)
-        if job is None or config.schedule is not None or (last := job.last) is None:
+        if config.schedule is not None:
+            return events.Recalled(config.name, ())  # each run begins anew
+        if job is None or (last := job.last) is None:
             return None
         if job.is_done(self._life, config.digest):
             return events.Recalled(config.name, (), is_done=True)
