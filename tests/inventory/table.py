@@ -23,6 +23,8 @@ PLUGIN = (
 AGE = "tests/journeys/test_max_age.py::test_a_process_is_renewed_by_age"
 KEPT = "tests/journeys/test_page.py::test_quit_leaves_the_papa_processes_running_and_ends_the_others"
 
+READY = "tests/journeys/test_ready.py::"
+
 ROWS: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -119,6 +121,16 @@ ROWS: dict[str, str] = {
     "watcher stdout_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     "watcher stderr_stream.color": "tests/inventory/test_streams.py::test_fancy_lines_have_their_colour",
     **{f"watcher flapping.{key}": FLAPPING for key in ("active", "attempts", "window", "retry_in", "max_retry")},
+    "watcher ready": READY + "test_a_service_that_speaks_is_ready_when_it_says_so_also_over_crashes_of_circusd",
+    "watcher ready_interval": READY + "test_the_times_of_ready_are_obeyed",
+    "watcher start_timeout": READY + "test_a_process_that_does_not_become_ready_is_ended_and_tried_again_with_a_pause",
+    **dict.fromkeys(
+        ("watcher health.check", "watcher health.action"), READY + "test_an_illness_may_be_only_told"
+    ),
+    **dict.fromkeys(
+        (f"watcher health.{key}" for key in ("interval", "timeout", "threshold", "start_period")),
+        READY + "test_the_times_of_health_are_obeyed",
+    ),
     **{f"watcher backoff.{key}": BACKOFF for key in ("first", "factor", "max", "jitter", "stable", "attempts")},
     **{
         f"watcher limits.{key}": "tests/journeys/test_limits.py::test_what_uses_too_much_has_what_its_options_say"

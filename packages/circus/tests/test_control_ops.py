@@ -19,7 +19,7 @@ from circus.control import schema
 from circus.control.ops import Ops
 from circus.errors import CircusError
 from circus.supervise import events
-from circus.supervise.states import SlotState, WatcherState
+from circus.supervise.states import SlotKey, SlotState, WatcherState
 from circus.testing.circusd import FakeEngine, make_slot, make_watcher
 
 T = TypeVar("T")
@@ -52,9 +52,13 @@ def refusal(work: Coroutine[Any, Any, Any]) -> tuple[str, str]:
 
 
 def test_the_schema_of_a_status_is_stable() -> None:
-    slots = (make_slot(2, pid=7, started_at=1.5), make_slot(1, state=SlotState.BACKOFF, reason="x", last_status=-9))
+    slots = (
+        make_slot(2, pid=7, started_at=1.5, is_ready=True, health="unhealthy"),
+        make_slot(1, state=SlotState.BACKOFF, reason="x", last_status=-9),
+    )
     watcher = make_watcher("web", 2, slots=slots, state=WatcherState.STARTING)
     engine = FakeEngine(watcher, kernel={"pid": 4}, drift={"web": "args"}, warnings=(ValueError("w"),))
+    engine.view["said"] = {SlotKey("web", 2): "serving"}
     engine.counters = {"web": {"stdout": {"held": 7, "lag_s": 1.5}}}
     answer = msgspec.to_builtins(run(Ops(engine).status()))
     assert list(answer) == [
@@ -81,6 +85,9 @@ def test_the_schema_of_a_status_is_stable() -> None:
                     "incarnation": 1,
                     "reason": "x",
                     "last_status": -9,
+                    "ready": False,
+                    "health": "",
+                    "said": "",
                 },
                 {
                     "wid": 2,
@@ -91,6 +98,9 @@ def test_the_schema_of_a_status_is_stable() -> None:
                     "incarnation": 1,
                     "reason": "",
                     "last_status": None,
+                    "ready": True,
+                    "health": "unhealthy",
+                    "said": "serving",
                 },
             ],
         }

@@ -17,6 +17,16 @@ log = logging.getLogger("circus.bus")
 RING_LENGTH = 512
 
 
+#: Events that somebody should look at.
+SERIOUS = frozenset(
+    (
+        "fatal", "reload_failed", "not_ready", "unhealthy", "flapping", "limit", "hook_failure",
+        "sink_failed", "output_dropped", "output_held", "output_doubt", "compress_failed",
+        "run_failed", "run_skipped",
+    )
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """``name`` is the ancestors' word (spawn, reap, kill, start, stop...) or ours; ``at`` is wall clock, UTC."""

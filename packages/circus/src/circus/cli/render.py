@@ -76,7 +76,7 @@ def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iter
     for slot in watcher["slots"]:
         is_down = slot["state"] not in _QUIET and (slot["state"] != "stopped" or slot["reason"])
         is_down = is_down and not (job and slot["state"] == "exited")  # which is how a job ends
-        is_odd = slot["state"] == "running" and slot["reason"]
+        is_odd = slot["state"] in ("starting", "running") and slot["reason"]
         if is_verbose or (watcher["wants_up"] and (is_down or is_odd)):
             yield f"  {watcher['name']}.{slot['wid']} {_slot_text(slot, now)}"
 
@@ -129,7 +129,10 @@ def _slot_text(slot: Answer, now: float) -> str:
     reason = slot["reason"]
     if not reason and slot["pid"] is None and slot["last_status"] is not None:
         reason = ending(slot["last_status"])
-    return f"{text}: {one_line(reason)}" if reason else text
+    if reason:
+        text = f"{text}: {one_line(reason)}"
+    said = slot.get("said")
+    return f"{text} ({one_line(said)})" if said else text
 
 
 def exit_lines(answer: Answer) -> Iterable[str]:

@@ -160,7 +160,7 @@ def expand_command(config: WatcherConfig, *, wid: int, env: Mapping[str, str], s
         if folded.startswith("sockets."):
             kernel_name = sockets.get(folded[8:])
             return None if kernel_name is None else f"$(socket.{kernel_name}.fileno)"
-        return _option_value(config, folded)
+        return option_value(config, folded)
 
     cmd = replace_variables(config.cmd, _value)
     args = replace_variables(config.args, _value)
@@ -197,7 +197,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(shlex.split(text))
 
 
-def _option_value(config: WatcherConfig, name: str) -> str | None:
+def option_value(config: WatcherConfig, name: str) -> str | None:
     """An option of the watcher as text; None if there is no such option."""
     if name.startswith("rlimits."):
         if name[8:] not in config.rlimits:

@@ -63,10 +63,24 @@ JOB = table(
     Option("history", "history", 100, "So many runs are kept for `circusctl runs`.", "live"),
 )  # fmt: skip
 
+#: Keys behind `health.` of a watcher.
+HEALTH = table(
+    Option("check", "health_check", "", "What says whether a process is healthy: `exec COMMAND`, `http URL`, `tcp "
+           "HOST:PORT`, or `watchdog SECONDS`, within which it has to say WATCHDOG=1 again.", "live"),
+    Option("interval", "pause", 10.0, "Pause between two checks.", "live", field="interval_s"),
+    Option("timeout", "pause", 5.0, "A check that takes longer has failed.", "live", field="timeout_s"),
+    Option("threshold", "positive", 3, "So many failures in a row make it unhealthy; of a watchdog one does.", "live"),
+    Option("start_period", "seconds", 0.0, "Failures do not count for so long after it was ready.", "live",
+           field="start_period_s"),
+    Option("action", "health_action", "restart", "`restart`: an unhealthy process is replaced; `report`: it is only "
+           "told.", "live"),
+)  # fmt: skip
+
 #: Name of a family -> its keys.
 FAMILIES: Mapping[str, Mapping[str, Option]] = {
     "flapping": FLAPPING,
     "backoff": BACKOFF,
     "limits": LIMITS,
     "job": JOB,
+    "health": HEALTH,
 }

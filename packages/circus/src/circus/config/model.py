@@ -89,7 +89,7 @@ class HealthPolicy:
     """``check`` says whether a process is healthy (see config/checks), every ``interval_s``; ``threshold`` failures in
     a row are an illness, on which ``action`` follows: restart or report."""
 
-    check: str
+    check: str = ""
     interval_s: float = 10.0
     timeout_s: float = 5.0
     threshold: int = 3

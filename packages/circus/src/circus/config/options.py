@@ -122,6 +122,13 @@ WATCHER = _table(
     Option("use_sockets", "flag", False, "The processes use managed sockets: those that the command names, "
            "or all of them when it names none.", "restart"),
     Option("use_papa", "flag", False, "The processes outlive `circusctl quit`.", "live"),
+    Option("ready", "ready", None, "What says that a process is ready: `notify` (it says READY=1), `exec COMMAND`, "
+           "`http URL`, `tcp HOST:PORT`, `line REGEX` (of its output) or `delay SECONDS`. Default: it is as soon as it "
+           "runs.", "live"),
+    Option("ready_interval", "pause", 1.0, "Pause between two attempts of `ready`; the first ones come quicker.",
+           "live", field="ready_interval_s"),
+    Option("start_timeout", "pause", 60.0, "A process that is not `ready` so long after its start has failed: it is "
+           "ended.", "live", field="start_timeout_s"),
     Option("stdin_socket", "text", None, "Managed socket to pass as standard input.", "restart"),
     Option("close_child_stdin", "flag", True, "Standard input is /dev/null.", "none",
            idle="programs are hosted by papa, and their standard input is /dev/null always; see stdin_socket"),
@@ -280,6 +287,7 @@ ALIASES = {
     "autorestart": "respawn",
     "environment": "a section [env:NAME]",
     "env": "a section [env:NAME]",
+    "health": "health.check",
 }
 
 #: How alike two names must be for one to be taken for a slip of the other: `gracefull_timeout` is one,

@@ -27,6 +27,9 @@ _TYPES = {
     "seconds": "time",
     "interval": "time",
     "pause": "time",
+    "ready": "check",
+    "health_check": "check",
+    "health_action": "word",
     "factor": "1 or more",
     "attempts": "-1, or 1 or more",
     "limit_action": "word",
@@ -112,7 +115,7 @@ The same sections, options and values in TOML 1.0, for files whose names end in 
   this page as `circus.schema.json`.
 - `[watcher.NAME]`, `[socket.NAME]` and `[plugin.NAME]` are tables; names with other characters than letters, digits,
   `-` and `_` need quotes. What is a prefix in INI files is a table in them, or a dotted key: `stdout_stream`,
-  `stderr_stream`, `hooks`, `flapping`, `backoff`, `limits`, `job`, `env`; and `rlimits` for `rlimit_`.
+  `stderr_stream`, `hooks`, `flapping`, `backoff`, `limits`, `job`, `health`, `env`; and `rlimits` for `rlimit_`.
 - `[env]` is for all watchers; a table in it, as `[env."web,worker*"]`, for those that match its patterns.
 - Flags are `true` and `false`, numbers are numbers, and lists, where an INI file has white space between words, are
   arrays of texts. A text is read as the value in an INI file is, so that `"10m"`, `"yes"` and `"$(circus.env.N)"` do

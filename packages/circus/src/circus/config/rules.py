@@ -1,11 +1,11 @@
-"""What follows when processes fail again and again: the families of options that say it, turned into policies. Pure."""
+"""What follows when processes fail, or are ill: the families of options that say it, turned into policies. Pure."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from circus.config import options
-from circus.config.model import BackoffPolicy, LimitsPolicy
+from circus.config.model import BackoffPolicy, HealthPolicy, LimitsPolicy
 from circus.config.sheet import Sheet
 
 
@@ -51,16 +51,37 @@ def _limits(sheet: Sheet) -> LimitsPolicy | None:
     return policy
 
 
+def _health(sheet: Sheet) -> HealthPolicy | None:
+    taken = _take(sheet, "health")
+    if not taken:
+        return None
+    if not taken.get("check"):
+        if "health.check" not in sheet.texts:
+            key = next(key for key in sheet.texts if key.startswith("health."))
+            sheet.error(key, f"{key} without health.check", "write health.check = http URL, or another check")
+        return None
+    policy = HealthPolicy(**taken)
+    if policy.check.startswith("watchdog "):
+        for key in ("interval", "timeout", "threshold"):
+            if f"health.{key}" in sheet.texts:
+                sheet.warn(f"health.{key}", f"health.{key} has no effect on a watchdog", "remove it")
+    return policy
+
+
 def _take(sheet: Sheet, family: str) -> dict[str, Any]:
     """What is written of a family; a warning tells of what it does not have."""
     table, prefix = options.FAMILIES[family], f"{family}."
-    for key in sheet.section.entries:
-        name = key.removeprefix(prefix)
-        if name != key and name not in table:
+    length = len(prefix)
+    written = [key for key in sheet.texts if key[:length] == prefix]
+    if not written:  # most watchers have none
+        return {}
+    for key in written:
+        name = key[length:]
+        if name not in table and key in sheet.section.entries:
             near = options.nearest(name, table)
             hint = f"did you mean {prefix}{near}?" if near else "it has no effect; remove it"
             sheet.warn(key, f"unknown option {key}", hint)
     return sheet.take(table, prefix)
 
 
-_MAKERS = {"backoff": _backoff, "limits": _limits}
+_MAKERS = {"backoff": _backoff, "limits": _limits, "health": _health}

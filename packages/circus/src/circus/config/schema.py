@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from circus.config import options, plugins, rollouts, values
+from circus.config import checks, options, plugins, rollouts, values
 from circus.config.options import Option
 
 Schema = dict[str, Any]
@@ -74,6 +74,9 @@ TYPES: Mapping[str, list[Schema]] = {
     "line_format": [_text(r"^[A-Za-z]+$")],
     "rotation": [_text(r"^[A-Za-z]+[0-6]?$")],
     "buffer": [_whole(values.MIN_BUFFER, values.MAX_BUFFER), _text(_SIZE)],
+    "ready": [_text(rf"^({'|'.join(checks.READY)})\b")],
+    "health_check": [_text(rf"^({'|'.join(checks.HEALTH)})\b")],
+    "health_action": [_text(r"^[A-Za-z]+$")],
     "overflow": [_text(r"^[A-Za-z-]+$")],
     "kill_mode": [_text(r"^[A-Za-z]+$")],
     "stall": [{"type": "number", "minimum": 0, "maximum": values.MAX_STALL}, _text(rf"^[A-Za-z]+$|{_TIME}")],

@@ -15,7 +15,7 @@ from circus.config.options import Option
 from circus.config.read import Entry, Section
 
 #: These are expanded once more at each spawn, so that what is unknown now may be known then.
-LATE = frozenset(("cmd", "args", "shell_args"))
+LATE = frozenset(("cmd", "args", "shell_args", "ready", "health.check"))
 #: Texts are quoted in findings up to this length.
 MAX_QUOTED = 60
 

@@ -13,7 +13,7 @@ import pwd
 import resource
 from collections.abc import Iterator, Mapping
 
-from circus.config import expand, lookup, options, plugins
+from circus.config import checks, expand, lookup, options, plugins
 from circus.config.build import Draft
 from circus.config.model import Finding, SocketConfig, StreamConfig, WatcherConfig
 from circus.config.read import Section
@@ -224,6 +224,7 @@ class _Check:
         ):
             if stream is not None:
                 yield from self._check_stream(name, stream)
+        yield from self._check_checks()
         yield from self._check_command(has_path=is_sound)
 
     def _check_reload(self) -> Iterator[Finding]:
@@ -276,6 +277,28 @@ class _Check:
         if directory and not self.host.is_directory(directory):
             what = f"the directory {directory} of {name}.filename does not exist"
             yield self._warning(f"{name}.filename", what, "make it; output waits until then")
+
+    def _check_checks(self) -> Iterator[Finding]:
+        config = self.config
+        if config.ready is None and config.health is None and "start_timeout" not in config.written:
+            return
+        given = {"ready": config.ready, "health.check": config.health.check if config.health else None}
+        for key, text in given.items():
+            for name in checks.sockets_in(text or ""):
+                if name not in self.sockets:
+                    near = options.nearest(name, self.sockets)
+                    hint = f"did you mean {near}?" if near else f"write a section [socket:{name}]"
+                    yield self._error(key, f"{key} refers to socket {name}, which is not defined", hint)
+            program = checks.program(text or "")
+            if program.startswith("/") and not self.host.is_program(program):
+                yield self._error(key, f"program {program} does not exist or is not executable", "correct the path")
+        if (config.ready or "").startswith("line ") and config.close_child_stdout and config.close_child_stderr:
+            what = "ready waits for a line of output, but there is none"
+            yield self._error("ready", what, "remove close_child_stdout or close_child_stderr")
+        if config.ready is None:
+            for key in ("ready_interval", "start_timeout"):
+                if key in config.written:
+                    yield self._warning(key, f"{key} has no effect without ready", "write ready, or remove it")
 
     def _check_command(self, *, has_path: bool) -> Iterator[Finding]:
         """Whether the program can be found, the way that a process would find it; ``has_path``: on a sound PATH."""

@@ -11,7 +11,7 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 
-from circus.config import cron, receivers, rollouts
+from circus.config import checks, cron, receivers, rollouts
 
 #: More processes than this in one watcher is a slip of the keyboard, not a wish.
 MAX_PROCESSES = 10_000
@@ -369,6 +369,21 @@ def parse_stall(text: str) -> float:
     return value
 
 
+def parse_ready(text: str) -> str:
+    return checks.parse(text, checks.READY, parse_seconds)
+
+
+def parse_health_check(text: str) -> str:
+    return checks.parse(text, checks.HEALTH, parse_seconds)
+
+
+def parse_health_action(text: str) -> str:
+    action = text.strip().lower()
+    if action not in ("restart", "report"):
+        raise ValueError("is no such action; write restart or report")
+    return action
+
+
 def parse_name(text: str) -> str:
     if len(text) > MAX_NAME or not _NAME.fullmatch(text):
         raise ValueError(f"cannot be a name; write at most {MAX_NAME} letters, digits, dots and dashes")
@@ -460,6 +475,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "rotation": parse_rotation,
     "buffer": parse_buffer,
     "overflow": parse_overflow,
+    "ready": parse_ready,
+    "health_check": parse_health_check,
+    "health_action": parse_health_action,
     "stall": parse_stall,
     "bound": rollouts.parse_bound,
     "update": rollouts.parse_update,

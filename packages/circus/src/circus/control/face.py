@@ -9,7 +9,7 @@ from circus.bus import Bus
 from circus.config.plan import Plan
 from circus.supervise import events
 from circus.supervise.actions import Finish
-from circus.supervise.states import WatcherView
+from circus.supervise.states import SlotKey, WatcherView
 
 
 class ViewFace(Protocol):
@@ -33,6 +33,8 @@ class ViewFace(Protocol):
     def survivors(self) -> Mapping[str, list[dict[str, object]]]: ...
     @property
     def jobs(self) -> Mapping[str, Mapping[str, object]]: ...
+    @property
+    def said(self) -> Mapping[SlotKey, str]: ...
 
 
 class EngineFace(Protocol):

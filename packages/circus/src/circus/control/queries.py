@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import circus
 from circus.control import endpoints, names, schema
-from circus.control.face import EngineFace
+from circus.control.face import EngineFace, ViewFace
 from circus.engine.names import Names
 from circus.engine.view import REMOVED
 from circus.errors import CircusError
-from circus.supervise.states import SlotView, WatcherView
+from circus.supervise.states import SlotKey, SlotView, WatcherView
 
 API_VERSION = 1
 
@@ -28,7 +28,7 @@ class Queries:
             version=circus.__version__,
             pid=os.getpid(),
             started_at=self._engine.started_at,
-            watchers=[_watcher_answer(watcher, view.jobs.get(watcher.name)) for watcher in view.watchers],
+            watchers=[_watcher_answer(watcher, view) for watcher in view.watchers],
             kernel=dict(view.kernel),
             foreign=list(view.foreign),
             drift=dict(view.drift),
@@ -42,8 +42,7 @@ class Queries:
         )
 
     async def status_of(self, name: str) -> schema.WatcherAnswer:
-        watcher = self._find(name)
-        return _watcher_answer(watcher, self._engine.snapshot().jobs.get(watcher.name))
+        return _watcher_answer(self._find(name), self._engine.snapshot())
 
     async def watchers(self) -> schema.WatchersAnswer:
         return schema.WatchersAnswer(sorted(self._names()))
@@ -127,7 +126,8 @@ class Queries:
             raise CircusError("not-found", error.message, hint) from None
 
 
-def _watcher_answer(watcher: WatcherView, job: Mapping[str, object] | None) -> schema.WatcherAnswer:
+def _watcher_answer(watcher: WatcherView, view: ViewFace) -> schema.WatcherAnswer:
+    job = view.jobs.get(watcher.name)
     return schema.WatcherAnswer(
         name=watcher.name,
         state=watcher.state.value,
@@ -135,12 +135,15 @@ def _watcher_answer(watcher: WatcherView, job: Mapping[str, object] | None) -> s
         priority=watcher.priority,
         wants_up=watcher.wants_up,
         reason=watcher.reason,
-        slots=[_slot_answer(slot) for slot in sorted(watcher.slots, key=lambda slot: slot.wid)],
+        slots=[
+            _slot_answer(slot, view.said.get(SlotKey(watcher.name, slot.wid), ""))
+            for slot in sorted(watcher.slots, key=lambda slot: slot.wid)
+        ],
         job=None if job is None else dict(job),
     )
 
 
-def _slot_answer(slot: SlotView) -> schema.SlotAnswer:
+def _slot_answer(slot: SlotView, said: str) -> schema.SlotAnswer:
     return schema.SlotAnswer(
         wid=slot.wid,
         state=slot.state.value,
@@ -150,6 +153,9 @@ def _slot_answer(slot: SlotView) -> schema.SlotAnswer:
         incarnation=slot.incarnation,
         reason=slot.reason,
         last_status=slot.last_status,
+        ready=slot.is_ready,
+        health=slot.health,
+        said=said,
     )
 
 

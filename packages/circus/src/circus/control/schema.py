@@ -121,6 +121,9 @@ class SlotAnswer(Struct, frozen=True):
     incarnation: int
     reason: str
     last_status: int | None  # how the life before ended; negative: signal
+    ready: bool = False
+    health: str = ""  # healthy or unhealthy; nothing where nobody asks
+    said: str = ""  # by the process, of itself
 
 
 class WatcherAnswer(Struct, frozen=True, omit_defaults=True):

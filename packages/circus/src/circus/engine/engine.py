@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from circus import clock
-from circus.bus import Bus, Event
+from circus.bus import SERIOUS, Bus, Event
 from circus.config import expand
 from circus.config.amend import Edits
 from circus.config.model import CircusConfig, WatcherConfig
@@ -43,6 +43,8 @@ from circus.engine.link import Link
 from circus.engine.lives import Lives
 from circus.engine.memory import Memory
 from circus.engine.names import Names
+from circus.engine.notices import Notices
+from circus.engine.probing import Probing
 from circus.engine.remembering import Remembering
 from circus.engine.rolls import Rolls
 from circus.engine.runbook import Runbook
@@ -66,15 +68,6 @@ NO_HOOKS = HookSet("", {})
 
 #: What a hook says of its failure goes into an event, and a ring of those is kept.
 MAX_ERROR = 1000
-
-#: Events that somebody should look at.
-SERIOUS = frozenset(
-    (
-        "fatal", "reload_failed", "flapping", "limit", "hook_failure",
-        "sink_failed", "output_dropped", "output_held", "output_doubt", "compress_failed",
-        "run_failed", "run_skipped",
-    )
-)  # fmt: skip
 
 
 class Engine:
@@ -110,6 +103,8 @@ class Engine:
         self.rolls = Rolls(self)
         self.sampler = Sampler(self)
         self.executor = Executor(self)
+        self.notices = Notices(self)
+        self.probing = Probing(self)
         self.link = Link(kernel, lambda: startup.reattach(self))
         self.is_started = False  # all that runs is held
         self.is_outlived = True  # by the kernel; in a container nothing outlives circusd
@@ -261,7 +256,7 @@ class Engine:
         return self._hooks.get(watcher, NO_HOOKS)
 
     def spawn_spec(self, slot: SlotKey, token: str, config: WatcherConfig) -> dict[str, Any]:
-        return spawning.build_spec(
+        spec = spawning.build_spec(
             config,
             wid=slot.wid,
             token=token,
@@ -273,6 +268,7 @@ class Engine:
             working_dir=self._working_dir,
             umask=self._umask if self.config.umask is None else self.config.umask,
         )
+        return self.probing.tell(config, spec)
 
     def way_to_stop(self, watcher: str) -> tuple[int, float]:
         """Signal and grace in seconds."""

@@ -51,8 +51,8 @@ class Executor:
                 self._engine.jobs.on_over(watcher, reason)
             case actions.RunHook():
                 self._tasks.begin(self._run_hook(action))
-            case actions.Probe():
-                pass  # there is no option yet by which the cores would ask for it
+            case actions.Probe(slot, incarnation, what):
+                self._engine.probing.begin(slot, incarnation, what)
             case actions.Publish(watcher, event, fields):
                 self._engine.publish(watcher, event, fields)
             case actions.ReloadFailed():

@@ -39,6 +39,7 @@ class Hosted:
     why: str = ""  # it does, if a rule said so
     end: Exit | None = None  # as it is noted
     run: float | None = None  # of a job: when it was due
+    value: str | None = None  # in the kernel, that is to go with it
     reap_hooks_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send_signal(self, signum: int) -> bool:
@@ -80,6 +81,7 @@ class HostedTable:
     def __init__(self) -> None:
         self._by_id: dict[int, Hosted] = {}
         self._by_slot: dict[SlotKey, Hosted] = {}
+        self._by_pid: dict[int, Hosted] = {}
 
     def __iter__(self) -> Iterator[Hosted]:
         return iter(list(self._by_id.values()))
@@ -89,9 +91,15 @@ class HostedTable:
         self._by_id[hosted.kernel_id] = hosted
         if not hosted.has_exited:
             self._by_slot[hosted.slot] = hosted
+            self._by_pid[hosted.pid] = hosted
 
     def by_id(self, kernel_id: int) -> Hosted | None:
         return self._by_id.get(kernel_id)
+
+    def by_pid(self, pid: int) -> Hosted | None:
+        """The one that has this pid now."""
+        hosted = self._by_pid.get(pid)
+        return hosted if hosted is not None and not hosted.has_exited else None
 
     def in_slot(self, slot: SlotKey, incarnation: int) -> Hosted | None:
         hosted = self._by_slot.get(slot)
@@ -104,6 +112,8 @@ class HostedTable:
         self._by_id.pop(hosted.kernel_id, None)
         if self._by_slot.get(hosted.slot) is hosted:
             del self._by_slot[hosted.slot]
+        if self._by_pid.get(hosted.pid) is hosted:
+            del self._by_pid[hosted.pid]
         hosted.close()
 
 

@@ -65,6 +65,8 @@ async def close(engine: Engine) -> None:
     engine.demand.close()
     engine.trees.close()
     engine.sampler.close()
+    engine.probing.close()
+    engine.notices.close()
     engine.lives.close()
     await engine.link.close()
     await engine.pump.close()
@@ -80,9 +82,12 @@ async def _tidy(engine: Engine) -> None:
     rows = await startup.our_rows(engine)
     sockets = engine.sockets
     if any(row["running"] for row in rows):
+        if engine.notices.is_open and not engine.probing.is_any_expected():
+            await engine.notices.remove()
         await sockets.close([name for name, config in sockets.configs.items() if not config.use_papa])
         return
     await sockets.close(list(sockets.configs))
+    await engine.notices.remove()
     held = {row["id"]: sum(each["head"] - each["acked"] for each in row["streams"].values()) for row in rows}
     own = {row["id"] for row in rows if row["meta"].get("config") == engine.config.path}
     if silent := [number for number, size in held.items() if number in own and not size]:

@@ -61,6 +61,11 @@ class Lives:
         for hosted in self.hosted:
             self.hosted.remove(hosted)
 
+    @property
+    def is_any_coming(self) -> bool:
+        """The kernel is asked for a process."""
+        return bool(self.spawner.under_way)
+
     # Coming -------------------------------------------------------------------------------------------------
 
     async def spawn(self, slot: SlotKey, incarnation: int, *, awaits_hook: bool, is_former: bool = False) -> None:
@@ -86,6 +91,7 @@ class Lives:
         if not await engine.run_hook(slot.watcher, "before_spawn", is_former):
             engine.post(events.HookAnswered(slot.watcher, "before_spawn", False, slot, incarnation))
             return None
+        await engine.probing.prepare(config)
         reply = await self.spawner.spawn(slot, config)
         row = reply.ok
         await self.groups.fill(row["meta"].get("cgroup", ""), row["pid"])
@@ -129,6 +135,7 @@ class Lives:
         self.hosted.add(hosted)
         if not has_exited:
             self._engine.jobs.on_hosted(hosted)
+        self._engine.probing.hold(hosted, row, fds)
         # One that has ended may be known to the pump already: then its output goes on where it was.
         take = self._engine.pump.reattach if has_exited else self._engine.pump.add
         await take(attached(slot, row, fds))
@@ -138,6 +145,7 @@ class Lives:
         """The kernel was away and is back: the same process, new descriptors, and perhaps its end."""
         hosted.close()
         hosted.pidfd = fds.pop("pid", None)
+        self._engine.probing.go_on(hosted, fds)
         await self._engine.pump.reattach(attached(hosted.slot, row, fds))
         if row["exit"] is not None:
             self.on_exit(hosted, row["exit"], heads_of(row))
@@ -146,6 +154,7 @@ class Lives:
 
     def on_kernel_event(self, kind: str, data: dict[str, Any]) -> None:
         if kind == "output":
+            self._engine.probing.on_output(data["items"])
             self._engine.pump.on_output(data["items"])
         elif kind == "eof":
             self._engine.pump.on_eof(data["id"], data["stream"], data["head"])
@@ -172,6 +181,7 @@ class Lives:
         if hosted.has_exited:
             return
         hosted.has_exited, hosted.exit_status = True, end["status"]
+        self._engine.probing.forget(hosted)
         self._note_end(hosted, end["at"], is_ordered=hosted.is_being_ended)
         self._engine.pump.on_exit(hosted.kernel_id, heads)
         self._engine.post(events.Exited(hosted.slot, hosted.incarnation, hosted.exit_status))
@@ -235,7 +245,9 @@ class Lives:
     async def _acknowledge(self, hosted: Hosted) -> None:
         while True:
             try:
-                await self._engine.kernel.commit(exits=[hosted.kernel_id])
+                await self._engine.kernel.commit(
+                    exits=[hosted.kernel_id], values={hosted.value: None} if hosted.value else None
+                )
                 return
             except PapaError as error:
                 if error.code in UNANSWERED:
@@ -248,6 +260,7 @@ class Lives:
     def on_vanished(self, hosted: Hosted) -> None:
         """The kernel does not know the process any more. If it lives, nobody takes its output or hears of its end."""
         self._engine.pump.forget(hosted.kernel_id)
+        self._engine.probing.forget(hosted)
         if hosted.has_exited:
             self.hosted.remove(hosted)
         else:

@@ -93,6 +93,13 @@ class Rolls:
         former = self._former.get(watcher) if is_former else None
         return self._engine.config_of(watcher) if former is None else former.config
 
+    def config_for(self, hosted: Hosted) -> WatcherConfig | None:
+        """What counts for a process: while its watcher is on its way to other options, those that it was spawned by."""
+        former, now = self._former.get(hosted.slot.watcher), self._engine.configs.get(hosted.slot.watcher)
+        if former is None or now is None or hosted.digest == now.digest:
+            return now
+        return former.config
+
     def hooks_of(self, watcher: str, *, is_former: bool) -> HookSet:
         former = self._former.get(watcher) if is_former else None
         return self._engine.hooks_of(watcher) if former is None else former.hooks

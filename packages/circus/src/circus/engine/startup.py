@@ -96,6 +96,7 @@ async def _look(engine: Engine) -> _Found:
     config = engine.config
     stale = await engine.sockets.open(config.sockets)
     rows = {row["id"]: row for row in await our_rows(engine)}
+    await engine.probing.recall(rows)
     survivors = [survivor for row in rows.values() if (survivor := survivor_of(row)) is not None]
     survivors = leftovers.set_apart(engine, survivors)
     plan = adopt.plan_adoption(
@@ -127,6 +128,7 @@ async def _take_in(engine: Engine, found: _Found) -> None:
         if survivor.kernel_id in found.replies:
             await settle_ended(engine, survivor, found.replies[survivor.kernel_id])
     engine.is_started = True
+    engine.notices.look()
     for watcher, count in sorted(Counter(each.watcher for each in (*plan.keep, *plan.drifted)).items()):
         log.info("%s already running processes=%d", watcher, count)
     for survivor in plan.foreign:
@@ -240,7 +242,14 @@ async def attach(engine: Engine, kernel_id: int) -> Reply | None:
 async def adopt_process(engine: Engine, survivor: adopt.Survivor, reply: Reply) -> None:
     slot = SlotKey(survivor.watcher, survivor.wid)
     row = reply.ok
-    adopted = events.Adopted(slot, row["id"], row["pid"], row["started_at"], max(0.0, clock.wall() - row["started_at"]))
+    adopted = events.Adopted(
+        slot,
+        row["id"],
+        row["pid"],
+        row["started_at"],
+        max(0.0, clock.wall() - row["started_at"]),
+        is_ready=engine.probing.was_ready(row),
+    )
     for action in engine.fleet.step(adopted, clock.monotonic()):
         engine.executor.carry_out(action)
     incarnation = engine.fleet.watchers[slot.watcher].slots[slot.wid].incarnation
@@ -282,6 +291,8 @@ async def reattach(engine: Engine) -> None:
     for loss in (await engine.kernel.request("status")).ok.get("losses", ()):
         log.warning("papa has lost %s", loss)
     await engine.sockets.open_again()
+    if engine.notices.is_open:
+        await engine.probing.open_door()
     engine.demand.look_again()
     held = list(lives.hosted)
     rows = {row["id"]: row for row in await our_rows(engine)}

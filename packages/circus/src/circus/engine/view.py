@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from circus.supervise.fleet import WatcherView
+from circus.supervise.states import SlotKey
 
 #: What is said in ``by_hand`` of a watcher that only the file has.
 REMOVED = "removed by hand"
@@ -30,3 +32,4 @@ class EngineView:
     survivors: dict[str, list[dict[str, object]]] = field(default_factory=dict)  # by watcher: left of stopped processes
     # Watchers that are jobs: when they run next, and how they did last.
     jobs: dict[str, dict[str, object]] = field(default_factory=dict)
+    said: Mapping[SlotKey, str] = field(default_factory=dict)  # by processes, of themselves

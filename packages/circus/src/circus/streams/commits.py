@@ -8,7 +8,7 @@ step, so that one sink's mistake is its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -61,6 +61,8 @@ class Commits:
         self._task: asyncio.Task[None] | None = None
         self._seen: dict[int, Seen] = {}
         self.count = 0  # round trips
+        #: What has to be known together with it that output of these processes (by kernel id) is acknowledged.
+        self.known_with: Callable[[set[int]], Mapping[str, str | None]] = lambda _: {}
 
     async def commit(self, step: Step) -> None:
         """Returns when the kernel has it.
@@ -109,6 +111,7 @@ class Commits:
     async def _send(self, steps: list[Step]) -> PapaError | None:
         acks = [(*source, offset) for step in steps for source, offset in step.acks.items()]
         values = {name: value for step in steps for name, value in step.values.items()}
+        values.update(self.known_with({each[0] for each in acks}))
         seen = {each[0]: each for step in steps for each in step.seen}
         self.count += 1
         try:

@@ -93,6 +93,10 @@ class Pump:
         self.presses.on_pressed = self._ledger.on_pressed
         self._is_started = False
 
+    def know_with(self, values_of: Callable[[set[int]], Mapping[str, str | None]]) -> None:
+        """``values_of`` is asked before output of processes (by kernel id) is acknowledged; they go with it."""
+        self._commits.known_with = values_of
+
     # What the engine says -----------------------------------------------------------------------------------
 
     def configure(self, watcher: str, streams: Mapping[str, StreamConfig | None], processes: int = 1) -> None:

@@ -24,7 +24,7 @@ from circus.control.server import ControlServer
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
-from circus.supervise.states import SlotState, SlotView, WatcherState, WatcherView
+from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherState, WatcherView
 
 #: A fake that does not come up or leave in this time is broken.
 THREAD_TIMEOUT_S = 20.0
@@ -37,6 +37,7 @@ class FakeView:
     kernel: Mapping[str, Any] = field(default_factory=dict)
     foreign: tuple[Any, ...] = ()
     drift: Mapping[str, Any] = field(default_factory=dict)
+    said: Mapping[SlotKey, str] = field(default_factory=dict)
     by_hand: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[object, ...] = ()
     survivors: Mapping[str, list[dict[str, object]]] = field(default_factory=dict)
