@@ -15,6 +15,7 @@ from bench.measurements import (
     spawn,
     takeover,
     throughput,
+    tree,
 )
 
 MEASUREMENTS = {
@@ -32,4 +33,5 @@ MEASUREMENTS = {
     "respawn": respawn,
     "roll": roll,
     "takeover": takeover,
+    "tree": tree,
 }

@@ -37,8 +37,9 @@ class Circus(Peer):
     def version(self) -> str:
         return self.run(str(BIN / "circusd"), "--version").stdout.strip()
 
-    def start(self, works: list[Work]) -> None:
-        self._config.write_text(f"[circus]\npidfile = {self._pidfile}\n" + "".join(map(section, works)) + self.extra)
+    def start(self, works: list[Work], *, loglevel: str = "info") -> None:
+        head = f"[circus]\npidfile = {self._pidfile}\nloglevel = {loglevel}\n"
+        self._config.write_text(head + "".join(map(section, works)) + self.extra)
         self.return_manager()
 
     def return_manager(self) -> None:

@@ -7,6 +7,7 @@ cost some looks, not a thousand.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from circus.supervise import tree
 if TYPE_CHECKING:
     from circus.engine.engine import Engine
 
+log = logging.getLogger("circus.engine")
+
 #: What the environment of every process of a tree has, with a value that no other tree has.
 MARK = "CIRCUS_TREE"
 
@@ -26,7 +29,6 @@ STUCK = "D"
 
 class Looks:
     def __init__(self, engine: Engine) -> None:
-        self.count = 0
         self._engine = engine
         self._tasks = Tasks()
         self._asked: list[tuple[asyncio.Future[tree.Look], int | None]] = []
@@ -52,7 +54,6 @@ class Looks:
                 since = min((ticks for _, ticks in asked if ticks is not None), default=None)
                 kernel = self._engine.kernel.hello["pid"]
                 lives = [each.pid for each in self._engine.lives.hosted if not each.has_exited]
-                self.count += 1
                 try:
                     found = await asyncio.to_thread(_read, kernel, lives, since)
                 except Exception as error:  # noqa: BLE001 - raised where it was asked
@@ -60,6 +61,7 @@ class Looks:
                         if not future.done():
                             future.set_exception(error)
                 else:
+                    log.debug("looked at processes=%d", len(found.rows))
                     for future in futures:
                         if not future.done():
                             future.set_result(found)
