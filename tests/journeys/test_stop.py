@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,7 +19,17 @@ from tests.house import House, opened, wait_for
 
 #: Has relatives of every kind, and says who they are when all are there; ends at TERM, without a word to them.
 FAMILY = r'''
-import json, os, signal, sys, time
+import glob, json, os, signal, sys, time
+
+def is_there(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+if any(is_there(pid) for name in glob.glob("family.*[0-9]") for pid in json.load(open(name)).values()):
+    open("overlap", "w").close()
 
 IGNORES = signal.SIG_IGN if "stubborn" in sys.argv else signal.SIG_DFL
 reader, writer = os.pipe()
@@ -53,12 +64,15 @@ with os.fdopen(reader) as lines:
         name, pid = lines.readline().split()
         seen[name] = int(pid)
 seen["main"] = os.getpid()
+if "deaf" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 with open(f"family.{os.getpid()}.tmp", "w") as file:
     json.dump(seen, file)
 os.rename(f"family.{os.getpid()}.tmp", f"family.{os.getpid()}")
 if "crashes" in sys.argv:
     while not os.path.exists("crash"):
         time.sleep(0.01)
+    os.unlink("crash")
     sys.exit(3)
 time.sleep(1000)
 '''
@@ -81,19 +95,12 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     (folder / "family.py").write_text(FAMILY)
     yield folder
-    for file in folder.glob("family.[0-9]*"):
-        for pid in json.loads(file.read_text()).values():
-            if is_ours(pid, folder):
+    pids = [pid for file in folder.glob("family.*[0-9]") for pid in json.loads(file.read_text()).values()]
+    pids += [int(file.read_text()) for file in folder.glob("hidden")]
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/cwd") == str(folder):
                 os.kill(pid, signal.SIGKILL)
-
-
-def is_ours(pid: int, folder: Path) -> bool:
-    try:
-        return b"family.py" in Path(f"/proc/{pid}/cmdline").read_bytes() and os.readlink(f"/proc/{pid}/cwd") == str(
-            folder
-        )
-    except OSError:
-        return False
 
 
 def is_alive(pid: int) -> bool:
@@ -113,6 +120,13 @@ def members(house: House, pid: int | None = None) -> dict[str, int]:
 
 def alive(seen: dict[str, int]) -> set[str]:
     return {name for name, pid in seen.items() if is_alive(pid)}
+
+
+def assert_successor(house: House, seen: dict[str, int]) -> None:
+    """Another family is there, which has met none of the one before."""
+    assert alive(seen) == set()
+    assert len(alive(members(house))) == 6
+    assert not (house.folder / "overlap").exists()
 
 
 def status(house: House) -> dict[str, Any]:
@@ -141,8 +155,7 @@ def test_whoever_ignores_the_stop_signal_is_killed_when_the_grace_is_over(folder
         house.start()
         seen = members(house)
         house.asked("restart", "family")
-        assert alive(seen) == set()
-        assert len(alive(members(house))) == 6
+        assert_successor(house, seen)
 
 
 def test_a_stop_of_a_group_is_done_when_the_group_is_gone_and_the_others_are_named(folder: Path) -> None:
@@ -156,6 +169,17 @@ def test_a_stop_of_a_group_is_done_when_the_group_is_gone_and_the_others_are_nam
         told = {each["pid"]: each for each in status(house)["survivors"]["family"]}
         assert told[seen["grouped"]]["why"] == "session"
         assert told[seen["session"]]["why"] == "parent"
+
+
+def test_all_of_a_group_are_told_at_once(folder: Path) -> None:
+    with opened(folder, family(kill_mode="group", words="deaf")) as house:
+        house.start()
+        seen = members(house)
+        house.asked("stop", "--no-wait", "family")
+        wait_for(lambda: not alive(seen) & {"child", "orphan"}, "the end of the others")
+        assert alive(seen) == {"main", "grouped", "session", "daemon"}
+        os.kill(seen["main"], signal.SIGKILL)
+        house.asked("stop", "family")
 
 
 def test_by_default_the_main_process_alone_is_told_and_who_is_left_is_named(folder: Path) -> None:
@@ -182,22 +206,25 @@ def test_after_a_crash_the_next_one_comes_when_nobody_is_left(folder: Path) -> N
         first = members(house)
         (house.folder / "crash").touch()
         wait_for(lambda: house.pids("family") - {first["main"]}, "the next one" + house.said())
-        assert alive(first) == set()
+        assert_successor(house, first)
 
 
 def test_a_circusd_that_is_killed_in_the_midst_leaves_the_rest_to_the_next_one(folder: Path) -> None:
-    with opened(folder, family(kill_mode="tree", words="stubborn", extra="use_papa = true")) as house:
+    other = "[watcher:other]\ncmd = /bin/sleep 1000\n"
+    silent = "use_papa = true\nclose_child_stdout = true\nclose_child_stderr = true\n"  # else papa hears them still
+    with opened(folder, family(kill_mode="tree", words="stubborn", extra=silent) + other) as house:
         house.start()
         seen = members(house)
         house.ctl("stop", "--no-wait", "family")
         wait_for(lambda: not is_alive(seen["main"]), "the end of the main process")
         assert alive(seen) == {"child", "grouped", "session", "orphan", "daemon"}
+        house.asked("stop", "other")
+        wait_for(lambda: "circus.other.1" not in house.rows(), "its end is settled with papa")
         house.kill()
-        house.config.write_text(family(kill_mode="tree", words="stubborn", grace=0.5, extra="use_papa = true"))
+        house.config.write_text(family(kill_mode="tree", words="stubborn", grace=0.5, extra=silent))
         house.start()
         house.asked("start", "family")
-        assert alive(seen) == set()
-        assert len(alive(members(house))) == 6
+        assert_successor(house, seen)
 
 
 def test_the_tree_of_one_that_was_adopted_is_ended_as_any(folder: Path) -> None:
@@ -236,7 +263,7 @@ def test_in_a_control_group_nobody_can_hide(folder: Path) -> None:
     with opened(folder, config) as house:
         house.start()
         try:
-            base = cgroups.find_base(os.getpid())
+            cgroups.find_base(os.getpid())
         except CircusError as error:
             assert error.message in "".join(status(house)["warnings"])
             return
@@ -244,6 +271,8 @@ def test_in_a_control_group_nobody_can_hide(folder: Path) -> None:
         hidden = int(wait_for(lambda: file.exists() and file.read_text(), "who hides" + house.said()))
         house.kill()
         house.start()
+        group = Path(house.rows()["circus.hiding.1"]["meta"]["cgroup"])
+        assert str(hidden) in (group / "cgroup.procs").read_text().split()
         house.asked("stop", "hiding")
         assert not is_alive(hidden)
-        assert not [path for path in Path(base, "circus.default").glob("hiding.*") if path.is_dir()]
+        wait_for(lambda: not group.exists(), "the end of the group")
