@@ -47,8 +47,9 @@ def test_reloads_keep_their_bounds_and_what_does_not_work_is_taken_back(tmp_path
 
         house.kill()
         house.start()
-        wait_for(lambda: REFUSED in house.ctl("status").stderr, "it was tried again")
+        wait_for(lambda: REFUSED in house.ctl("status").stderr, "it is remembered")
         assert house.pids("web") == before
+        assert "sleep 600" in house.asked("options", "web")
 
         edit(house, WEB + GOOD.format(800) + "soak = 1\n")
         planned = house.asked("reloadconfig", "--plan").splitlines()

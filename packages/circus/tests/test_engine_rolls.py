@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.workbench import DB, KEPT, TWO, WEB, Bench, opened, story
 
+from circus.engine import formers
 from circus.engine.engine import Engine
 from circus.errors import CircusError
 from circus.supervise import events
@@ -60,7 +62,7 @@ def edited(bench: Bench, text: str) -> None:
 
 
 def warned(engine: Engine) -> list[str]:
-    return [each for each in engine.snapshot().warnings if "refused" in each]
+    return [each for each in engine.snapshot().warnings if "was refused" in each]
 
 
 async def ready(bench: Bench, engine: Engine, count: int) -> None:
@@ -108,6 +110,10 @@ def test_a_file_that_does_not_work_is_refused_and_tried_again_by_the_next_reload
                     "stop_signal": ("SIGTERM", "SIGINT"),
                 },
             )
+            with pytest.raises(CircusError, match="rolled back"):
+                await engine.set_options("web", {"priority": "5"})
+            assert (commands(bench), len(warned(engine))) == (["60", "60"], 1), "an order about it does not forget that"
+
             doom.spared = 3
             await engine.reloadconfig()
             assert engine.rolls.texts == {}
@@ -199,10 +205,7 @@ def test_a_socket_that_only_the_options_of_before_use_stays_until_they_have_gone
     story(run)
 
 
-@pytest.mark.parametrize("works", [True, False])
-def test_a_circusd_that_is_killed_half_way_is_followed_by_one_that_rolls_to_the_file_anew(
-    bench: Bench, doom: Doom, works: bool
-) -> None:
+def test_a_circusd_that_is_killed_half_way_is_followed_by_one_that_goes_back(bench: Bench, doom: Doom) -> None:
     doom.spared = 1
     begun = asyncio.Event()
 
@@ -213,21 +216,98 @@ def test_a_circusd_that_is_killed_half_way_is_followed_by_one_that_rolls_to_the_
 
     async def run() -> None:
         doom.before = stay
-        async with bench.engine(ROLLS + KEPT) as engine:
+        new = ROLLS.replace("60", BAD) + KEPT
+        async with bench.engine(ROLLS.replace("update = roll\n", "") + KEPT) as engine:
             await ready(bench, engine, 2)
-            edited(bench, ROLLS.replace("60", BAD) + KEPT)
+            edited(bench, new)
             rolling = asyncio.create_task(engine.reloadconfig())
             await begun.wait()
             assert sorted(commands(bench)) == [BAD, "60"]
             rolling.cancel()
         bench.crash()
-        doom.before, doom.spared = None, 10 if works else 0
-        async with bench.engine(ROLLS.replace("60", BAD) + KEPT) as engine:
-            if works:
-                await bench.until(lambda: commands(bench) == [BAD, BAD])
-            else:
-                await bench.until(lambda: warned(engine))
-                assert sorted(commands(bench)) == [BAD, "60"], "who serves goes on"
-                assert list(engine.snapshot().drift) == ["web"]
+        doom.before, doom.spared = None, 2
+        async with bench.engine(new) as engine:
+            await bench.until(lambda: commands(bench) == ["60", "60"])
+            (told,) = warned(engine)
+            assert "circusd ended while it was rolled out" in told
+            await engine.reloadconfig()
+            assert (commands(bench), warned(engine)) == ([BAD, BAD], [])
+        bench.crash()
+        async with bench.engine(new) as engine:
+            await ready(bench, engine, 2)
+            assert (commands(bench), warned(engine)) == ([BAD, BAD], [])
+
+    story(run)
+
+
+def test_what_was_refused_stays_so_for_the_next_circusd_until_the_file_says_something_else(
+    bench: Bench, doom: Doom
+) -> None:
+    async def run() -> None:
+        new = ROLLS.replace("60", BAD) + KEPT
+        async with bench.engine(ROLLS + KEPT) as engine:
+            await ready(bench, engine, 2)
+            edited(bench, new)
+            with pytest.raises(CircusError, match="rolled back"):
+                await engine.reloadconfig()
+            await engine.close()
+        pids = bench.running()
+        bench.crash()
+        async with bench.engine(new) as engine:
+            await ready(bench, engine, 2)
+            assert ["no such program" in told for told in warned(engine)] == [True], warned(engine)
+            assert (bench.running(), engine.snapshot().drift) == (pids, {})
+            first = bench.papa.row("circus.web.1")
+            bench.papa.end("circus.web.1", 1)
+            await bench.until_replaced(first)
+            assert commands(bench) == ["60", "60"]
+            assert (await engine.plan()).items[0].verb == "roll"
+        bench.crash()
+        doom.spared = 2
+        async with bench.engine(new + "priority = 3\n") as engine:
+            await bench.until(lambda: commands(bench) == [BAD, BAD])
+            assert (warned(engine), dict(engine.memory.formers)) == ([], {})
+
+    story(run)
+
+
+def test_without_its_socket_what_ran_before_is_of_no_use(bench: Bench, doom: Doom) -> None:
+    front = "[socket:front]\nhost = 127.0.0.1\nport = 0\nuse_papa = true\n"
+    serving = ROLLS.replace("/bin/sleep 60", "/bin/sleep $(circus.sockets.front)") + KEPT
+
+    async def run() -> None:
+        new = ROLLS.replace("60", BAD) + KEPT
+        async with bench.engine(front + serving) as engine:
+            await ready(bench, engine, 2)
+            edited(bench, new)
+            with pytest.raises(CircusError, match="rolled back"):
+                await engine.reloadconfig()
+            await engine.close()
+        pids = bench.running()
+        bench.crash()
+        async with bench.engine(new) as engine:
+            await bench.until(lambda: warned(engine))
+            assert bench.running() == pids, "who serves goes on"
+            assert list(engine.snapshot().drift) == ["web"]
+        assert doom.spared == 0
+
+    story(run)
+
+
+@pytest.mark.parametrize("content", [{}, {"config": "?"}, {"config": "AAAA"}, {"file": "/other.ini"}, {"refused": ""}])
+def test_a_memory_of_it_that_is_damaged_or_of_something_else_is_forgotten(
+    bench: Bench, content: dict[str, str]
+) -> None:
+    async def run() -> None:
+        async with bench.engine(ROLLS) as engine:
+            config = engine.config_of("web")
+            whole = formers.encode(replace(config, cmd="/bin/sleep 1"), config, engine.config.path)
+            assert whole is not None
+            engine.memory.remember_former("web", (whole | content) if content else {"why": ""})
+            await engine.keeper.kept()
+        bench.crash()
+        async with bench.engine(ROLLS) as engine:
+            await bench.until_active(engine)
+            assert (commands(bench), dict(engine.memory.formers)) == (["60", "60"], {})
 
     story(run)

@@ -43,6 +43,13 @@ STANDING_OF_API = recall.Standing(
 NOW, WALL = 100.0, 1_700_000_100.0
 
 ENDED_BY_RULE = Exit(1_700_000_053.0, "api", 1, 4714, 1_700_000_050.0, -15, True, "memory 612M of 500M for 20 s")
+#: A watcher that runs on with options that its file does not have any more: `api`, with `cmd = serve --old`.
+FORMER = {
+    "file": FILE,
+    "config": "g6RuYW1lo2FwaaNjbWSrc2VydmUgLS1vbGSmZGlnZXN0pmNhMTFlZA==",
+    "refused": "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c",
+    "why": "api.3: ended with status 1",
+}
 EXITS = [
     Exit(1_700_000_050.25, "web", 1, 4711, 1_700_000_000.25, -9),
     Exit(1_700_000_051.0, "Jöb", 12, 4712, 1_700_000_050.5, 3, is_ordered=True),
@@ -72,6 +79,7 @@ def write(folder: Path) -> None:
     memory.remember_left({"orphans"})
     memory.remember_standing("web", "0ff5e7", recall.to_json(STANDING, now=NOW, wall=WALL))
     memory.remember_standing("api", "ca11ed", recall.to_json(STANDING_OF_API, now=NOW, wall=WALL))
+    memory.remember_former("api", FORMER)
     content = memory.take()
     assert content is not None
     memory.write(content)

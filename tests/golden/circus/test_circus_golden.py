@@ -10,7 +10,7 @@ import pytest
 from circus.config import amend
 from circus.config.amend import Edits
 from circus.config.model import FlappingPolicy
-from circus.engine import history
+from circus.engine import formers, history
 from circus.engine.memory import Memory
 from circus.engine.runbook import Known, Runbook
 from circus.supervise import recall
@@ -24,6 +24,7 @@ HAS_EDITS = 2
 HAS_STANDINGS = 3
 HAS_RULES = 4
 HAS_RUNS = 5
+HAS_FORMERS = 6
 
 POLICY = WatcherPolicy("web", flapping=FlappingPolicy())
 
@@ -52,6 +53,14 @@ def test_wishes(folder: Path) -> None:
     assert memory.edits(make.FILE) == (make.EDITS if number >= HAS_EDITS else amend.NOTHING)
     assert memory.edits("/another.ini") == (amend.NOTHING if number >= HAS_EDITS else Edits())
     assert memory.left == ({"orphans"} if number >= HAS_EDITS else set())
+
+
+def test_what_runs_on_in_place_of_what_the_file_says(folder: Path) -> None:
+    known = Memory(folder).formers
+    assert known == ({"api": make.FORMER} if int(folder.name) >= HAS_FORMERS else {})
+    for content in known.values():
+        former = formers.config_of(content)
+        assert (former.name, former.cmd, former.digest, former.numprocesses) == ("api", "serve --old", "ca11ed", 1)
 
 
 def test_how_watchers_stand(folder: Path) -> None:

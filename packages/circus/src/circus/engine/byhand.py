@@ -172,7 +172,7 @@ async def at_start(engine: Engine) -> None:
     """Lay what was ordered under earlier circusds over the configuration, before anything is looked at."""
     filed = await asyncio.to_thread(filing.in_force, engine, engine.config, engine.edits)
     heed(engine, filed)
-    engine.config = filed.config
+    engine.config = engine.rolls.recall(filed.config)
     engine.memory.remember_edits(filed.edits, engine.config.path)
 
 

@@ -57,6 +57,7 @@ class Memory:
         self._used_file = ""  # the one that this circusd runs
         self._left: set[str] = set()
         self._standings: dict[str, dict[str, Any]] = {}  # watcher -> its digest and how it stands
+        self._formers: dict[str, dict[str, str]] = {}  # watcher -> what runs on in place of the file's (engine/formers)
         self._load()
 
     @property
@@ -163,8 +164,23 @@ class Memory:
             self._standings = kept
             self._save()
 
+    @property
+    def formers(self) -> Mapping[str, dict[str, str]]:
+        """By names in lower case."""
+        return self._formers
+
+    def remember_former(self, watcher: str, content: dict[str, str] | None) -> None:
+        """What a watcher runs with in place of what the file says; None: it runs with that."""
+        if content == self._formers.get(watcher.lower()):
+            return
+        self._formers.pop(watcher.lower(), None)
+        if content is not None:
+            self._formers[watcher.lower()] = content
+        self._save()
+
     def forget(self, watcher: str) -> None:
         self.remember_standing(watcher, "", None)
+        self.remember_former(watcher, None)
         if self._is_about_another():
             return
         name = watcher.lower()
@@ -218,13 +234,17 @@ class Memory:
             edits, about = _edits_from(content), str(content.get("file", ""))
             left = {str(name).lower() for name in content.get("left", ())}
             standings = {str(name).lower(): dict(each) for name, each in content.get("standings", {}).items()}
+            formers = {
+                str(name).lower(): {str(key): str(text) for key, text in each.items()}
+                for name, each in content.get("formers", {}).items()
+            }
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             is_newer = isinstance(number, int) and number > FORMAT
             aside = files.set_aside(self.path, "newer" if is_newer else "damaged")
             what = "file of a newer circusd" if is_newer else "damaged file"
             self._complain(f"remembered wishes are lost: {what} {aside} ({error})")
             return
-        self._counts, self._stopped, self._left = counts, stopped, left
+        self._counts, self._stopped, self._left, self._formers = counts, stopped, left, formers
         self._edits, self._file, self._standings = edits, about, standings
 
     def _read(self) -> bytes:
@@ -245,6 +265,7 @@ class Memory:
             "removed": self._edits.removed,
             "left": sorted(self._left),
             "standings": self._standings,
+            "formers": self._formers,
         }
         encoded = json.dumps(content, indent=1).encode()
         if len(encoded) > MAX_BYTES:

@@ -59,7 +59,7 @@ async def begin(
     stopped = await _open_sockets(engine, new, plan)
 
     log.info("configuration changed %s", str(plan).replace("\n", "; "))
-    engine.rolls.begin(plan)
+    engine.rolls.begin(plan, new.path)
     before, engine.config = engine.config, new
     engine.memory.remember_edits(edits, new.path)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})

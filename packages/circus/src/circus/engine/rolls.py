@@ -5,8 +5,8 @@ options at once; but what was before is kept here until the reload has come to i
 end are replaced by it. If the reload has failed, everything that was decided is taken back: options, hooks, the places
 of output, the number of processes and what was ordered by hand; a next reloadconfig tries again.
 
-Kept in memory alone: a circusd that is killed meanwhile is followed by one that knows the new options only, and rolls
-to them anew (``at_start``); the old processes stay until new ones have proved themselves.
+A circusd that is killed meanwhile, or after the file was refused, is followed by one that goes on with what was before
+(``formers``), until the file says something else; processes of the new options that it finds are rolled back.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.config.read import Document
+from circus.engine import formers
 from circus.engine.hosted import Hosted
 from circus.errors import CircusError
 from circus.hooks import HookSet
@@ -50,12 +51,15 @@ class Former(NamedTuple):
     hooks: HookSet
     edits: Edits
     text: tuple[Document | None, Edits]  # what it was written as
+    remembered: dict[str, str] | None  # what ran on in its place already
+    refusal: str  # and why
 
 
 class Rolls:
     def __init__(self, engine: Engine) -> None:
         self.refused: dict[str, str] = {}  # watcher -> why the file's options are not in force; for status
         self.texts: dict[str, tuple[Document | None, Edits]] = {}  # of those whose change was taken back
+        self.recalled: frozenset[str] = frozenset()  # watchers that run on as an earlier circusd had them
         self._engine = engine
         self._former: dict[str, Former] = {}
         self._outputs: dict[tuple[str, int, int], asyncio.Task[list[str]]] = {}
@@ -72,21 +76,40 @@ class Rolls:
                     f"wait for its end; `circusctl restart {change.new.name}` ends it, and they are in force",
                 )
 
-    def begin(self, plan: ConfigPlan) -> None:
+    def recall(self, config: CircusConfig) -> CircusConfig:
+        """``config``, as the file has it, with what an earlier circusd has not rolled out as it ran before."""
+        memory = self._engine.memory
+        recalled, why = formers.recall(config, memory.formers)
+        known = {name.lower() for name in why}
+        for name in [name for name in memory.formers if name not in known]:
+            memory.remember_former(name, None)
+        self.refused = {name: _refusal(name, each) for name, each in why.items()}
+        self.recalled = frozenset(why)
+        return recalled
+
+    def begin(self, plan: ConfigPlan, path: str) -> None:
         """``plan`` is decided, and nothing of it was done."""
-        engine = self._engine
+        engine, memory = self._engine, self._engine.memory
         for config, restart, _ in plan.change:
             if restart and config.update == "roll" and config.name in engine.configs:
                 name = config.name
                 text = self.texts.get(name) or (engine.config.document, engine.edits)
-                self._former[name] = Former(engine.configs[name], engine.hooks_of(name), engine.edits, text)
+                before, remembered = engine.configs[name], memory.formers.get(name.lower())
+                self._former[name] = Former(
+                    before, engine.hooks_of(name), engine.edits, text, remembered, self.refused.get(name, "")
+                )
+                memory.remember_former(name, formers.encode(before, config, path))
         for name in (*plan.remove, *(change.new.name for change in plan.change)):
             self.refused.pop(name, None)
             self.texts.pop(name, None)
 
     def forget_refused(self) -> None:
+        """The file was read anew: what it is refused by now is on its way, and told when it is."""
         self.refused.clear()
         self.texts.clear()
+        memory, under_way = self._engine.memory, {name.lower() for name in self._former}
+        for name in [name for name in memory.formers if name not in under_way]:
+            memory.remember_former(name, None)
 
     def config_of(self, watcher: str, *, is_former: bool) -> WatcherConfig:
         """What a process is spawned by. Raises: CircusError not-found."""
@@ -110,8 +133,12 @@ class Rolls:
         """Keep the change, or take it back."""
         engine = self._engine
         former = self._former.pop(name, None)
-        if former is None or not (failed := _failures(finish)) or name not in engine.configs:
+        if former is None or name not in engine.configs:
             return
+        if not (failed := _failures(finish)):
+            engine.memory.remember_former(name, None)
+            return
+        refused, why = engine.configs[name], _told(failed)
         engine.add_config(former.config, former.hooks)
         watchers = {each.name: each for each in engine.config.watchers} | {name: former.config}
         engine.config = replace(engine.config, watchers=tuple(watchers.values()))
@@ -120,9 +147,13 @@ class Rolls:
         count = engine.fleet.watchers[name].policy.numprocesses
         engine.memory.remember_count(name, count, former.config.numprocesses)
         engine.publish(name, "updated", {"numprocesses": count})
+        remembered, refusal = former.remembered, former.refusal
         if not is_by_hand:
-            self.refused[name] = _refusal(name, failed)
-        log.warning("%s goes on with the options of before: %s", name, _told(failed))
+            remembered, refusal = formers.encode(former.config, refused, engine.config.path, why), _refusal(name, why)
+        engine.memory.remember_former(name, remembered)
+        if refusal:
+            self.refused[name] = refusal
+        log.warning("%s goes on with the options of before: %s", name, why)
 
     def keep_sockets(self, plan: ConfigPlan, before: CircusConfig) -> tuple[str, ...]:
         """Which sockets may be closed: those of ``plan``, but for what a change that was taken back still uses."""
@@ -153,7 +184,7 @@ class Rolls:
         async def roll(name: str) -> None:
             finish = await self._engine.order(partial(events.Reload, names=(name,)), is_by_hand=False)
             if failed := _failures(finish):
-                self.refused[name] = _refusal(name, failed)
+                self.refused.setdefault(name, _refusal(name, _told(failed)))
 
         await asyncio.gather(*map(roll, names))
 
@@ -214,5 +245,5 @@ def _told(failed: Iterable[Failure]) -> str:
     return "; ".join(f"{each.slot}: {each.reason}" for each in failed)
 
 
-def _refusal(name: str, failed: Iterable[Failure]) -> str:
-    return f"{name}: the file's configuration was refused: {_told(failed)}; what ran before runs on"
+def _refusal(name: str, why: str) -> str:
+    return f"{name}: the file's configuration was refused: {why}; what ran before runs on"

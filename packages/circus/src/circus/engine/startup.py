@@ -162,7 +162,7 @@ def _give_orders(engine: Engine, found: _Found) -> None:
         log.info("changed in the file while circusd was away: %s", ", ".join(changed))
     if found.stale:
         engine.begin(renewal.renew_at_start(engine, found.stale, tuple(sorted(users))))
-    rolls = {each.name for each in watchers if each.update == "roll"} & drifted - users
+    rolls = (engine.rolls.recalled | {each.name for each in watchers if each.update == "roll"}) & drifted - users
     if rolls:
         engine.begin(engine.rolls.at_start(sorted(rolls)))
     if restarts := drifted - users - rolls:
