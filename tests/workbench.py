@@ -104,6 +104,8 @@ class Bench:
             engine.sampler.close()
             engine.trees.close()
             engine.jobs.close()
+            engine.probing.close()
+            engine.notices.close()
             engine.lives.close()
             await engine.link.close()
             await engine.pump.close()

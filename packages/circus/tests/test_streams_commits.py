@@ -51,6 +51,19 @@ def test_what_comes_while_one_is_on_its_way_goes_with_the_next(papa: FakePapa) -
     asyncio.run(main())
 
 
+def test_what_has_to_be_known_with_an_acknowledgement_goes_with_it(papa: FakePapa) -> None:
+    async def main() -> None:
+        key, joined = await spawn(papa), Commits(papa)
+        joined.known_with = lambda numbers: {f"circus.ready.{number}": "1" for number in numbers}
+        await joined.commit(Step(values={"circus.sink.a": "1"}))
+        assert [row["name"] for row in await papa.list("values")] == ["circus.sink.a"]
+        await joined.commit(Step({key: 3}))
+        assert f"circus.ready.{key.kernel_id}" in [row["name"] for row in await papa.list("values")]
+        assert joined.count == 2
+
+    asyncio.run(main())
+
+
 def test_one_step_that_is_refused_does_not_take_others_with_it(papa: FakePapa) -> None:
     async def main() -> None:
         key, joined = await spawn(papa), Commits(papa)

@@ -120,17 +120,13 @@ class Notices:
             _make_directory(os.path.dirname(self.path))
             row = await self._listen()
             reply = await self._engine.kernel.attach(row["id"], fds=True)
+            opened = _socket_of(list(reply.fds.values()))
         except OSError as error:
-            raise CircusError("operation-failed", f"{self.path}: {error.strerror}") from None
+            raise CircusError("operation-failed", f"{VARIABLE}: {self.path}: {error.strerror}") from None
         except PapaError as error:
             if error.code in UNANSWERED:
                 raise
             raise CircusError("operation-failed", f"{VARIABLE}: {error.message}", error.hint) from error
-        fds = list(reply.fds.values())
-        if not fds:
-            raise CircusError("operation-failed", f"{VARIABLE}: papa is reached by TCP and hands out no sockets")
-        opened = socket.socket(fileno=fds[0])
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.was_there = self.was_there or bool(row.get("existing"))
         return opened
 
@@ -180,8 +176,8 @@ class Notices:
 
     async def _note(self, door: socket.socket, hosted: Hosted, said: Said) -> None:
         try:
-            await self._engine.probing.note_ready(hosted)
             self._engine.probing.on_said(hosted, said)
+            await self._engine.probing.note_ready(hosted)
             if door is self._socket:
                 _drop(door)
         finally:
@@ -216,6 +212,19 @@ class Notices:
         if pid not in self._told and len(self._told) < MAX_TOLD:
             self._told.add(pid)
             log.info("process %d spoke to %s, but is none of ours, or has ended since: not heeded", pid, VARIABLE)
+
+
+def _socket_of(fds: list[int]) -> socket.socket:
+    """Raises: OSError, CircusError."""
+    if not fds:
+        raise CircusError("operation-failed", f"{VARIABLE}: papa is reached by TCP and hands out no sockets")
+    try:
+        opened = socket.socket(fileno=fds[0])
+    except OSError:
+        os.close(fds[0])
+        raise
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return opened
 
 
 def _receive(door: socket.socket, flags: int) -> tuple[bytes, int]:

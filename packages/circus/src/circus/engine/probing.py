@@ -123,6 +123,7 @@ class Probing:
             return
         meta, now = row["meta"], clock.monotonic()
         vital = Vital(hosted, bool(meta.get("notify")), bool(meta.get("awaits_ready")), is_ready=known is not None)
+        vital.is_noted = vital.is_ready
         vital.ready_at = now if known is None else now - max(0.0, clock.wall() - known)
         # What was said while nobody was there waits in the socket, if that was there.
         vital.beat_at = now if self._engine.is_started or self._engine.notices.was_there else None
@@ -294,23 +295,25 @@ class Probing:
         return is_awaited and config is not None and config.ready == "notify"
 
     async def note_ready(self, hosted: Hosted) -> None:
-        """In the kernel first, so that no circusd waits for it once more."""
-        name = self._value_name(hosted.kernel_id)
-        while (vital := self._vitals.get(hosted.kernel_id)) is not None and not vital.is_ready:
+        """Tell the cores, and note it in the kernel; when this returns, no circusd waits for it once more."""
+        vital = self._vitals.get(hosted.kernel_id)
+        if vital is None or vital.is_ready:
+            return
+        vital.is_ready, vital.ready_at = True, clock.monotonic()
+        close_lines(vital)
+        if vital.asked == "ready":
+            self._post_ready(vital)
+        hosted.value = self._value_name(hosted.kernel_id)
+        while self._vitals.get(hosted.kernel_id) is vital:
             try:
-                await self._engine.kernel.commit(values={name: value_of(hosted)})
+                await self._engine.kernel.commit(values={hosted.value: value_of(hosted)})
             except PapaError as error:
                 if error.code not in UNANSWERED:
                     raise
                 await self._engine.link.wait_to_ask_again(error)
-                continue
-            hosted.value = name
-            if hosted.has_exited:
+            else:
+                vital.is_noted = True
                 return
-            vital.is_ready, vital.ready_at = True, clock.monotonic()
-            close_lines(vital)
-            if vital.asked == "ready":
-                self._post_ready(vital)
 
     def _post_ready(self, vital: Vital) -> None:
         self._engine.post(events.Ready(vital.hosted.slot, vital.hosted.incarnation))
@@ -340,7 +343,7 @@ class Probing:
         for number in numbers & self._vitals.keys():
             vital = self._vitals[number]
             self._look(vital)
-            if vital.has_matched and not vital.is_ready:
+            if vital.has_matched and not vital.is_noted:
                 vital.hosted.value = self._value_name(number)
                 values[vital.hosted.value] = value_of(vital.hosted)
         return values

@@ -21,12 +21,13 @@ FORMAT = 1
 
 @dataclass(slots=True)
 class Vital:
-    """``is_told``: its environment names the socket for sd_notify. ``is_ready``: that stands in the kernel."""
+    """``is_told``: its environment names the socket for sd_notify. ``is_noted``: the kernel knows that it is ready."""
 
     hosted: Hosted
     is_told: bool
     is_awaited: bool
     is_ready: bool = False
+    is_noted: bool = False
     lines: Lines | None = None
     has_matched: bool = False  # a line of it
     asked: str = ""  # by the cores: ready, health
