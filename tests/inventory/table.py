@@ -133,6 +133,11 @@ ROWS: dict[str, str] = {
     ),
     **{f"watcher backoff.{key}": BACKOFF for key in ("first", "factor", "max", "jitter", "stable", "attempts")},
     **{
+        f"watcher limits.cgroup_{key}": "packages/circus/tests/test_engine_ceilings.py::"
+        "test_bounds_are_written_when_a_process_is_in_its_group_and_when_the_options_change"
+        for key in ("memory_max", "memory_high", "cpu_max", "pids_max")
+    },
+    **{
         f"watcher limits.{key}": "tests/journeys/test_limits.py::test_what_uses_too_much_has_what_its_options_say"
         for key in ("memory", "cpu", "interval", "grace", "clear", "start_period", "action")
     },

@@ -51,6 +51,8 @@ def test_limits_are_as_their_options_say(tmp_path: Path) -> None:
     assert (web.limits, told) == (LimitsPolicy(500 << 20, 150.0, 5.0, 60.0, 80.0, 120.0, "reload"), [])
     assert build(tmp_path, "limits.cpu = 90\n")[0].limits == LimitsPolicy(cpu=90.0)
     assert build(tmp_path, "")[0].limits is None
+    web, told = build(tmp_path, "cgroup = true\nlimits.cgroup_cpu_max = 50%\n")
+    assert (web.limits, told) == (LimitsPolicy(cgroup_cpu_max=50.0), [])
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,11 @@ def test_limits_are_as_their_options_say(tmp_path: Path) -> None:
         (
             "limits.action = stop\nlimits.cpu = 10\n",
             "limits.action = 'stop' is not known (write restart, reload or report)",
+        ),
+        (
+            "limits.cgroup_pids_max = 9\n",
+            "limits.cgroup_pids_max is a bound of a control group, and there is none "
+            "(write cgroup = true, or remove it)",
         ),
         ("limits.memry = 1g\n", "unknown option limits.memry (did you mean limits.memory?)"),
         ("backoff.first = 0\n", "backoff.first = '0' is too short (write at least 0.1 seconds)"),

@@ -73,8 +73,9 @@ def test_a_count_of_the_file_overrules_an_older_wish_for_good(bench: Bench) -> N
             await engine.order(lambda op: events.SetCount(op, "web", count=4))
             bench.crash()
         for count in (2, 1):
-            async with bench.engine(WEB + f"numprocesses = {count}\n"):
+            async with bench.engine(WEB + f"numprocesses = {count}\n") as engine:
                 await until_running(bench, count)
+                await engine.keeper.kept()
                 bench.crash()
 
     story(run)

@@ -203,7 +203,7 @@ class Builder:
         if "stdin_socket" in taken:
             taken["stdin_socket"] = taken["stdin_socket"].lower()
         search_path = environment.expanded.get("PYTHONPATH", "")
-        policies = rules.of(sheet)
+        policies = rules.of(sheet, is_grouped=taken.get("cgroup", False))
         taken |= jobs.of(sheet, taken)
         return WatcherConfig(
             name=name,

@@ -47,6 +47,14 @@ LIMITS = table(
            field="start_period_s"),
     Option("action", "limit_action", "restart", "`restart`: another process takes its place. `reload`: the watcher is "
            "reloaded. `report`: it is only told, by the event `limit` and in the status.", "live"),
+    Option("cgroup_memory_max", "size", 0, "With `cgroup = true`: the system gives no more memory than that to the "
+           "control group, and kills in it when there is no other way. 0: no bound.", "live"),
+    Option("cgroup_memory_high", "size", 0, "With `cgroup = true`: above it the system slows them down and takes "
+           "memory back. 0: no bound.", "live"),
+    Option("cgroup_cpu_max", "percent", None, "With `cgroup = true`: they get no more of the processors, in percent "
+           "of one. Empty: no bound.", "live"),
+    Option("cgroup_pids_max", "count", 0, "With `cgroup = true`: so many processes and threads, no more. 0: no bound.",
+           "live"),
 )  # fmt: skip
 
 

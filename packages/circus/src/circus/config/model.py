@@ -112,6 +112,15 @@ class LimitsPolicy:
     clear: float = 90.0
     start_period_s: float = 30.0
     action: str = "restart"
+    cgroup_memory_max: int = 0  # the system's own bounds of the control group; 0 and None: none
+    cgroup_memory_high: int = 0
+    cgroup_cpu_max: float | None = None
+    cgroup_pids_max: int = 0
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Somebody has to look at what it uses."""
+        return bool(self.memory or self.cpu)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,21 @@ from circus.config import options
 from circus.config.model import BackoffPolicy, HealthPolicy, LimitsPolicy
 from circus.config.sheet import Sheet
 
+#: What the bounds of a control group begin with.
+GROUP = "cgroup_"
 
-def of(sheet: Sheet) -> dict[str, Any]:
-    """Name of a family -> its policy, None where no option of the family is written."""
+
+def of(sheet: Sheet, *, is_grouped: bool) -> dict[str, Any]:
+    """Name of a family -> its policy, None where no option of the family is written.
+
+    ``is_grouped``: the processes have control groups.
+    """
     written = {key.partition(".")[0] for key in sheet.texts}
-    return {family: make(sheet) if family in written else None for family, make in _MAKERS.items()}
+    return {
+        "backoff": _backoff(sheet) if "backoff" in written else None,
+        "limits": _limits(sheet, is_grouped=is_grouped) if "limits" in written else None,
+        "health": _health(sheet) if "health" in written else None,
+    }
 
 
 def _backoff(sheet: Sheet) -> BackoffPolicy | None:
@@ -36,7 +46,7 @@ def _backoff(sheet: Sheet) -> BackoffPolicy | None:
     return policy
 
 
-def _limits(sheet: Sheet) -> LimitsPolicy | None:
+def _limits(sheet: Sheet, *, is_grouped: bool) -> LimitsPolicy | None:
     taken = _take(sheet, "limits")
     if not taken:
         return None
@@ -44,7 +54,12 @@ def _limits(sheet: Sheet) -> LimitsPolicy | None:
     if not 0 < policy.clear <= 100:
         what = f"limits.clear = {policy.clear:g} is not a part of the bound"
         sheet.error("limits.clear", what, "write more than 0, and at most 100, percent")
-    if not (policy.memory or policy.cpu):
+    in_group = [option.name for option in options.FAMILIES["limits"].values() if option.name.startswith(GROUP)]
+    grouped = next((name for name in in_group if getattr(policy, name)), None)
+    if grouped is not None and not is_grouped:
+        what = f"limits.{grouped} is a bound of a control group, and there is none"
+        sheet.error(f"limits.{grouped}", what, "write cgroup = true, or remove it")
+    if not policy.is_looked_at and grouped is None:
         key = f"limits.{next(name for name, option in options.FAMILIES['limits'].items() if option.attribute in taken)}"
         sheet.warn(key, f"{key} has no effect: nothing is limited", "write limits.memory or limits.cpu")
         return None
@@ -82,6 +97,3 @@ def _take(sheet: Sheet, family: str) -> dict[str, Any]:
             hint = f"did you mean {prefix}{near}?" if near else "it has no effect; remove it"
             sheet.warn(key, f"unknown option {key}", hint)
     return sheet.take(table, prefix)
-
-
-_MAKERS = {"backoff": _backoff, "limits": _limits, "health": _health}

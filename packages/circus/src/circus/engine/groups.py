@@ -14,11 +14,13 @@ import os
 from typing import TYPE_CHECKING
 
 from circus import cgroups
+from circus.engine import ceilings
 from circus.errors import CircusError
 
 if TYPE_CHECKING:
     from circus.config.model import WatcherConfig
     from circus.engine.engine import Engine
+    from circus.engine.hosted import Hosted
     from circus.supervise.states import SlotKey
 
 log = logging.getLogger("circus.engine")
@@ -62,6 +64,26 @@ class Groups:
             except CircusError as error:
                 log.warning("pid=%d is in no control group of its own: %s", pid, error.message)
                 self._engine.troubles[TROUBLE] = error.message
+
+    async def limit(self, hosted: Hosted) -> None:
+        """Bring the bounds of its group to what its watcher says now."""
+        config = self._engine.configs.get(hosted.slot.watcher)
+        if not hosted.cgroup or hosted.has_exited or config is None:
+            return
+        wanted, troubles, key = ceilings.files_of(config.limits), self._engine.troubles, f"limits of {config.name}"
+        why = await asyncio.to_thread(ceilings.write, hosted.cgroup, self._engine.name, wanted)
+        if not why or hosted.has_exited:
+            troubles.pop(key, None)
+            return
+        told = f"{config.name}: {', '.join(wanted)} cannot be set: {why}; it runs without"
+        if troubles.get(key) != told:
+            log.warning("%s", told)
+        troubles[key] = told
+
+    def limit_all(self, watcher: str) -> None:
+        """Its options have changed."""
+        for hosted in self._engine.lives.hosted.of_watcher(watcher):
+            self._engine.begin(self.limit(hosted))
 
     async def remove(self, path: str) -> None:
         """The life is over; a group with somebody in it goes with a later one."""

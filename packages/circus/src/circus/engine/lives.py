@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from circus import clock, procfs
-from circus.engine import runbook
+from circus.engine import ceilings, runbook
 from circus.engine.groups import Groups
 from circus.engine.history import Exit
 from circus.engine.hosted import Hosted, HostedTable
@@ -139,6 +139,7 @@ class Lives:
         # One that has ended may be known to the pump already: then its output goes on where it was.
         take = self._engine.pump.reattach if has_exited else self._engine.pump.add
         await take(attached(slot, row, fds))
+        await self.groups.limit(hosted)
         return hosted
 
     async def resume(self, hosted: Hosted, row: dict[str, Any], fds: dict[str, int]) -> None:
@@ -195,7 +196,9 @@ class Lives:
         self._tasks.begin(self._settle_ended(hosted))
 
     def _note_end(self, hosted: Hosted, at: float, *, is_ordered: bool | None) -> None:
-        slot = hosted.slot
+        slot, config = hosted.slot, self._engine.configs.get(hosted.slot.watcher)
+        if hosted.exit_status == -signal.SIGKILL and not is_ordered and config is not None:
+            hosted.why = ceilings.why_killed(hosted, config.limits)
         hosted.end = Exit(
             at=at,
             watcher=slot.watcher,

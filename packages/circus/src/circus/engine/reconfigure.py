@@ -121,6 +121,7 @@ async def _give_orders(
     def adopt(name: str) -> WatcherPolicy:
         config = watchers[name]
         engine.add_config(config, hooks[name])
+        engine.lives.groups.limit_all(name)
         return policy_of(config, engine.memory.count(name, config.numprocesses))
 
     async def change(config: WatcherConfig, restart: bool) -> list[Finish]:

@@ -50,6 +50,8 @@ class Sampler:
 
     def limit(self, watcher: str, policy: LimitsPolicy | None) -> None:
         """From now on this counts for the watcher; None: nothing is limited, or there is no such watcher."""
+        if policy is not None and not policy.is_looked_at:
+            policy = None
         if policy == self._policies.get(watcher):
             return
         if policy is None:
