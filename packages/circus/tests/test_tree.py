@@ -52,7 +52,7 @@ def test_all_that_is_below_it_belongs_to_it() -> None:
 
 def test_who_was_seen_below_it_is_known_for_ever_and_by_the_start() -> None:
     seen = look(Process(101), Process(102, 101, start_ticks=60), Process(103))
-    assert belonging(seen, TRUNK, known={(101, 50), (103, 49)}) == {101: "parent", 102: "parent"}
+    assert belonging(seen, TRUNK, known={(101, 50): "session", (103, 49): "parent"}) == {101: "session", 102: "parent"}
 
 
 def test_the_mark_is_a_proof_and_that_of_another_one_is_not() -> None:

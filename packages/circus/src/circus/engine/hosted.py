@@ -32,7 +32,7 @@ class Hosted:
     kill_mode: str = "process"  # when it was started
     mark: str = ""  # that every process of its tree has in its environment
     cgroup: str = ""  # its directory
-    known: set[tuple[int, int]] = field(default_factory=set)  # seen below it: pid and start
+    known: dict[tuple[int, int], str] = field(default_factory=dict)  # pid and start of who was of its tree, and why
     has_exited: bool = False
     exit_status: int | None = None
     is_being_ended: bool = False  # circusd wants its end

@@ -98,11 +98,11 @@ class Trees:
         Who is below it is known from here on, wherever it goes. Raises: CircusError, as send_signal.
         """
         try:
-            rows, _ = await self._look(hosted, mode="tree", is_late=False)
+            rows, found = await self._look(hosted, mode="tree", is_late=False)
         except OSError as error:
             log.warning("%s pid=%d: its tree cannot be looked at: %s", hosted.slot, hosted.pid, error)
-            rows = {}
-        hosted.known |= {(pid, row.start_ticks) for pid, row in rows.items()}
+            rows, found = {}, {}
+        hosted.known |= {(pid, rows[pid].start_ticks): why for pid, why in found.items()}
         others = [
             row
             for pid, row in rows.items()
@@ -178,7 +178,7 @@ class Trees:
             # Who was born while it was read may have been missed, once nobody was left to bear any more it is not.
             is_sure = not found
             keys = {pid: (pid, rows[pid].start_ticks) for pid in found}
-            hosted.known |= set(keys.values())
+            hosted.known |= {keys[pid]: why for pid, why in found.items()}
             fresh = [rows[pid] for pid, key in keys.items() if (key, signum) not in sweep.told]
             sweep.told |= {(keys[row.pid], signum) for row in fresh}
             if fresh:

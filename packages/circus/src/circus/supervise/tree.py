@@ -5,9 +5,9 @@ also after its end: no other process gets that number while anybody has it. Who 
 below it before, or by the mark in the environment that every process inherits, or by the control group. Whatever is
 below one of these belongs to the tree as well.
 
-``known`` are those who were seen before, as (pid, start), since a pid alone may be somebody else's by now. Of a process
-that ended long ago nobody has watched whether its number was free in between (``is_late``): then session and group
-count only for what descends from papa, whose children all hosted ones are.
+``known`` says of those who were seen before, as (pid, start), why; a pid alone may be somebody else's by now. Of a
+process that ended long ago nobody has watched whether its number was free in between (``is_late``): then session and
+group count only for what descends from papa, whose children all hosted ones are.
 
 Does not belong here: how all that is read (procfs), what is done about it (engine/trees).
 """
@@ -49,6 +49,7 @@ class Row(Protocol):
 
 
 Key = tuple[int, int]  # pid and start
+NOBODY: Mapping[Key, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Look:
 
 
 def belonging(
-    look: Look, trunk: Trunk, *, known: Collection[Key] = (), grouped: Collection[int] = ()
+    look: Look, trunk: Trunk, *, known: Mapping[Key, str] = NOBODY, grouped: Collection[int] = ()
 ) -> dict[int, str]:
     """The living processes of the tree but for the main one, and why each is known; ``grouped`` are in the cgroup."""
     rows = look.rows
@@ -93,8 +94,8 @@ def belonging(
                 return "session"
             if row.group == trunk.pid:
                 return "group"
-        if (row.pid, row.start_ticks) in known:
-            return "parent"
+        if before := known.get((row.pid, row.start_ticks)):
+            return before
         if trunk.mark and look.marks.get(row.pid) == trunk.mark:
             return "marker"
         return "cgroup" if row.pid in grouped else ""

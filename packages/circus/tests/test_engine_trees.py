@@ -1,0 +1,228 @@
+"""What is left of trees, at the edge: real processes that bear the mark of one that only the fake kernel has."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.workbench import WEB, Bench, opened, story
+
+from circus import procfs
+from circus.engine import trees
+from circus.engine.engine import Engine
+from circus.engine.looks import MARK
+from circus.engine.survivors import MAX_NAMED, Survivor, tell
+from circus.supervise import events, rest
+from circus.supervise.actions import Finish
+from papa.testing import FakePapa
+from papa.testing.kernel import FakeKernel
+
+TREE = WEB.replace("timeout = 5", "timeout = 60") + "kill_mode = tree\n"
+BRIEF = TREE.replace("timeout = 60", "timeout = 0")
+
+Relative = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(trees, "SOON_S", 0.01)
+    start = FakeKernel._start
+
+    def start_long_ago(kernel: FakeKernel, *args: Any) -> Any:
+        """Its relatives were started later, however short the machine is up."""
+        process = start(kernel, *args)
+        process.start_ticks = 0
+        return process
+
+    monkeypatch.setattr(FakeKernel, "_start", start_long_ago)
+    yield from opened(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def relate(bench: Bench) -> Iterator[Callable[..., Relative]]:
+    made: list[Relative] = []
+
+    def make(*, obeys: bool = True) -> Relative:
+        token = bench.papa.row("circus.web.1")["meta"]["token"]
+        words = "exec sleep 60" if obeys else "trap '' TERM; echo; exec sleep 60"
+        made.append(subprocess.Popen(["/bin/sh", "-c", words], stdout=subprocess.PIPE, env={MARK: token}))
+        if not obeys:
+            assert made[-1].stdout is not None
+            made[-1].stdout.readline()
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.kill()
+        process.communicate()
+
+
+async def stop(engine: Engine) -> Finish:
+    return await engine.order(lambda op: events.Stop(op, ("web",)))
+
+
+def rests(engine: Engine) -> list[dict[str, Any]]:
+    return [event.fields for event in engine.bus.recent if event.name == "rest"]
+
+
+async def stop_and_kill(bench: Bench, engine: Engine) -> Finish:
+    """The grace is over as soon as the rest is seen."""
+    stopping = asyncio.create_task(stop(engine))
+    await bench.until(lambda: rests(engine))
+    await engine.order(lambda op: events.Kill(op, "web", None, 9, 0.0))
+    return await stopping
+
+
+def let_nobody_be_killed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The signals that were tried."""
+    sent: list[int] = []
+    monkeypatch.setattr(procfs, "send_signal", lambda _row, signum: sent.append(signum))
+    for room in (rest, trees):
+        monkeypatch.setattr(room, "KILL_AGAIN_S", 0.01)
+    return sent
+
+
+def named(engine: Engine) -> list[int]:
+    return [each.pid for each in engine.trees.survivors().get("web", [])]
+
+
+@pytest.mark.parametrize("has_pidfds", [True, False])
+@pytest.mark.parametrize("obeys", [True, False])
+def test_who_is_left_gets_the_stop_signal_and_then_sigkill(
+    bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch, *, obeys: bool, has_pidfds: bool
+) -> None:
+    monkeypatch.setattr(trees, "LOOK_S", 0.01)
+    if not has_pidfds:
+        monkeypatch.setattr(procfs, "_pidfd", lambda _pid: -1)
+
+    async def run() -> None:
+        async with bench.engine(TREE) as engine:
+            await bench.until_active(engine)
+            relatives = [relate(obeys=obeys) for _ in range(trees.MAX_WATCHED + 3)]
+            finish = await (stop(engine) if obeys else stop_and_kill(bench, engine))
+            assert finish.ok
+            assert "warnings" not in finish.detail
+            assert {each.wait(30) for each in relatives} == {-15 if obeys else -9}
+            (told,) = rests(engine)
+            assert (told["signum"], told["left"], len(told["survivors"])) == (15, len(relatives), MAX_NAMED)
+            await bench.until(lambda: not bench.papa.rows())
+
+    story(run)
+
+
+def test_who_cannot_be_killed_is_named_and_left(
+    bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = let_nobody_be_killed(monkeypatch)
+
+    async def run() -> None:
+        async with bench.engine(TREE) as engine:
+            await bench.until_active(engine)
+            stuck = relate()
+            finish = await stop_and_kill(bench, engine)
+            assert finish.ok
+            (warning,) = finish.detail["warnings"]  # type: ignore[misc]
+            assert f"1 of its tree left: pid {stuck.pid} (" in warning
+            assert set(sent) == {15, 9}
+            assert named(engine) == [stuck.pid]
+            assert any(f"pid {stuck.pid} (" in each for each in engine.snapshot().warnings)
+            assert engine.snapshot().survivors["web"][0]["why"] == "marker"
+            await bench.until(lambda: not bench.papa.rows())
+            stuck.kill()
+            stuck.wait()
+            assert named(engine) == []
+
+    story(run)
+
+
+def test_a_stop_of_others_does_not_tell_of_them(
+    bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_nobody_be_killed(monkeypatch)
+
+    async def run() -> None:
+        async with bench.engine(TREE + TREE.replace("web", "db")) as engine:
+            await bench.until_active(engine)
+            relate()
+            others = await engine.order(lambda op: events.Stop(op, ("db",)))
+            assert "warnings" not in others.detail
+            assert "warnings" in (await stop_and_kill(bench, engine)).detail
+            again = await engine.order(lambda op: events.Start(op, ("web",)))
+            assert "warnings" not in again.detail
+
+    story(run)
+
+
+@pytest.mark.parametrize("can_be_killed", [True, False])
+def test_what_an_earlier_circusd_has_left_is_ended_before_there_is_another_one(
+    bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch, *, can_be_killed: bool
+) -> None:
+    if not can_be_killed:
+        let_nobody_be_killed(monkeypatch)
+    seen: list[bool] = []
+
+    async def run() -> None:
+        async with bench.engine(TREE) as engine:
+            await bench.until_active(engine)
+            left = relate(obeys=False)
+        bench.papa.end("circus.web.1", 0)
+        bench.crash()
+        spawn = FakePapa.spawn
+
+        async def spawn_after(papa: FakePapa, **spec: Any) -> Any:
+            seen.append(left.poll() is None)
+            return await spawn(papa, **spec)
+
+        monkeypatch.setattr(FakePapa, "spawn", spawn_after)
+        async with bench.engine(BRIEF) as engine:
+            await bench.until_active(engine)
+            await bench.until(lambda: len(bench.papa.rows()) == 1)  # the end of the first one is settled
+            assert seen == [not can_be_killed]
+            assert left.poll() == (-9 if can_be_killed else None)
+            await bench.until(lambda: named(engine) == ([] if can_be_killed else [left.pid]))
+
+    story(run)
+
+
+def test_by_default_nobody_else_is_signalled(
+    bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            other = relate()
+            assert (await stop(engine)).ok
+            assert other.poll() is None
+
+    story(run)
+
+
+def test_a_look_that_fails_holds_up_no_stop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(24, "too many open files")
+
+    monkeypatch.setattr(procfs, "rows", fail)
+
+    async def run() -> None:
+        async with bench.engine(TREE) as engine:
+            await bench.until_active(engine)
+            assert (await stop(engine)).ok
+            assert bench.running() == set()
+
+    story(run)
+
+
+def test_some_are_named_and_the_others_counted() -> None:
+    many = [Survivor(pid, 1, "sleep", "sleeping", "session", 5) for pid in range(1, 21)]
+    told = tell(many, 50)
+    assert told.startswith("pid 1 (sleep, sleeping, parent 1, of its session), pid 2 (")
+    assert told.endswith(" and 47 more")
+    own = procfs.row(os.getpid())
+    assert own is not None
+    assert Survivor(own.pid, 1, "it", "running", "group", own.start_ticks).is_alive()
+    assert not Survivor(own.pid, 1, "it", "running", "group", own.start_ticks + 1).is_alive()
