@@ -26,6 +26,21 @@ def edit(house: House, web: str) -> None:
     house.config.write_text(web + LEAN)
 
 
+def test_a_batch_waits_until_it_is_ready_and_status_says_so(tmp_path: Path) -> None:
+    ready = f"ready = exec /usr/bin/test -e {tmp_path}/good\nstart_timeout = 60\n"
+    with opened(tmp_path / "house", WEB + GOOD.format(600)) as house:
+        house.start()
+        before = house.pids("web")
+        house.config.write_text(WEB + GOOD.format(700) + ready)
+        house.asked("reloadconfig", "--no-wait")
+        wait_for(lambda: "is reloaded: 0 of 3 are replaced" in house.asked("status"), "how far it is")
+        wait_for(lambda: len(house.pids("web")) == 4, "one more")
+        assert before < house.pids("web")
+        (tmp_path / "good").touch()
+        wait_for(lambda: len(house.pids("web")) == 3 and before.isdisjoint(house.pids("web")), "all new ones")
+        wait_for(lambda: "is reloaded" not in house.asked("status"), "its end")
+
+
 def test_reloads_keep_their_bounds_and_what_does_not_work_is_taken_back(tmp_path: Path) -> None:
     with opened(tmp_path / "house", WEB + GOOD.format(600) + LEAN) as house:
         house.start()

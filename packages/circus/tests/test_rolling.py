@@ -135,10 +135,14 @@ def test_sequential_is_one_at_a_time_within_the_bounds() -> None:
 def test_old_ones_stay_until_the_new_ones_have_been_ready_for_the_time_of_soaking() -> None:
     scene = Scene(replace(ONE_MORE, soak_s=20.0), count=1)
     ticket = scene.reload()
+    assert scene.watcher.view().reload == "is reloaded: 0 of 1 are replaced"
     scene.spawn()
     assert ([*scene.timers.values()], told(scene)) == ([20.0], [])
+    standing = "is reloaded: 0 of 1 are replaced, 1 have to stay ready for a while"
+    assert scene.watcher.view().reload == standing
     scene.soak()
     assert told(scene) == [1]
+    assert scene.watcher.view().reload == ""
     scene.exit(1)
     assert ticket.ok and ticket.is_done
 
@@ -200,6 +204,7 @@ def test_half_way_the_old_ones_come_back_by_their_own_options_before_the_new_one
     scene.fail(1)
     assert scene.spawns == {1: (3, True)}, "by the configuration of before"
     assert not told(scene), "and until it is there the new one serves"
+    assert scene.watcher.view().reload == "a reload has failed, and goes back"
     scene.spawn(1)
     assert scene.signals == [(3, 3)], "a new one is ended as its own options say"
     assert not ticket.is_done

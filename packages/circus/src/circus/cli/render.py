@@ -73,6 +73,8 @@ def slot_lines(watcher: Answer, now: float, *, is_verbose: bool = False) -> Iter
         yield from job_lines(job)
     if watcher["reason"] and watcher["state"] != "active" and not (job and job["next_run"]):
         yield f"  {one_line(watcher['reason'])}"
+    if watcher.get("reload"):
+        yield f"  {watcher['reload']}"
     for slot in watcher["slots"]:
         is_down = slot["state"] not in _QUIET and (slot["state"] != "stopped" or slot["reason"])
         is_down = is_down and not (job and slot["state"] == "exited")  # which is how a job ends

@@ -237,7 +237,7 @@ class _Check:
             yield self._error("soak", what, "write a shorter soak")
         if config.update == "roll" and not (config.soak_s or config.ready or "after_spawn" in config.hooks):
             what = "update = roll takes a process for good as soon as it was started, also one that ends right after"
-            yield self._warning("update", what, "write soak = 5, or hooks.after_spawn = package.module.function")
+            yield self._warning("update", what, "write soak = 5, or ready = notify, exec, http, ... (docs/ready.md)")
         if config.send_hup and config.update == "restart":
             for key in ("max_surge", "max_unavailable", "soak"):
                 if key in config.written:

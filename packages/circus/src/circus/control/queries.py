@@ -140,6 +140,7 @@ def _watcher_answer(watcher: WatcherView, view: ViewFace) -> schema.WatcherAnswe
             for slot in sorted(watcher.slots, key=lambda slot: slot.wid)
         ],
         job=None if job is None else dict(job),
+        reload=watcher.reload,
     )
 
 

@@ -136,6 +136,7 @@ class WatcherAnswer(Struct, frozen=True, omit_defaults=True):
     slots: list[SlotAnswer]
     # Of a job: schedule, timezone, next_run, waiting, current and last, which are runs as in RunsAnswer.
     job: dict[str, object] | None = None
+    reload: str = ""  # how far a reload with bounds is
 
 
 class StatusAnswer(Struct, frozen=True):

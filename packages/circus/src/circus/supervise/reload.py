@@ -45,6 +45,9 @@ class Reload(Protocol):
     def note(self, slot: Slot) -> None:
         """A hook refused the new process of ``slot``."""
 
+    def standing(self, ring: Ring) -> str:
+        """How far it is, for people; empty if there is nothing to say."""
+
     def begin(self, ring: Ring, now: float) -> None: ...
 
     def turn(self, ring: Ring, now: float) -> bool:
@@ -69,6 +72,9 @@ class Graceful:
         if not self._failures:
             return ""
         return f"not replaced, the old processes stay: {'; '.join(self._failures)}"
+
+    def standing(self, ring: Ring) -> str:  # noqa: ARG002 - all are there at once
+        return ""
 
     def note(self, slot: Slot) -> None:
         self._failures.append(f"{slot.key}: {slot.reason}")
@@ -104,6 +110,9 @@ class Sequential:
         self.error = ""
         self._todo: list[int] = []
         self._current: int | None = None
+
+    def standing(self, ring: Ring) -> str:  # noqa: ARG002
+        return ""
 
     def note(self, slot: Slot) -> None:
         """None is on trial: a refusal stops the ring."""

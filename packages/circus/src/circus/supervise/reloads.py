@@ -48,6 +48,10 @@ class Reloads:
     def are_waiting(self) -> bool:
         return bool(self._waiting)
 
+    def standing(self, ring: Ring) -> str:
+        """How far the one under way is, for people."""
+        return "" if self.current is None else self.current.standing(ring)
+
     def policy_for(self, wid: int, slot: Slot | None, policy: WatcherPolicy) -> WatcherPolicy:
         """By which a slot lives; it gives no second chance to the new ones of a reload."""
         current = self.current

@@ -65,6 +65,15 @@ class Rolling:
     def note(self, slot: Slot) -> None:
         self._refused[slot.key.wid] = slot
 
+    def standing(self, ring: Ring) -> str:
+        """For people, while it lasts."""
+        if self.is_over:
+            return ""
+        if self._is_going_back:
+            return "a reload has failed, and goes back"
+        soaks = f", {len(self.trial_wids)} have to stay ready for a while" if self._is_soaking else ""
+        return f"is reloaded: {len(self._good)} of {ring.policy.numprocesses} are replaced{soaks}"
+
     def begin(self, ring: Ring, now: float) -> None:  # noqa: ARG002 - nothing happens before the first turn
         self._old = {slot.key.wid for slot in ring.places.wanted}
         self._count_before = ring.policy.numprocesses
@@ -101,6 +110,7 @@ class Rolling:
             ring.warm_up(self._rollout.soak_s)
         if ring.is_warming_up:
             return False
+        self._is_soaking = False
         self._good |= self.trial_wids
         self.trial_wids = frozenset()
         self.has_replaced_any = True

@@ -137,3 +137,4 @@ class WatcherView:
     singleton: bool = False
     needs: Needs = NOTHING
     waits_for: tuple[str, ...] = ()  # watchers that have to be ready before it starts
+    reload: str = ""  # how far a reload with bounds is

@@ -102,6 +102,7 @@ class Watcher(Ring):
             singleton=self.policy.singleton,
             needs=self.policy.needs,
             waits_for=self.waits_for,
+            reload=self._reloads.standing(self),
         )
 
     @property
