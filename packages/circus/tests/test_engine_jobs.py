@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.workbench import Bench, opened, story
 from circus import clock
 from circus.engine import jobs
 from circus.engine.engine import Engine
-from circus.engine.runbook import NAME
+from circus.engine.runbook import NAME, Runbook
 from circus.errors import CircusError
 from circus.supervise import events
 
@@ -96,6 +97,32 @@ def test_a_run_is_on_the_disk_before_it_is_spawned_and_in_its_row(bench: Bench, 
             await until_it_waits(bench, engine)
             job = engine.snapshot().jobs["job"]
             assert job["next_run"] == DUE + DAY and job["schedule"] == "30 3 * * *"
+
+    story(run)
+
+
+def test_nothing_is_spawned_before_the_disk_has_it(bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, gate = threading.Event(), threading.Event()
+    write = Runbook.write
+
+    def gated(book: Runbook, taken: tuple[bytes, bool]) -> None:
+        if b"starting" in taken[0]:
+            asked.set()
+            assert gate.wait(20)
+        write(book, taken)
+
+    monkeypatch.setattr(Runbook, "write", gated)
+
+    async def run() -> None:
+        async with bench.engine(JOB) as engine:
+            await until_it_waits(bench, engine)
+            come(engine, wall, DUE)
+            await bench.until(asked.is_set)
+            for _ in range(100):  # turns of the loop, of which a spawn needs a few
+                await asyncio.sleep(0)
+            assert not bench.papa.spawns
+            gate.set()
+            await until_it_runs(bench)
 
     story(run)
 
@@ -272,6 +299,38 @@ def test_a_run_by_hand_of_a_stopped_schedule_goes_to_its_end_under_the_next_circ
             await bench.until(lambda: states(engine) == ["done"])
             await bench.until(lambda: not engine.fleet.watchers["job"].wants_up)
             assert bench.signals == []
+
+    story(run)
+
+
+def test_a_run_of_a_schedule_that_was_stopped_by_hand_is_left_alone_by_the_next_circusd(
+    bench: Bench, wall: Wall
+) -> None:
+    async def run() -> None:
+        async with bench.engine(JOB) as engine:
+            await until_it_waits(bench, engine)
+            await engine.order(lambda op: events.Stop(op, ("job",)))
+            await engine.run("job", wait=False)
+        bench.crash()
+        async with bench.engine(JOB) as engine:
+            bench.papa.end(ROW, 0)
+            await bench.until(lambda: not engine.fleet.watchers["job"].wants_up)
+            assert bench.signals == [] and states(engine) == ["done"]
+
+    story(run)
+
+
+def test_what_was_stopped_by_hand_decides_nothing_though_the_runs_do_not_know(bench: Bench, wall: Wall) -> None:
+    async def run() -> None:
+        async with bench.engine(JOB) as engine:
+            await until_it_waits(bench, engine)
+            engine.memory.remember_stopped({"job"}, stopped=True)  # and killed before anything else was noted
+            await engine.keeper.kept()
+        bench.crash()
+        async with bench.engine(JOB) as engine:
+            assert engine.snapshot().jobs["job"]["next_run"] is None
+            come(engine, wall, DUE)
+            assert engine.runs("job") == []
 
     story(run)
 
