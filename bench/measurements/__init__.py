@@ -2,6 +2,7 @@
 
 from bench.measurements import (
     away,
+    chain,
     delay,
     hosted,
     idle,
@@ -23,6 +24,7 @@ MEASUREMENTS = {
     "throughput": throughput,
     "delay": delay,
     "away": away,
+    "chain": chain,
     "idle": idle,
     "latency": latency,
     "spawn": spawn,

@@ -77,6 +77,10 @@ ROWS: dict[str, str] = {
     "watcher cgroup": "tests/journeys/test_stop.py::test_in_a_control_group_nobody_can_hide",
     "watcher max_age": AGE,
     "watcher max_age_variance": AGE,
+    **dict.fromkeys(
+        ("watcher after", "watcher requires", "watcher wants"),
+        "tests/journeys/test_dependencies.py::test_starts_go_along_the_dependencies_and_ends_against_them",
+    ),
     "watcher on_demand": "tests/journeys/test_on_demand.py::test_each_connection_starts_it_anew",
     "watcher essential": "tests/service/test_container.py::"
     "test_a_container_ends_with_what_is_essential_and_with_its_status",

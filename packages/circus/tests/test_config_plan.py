@@ -189,6 +189,30 @@ def test_what_stays_is_named_and_where_there_is_much_of_it_counted(bench: Bench)
     ]
 
 
+def test_who_requires_what_restarts_does_so_too_and_what_a_new_one_needs_is_started(bench: Bench) -> None:
+    bench.text = (
+        "[watcher:db]\ncmd = /srv/bin/db\n[watcher:cache]\ncmd = /srv/bin/cache\nrequires = db\n"
+        "[watcher:web]\ncmd = /srv/bin/web\nrequires = cache\nwants = spare\n"
+        "[watcher:fan]\ncmd = /srv/bin/fan\nwants = db\n[watcher:off]\ncmd = /srv/bin/off\nrequires = db\n"
+        "[watcher:spare]\ncmd = /srv/bin/spare\nautostart = no\n[watcher:held]\ncmd = /srv/bin/held\n"
+    )
+    up = {name: Up(True, True, 1) for name in ("db", "cache", "web", "fan")}
+    up |= {name: Up(False, False, 1) for name in ("off", "spare", "held")}
+    new = "[watcher:new]\ncmd = /srv/bin/new\nwants = spare held\n"
+    text = bench.text.replace("bin/db", "bin/database") + new
+    plan = bench.plan(text, world=bench.world(up=up, stopped=frozenset({"held"})))
+    assert {item.name: (item.verb, item.note) for item in plan.items} == {
+        "db": ("restart", ""),
+        "cache": ("restart", "requires db, which restarts"),
+        "web": ("restart", "requires cache, which restarts"),
+        "fan": ("keep", ""),
+        "off": ("keep", ""),
+        "new": ("start", ""),
+        "spare": ("start", "needed by new"),
+        "held": ("keep", ""),
+    }
+
+
 def test_no_edit_is_no_change(bench: Bench) -> None:
     plan = bench.plan(BASE)
     assert {item.verb for item in plan.items} == {"keep"}

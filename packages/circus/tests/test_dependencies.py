@@ -126,7 +126,7 @@ def test_who_requires_what_fails_is_told_keeps_its_wish_and_starts_when_that_is_
     assert not finish.ok
     assert "db: db.1: no such program" in finish.error
     assert "cache: requires db, which: db.1: no such program" in finish.error
-    assert "web: requires cache, which: requires db, which: db.1: no such program" in finish.error
+    assert "web: requires cache, which requires db, which: db.1: no such program" in finish.error
     assert scene.states() == dict.fromkeys(("db", "cache", "web"), "stopped")
     assert ("cache", "blocked") in scene.said
     assert scene.spawns == []

@@ -20,7 +20,7 @@ RING_LENGTH = 512
 #: Events that somebody should look at.
 SERIOUS = frozenset(
     (
-        "fatal", "reload_failed", "not_ready", "unhealthy", "flapping", "limit", "hook_failure",
+        "fatal", "blocked", "reload_failed", "not_ready", "unhealthy", "flapping", "limit", "hook_failure",
         "sink_failed", "output_dropped", "output_held", "output_doubt", "compress_failed",
         "run_failed", "run_skipped",
     )

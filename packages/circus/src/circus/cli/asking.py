@@ -92,5 +92,15 @@ def ask(*path: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
     return lambda daemon, _args: daemon.get(*path)
 
 
-def ok_lines(_answer: Answer, _args: argparse.Namespace) -> list[str]:
-    return ["ok"]
+_PAST = {"stop": "stopped", "restart": "restarted", "start": "started"}
+
+
+def ok_lines(answer: Answer, _args: argparse.Namespace) -> list[str]:
+    """And who was taken along, which only dependencies bring about."""
+    joined = answer.get("joined", {})
+    told = [
+        f"{past}, too: {', '.join(sorted(name for name in joined if joined[name] == verb))}"
+        for verb, past in _PAST.items()
+        if verb in joined.values()
+    ]
+    return [*told, "ok"]

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from circus.config import expand, jobs, options, plugins, rules, shared_files, values
+from circus.config import dependencies, expand, jobs, options, plugins, rules, shared_files, values
 from circus.config.environments import Environments
 from circus.config.model import (
     CircusConfig,
@@ -92,6 +92,8 @@ class Builder:
         watchers += [(config, section) for config, section in hosted if config is not None]
         self.environments.tell_unused_patterns([config.name for config, _ in watchers])
         watchers, told = shared_files.agree(watchers)
+        self.findings += told
+        watchers, told = dependencies.resolve(watchers, sockets)
         self.findings += told
         sockets = self._promoted(watchers, sockets)
         circus = replace(

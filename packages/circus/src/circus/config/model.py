@@ -217,6 +217,9 @@ class WatcherConfig:
     singleton: bool = False
     priority: int = 0
     autostart: bool = True
+    after: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    wants: tuple[str, ...] = ()
     respawn: bool = True
     use_sockets: bool = False
     use_papa: bool = False

@@ -116,6 +116,13 @@ WATCHER = _table(
     Option("singleton", "flag", False, "Never run more than one process.", "live"),
     Option("priority", "integer", 0, "Higher starts first; equal ones start by name.", "live"),
     Option("autostart", "flag", True, "Start with circusd.", "live"),
+    Option("after", "words", (), "Watchers that are started before and stopped after this one, as far as they are. "
+           "`socket:NAME` may be named, too, here and in the next two: sockets are opened before anything starts.",
+           "live"),
+    Option("requires", "words", (), "As `after`; besides they are started with it, it waits until they are ready, and "
+           "it is stopped or restarted with any of them.", "live"),
+    Option("wants", "words", (), "As `after`; besides they are started with it; it starts also where they fail.",
+           "live"),
     Option("essential", "flag", False, "In a container: when this watcher has ended for good, by itself or because "
            "it was given up, so does the container, with the exit status of its process.", "live"),
     Option("respawn", "flag", True, "Start a process again when it ends by itself.", "live"),

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from circus.config import plan_along
 from circus.config.amend import NOTHING, Edits
 from circus.config.causes import Cause, Causes, Source, title_of
 from circus.config.diff import ConfigPlan, WatcherChange, diff, verb_of
@@ -28,6 +29,8 @@ _FRAME = 100
 MAX_MOVED = 5
 
 ID_LENGTH = 12
+
+_MOVING = ("restart", "start")
 
 #: (kind, name) -> a digest, or a short word.
 Facts = Mapping[tuple[str, str], str]
@@ -109,7 +112,7 @@ def make(
     return Plan(
         _id(facts),
         changes,
-        tuple(_bounded(_items(world, new, edits, changes, environ))),
+        tuple(_bounded(with_dependents(_items(world, new, edits, changes, environ), world, new))),
         _by_hand(world, new, edits, unheeded),
         tuple(_new_warnings(world.running, new)),
         facts,
@@ -170,6 +173,23 @@ def _remark(change: WatcherChange, before: WatcherConfig, *, is_up: bool) -> str
     if needs_new and before.schedule and config.schedule:
         return "its next run obeys, one that goes on comes to its end"
     return "a job: it runs again" if change.restart and config.type == "oneshot" and not config.schedule else ""
+
+
+def with_dependents(items: Iterable[Item], world: World, new: CircusConfig) -> list[Item]:
+    """Those that require what restarts do so, too; and what is needed by what starts."""
+    listed = list(items)
+    names = {verb: [each.name for each in listed if each.kind == "watcher" and each.verb == verb] for verb in _MOVING}
+    up = {name for name, each in world.up.items() if each.is_wanted}
+    stopped = [each.name for each in new.watchers if each.name.lower() in world.stopped]
+    restarting = plan_along.restarted_with(names["restart"], world.running)
+    starting = plan_along.started_with(names["start"], new, stopped)
+    told = []
+    for item in listed:
+        verb, why = ("restart", restarting) if item.name in up else ("start", starting)
+        if item.kind == "watcher" and item.name in why and item.verb in ("keep", "live", "add"):
+            item = item._replace(verb=verb, note=why[item.name])
+        told.append(item)
+    return sorted(told, key=lambda item: item.verb == "keep")
 
 
 def _beginning(config: WatcherConfig, world: World) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from circus.config import options
+from circus.config import dependencies, options
 from circus.config.model import CircusConfig, StreamConfig, WatcherConfig
 from circus.config.options import Option
 from circus.config.read import Section
@@ -136,7 +136,7 @@ _LIVE = ("hooks.", "stdout_stream.", "stderr_stream.", *(f"{family}." for family
 
 def is_for_watcher(key: str) -> bool:
     """Whether the watcher takes it, too."""
-    if key in PLUGINS_OWN or key.startswith("job."):
+    if key in PLUGINS_OWN or key in dependencies.KEYS or key.startswith("job."):
         return False
     return key in options.WATCHER or key.startswith((*_LIVE, "rlimit_", "env."))
 

@@ -260,6 +260,7 @@ def _done(finish: Finish) -> schema.DoneAnswer:
         kept=_ints(detail.get("kept")),
         numprocesses=next(iter(_ints([detail.get("numprocesses")])), None),
         warnings=[str(each) for each in told] if isinstance(told := detail.get("warnings"), list) else [],
+        joined=_texts(detail.get("joined")),
     )
 
 
@@ -268,6 +269,10 @@ def _signal_number(written: int | str) -> int:
         return parse_signal(str(written))
     except ValueError:
         raise CircusError("bad-request", f"{str(written)[:40]!r} is no signal", SIGNAL_FORMS) from None
+
+
+def _texts(values: object) -> dict[str, str]:
+    return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
 
 
 def _ints(values: object) -> list[int]:

@@ -141,6 +141,10 @@ def _watcher_answer(watcher: WatcherView, view: ViewFace) -> schema.WatcherAnswe
         ],
         job=None if job is None else dict(job),
         reload=watcher.reload,
+        after=list(watcher.needs.after),
+        requires=list(watcher.needs.requires),
+        wants=list(watcher.needs.wants),
+        waits_for=list(watcher.waits_for),
     )
 
 

@@ -137,6 +137,10 @@ class WatcherAnswer(Struct, frozen=True, omit_defaults=True):
     # Of a job: schedule, timezone, next_run, waiting, current and last, which are runs as in RunsAnswer.
     job: dict[str, object] | None = None
     reload: str = ""  # how far a reload with bounds is
+    after: list[str] = []  # watchers, here and below
+    requires: list[str] = []
+    wants: list[str] = []
+    waits_for: list[str] = []  # before it starts
 
 
 class StatusAnswer(Struct, frozen=True):
@@ -244,6 +248,7 @@ class DoneAnswer(Struct, frozen=True):
     kept: list[int] = []
     numprocesses: int | None = None
     warnings: list[str] = []
+    joined: dict[str, str] = {}  # watchers that were not named, and what was ordered for them: start, stop, restart
 
 
 class ForgetAnswer(Struct, frozen=True):

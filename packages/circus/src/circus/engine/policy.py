@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from circus.config.dependencies import SOCKET
 from circus.config.model import WatcherConfig
+from circus.supervise.graph import Needs
 from circus.supervise.states import Rollout, WatcherPolicy, as_job
 
 
@@ -33,6 +35,13 @@ def policy_of(config: WatcherConfig, count: int) -> WatcherPolicy:
         start_timeout_s=config.start_timeout_s,
         health=config.health,
         hooks=frozenset(config.hooks),
+        needs=needs_of(config),
         rollout=None if rollout == Rollout() else rollout,
     )
     return as_job(policy, is_scheduled=config.schedule is not None) if config.type == "oneshot" else policy
+
+
+def needs_of(config: WatcherConfig) -> Needs:
+    """Of watchers; sockets are open before anything starts."""
+    named = (config.after, config.requires, config.wants)
+    return Needs(*(tuple(name for name in names if not name.startswith(SOCKET)) for names in named))

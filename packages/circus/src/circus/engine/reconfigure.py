@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, WatcherConfig
-from circus.engine import leftovers, renewal
+from circus.engine import bound, leftovers, renewal
 from circus.engine.policy import policy_of
 from circus.errors import CircusError
 from circus.hooks import HookSet
@@ -140,14 +140,28 @@ async def _give_orders(
         finishes = [await engine.order(partial(events.AddWatcher, policy=policy, start=False))]
         return [*finishes, *await leftovers.take_back(engine, name, start=start)]
 
+    async def start(added: list[str]) -> list[Finish]:
+        """What depends on others, or is depended on, and what it needs; all of it is known by now."""
+        stopped = {name for name in watchers if engine.memory.is_stopped(name)}
+        wanted = {name for name in added if watchers[name].autostart} - stopped
+        wanted |= bound.needed_by(watchers.values(), wanted, without=stopped)
+        names = tuple(sorted(name for name in wanted if not engine.fleet.watchers[name].wants_up))
+        return [await engine.order(partial(events.Start, names=names, resumes=True))] if names else []
+
     # A watcher that only changes its spelling has the same names in the kernel: the old one must have gone.
     taken = {engine.names.process(name, 1) for name in plan.add}
     renamed = [name for name in plan.remove if engine.names.process(name, 1) in taken]
+    downwards = bound.upwards(engine.configs.values(), plan.remove)[::-1]  # who depends on others ends before them
+    removed = [*downwards, *(name for name in plan.remove if name not in downwards)]
     finishes = await _remove(engine, renamed)
+    new_bound = [name for name in bound.upwards(watchers.values(), plan.add) if not leftovers.has_any(engine, name)]
+    for name in new_bound:
+        finishes.append(await engine.order(partial(events.AddWatcher, policy=adopt(name), start=False)))
     settled = await asyncio.gather(
         *(change(config, restart) for config, restart, _ in plan.change),
-        _remove(engine, [name for name in plan.remove if name not in renamed], nostop=nostop),
-        *map(add, plan.add),
+        _remove(engine, [name for name in removed if name not in renamed], nostop=nostop),
+        *(add(name) for name in plan.add if name not in new_bound),
+        start(new_bound),
     )
     return [*finishes, *chain.from_iterable(settled)]
 

@@ -42,6 +42,7 @@ class Remembering:
         op = getattr(event, "op", None)
         if any(isinstance(action, actions.Finish) and action.op == op and not action.ok for action in caused):
             return
+        joined = {each.watcher for each in caused if isinstance(each, actions.Joined) and each.op == op}
         match event:
             case events.SetCount(_, name):
                 watcher = engine.fleet.watchers.get(engine.find(name) or "")
@@ -49,11 +50,11 @@ class Remembering:
                     in_file = engine.configs[watcher.policy.name].numprocesses
                     memory.remember_count(watcher.policy.name, watcher.policy.numprocesses, in_file)
             case events.Stop(_, names):
-                memory.remember_stopped(self._named(names), stopped=True)
+                memory.remember_stopped(self._named(names) | joined, stopped=True)
             case events.Reload(_, None):
                 pass  # starts nothing; one that is named is started if it was stopped
             case events.Start(_, names) | events.Restart(_, names) | events.Reload(_, names):
-                memory.remember_stopped(self._named(names), stopped=False)
+                memory.remember_stopped(self._named(names) | joined, stopped=False)
 
     def _named(self, names: tuple[str, ...] | None) -> set[str]:
         return set(self._engine.configs if names is None else names) & set(self._engine.configs)

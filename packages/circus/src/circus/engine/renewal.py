@@ -15,6 +15,7 @@ from circus.config import expand
 from circus.config.model import SocketConfig
 from circus.errors import CircusError
 from circus.supervise import events
+from circus.supervise.actions import Finish
 from papa.errors import PapaError
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def users_of(engine: Engine, sockets: Iterable[SocketConfig]) -> set[str]:
     wanted = {each.name for each in sockets}
     known = engine.sockets.configs.values()
     return {name for name, config in engine.configs.items() if wanted.intersection(expand.sockets_used(config, known))}
+
+
+def joined(finish: Finish) -> set[str]:
+    """The watchers that an order has taken along."""
+    found = finish.detail.get("joined", {})
+    return set(found) if isinstance(found, dict) else set()
 
 
 async def renew(engine: Engine, sockets: Sequence[SocketConfig]) -> set[str]:
@@ -44,7 +51,8 @@ async def renew(engine: Engine, sockets: Sequence[SocketConfig]) -> set[str]:
     listening = users | {view.name for view in views if any(slot.pid is not None for slot in view.slots)}
     if listening:
         log.info("stopped, as they listen on sockets that are to be opened anew: %s", ", ".join(sorted(listening)))
-        await engine.order(partial(events.Stop, names=tuple(sorted(listening))), is_by_hand=False)
+        finish = await engine.order(partial(events.Stop, names=tuple(sorted(listening))), is_by_hand=False)
+        users |= joined(finish)
     try:
         await engine.sockets.renew(sockets)
     except BaseException:
@@ -59,7 +67,7 @@ async def renew(engine: Engine, sockets: Sequence[SocketConfig]) -> set[str]:
 async def renew_at_start(engine: Engine, sockets: Sequence[SocketConfig], users: tuple[str, ...]) -> None:
     """As ``renew``, for what was changed while circusd was away; ``users`` run with the old ones, or are to start."""
     try:
-        await renew(engine, sockets)
+        users = tuple(sorted({*users, *await renew(engine, sockets)}))
     except (CircusError, PapaError) as error:
         engine.troubles["sockets"] = f"{error.message}; it stays as it was before the change of the file"
         log.error("%s", engine.troubles["sockets"])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from circus import clock
 from circus.config.model import SocketConfig, WatcherConfig
-from circus.engine import byhand, leftovers, renewal
+from circus.engine import bound, byhand, leftovers, renewal
 from circus.engine.lives import heads_of
 from circus.engine.policy import policy_of
 from circus.errors import CircusError
@@ -153,9 +153,11 @@ def _give_orders(engine: Engine, found: _Found) -> None:
         log.warning("%s has given up before, and is not started: %s", name, engine.fleet.watchers[name].given_up)
     running = engine.jobs.running()  # which go to their ends, whatever is wanted of their schedules
     for name in sorted(stopped - running):
-        engine.give(partial(events.Stop, names=(name,)))
+        engine.give(partial(events.Stop, names=(name,), alone=True))
     adopted = {each.watcher for each in (*plan.keep, *plan.drifted)}
     wanted = {each.name for each in watchers if _is_wanted(engine, each, adopted)} - stopped - given_up
+    done = {name for name, watcher in engine.fleet.watchers.items() if watcher.is_done}
+    wanted |= bound.needed_by(engine.configs.values(), wanted, without=stopped | given_up | done)
     drifted = {each.watcher for each in plan.drifted} - stopped - given_up - running
     users = renewal.users_of(engine, found.stale) & wanted
     if changed := sorted(drifted | users & adopted):
@@ -166,8 +168,9 @@ def _give_orders(engine: Engine, found: _Found) -> None:
     if rolls:
         engine.begin(engine.rolls.at_start(sorted(rolls)))
     if restarts := drifted - users - rolls:
-        engine.give(partial(events.Restart, names=tuple(sorted(restarts))))
-    engine.give(partial(events.Start, names=tuple(sorted(wanted - drifted - users)), resumes=True))
+        restarts |= bound.requirers_of(engine.configs.values(), restarts) & wanted & adopted - users - rolls
+        engine.give(partial(events.Restart, names=tuple(sorted(restarts)), alone=True))
+    engine.give(partial(events.Start, names=tuple(sorted(wanted - drifted - users - restarts)), resumes=True))
 
 
 def _is_wanted(engine: Engine, config: WatcherConfig, adopted: set[str]) -> bool:

@@ -26,6 +26,7 @@ from circus.supervise.states import WatcherPolicy
 from circus.supervise.watcher import NOT_RUNNING, Watcher
 
 NOT_KNOWN = "is not known"
+_REQUIRES = "requires "
 
 
 class Dependencies:
@@ -124,5 +125,5 @@ class Dependencies:
 
 
 def _tell(name: str, why: str) -> str:
-    colon = "" if why in (NOT_RUNNING, NOT_KNOWN) else ":"
-    return f"requires {name}, which{colon} {why}"
+    colon = "" if why in (NOT_RUNNING, NOT_KNOWN) or why.startswith(_REQUIRES) else ":"
+    return f"{_REQUIRES}{name}, which{colon} {why}"

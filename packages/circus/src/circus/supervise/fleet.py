@@ -234,9 +234,8 @@ class Fleet:
             self._actions.append(Joined(operation.op, watcher.name, verb.value, why(watcher.name, names)))
 
     def _give_bound(self, operation: Operation, verb: Verb, names: list[str], now: float) -> None:
-        """At once; those that go first are told first, so that the others find them on their way."""
-        bound = self._dependencies.upwards(names)
-        for watcher in bound if verb is Verb.START else reversed(bound):
+        """At once; who has to wait is found when all are told."""
+        for watcher in self._dependencies.upwards(names):
             operation.tickets.append((watcher.name, self._give(Stage(verb, [watcher.name]), watcher.name, now)))
 
     def _begin(self, op: int, verb: Verb, stages: Iterable[Stage], meant: Iterable[str] = ()) -> Operation:
