@@ -75,12 +75,6 @@ def test_the_schema_of_a_status_is_stable() -> None:
             "priority": 0,
             "wants_up": True,
             "reason": "",
-            "after": [],
-            "requires": [],
-            "wants": [],
-            "waits_for": [],
-            "job": None,
-            "reload": "",
             "slots": [
                 {
                     "wid": 1,
