@@ -26,19 +26,29 @@ def edit(house: House, web: str) -> None:
     house.config.write_text(web + LEAN)
 
 
-def test_a_batch_waits_until_it_is_ready_and_status_says_so(tmp_path: Path) -> None:
-    ready = f"ready = exec /usr/bin/test -e {tmp_path}/good\nstart_timeout = 60\n"
+def test_a_batch_waits_until_it_is_ready_and_a_circusd_that_is_killed_meanwhile_is_followed_by_the_old_ones(
+    tmp_path: Path,
+) -> None:
+    ready = f"ready = exec /usr/bin/test -e {tmp_path}/good\nstart_timeout = 3600\n"
     with opened(tmp_path / "house", WEB + GOOD.format(600)) as house:
         house.start()
         before = house.pids("web")
         house.config.write_text(WEB + GOOD.format(700) + ready)
         house.asked("reloadconfig", "--no-wait")
         wait_for(lambda: "is reloaded: 0 of 3 are replaced" in house.asked("status"), "how far it is")
-        wait_for(lambda: len(house.pids("web")) == 4, "one more")
+        (new,) = wait_for(lambda: house.pids("web") - before, "one more")
         assert before < house.pids("web")
+
+        house.kill()
+        house.start()
+        assert "circusd ended while it was rolled out" in house.ctl("status").stderr
+        wait_for(lambda: new not in house.pids("web") and len(house.pids("web")) == 3, "what ran before")
+        assert {row["argv"][1] for row in house.rows().values() if row["running"]} == {"600"}
+
         (tmp_path / "good").touch()
-        wait_for(lambda: len(house.pids("web")) == 3 and before.isdisjoint(house.pids("web")), "all new ones")
-        wait_for(lambda: "is reloaded" not in house.asked("status"), "its end")
+        house.asked("reloadconfig")
+        assert {row["argv"][1] for row in house.rows().values() if row["running"]} == {"700"}
+        assert REFUSED not in house.ctl("status", "-v").stderr
 
 
 def test_reloads_keep_their_bounds_and_what_does_not_work_is_taken_back(tmp_path: Path) -> None:
