@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workbench import WEB, Bench, opened, story
+from tests.workbench import BOUND_S, KEPT, WEB, Bench, opened, story
 
 from circus import procfs
 from circus.engine import trees
@@ -47,13 +47,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 def relate(bench: Bench) -> Iterator[Callable[..., Relative]]:
     made: list[Relative] = []
 
-    def make(*, obeys: bool = True) -> Relative:
+    def make(*, obeys: bool = True, words: str = "") -> Relative:
         token = bench.papa.row("circus.web.1")["meta"]["token"]
-        words = "exec sleep 60" if obeys else "trap '' TERM; echo; exec sleep 60"
+        words = words or ("echo; exec sleep 60" if obeys else "trap '' TERM; echo; exec sleep 60")
         made.append(subprocess.Popen(["/bin/sh", "-c", words], stdout=subprocess.PIPE, env={MARK: token}))
-        if not obeys:
-            assert made[-1].stdout is not None
-            made[-1].stdout.readline()
+        assert made[-1].stdout is not None
+        made[-1].stdout.readline()
         return made[-1]
 
     yield make
@@ -115,6 +114,39 @@ def test_who_is_left_gets_the_stop_signal_and_then_sigkill(
     story(run)
 
 
+def test_who_is_born_while_others_end_is_told_as_well(bench: Bench, relate: Callable[..., Relative]) -> None:
+    """Though there is one who stays."""
+
+    async def run() -> None:
+        async with bench.engine(TREE) as engine:
+            await bench.until_active(engine)
+            relate(obeys=False)
+            parent = relate(words="trap 'sleep 61 >/dev/null & echo $!; exit' TERM; echo; sleep 60 >/dev/null & wait")
+            stopping = asyncio.create_task(stop(engine))
+            await bench.until(lambda: parent.poll() is not None)
+            assert parent.stdout is not None
+            child = int(parent.stdout.readline())
+            await bench.until(lambda: procfs.has_ended(child))
+            await engine.order(lambda op: events.Kill(op, "web", None, 9, 0.0))
+            assert (await stopping).ok
+
+    story(run)
+
+
+def test_the_rest_of_one_that_ends_when_circusd_has_left_is_the_next_ones(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(TREE + KEPT) as engine:
+            await bench.until_active(engine)
+            (hosted,) = engine.lives.hosted
+            await engine.quit()
+            bench.papa.end("circus.web.1", 0)
+            await bench.until(lambda: hosted.has_exited)
+            await engine.lives.settled(BOUND_S)
+            assert [row["running"] for row in bench.papa.rows()] == [False]
+
+    story(run)
+
+
 def test_who_cannot_be_killed_is_named_and_left(
     bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +160,7 @@ def test_who_cannot_be_killed_is_named_and_left(
             assert finish.ok
             (warning,) = finish.detail["warnings"]  # type: ignore[misc]
             assert f"1 of its tree left: pid {stuck.pid} (" in warning
-            assert set(sent) == {15, 9}
+            assert sent == [15, 9]
             assert named(engine) == [stuck.pid]
             assert any(f"pid {stuck.pid} (" in each for each in engine.snapshot().warnings)
             assert engine.snapshot().survivors["web"][0]["why"] == "marker"
@@ -154,6 +186,9 @@ def test_a_stop_of_others_does_not_tell_of_them(
             assert "warnings" in (await stop_and_kill(bench, engine)).detail
             again = await engine.order(lambda op: events.Start(op, ("web",)))
             assert "warnings" not in again.detail
+            for name in ("web", "db"):  # had they been ordered before
+                told = await engine.trees.with_survivors(others, events.Stop(0, (name,)), 0)
+                assert ("warnings" in told.detail) == (name == "web")
 
     story(run)
 

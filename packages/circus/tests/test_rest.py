@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from circus.supervise.actions import Action, CancelTimer, EndRest, LeaveRest, Publish, Signal, Spawn, StartTimer
-from circus.supervise.events import Exited, RestSeen, Spawned, TimerFired, TimerKey
+from circus.supervise.actions import Action, CancelTimer, EndRest, Leave, LeaveRest, Publish, Signal, Spawn, StartTimer
+from circus.supervise.events import Exited, Quit, RestSeen, Spawned, Start, TimerFired, TimerKey
+from circus.supervise.fleet import Fleet
 from circus.supervise.moves import KILL_AGAIN_S
 from circus.supervise.rest import GIVE_UP_KILLS, REST_S
 from circus.supervise.slot import Down, Kill, Slot, SlotEvent, Up
@@ -172,3 +173,13 @@ def test_an_end_that_overtook_its_spawn_has_a_rest_as_well() -> None:
     slot, actions = tell(starting, Down(), ENDED, SPAWNED)
     assert actions == [EndRest(KEY, 1, 15, "tree"), StartTimer(timer(1), 30.0)]
     assert tell(slot, GONE)[0].state is SlotState.STOPPED
+
+
+def test_a_manager_that_leaves_begins_with_no_rest() -> None:
+    fleet = Fleet([replace(TREE, outlives_quit=True)])
+    for event in (Start(1), SPAWNED, Quit(2)):
+        actions = fleet.step(event, 0.0)
+    assert Leave() in actions
+    assert not any(isinstance(action, EndRest) for action in fleet.step(ENDED, 0.0))
+    assert not fleet.watchers["web"].is_busy
+    assert fleet.watchers["web"].is_left_alone

@@ -379,6 +379,8 @@ async def _wait(sweep: _Sweep, rows: list[procfs.Row]) -> None:
         elif not timer:
             timer.append(loop.call_later(SETTLE_S, sweep.changed.set))
 
+    if len(watched) < len(rows):  # some have gone already
+        timer.append(loop.call_later(SETTLE_S, sweep.changed.set))
     for fd in watched:
         loop.add_reader(fd, gone, fd)
     try:
