@@ -115,6 +115,30 @@ def test_who_requires_what_fails_waits_for_it_with_its_reason(tmp_path: Path) ->
         wait_for(lambda: house.status()["web"] == "active", "it starts now that it can")
 
 
+def test_who_requires_a_job_and_one_that_says_when_it_is_ready_waits_for_both(tmp_path: Path) -> None:
+    folder = tmp_path / "house"
+    wait = "while [ ! -e {} ]; do /bin/sleep 0.02; done"
+    config = (
+        f"[watcher:migrate]\ncmd = {wait.format('migrated')}\nshell = true\ntype = oneshot\n"
+        f"[watcher:db]\ncmd = {wait.format('filled')}; echo serving; exec /bin/sleep 1000\nshell = true\n"
+        "ready = line ^serving\ngraceful_timeout = 2\n"
+        "[watcher:web]\ncmd = /bin/sleep 1000\nrequires = migrate db\n"
+    )
+    with opened(folder, config) as house:
+        house.launch()
+        wait_for(lambda: "waits for migrate, db" in house.ctl("status").stdout, "it waits for both")
+        (folder / "migrated").touch()
+        wait_for(lambda: "waits for db" in house.asked("status"), "it waits for the one that is left")
+        assert house.status()["web"] == "starting"
+        (folder / "filled").touch()
+        wait_for(lambda: house.status()["web"] == "active", "both are ready")
+        row = house.rows()["circus.web.1"]
+        house.kill()
+        house.start()
+        wait_for(lambda: house.status() == dict.fromkeys(("db", "migrate", "web"), "active"), "all of it again")
+        assert house.rows()["circus.web.1"]["id"] == row["id"]
+
+
 def test_a_circle_is_told_with_its_line_before_anything_starts(tmp_path: Path) -> None:
     config = (
         "[watcher:web]\ncmd = /bin/sleep 1000\nrequires = db\n"

@@ -24,7 +24,7 @@ from circus.supervise.events import (
 )
 from circus.supervise.graph import Graph, Needs
 from circus.supervise.ring import Phase
-from circus.supervise.states import SlotKey
+from circus.supervise.states import Rollout, SlotKey
 
 DB = watcher("db")
 CACHE = watcher("cache", needs=Needs(requires=("db",)))
@@ -229,6 +229,18 @@ def test_who_requires_nobody_any_more_is_not_held_any_longer() -> None:
     scene.fail("db")
     scene.order(ChangeWatcher, watcher("cache"), restart=False)
     assert scene.spawning() == ["cache"]
+
+
+def test_what_a_reload_took_back_is_not_depended_on_any_more() -> None:
+    rollout = Rollout(is_for_changes=True)
+    scene = started(Scene(DB, watcher("web", rollout=rollout)))
+    web = watcher("web", rollout=rollout, needs=Needs(requires=("db",)))
+    op = scene.order(ChangeWatcher, web, restart=True)
+    scene.fail("web")
+    assert not scene.finished[op].ok
+    stop = scene.order(Stop, ("db",))
+    scene.exit("db")
+    assert "joined" not in scene.finished[stop].detail
 
 
 # Ends -------------------------------------------------------------------------------------------------------

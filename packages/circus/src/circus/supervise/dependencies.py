@@ -38,7 +38,7 @@ class Dependencies:
         self._graph = Graph({})
 
     def bind(self, policies: Iterable[WatcherPolicy] = ()) -> None:
-        """Watchers have come, have gone, or are about to get one of ``policies``."""
+        """Watchers have come, have gone, or have or are about to get one of ``policies``."""
         given = {policy.name: policy.needs for policy in policies}
         if not any(given.values()) and not self._graph:
             return

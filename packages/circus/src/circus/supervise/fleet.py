@@ -396,6 +396,9 @@ class Fleet:
         self._operations.remove(operation)
         waiting = self._forget(operation.removes) if operation.removes is not None else []
         self._actions.append(operation.finish())
+        if operation.verb is Verb.RELOAD:  # options may have gone back
+            held = (self._watchers.get(name) for name, _ in operation.tickets)
+            self._dependencies.bind(watcher.policy for watcher in held if watcher is not None)
         for order in waiting:
             self._take_order(order, now)
 
