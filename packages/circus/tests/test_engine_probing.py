@@ -150,3 +150,17 @@ def test_without_a_socket_for_what_services_say_none_is_started(bench: Bench, mo
             assert bench.named(NAME) is None
 
     story(run)
+
+
+@pytest.mark.parametrize("now", ["", "ready = delay 0.001\n", "ready = exec /bin/true\n"])
+def test_another_way_to_see_it_counts_at_once_for_who_is_not_ready_yet(bench: Bench, now: str) -> None:
+    async def run() -> None:
+        async with bench.engine(LINE) as engine:
+            await bench.until(lambda: slot(engine) and slot(engine).reason == "not ready yet: no such line so far")
+            first = bench.papa.row(NAME)["pid"]
+            (bench.folder / "circus.ini").write_text(LINE.replace("ready = line ^up$\n", now))
+            await engine.reloadconfig()
+            assert is_ready(engine)
+            assert bench.papa.row(NAME)["pid"] == first
+
+    story(run)

@@ -180,6 +180,18 @@ def test_another_limit_counts_from_the_spawn() -> None:
     assert timers(actions) == [("start", 70.0)]
 
 
+def test_one_of_which_nothing_says_any_more_when_it_is_ready_is_so() -> None:
+    slot, actions = tell(UNREADY, Aging(), policy=replace(CHECKED, awaits_ready=False))
+    assert (slot.is_ready, slot.is_coming_up, slot.reason) == (True, False, "")
+    assert CancelTimer(START) in actions
+    assert not timers(actions)
+    assert Probe(KEY, 1, "health") in actions
+    hooked = replace(POLICY, hooks=frozenset({"after_spawn"}))
+    slot, _ = tell(Slot(KEY), Up(), SPAWNED, Aging(), policy=hooked)
+    slot, _ = tell(slot, Aging(), policy=replace(hooked, awaits_ready=False))
+    assert slot.is_coming_up, "the hook has not agreed yet"
+
+
 def test_an_adopted_process_is_as_ready_as_it_was() -> None:
     slot, actions = tell(Slot(KEY), Adopted(KEY, 7, 77, 1.0, age_s=20.0))
     assert slot.is_ready

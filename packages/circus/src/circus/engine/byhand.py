@@ -160,8 +160,8 @@ async def reloadconfig(engine: Engine, expected: str | None, on_begun: Callable[
         planned = await planning.draw_up(engine)
         if expected is not None:
             engine.plans.check(expected, planned, planning.world_of(engine))
-        heed(engine, planned.filed)
         work = await reconfigure.begin(engine, planned.filed.config, planned.plan.changes, planned.filed.edits)
+        heed(engine, planned.filed)
         engine.rolls.forget_refused()  # what is refused once more is told anew
         on_begun(planned.plan)
         await work

@@ -183,6 +183,13 @@ class Probing:
         elif config.health is not None:
             vital.task = asyncio.create_task(self._guarded(vital, self._watch(vital, config.health)))
 
+    def ask_anew(self, watcher: str) -> None:
+        """By its options as they are now, those who are not ready yet."""
+        for vital in list(self._vitals.values()):
+            hosted = vital.hosted
+            if hosted.slot.watcher == watcher and vital.asked == "ready" and not vital.is_ready:
+                self.begin(hosted.slot, hosted.incarnation, "ready")
+
     async def _guarded(self, vital: Vital, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work

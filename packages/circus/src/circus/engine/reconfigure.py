@@ -122,6 +122,7 @@ async def _give_orders(
         config = watchers[name]
         engine.add_config(config, hooks[name])
         engine.lives.groups.limit_all(name)
+        engine.probing.ask_anew(name)
         return policy_of(config, engine.memory.count(name, config.numprocesses))
 
     async def change(config: WatcherConfig, restart: bool) -> list[Finish]:

@@ -72,8 +72,11 @@ def _watch(slot: Slot, policy: WatcherPolicy) -> tuple[Action, ...]:
 
 
 def time_anew(slot: Slot, policy: WatcherPolicy, now: float) -> Step:
-    """The policy's times are others."""
+    """The policy's times are others, or nothing says any more when it is ready: then it is."""
     slot, off = untimed(slot)
+    if slot.awaits_check and not policy.awaits_ready:
+        is_ready = not (slot.awaits_hook or policy.oneshot)
+        slot = replace(slot, awaits_check=False, is_ready=is_ready, reason="", doubt="")
     slot, on = time_start(slot, policy, now) if slot.awaits_check else age(slot, policy, now)
     return slot, (*off, *on, *_watch(slot, policy))
 

@@ -401,4 +401,4 @@ class Watcher(Ring):
 
 def _times(policy: WatcherPolicy) -> tuple[object, ...]:
     """By which running slots set their timers, and are looked at."""
-    return policy.max_age_s, policy.max_age_spread_s, policy.start_timeout_s, policy.health
+    return policy.max_age_s, policy.max_age_spread_s, policy.awaits_ready, policy.start_timeout_s, policy.health
