@@ -25,18 +25,16 @@ Reload those that are wanted up; Stop all.
 those that outlive it, except that it waits for spawns and stops under way. When nothing has to end any more,
 their operations are finished, and the manager may leave. Other orders that come after them are told so.
 
-Does not belong here: what a single watcher does with its order.
+Does not belong here: how operations begin (leading), what a single watcher does with its order.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from circus.supervise.actions import Action, CancelTimer, Finish, Joined, Leave, Publish, StartTimer
-from circus.supervise.dependencies import Dependencies
+from circus.supervise.actions import Action, CancelTimer, Finish, Leave, Publish
 from circus.supervise.events import (
     AddWatcher,
     ChangeWatcher,
@@ -57,30 +55,24 @@ from circus.supervise.events import (
     Start,
     Stop,
     TimerFired,
-    TimerKey,
 )
+from circus.supervise.leading import Leading, names_of
 from circus.supervise.operation import Operation, Stage
-from circus.supervise.ring import LEAVING, OVERRULED
+from circus.supervise.ring import LEAVING
 from circus.supervise.states import SlotView, WatcherPolicy, WatcherView
-from circus.supervise.tickets import Ticket, Verb
+from circus.supervise.tickets import Verb
 from circus.supervise.watcher import REMOVED, Watcher
 
 __all__ = ["Fleet", "SlotView", "Watcher", "WatcherView"]
 
 
-class Fleet:
+class Fleet(Leading):
     """``warmup_delay_s`` is the pause after each watcher that starts."""
 
     def __init__(self, policies: Sequence[WatcherPolicy], *, warmup_delay_s: float = 0.0) -> None:
-        self._warmup_delay_s = warmup_delay_s
-        self._actions: list[Action] = []
-        self._watchers: dict[str, Watcher] = {}
-        self._dependencies = Dependencies(self._watchers)
-        self._operations: list[Operation] = []
-        self._removing: dict[str, list[Order]] = {}  # with the orders that wait until it is gone
+        super().__init__(warmup_delay_s)
         self._late_hooks: set[tuple[str, str]] = set()  # that forgotten watchers have left running
         self._base = 0
-        self._generation = 0
         self._is_ending = False
         self._has_left = False
         for policy in policies:
@@ -192,69 +184,6 @@ class Fleet:
             and watcher.name not in self._removing
         )
 
-    def _begin_start(self, op: int, chosen: list[Watcher], now: float, *, resumes: bool = False) -> None:
-        names = names_of(chosen)
-        along = [] if resumes else self._staying(self._dependencies.started_with(names))
-        for watcher in () if resumes else (*chosen, *along):
-            watcher.forgive()
-        operation = self._begin(op, Verb.START, self._stages_up(chosen), [*names, *names_of(along)])
-        self._join(operation, Verb.START, names, along)
-        self._give_bound(operation, Verb.START, [*names, *names_of(along)], now)
-
-    def _begin_stop(self, op: int, chosen: list[Watcher], now: float, *, alone: bool = False) -> None:
-        names = names_of(chosen)
-        along = [] if alone else self._dependencies.stopped_with(names)
-        operation = self._begin(op, Verb.STOP, self._stages_down(chosen), [*names, *names_of(along)])
-        self._join(operation, Verb.STOP, names, along)
-        self._give_bound(operation, Verb.STOP, [*names, *names_of(along)], now)
-
-    def _begin_restart(self, op: int, chosen: list[Watcher], now: float, *, alone: bool = False) -> None:
-        names = names_of(chosen)
-        downwards = [] if alone else self._staying(self._dependencies.restarted_with(names))
-        restarted = [*names, *names_of(downwards)]
-        needed = [] if alone else self._staying(self._dependencies.started_with(restarted))
-        free = [watcher for watcher in chosen if not watcher.is_bound]
-        stages = [*self._stages_down(free), *self._stages_up(free)]
-        if len(free) == 1:
-            stages = [Stage(Verb.RESTART, [free[0].name])]
-        operation = self._begin(op, Verb.RESTART, stages, [*restarted, *names_of(needed)])
-        self._join(operation, Verb.RESTART, names, downwards)
-        self._join(operation, Verb.START, restarted, needed)
-        self._give_bound(operation, Verb.RESTART, restarted, now)
-        self._give_bound(operation, Verb.START, names_of(needed), now)
-
-    def _staying(self, watchers: Iterable[Watcher]) -> list[Watcher]:
-        return [watcher for watcher in watchers if watcher.name not in self._removing]
-
-    def _join(self, operation: Operation, verb: Verb, names: list[str], along: list[Watcher]) -> None:
-        """Say who is taken along."""
-        why = self._dependencies.why_up if verb is Verb.START else self._dependencies.why_down
-        for watcher in along:
-            operation.joined[watcher.name] = verb.value
-            self._actions.append(Joined(operation.op, watcher.name, verb.value, why(watcher.name, names)))
-
-    def _give_bound(self, operation: Operation, verb: Verb, names: list[str], now: float) -> None:
-        """At once; who has to wait is found when all are told."""
-        for watcher in self._dependencies.upwards(names):
-            operation.tickets.append((watcher.name, self._give(Stage(verb, [watcher.name]), watcher.name, now)))
-
-    def _begin(self, op: int, verb: Verb, stages: Iterable[Stage], meant: Iterable[str] = ()) -> Operation:
-        """``meant`` are those that the order concerns besides those in its stages."""
-        operation = Operation(op, verb, deque(stages))
-        names = {*meant, *(name for stage in operation.stages for name in stage.names)}
-        for earlier in self._operations:
-            if verb is Verb.STOP and earlier.verb is not Verb.STOP:
-                earlier.overrule(names, OVERRULED)
-            elif verb is not Verb.STOP and earlier.verb is Verb.STOP:
-                earlier.overrule(names, "started by a later order")
-        self._operations.append(operation)
-        return operation
-
-    def _hold(self, op: int, name: str, ticket: Ticket) -> None:
-        operation = Operation(op, ticket.verb)
-        operation.hold([(name, ticket)])
-        self._operations.append(operation)
-
     def _take_add(self, order: AddWatcher, now: float) -> None:
         name = order.policy.name
         if name in self._watchers:
@@ -351,19 +280,6 @@ class Fleet:
 
     # Operations ---------------------------------------------------------------------------------------------
 
-    def _in_order(self, watchers: Iterable[Watcher]) -> list[Watcher]:
-        """The order of start."""
-        return sorted(watchers, key=lambda watcher: (-watcher.policy.priority, watcher.name))
-
-    def _stages_up(self, watchers: Iterable[Watcher]) -> list[Stage]:
-        """Of those that are not bound, here and below."""
-        return [Stage(Verb.START, [watcher.name]) for watcher in watchers if not watcher.is_bound]
-
-    def _stages_down(self, watchers: Iterable[Watcher]) -> list[Stage]:
-        backwards = reversed(self._in_order(watcher for watcher in watchers if not watcher.is_bound))
-        groups = groupby(backwards, key=lambda watcher: watcher.policy.priority)
-        return [Stage(Verb.STOP, [watcher.name for watcher in group]) for _, group in groups]
-
     def _advance(self, now: float) -> None:
         has_moved = True
         while has_moved:
@@ -401,42 +317,6 @@ class Fleet:
             self._dependencies.bind(watcher.policy for watcher in held if watcher is not None)
         for order in waiting:
             self._take_order(order, now)
-
-    def _give(self, stage: Stage, name: str, now: float) -> Ticket:
-        watcher = self._watchers[name]
-        match stage.verb:
-            case Verb.START:
-                return watcher.start(now)
-            case Verb.STOP:
-                return watcher.stop(now)
-            case Verb.RESTART:
-                return watcher.restart(now)
-            case Verb.RELOAD:
-                return watcher.reload(now, is_sequential=stage.is_sequential)
-            case Verb.COUNT | Verb.KILL:
-                raise AssertionError(f"{stage.verb} has no stages")
-            case _:
-                assert_never(stage.verb)
-
-    def _has_passed(self, name: str, ticket: Ticket) -> bool:
-        return ticket.has_passed or self._watchers[name].is_overdue
-
-    def _must_warm_up(self, operation: Operation) -> bool:
-        return self._warmup_delay_s > 0 and any(
-            ticket.verb is Verb.START and ticket.has_started_any(self._watchers[name].slots.values())
-            for name, ticket in operation.current
-            if name in self._watchers
-        )
-
-    def _warm_up(self, operation: Operation) -> None:
-        self._generation += 1
-        operation.has_warmed_up = True
-        operation.warmup = TimerKey("", 0, "warmup", self._generation)
-        self._actions.append(StartTimer(operation.warmup, self._warmup_delay_s))
-
-
-def names_of(watchers: Iterable[Watcher]) -> list[str]:
-    return [watcher.name for watcher in watchers]
 
 
 def _names_of(order: Order) -> tuple[str, ...] | None:
