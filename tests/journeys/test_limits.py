@@ -8,12 +8,10 @@ from pathlib import Path
 
 from tests.house import House, opened, wait_for
 
-#: Has its memory in a child that it forks: HAS megabytes at first, LATER when there is a file of that name.
+#: Has its memory in a child that it forks: HAS megabytes, and LATER as many from when there was a file of that name.
 HOLDS = """\
 import mmap, os, sys, time
 name, has, later = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-if os.path.exists(name):
-    has = later
 parent = os.getpid()
 if os.fork():
     while True:
@@ -29,7 +27,10 @@ def hold(wanted):
         held.append(mmap.mmap(-1, 1 << 20))
         held[-1].write(b"x" * (1 << 20))
 while os.getppid() == parent:
-    hold(later if os.path.exists(name) else has)
+    if os.path.exists(name):
+        has = later
+        os.unlink(name)
+    hold(has)
     time.sleep(0.05)
 """
 
@@ -46,7 +47,7 @@ while os.getppid() == parent:
 OFTEN = "stop_children = true\nlimits.interval = 0.1\nlimits.grace = 0\nlimits.start_period = 0\n"
 CONFIG = f"""
 [watcher:grows]
-cmd = {sys.executable} holds.py grown 80 1
+cmd = {sys.executable} holds.py grows 1 80
 limits.memory = 60m
 {OFTEN}
 [watcher:burns]
@@ -60,7 +61,7 @@ limits.memory = 1k
 limits.action = reload
 {OFTEN}
 [watcher:swings]
-cmd = {sys.executable} holds.py swung 120 65
+cmd = {sys.executable} holds.py swings 120 65
 limits.memory = 80m
 limits.action = report
 limits.clear = 99
@@ -84,8 +85,8 @@ def test_what_uses_too_much_has_what_its_options_say(tmp_path: Path) -> None:
         house.start()
         burner = house.pids("burns")
 
+        (house.folder / "grows").touch()
         wait_for(lambda: "of 60M for" in house.asked("exits", "grows"), "the end of who has grown")
-        (house.folder / "grown").touch()
         assert ", as ordered: memory " in house.asked("exits", "grows")
         assert "what=memory" in said(house, "grows", "limit")[0]
 
@@ -96,7 +97,7 @@ def test_what_uses_too_much_has_what_its_options_say(tmp_path: Path) -> None:
         wait_for(lambda: said(house, "reloads", "reload"), "a reload")
 
         wait_for(lambda: said(house, "swings", "limit"), "who is above the bound")
-        (house.folder / "swung").touch()
+        (house.folder / "swings").touch()
         wait_for(lambda: said(house, "swings", "limit_cleared"), "who is below it again")
         assert reason(house, "swings") == ""
 

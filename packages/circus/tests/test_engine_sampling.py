@@ -164,11 +164,12 @@ def test_adopted_processes_are_looked_at_and_an_excess_begins_anew(bench: Bench,
 
 
 def test_one_look_is_enough_for_all_watchers_of_an_interval(bench: Bench, machine: Machine) -> None:
-    many = "".join(SMALL.replace("watcher:web", f"watcher:web{number}") for number in range(20))
+    one = SMALL.replace("0.01", "0.5") + "limits.action = report\n"
+    many = "".join(one.replace("watcher:web", f"watcher:web{number}") for number in range(20))
 
     async def run() -> None:
         machine.resident = 200 * M
-        async with bench.engine(many.replace("0.01", "0.5") + "limits.action = report\n") as engine:
+        async with bench.engine(many) as engine:
             await bench.until_active(engine)
             before = machine.looks
             await bench.until(lambda: len(told(engine, "limit")) >= 20)
