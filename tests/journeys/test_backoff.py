@@ -55,7 +55,7 @@ def test_a_crash_loop_is_paused_and_given_up_as_its_options_say(tmp_path: Path) 
         house.kill()
         launch(house)
         assert GAVE_UP in reason(house, "ends") and PAUSED in reason(house, "waits")
-        assert ends(house, "ends") == 3
+        wait_for(lambda: ends(house, "ends") == 3, "its ends, none of them twice")
 
         house.ctl("start", "ends")
         wait_for(lambda: ends(house, "ends") == 6 and GAVE_UP in reason(house, "ends"), "three attempts more")

@@ -8,9 +8,19 @@ from dataclasses import replace
 import pytest
 
 from circus.supervise import actions, events
-from circus.supervise.budget import UNTOUCHED, Again, Budget, GiveUp, Verdict, judge_death, judge_failure, pause_after
+from circus.supervise.budget import (
+    UNTOUCHED,
+    Again,
+    Budget,
+    GiveUp,
+    Recollection,
+    Verdict,
+    judge_death,
+    judge_failure,
+    pause_after,
+)
 from circus.supervise.fleet import Fleet
-from circus.supervise.recall import standing_of
+from circus.supervise.recall import after_death, standing_of
 from circus.supervise.states import BackoffPolicy, FlappingPolicy, SlotState, WatcherPolicy, WatcherState
 
 POLICY = BackoffPolicy(first_s=1.0, factor=2.0, max_s=5.0, jitter=0.5, stable_s=30.0, attempts=5)
@@ -172,3 +182,9 @@ def test_a_manager_that_leaves_begins_no_other_attempt(order: type[events.Quit])
     caused = fleet.step(events.SpawnFailed(key, 1, "no such program"), 0.0)
     assert any(isinstance(each, actions.Leave) for each in caused)
     assert not any(isinstance(each, actions.StartTimer | actions.Spawn) for each in caused)
+
+
+def test_a_death_that_nobody_saw_is_told_with_its_pause_as_any_other() -> None:
+    known = after_death(Recollection(1, Budget(setbacks=1)), 1, WEB, lived_s=0.2, ended=3.0)
+    assert known.reason.endswith("the 2nd failure in a row; next attempt after 2 to 3 s")
+    assert (known.pause_ends, known.budget.setbacks) == (5.0, 2)

@@ -76,6 +76,10 @@ class Again:
     is_flapping: bool = False
     spread_s: float = 0.0
 
+    def __str__(self) -> str:
+        latest = f" to {self.delay_s + self.spread_s:g}" if self.spread_s else ""
+        return f"{self.reason}; next attempt after {self.delay_s:g}{latest} s"
+
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:

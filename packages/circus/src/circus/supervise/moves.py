@@ -119,9 +119,7 @@ def wait_or_give_up(slot: Slot, policy: WatcherPolicy, verdict: Again | GiveUp, 
         return slot, tuple(said)
     if verdict.delay_s <= 0:
         return spawn(empty(slot, SlotState.STOPPED, ""), policy, slot.budget)
-    latest = f" to {verdict.delay_s + verdict.spread_s:g}" if verdict.spread_s else ""
-    reason = f"{verdict.reason}; next attempt after {verdict.delay_s:g}{latest} s"
-    slot, timer = wait(slot, reason, verdict.delay_s, now, verdict.spread_s)
+    slot, timer = wait(slot, str(verdict), verdict.delay_s, now, verdict.spread_s)
     said = [publish(slot, name, reason=verdict.reason, retry_in_s=verdict.delay_s) for name in (*named, "backoff")]
     return slot, (*said, timer)
 

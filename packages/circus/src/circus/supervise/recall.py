@@ -86,8 +86,7 @@ def after_death(
         return Recollection(known.wid, budget, verdict.reason, is_fatal=True)
     if verdict.delay_s <= 0:
         return Recollection(known.wid, budget)
-    reason = f"{verdict.reason}; next attempt after {verdict.delay_s:g} s"
-    return Recollection(known.wid, budget, reason, pause_ends=ended + verdict.delay_s, pause_s=verdict.delay_s)
+    return Recollection(known.wid, budget, str(verdict), pause_ends=ended + verdict.delay_s, pause_s=verdict.delay_s)
 
 
 # To the disk and back ---------------------------------------------------------------------------------------
