@@ -227,7 +227,7 @@ def test_many_commands_take_turns_and_nobody_is_left_when_circusd_ends(tmp_path:
     async def work(commands: Commands) -> int:
         script = f"touch {tmp_path}/$$; while :; do sleep 0.01; done"
         asks = [
-            asyncio.create_task(commands.ask(command(script, env={"PATH": "/usr/bin:/bin"}), PATIENT_S))
+            asyncio.create_task(commands.ask(command(script, env={"PATH": "/usr/bin:/bin"}), 10 * PATIENT_S))
             for _ in range(AT_ONCE + 2)
         ]
         while len(list(tmp_path.iterdir())) < AT_ONCE:
@@ -235,7 +235,8 @@ def test_many_commands_take_turns_and_nobody_is_left_when_circusd_ends(tmp_path:
         started = len(list(tmp_path.iterdir()))
         asks[0].cancel()
         commands.close()
-        await asyncio.gather(*asks, return_exceptions=True)
+        async with asyncio.timeout(PATIENT_S):
+            await asyncio.gather(*asks, return_exceptions=True)
         return started
 
     assert with_commands(work) == AT_ONCE
