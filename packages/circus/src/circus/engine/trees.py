@@ -98,11 +98,10 @@ class Trees:
         Who is below it is known from here on, wherever it goes. Raises: CircusError, as send_signal.
         """
         try:
-            rows, found = await self._look(hosted, mode="tree", is_late=False)
+            rows, _ = await self._look(hosted, mode="tree", is_late=False)
         except OSError as error:
             log.warning("%s pid=%d: its tree cannot be looked at: %s", hosted.slot, hosted.pid, error)
-            rows, found = {}, {}
-        hosted.known |= {(pid, rows[pid].start_ticks): why for pid, why in found.items()}
+            rows = {}
         others = [
             row
             for pid, row in rows.items()
@@ -124,6 +123,7 @@ class Trees:
             look, grouped = await asyncio.to_thread(_with_group, look, hosted.cgroup)
         found = tree.belonging(look, trunk, known=hosted.known, grouped=grouped)
         rows = {pid: row for pid in found if isinstance(row := look.rows[pid], procfs.Row)}
+        hosted.known = {(pid, rows[pid].start_ticks): why for pid, why in found.items()}  # nobody else is left
         if mode == "group":
             found = {pid: why for pid, why in found.items() if rows[pid].group == hosted.pid}
         return rows, found
@@ -178,9 +178,9 @@ class Trees:
             # Who was born while it was read may have been missed, once nobody was left to bear any more it is not.
             is_sure = not found
             keys = {pid: (pid, rows[pid].start_ticks) for pid in found}
-            hosted.known |= {keys[pid]: why for pid, why in found.items()}
             fresh = [rows[pid] for pid, key in keys.items() if (key, signum) not in sweep.told]
-            sweep.told |= {(keys[row.pid], signum) for row in fresh}
+            still = set(keys.values())
+            sweep.told = {each for each in sweep.told if each[0] in still} | {(keys[row.pid], signum) for row in fresh}
             if fresh:
                 log.info(
                     "%s pid=%d has ended; signal %d to %d of its tree", hosted.slot, hosted.pid, signum, len(fresh)
@@ -347,7 +347,9 @@ def _with_group(look: tree.Look, cgroup: str) -> tuple[tree.Look, list[int]]:
     """The look with all that are in the control group, of whom some may have been missed, and who these are."""
     grouped = cgroups.members(cgroup)
     missed = {pid: row for pid in grouped if pid not in look.rows and (row := procfs.row(pid)) is not None}
-    return replace(look, rows={**look.rows, **missed}), grouped
+    if missed:
+        look = tree.Look({**look.rows, **missed}, look.marks, look.apart, look.roots)
+    return look, grouped
 
 
 def _signal_all(rows: list[procfs.Row], signum: int, cgroup: str) -> None:

@@ -62,17 +62,51 @@ class Trunk:
     is_late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Look:
-    """The machine at one moment. ``marks`` are those of processes that were asked.
+    """The machine at one moment, indexed once for all trees. ``marks`` are those of processes that were asked.
 
-    ``apart`` belong to nobody's tree, nor does what is below them by that: other hosted processes, papa, circusd.
+    ``apart`` belong to nobody's tree, nor does what is below them by that: other hosted processes, papa (which is in
+    ``roots``), circusd.
     """
 
-    rows: Mapping[int, Row]
-    marks: Mapping[int, str]
-    apart: Collection[int] = ()
-    roots: Collection[int] = ()  # papa
+    def __init__(
+        self,
+        rows: Mapping[int, Row],
+        marks: Mapping[int, str],
+        apart: Collection[int] = (),
+        roots: Collection[int] = (),
+    ) -> None:
+        self.rows = rows
+        self.marks = marks
+        self.apart = frozenset(apart)
+        self.roots = frozenset(roots)
+        self.below: dict[int, list[int]] = {}  # by parent
+        self.numbered: dict[int, list[int]] = {}  # by session and group
+        self.marked: dict[str, list[int]] = {}
+        for pid, row in rows.items():
+            self.below.setdefault(row.parent, []).append(pid)
+            for number in {row.session, row.group}:
+                self.numbered.setdefault(number, []).append(pid)
+        for pid, mark in marks.items():
+            self.marked.setdefault(mark, []).append(pid)
+
+    def descendants(self, starts: Iterable[int], *, apart: Collection[int] = ()) -> set[int]:
+        found: set[int] = set()
+        todo = list(starts)
+        while todo:
+            fresh = [pid for pid in self.below.get(todo.pop(), ()) if pid not in found and pid not in apart]
+            found.update(fresh)
+            todo += fresh
+        return found
+
+    def is_below_papa(self, pid: int) -> bool:
+        seen: set[int] = set()
+        while pid in self.rows and pid not in seen:
+            seen.add(pid)
+            pid = self.rows[pid].parent
+            if pid in self.roots:
+                return True
+        return False
 
 
 def belonging(
@@ -80,56 +114,36 @@ def belonging(
 ) -> dict[int, str]:
     """The living processes of the tree but for the main one, and why each is known; ``grouped`` are in the cgroup."""
     rows = look.rows
-    below = _below(rows)
-    apart = {*look.apart} - {trunk.pid}
     leader = rows.get(trunk.pid)
     is_number_ours = leader is None or leader.start_ticks == trunk.start_ticks
-    inside = _descendants(below, look.roots, ()) if trunk.is_late else rows.keys()
+    found: dict[int, str] = {}
 
-    def why(row: Row) -> str:
-        if row.start_ticks < trunk.start_ticks or row.pid in apart:
-            return ""
-        if is_number_ours and row.pid in inside:
-            if row.session == trunk.pid:
-                return "session"
-            if row.group == trunk.pid:
-                return "group"
-        if before := known.get((row.pid, row.start_ticks)):
-            return before
-        if trunk.mark and look.marks.get(row.pid) == trunk.mark:
-            return "marker"
-        return "cgroup" if row.pid in grouped else ""
+    def take(pid: int, why: str) -> None:
+        row = rows.get(pid)
+        if row is not None and row.start_ticks >= trunk.start_ticks and pid not in look.apart and pid != trunk.pid:
+            found.setdefault(pid, why)
 
-    found = {pid: reason for pid, row in rows.items() if (reason := why(row))}
+    for pid in look.numbered.get(trunk.pid, ()) if is_number_ours else ():
+        if not trunk.is_late or look.is_below_papa(pid):
+            take(pid, "session" if rows[pid].session == trunk.pid else "group")
+    for (pid, start_ticks), why in known.items():
+        if pid in rows and rows[pid].start_ticks == start_ticks:
+            take(pid, why)
+    for pid in look.marked.get(trunk.mark, ()) if trunk.mark else ():
+        take(pid, "marker")
+    for pid in grouped:
+        take(pid, "cgroup")
     starts = [*found, *([trunk.pid] if leader is not None and is_number_ours else [])]
-    for pid in _descendants(below, starts, apart):
-        found.setdefault(pid, "parent")
-    found.pop(trunk.pid, None)
-    return {pid: reason for pid, reason in found.items() if rows[pid].state not in ENDED}
+    for pid in look.descendants(starts, apart=look.apart):
+        take(pid, "parent")
+    return {pid: why for pid, why in found.items() if rows[pid].state not in ENDED}
 
 
 def unasked(look: Look, lives: Iterable[int], *, since_ticks: int) -> list[int]:
     """Whose environment has to be asked: not those below a hosted process that lives, they are that one's."""
-    passed = {*look.apart} | _descendants(_below(look.rows), lives, ())
+    passed = look.apart | look.descendants(lives)
     return [
         pid
         for pid, row in look.rows.items()
         if row.start_ticks >= since_ticks and pid not in passed and row.state not in ENDED
     ]
-
-
-def _below(rows: Mapping[int, Row]) -> dict[int, list[int]]:
-    below: dict[int, list[int]] = {}
-    for pid, row in rows.items():
-        below.setdefault(row.parent, []).append(pid)
-    return below
-
-
-def _descendants(below: Mapping[int, list[int]], starts: Iterable[int], apart: Collection[int]) -> set[int]:
-    found: set[int] = set()
-    todo = list(starts)
-    while todo:
-        fresh = [pid for pid in below.get(todo.pop(), ()) if pid not in found and pid not in apart]
-        found.update(fresh)
-        todo += fresh
-    return found
