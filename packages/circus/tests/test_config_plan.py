@@ -322,6 +322,9 @@ def test_of_what_was_taken_back_the_text_is_that_which_runs(bench: Bench) -> Non
     assert values_of(bench.plan(broken_too, world=world), "web")["cmd"] == (
         "/srv/bin/web --fd $(circus.sockets.front)", "/srv/bin/broken --fd $(circus.sockets.front)",
     )  # fmt: skip
+    world = replace(world, texts={"web": (None, NOTHING)})
+    found = values_of(bench.plan(broken_too.replace("= 2", "= 3"), world=world), "web")
+    assert found == {"cmd": ("", ""), "numprocesses": ("2", "3")}, "nobody knows which variables it was made of"
 
 
 #: For each type of an option one that is good, and not what is there already.

@@ -47,9 +47,10 @@ class Cause(NamedTuple):
 
 
 class Source:
-    """What is written for one configuration: that of ``document`` with ``edits`` over it."""
+    """What is written for one configuration: that of ``document`` with ``edits`` over it. None: nobody knows."""
 
     def __init__(self, document: Document | None, edits: Edits, environ: Mapping[str, str]) -> None:
+        self.is_known = document is not None
         self._document = amend.laid_over(document, edits) if document is not None else Document("")
         self._environ = environ
         self._environments: Environments | None = None
@@ -167,7 +168,11 @@ class Causes:
         place = (after.file, after.line) if after else NOWHERE
         if option.name == "use_papa" and after is None and (entry := self._new.entry("circus", "use_papa")):
             place = entry.file, entry.line
-        return _masked(option.name, _value(option, old, before), _value(option, new, after), place)
+        shown = _value(option, old, before), _value(option, new, after)
+        if isinstance(old, str | tuple) and not self._former.get(title, self._old).is_known:
+            # What a variable stood for may be in it.
+            return Cause(option.name, *_presence(*shown), *place, is_hidden=True)
+        return _masked(option.name, *shown, place)
 
     def _before(self, title: str, key: str) -> Entry | None:
         return self._former.get(title, self._old).entry(title, key)

@@ -53,7 +53,7 @@ class World:
 
     ``counts``: watchers of which another number of processes was ordered than the file says. ``left``: watchers that
     were removed, and their processes not. ``sockets``: those that are held, with their ids. ``texts``: of watchers that
-    do not run as the document of ``running`` has them, the one that does, and the orders over it.
+    do not run as the document of ``running`` has them, the one that does, and the orders over it; None: nobody knows.
     """
 
     running: CircusConfig

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from circus.config import load
 from circus.config import plan as plans
+from circus.config.amend import NOTHING
 from circus.config.model import CircusConfig
 from circus.config.plan import Facts, Plan, Up, World
 from circus.engine import filing
@@ -108,5 +109,5 @@ def world_of(engine: Engine) -> World:
         stopped=memory.stopped,
         left=memory.left,
         sockets={name: row.get("id") for name, row in engine.sockets.rows.items()},
-        texts=dict(engine.rolls.texts),
+        texts=dict.fromkeys(engine.rolls.recalled & engine.rolls.refused.keys(), (None, NOTHING)) | engine.rolls.texts,
     )
