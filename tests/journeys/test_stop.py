@@ -78,7 +78,7 @@ time.sleep(1000)
 '''
 
 
-def family(*, kill_mode: str = "", count: int = 0, words: str = "", grace: float = 60.0, extra: str = "") -> str:
+def family(*, kill_mode: str = "", count: int = 0, words: str = "", grace: float = 300.0, extra: str = "") -> str:
     mode = f"kill_mode = {kill_mode}\n" if kill_mode else ""
     return f"""
 [watcher:family]
