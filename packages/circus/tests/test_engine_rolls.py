@@ -205,14 +205,17 @@ def test_a_socket_that_only_the_options_of_before_use_stays_until_they_have_gone
     story(run)
 
 
-def test_a_circusd_that_is_killed_half_way_is_followed_by_one_that_goes_back(bench: Bench, doom: Doom) -> None:
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_circusd_that_ends_half_way_is_followed_by_one_that_goes_back(
+    bench: Bench, doom: Doom, is_killed: bool
+) -> None:
     doom.spared = 1
-    begun = asyncio.Event()
+    begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def stay() -> None:
         if not doom.spared:
             begun.set()
-            await asyncio.Event().wait()
+            await go_on.wait()
 
     async def run() -> None:
         doom.before = stay
@@ -223,7 +226,16 @@ def test_a_circusd_that_is_killed_half_way_is_followed_by_one_that_goes_back(ben
             rolling = asyncio.create_task(engine.reloadconfig())
             await begun.wait()
             assert sorted(commands(bench)) == [BAD, "60"]
-            rolling.cancel()
+            if is_killed:
+                rolling.cancel()
+            else:
+                leaving = asyncio.create_task(engine.quit())
+                await bench.until(lambda: engine.fleet.is_ending)
+                go_on.set()
+                with pytest.raises(CircusError, match="circusd is leaving"):
+                    await rolling
+                await leaving
+                await engine.close()
         bench.crash()
         doom.before, doom.spared = None, 2
         async with bench.engine(new) as engine:

@@ -136,7 +136,8 @@ class Rolls:
         if former is None or name not in engine.configs:
             return
         if not (failed := _failures(finish)):
-            engine.memory.remember_former(name, None)
+            if not engine.fleet.is_ending:  # the next circusd goes back from where this one stops
+                engine.memory.remember_former(name, None)
             return
         refused, why = engine.configs[name], _told(failed)
         engine.add_config(former.config, former.hooks)
