@@ -258,8 +258,9 @@ def test_a_plan_that_is_carried_out_leads_to_the_new_file(one: str, other: str) 
     assert diff(after, after).is_empty
     # Who must start anew does so, and nobody else.
     old = {each.name: each for each in before.watchers}
-    reopened = {name for name, change in plan.sockets_change.items() if change.reopen}
+    moved = {name for name, change in plan.sockets_change.items() if change.reopen}
+    moved |= {*plan.sockets_add, *plan.sockets_remove}
     for change in plan.change:
-        used = set(expand.sockets_used(change.new, after.sockets))
-        must = change.new.digest != old[change.new.name].digest or bool(used & reopened)
+        used = {*expand.sockets_used(change.new, before.sockets), *expand.sockets_used(change.new, after.sockets)}
+        must = change.new.digest != old[change.new.name].digest or bool(used & moved)
         assert change.restart == must, change
