@@ -117,6 +117,16 @@ def test_a_oneshot_that_is_killed_has_failed_whatever_its_status_is() -> None:
     assert told.watcher.given_up
 
 
+def test_a_oneshot_that_used_too_much_has_failed_whatever_its_status_is() -> None:
+    told = Told(oneshot=True)
+    told.tell(events.Start(1))
+    told.came()
+    told.tell(events.Exceeded(SLOT, 1, "memory 2.0G of 1.0G for 30 s"))
+    told.ended(0)
+    assert not told.watcher.is_done and "memory 2.0G" in told.watcher.given_up
+    assert told.spawns == 1
+
+
 def test_a_start_of_all_leaves_alone_what_is_done_and_a_start_by_name_runs_it_again() -> None:
     told = Told(oneshot=True)
     told.tell(events.Start(1))

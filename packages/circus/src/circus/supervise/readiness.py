@@ -156,7 +156,7 @@ def how_it_died(slot: Slot, event: Exited) -> str:
 
 def after_fault(slot: Slot, policy: WatcherPolicy, now: float) -> Step:
     """It has ended because it had a fault, and is wanted still."""
-    if not policy.respawn:
+    if not (policy.respawn or policy.oneshot):
         return empty(slot, SlotState.EXITED, slot.reason), ()
     budget, verdict = judge(slot, slot.reason, policy, now)
     return wait_or_give_up(replace(slot, budget=budget), policy, verdict, now)
