@@ -78,6 +78,10 @@ def test_a_line_that_came_while_nobody_was_there_is_found(bench: Bench) -> None:
         async with bench.engine(LINE):
             await bench.until(lambda: bench.named(NAME))
         bench.crash()
+        async with bench.engine(LINE) as engine:
+            assert slot(engine).state.value == "starting", "the next one waits, too"
+            assert not is_ready(engine)
+        bench.crash()
         bench.papa.write(NAME, "out", b"up\n")
         async with bench.engine(LINE) as engine:
             await bench.until(lambda: is_ready(engine))
