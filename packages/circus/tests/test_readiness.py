@@ -258,15 +258,25 @@ def ends(actions: list[Action]) -> list[Finish]:
     return [action for action in actions if isinstance(action, Finish)]
 
 
-def test_a_start_waits_until_all_are_ready() -> None:
-    fleet = Fleet([replace(POLICY, numprocesses=2)])
+def test_a_start_waits_until_all_are_ready_and_nobody_waits_to_begin() -> None:
+    later = WatcherPolicy("later", priority=-1)
+    fleet = Fleet([replace(POLICY, numprocesses=2), later])
     actions = give(fleet, events.Start(1), SPAWNED)
-    assert [action.slot.wid for action in actions if isinstance(action, Spawn)] == [1]
-    actions = give(fleet, READY)
-    assert [action.slot.wid for action in actions if isinstance(action, Spawn)] == [2]
+    assert [action.slot.wid for action in actions if isinstance(action, Spawn)] == [1, 2]
     second = SlotKey("web", 2)
-    assert not ends(give(fleet, Spawned(second, 1, 72, 102, 1.5)))
-    assert ends(give(fleet, Ready(second, 1)))[0].ok
+    actions = give(fleet, Spawned(second, 1, 72, 102, 1.5), READY)
+    assert not any(isinstance(action, Spawn) for action in actions)
+    actions = give(fleet, Ready(second, 1))
+    assert [action.slot.watcher for action in actions if isinstance(action, Spawn)] == ["later"]
+    assert ends(give(fleet, Spawned(SlotKey("later", 1), 1, 73, 103, 1.5)))[0].ok
+
+
+def test_the_pause_between_two_spawns_is_no_longer_for_who_is_not_ready() -> None:
+    fleet = Fleet([replace(POLICY, numprocesses=2, warmup_delay_s=3.0)])
+    actions = give(fleet, events.Start(1), SPAWNED)
+    (warmup,) = [each for each in actions if isinstance(each, StartTimer) and each.key.purpose == "warmup"]
+    actions = give(fleet, TimerFired(warmup.key), now=warmup.delay_s)
+    assert [action.slot.wid for action in actions if isinstance(action, Spawn)] == [2]
 
 
 def test_a_start_fails_when_the_second_attempt_was_not_ready_either() -> None:

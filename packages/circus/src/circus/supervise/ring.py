@@ -19,7 +19,7 @@
 - *rising*: brings the number of slots to the wish: extra ones are lowered (those without a process first,
   then the oldest), missing ones are raised one after another at the lowest free wid, each followed by the
   warm-up delay less the time that its spawn took. A spawn that failed and waits for its next attempt does not
-  hold up the others.
+  hold up the others, nor does a process that is not ready yet; but the next watcher waits for that.
 - *settling*: waits until no first attempt is under way any more. If something lives it goes on. If nothing
   lives and everything gave up, the watcher stops. If nothing lives but attempts go on without end, those who
   wait are told, and the watcher goes on trying.
@@ -310,11 +310,11 @@ class Ring:
             return True
         if self._rising_wid is not None:
             slot = self.slots[self._rising_wid]
-            is_working = self.policy.oneshot and slot.state is SlotState.RUNNING  # which may take hours
-            if slot.wants_up and slot.is_coming_up and not is_working:
+            is_at_it = slot.state is SlotState.RUNNING and (self.policy.oneshot or not slot.awaits_hook)
+            if slot.wants_up and slot.is_coming_up and not is_at_it:
                 return False
             self._rising_wid = None
-            if slot.is_ready or is_working:
+            if slot.is_ready or is_at_it:
                 self.warm_up(self.policy.warmup_delay_s - (now - self._risen_at))
             return True
         if self._warmup is not None:
@@ -325,7 +325,8 @@ class Ring:
             return True
         self.places.recalled.clear()  # of slots that are not wanted any more
         self.phase = Phase.SETTLING
-        self._waiting.pass_all()
+        if not self.policy.awaits_ready:
+            self._waiting.pass_all()
         return True
 
     def _turn_settling(self) -> bool:
@@ -335,6 +336,7 @@ class Ring:
             return True
         if any(self.is_unsettled(slot) for slot in wanted):
             return False
+        self._waiting.pass_all()
         if any(slot.is_alive for slot in wanted) or not wanted or self.is_done:
             self.phase = Phase.UP if self._has_greeted else Phase.AFTER_START
             if not self._has_greeted:
