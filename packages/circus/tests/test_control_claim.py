@@ -163,7 +163,7 @@ def test_a_failed_claim_leaves_no_descriptor(tmp_path: Path) -> None:
     for _ in range(3):
         with pytest.raises(CircusError):
             claim(str(tmp_path / "c.sock"))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # others may close theirs meanwhile
 
 
 def test_a_conflict_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,4 +116,4 @@ def test_only_that_very_process_is_held() -> None:
         os.close(fd)
         before = len(os.listdir("/proc/self/fd"))
         assert procfs.hold(replace(row, start_ticks=row.start_ticks + 1)) == -1
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before  # others may close theirs meanwhile
