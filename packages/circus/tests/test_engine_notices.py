@@ -31,6 +31,7 @@ class Scene:
         self._mine = SimpleNamespace(pid=os.getpid(), start_ticks=row.start_ticks)
         self.is_known = True
         self.is_any_coming = False
+        self.is_ready = False
         self.noted = asyncio.Event()
         self.said: list[Said] = []
         self.tasks: list[asyncio.Task[None]] = []
@@ -52,9 +53,10 @@ class Scene:
         return self._mine if self.is_known and pid == os.getpid() else None
 
     def must_note(self, _: Any) -> bool:
-        return not self.noted.is_set()
+        return not self.is_ready
 
     async def note_ready(self, _: Any) -> None:
+        self.is_ready = True
         await self.noted.wait()
 
     def on_said(self, _: Any, said: Said) -> None:
@@ -71,6 +73,11 @@ class Scene:
         except BlockingIOError:
             return False
         return True
+
+    async def settled(self) -> None:
+        """The loop has had time to call whoever it would."""
+        for _ in range(20):
+            await asyncio.sleep(0)
 
     async def until(self, fact: Callable[[], object]) -> None:
         async with asyncio.timeout(50):
@@ -100,6 +107,20 @@ def test_ready_is_taken_out_when_it_is_noted_and_not_before(tmp_path: Path) -> N
         scene.noted.set()
         await scene.until(lambda: len(scene.said) == 3)
         assert not scene.is_anything_left()
+
+    story(tmp_path, work)
+
+
+def test_while_one_is_noted_nobody_reads_whoever_comes_meanwhile(tmp_path: Path) -> None:
+    async def work(scene: Scene) -> None:
+        scene.say("READY=1", "STATUS=two", "STATUS=three")
+        await scene.until(lambda: len(scene.said) == 1)
+        scene.notices.look()  # another process has come
+        await scene.settled()
+        assert scene.said == [Said(is_ready=True)]
+        scene.noted.set()
+        await scene.until(lambda: not scene.is_anything_left())
+        assert scene.said[1:] == [Said(text="two"), Said(text="three")]
 
     story(tmp_path, work)
 

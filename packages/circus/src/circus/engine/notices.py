@@ -63,6 +63,7 @@ class Notices:
         self._socket: socket.socket | None = None
         self._opening = asyncio.Lock()
         self._is_reading = False
+        self._is_noting = False
         self._held_until: float | None = None
         self._told: set[int] = set()
         self.strangers = 0  # datagrams of those who are none of ours
@@ -139,8 +140,8 @@ class Notices:
     # Reading ------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Go on reading: whoever was held up may be known by now."""
-        if self._socket is not None and self._engine.is_started and not self._is_reading:
+        """Go on reading: whoever was held up may be known by now. What is being noted has to be the first in it."""
+        if self._socket is not None and self._engine.is_started and not (self._is_reading or self._is_noting):
             self._is_reading = True
             asyncio.get_running_loop().add_reader(self._socket, self._on_readable, self._socket)
 
@@ -165,6 +166,7 @@ class Notices:
             said = understand(data)
             if hosted is not None and said.is_ready and self._engine.probing.must_note(hosted):
                 self._pause()
+                self._is_noting = True
                 self._engine.begin(self._note(door, hosted, said))
                 return
             _drop(door)
@@ -181,6 +183,7 @@ class Notices:
             if door is self._socket:
                 _drop(door)
         finally:
+            self._is_noting = False
             self.look()
 
     def _may_be_known_soon(self) -> bool:
