@@ -136,6 +136,15 @@ def test_nothing_follows_where_nothing_may(when: str) -> None:
     assert actions == [CancelTimer(timer(1))]
 
 
+def test_a_job_that_has_failed_is_not_tried_again_by_a_manager_that_leaves_meanwhile() -> None:
+    fleet = Fleet([replace(TREE, oneshot=True, outlives_quit=True)])
+    for event in (Start(1), SPAWNED, Exited(KEY, 1, 1), Quit(2)):
+        fleet.step(event, 0.0)
+    actions = fleet.step(GONE, 0.0)
+    assert actions[-1] == Leave()
+    assert not any(isinstance(action, StartTimer | Spawn) for action in actions)
+
+
 def test_an_order_counts_more_than_an_own_end() -> None:
     flapping = replace(TREE, flapping=FlappingPolicy(attempts=1, max_retry=0))
     slot, _ = tell(RUNNING, ENDED, policy=flapping)

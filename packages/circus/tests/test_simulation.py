@@ -285,6 +285,7 @@ class World:
         if self.has_left:
             assert not self.open_ops
             assert not self.fleet_is_busy()
+            assert not self.timers, "it has left, and something is to follow"
 
     def check_waits(self, watcher: Watcher) -> None:
         """A watcher that is on its way waits for something that will come."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from circus.supervise import readiness
 from circus.supervise.actions import Action, EndRest, LeaveRest
-from circus.supervise.budget import UNTOUCHED, Verdict
+from circus.supervise.budget import UNTOUCHED, GiveUp, Verdict
 from circus.supervise.events import Exited, RestSeen
 from circus.supervise.moves import (
     KILL_AGAIN_S,
@@ -115,4 +115,7 @@ def _go_on(slot: Slot, rest: Rest, policy: WatcherPolicy, now: float) -> Step:
         return end_as_told(slot, rest.exit.status, policy, now)
     if rest.verdict is None or has_end(rest.exit.status, policy):
         return empty(slot, SlotState.EXITED, tell_how(rest.exit.status)), ()
-    return wait_or_give_up(slot, policy, rest.verdict, now)
+    verdict = rest.verdict
+    if not policy.respawn:  # since it was judged: the manager leaves, or the options are others
+        verdict = GiveUp(verdict.reason)
+    return wait_or_give_up(slot, policy, verdict, now)
