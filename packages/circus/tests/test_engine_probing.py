@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from tests.workbench import KEPT, WEB, Bench, opened, story
 
+from circus.config.checks import Check
 from circus.engine.engine import Engine
+from circus.probes import network
 
 LINE = WEB + KEPT + "ready = line ^up$\nstart_timeout = 600\n"
 NAME = "circus.web.1"
@@ -165,6 +167,29 @@ def test_another_way_to_see_it_counts_at_once_for_who_is_not_ready_yet(bench: Be
             (bench.folder / "circus.ini").write_text(LINE.replace("ready = line ^up$\n", now))
             await engine.reloadconfig()
             assert is_ready(engine)
+            assert bench.papa.row(NAME)["pid"] == first
+
+    story(run)
+
+
+def test_nobody_is_asked_any_more_when_the_check_of_health_is_taken_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def ask(check: Check, _: float) -> None:
+        asked.append(check.kind)
+
+    monkeypatch.setattr(network, "ask", ask)
+
+    async def run() -> None:
+        async with bench.engine(WEB + "health.check = tcp 127.0.0.1:1\nhealth.interval = 0.01\n") as engine:
+            await bench.until(lambda: len(asked) > 2)
+            first = bench.papa.row(NAME)["pid"]
+            (bench.folder / "circus.ini").write_text(WEB)
+            await engine.reloadconfig()
+            (vital,) = engine.probing._vitals.values()
+            await bench.until(lambda: vital.task is None or vital.task.done())
             assert bench.papa.row(NAME)["pid"] == first
 
     story(run)

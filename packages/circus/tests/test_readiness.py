@@ -242,6 +242,13 @@ def test_an_illness_may_be_only_reported() -> None:
     assert tell(slot, Healthy(KEY, 1), policy=REPORTED) == (slot, [])
 
 
+@pytest.mark.parametrize("now", [CHECKED, replace(POLICY, max_age_s=9.0)])
+def test_asked_anew_or_never_again_it_is_not_ill_before_that_is_said_again(now: WatcherPolicy) -> None:
+    ill, _ = tell(RUNNING, ILL, policy=REPORTED)
+    slot, _ = tell(ill, Aging(), policy=now)
+    assert (slot.doubt, slot.reason) == ("", "")
+
+
 def test_nobody_who_is_not_ready_or_not_asked_is_ill() -> None:
     assert tell(UNREADY, ILL, policy=CHECKED) == (UNREADY, [])
     assert tell(RUNNING, ILL) == (RUNNING, [])

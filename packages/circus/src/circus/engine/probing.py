@@ -217,12 +217,12 @@ class Probing:
             pause_s = min(2 * pause_s, config.ready_interval_s)
 
     async def _watch(self, vital: Vital, policy: HealthPolicy) -> None:
-        """As long as it lives."""
+        """As long as it lives, and is to be asked."""
         if policy.check.startswith("watchdog "):
             await self._watch_beats(vital, policy, checks.of(policy.check).seconds)
             return
         state = vitals.Vitals()
-        while (config := self._config_of(vital)) is not None:
+        while (config := self._config_of(vital)) is not None and config.health is not None:
             await asyncio.sleep(policy.interval_s)
             reason = ""
             try:
@@ -239,7 +239,7 @@ class Probing:
             return
         state = vitals.Vitals()
         vital.beat_at = clock.monotonic() if vital.beat_at is not None else None
-        while self._config_of(vital) is not None:
+        while (config := self._config_of(vital)) is not None and config.health is not None:
             wait_s = None
             if vital.beat_at is not None:
                 now = clock.monotonic()

@@ -72,8 +72,11 @@ def _watch(slot: Slot, policy: WatcherPolicy) -> tuple[Action, ...]:
 
 
 def time_anew(slot: Slot, policy: WatcherPolicy, now: float) -> Step:
-    """The policy's times are others, or nothing says any more when it is ready: then it is."""
+    """The policy's times are others, or nothing says any more when it is ready: then it is. Who was ill is so when
+    that is said once more."""
     slot, off = untimed(slot)
+    if slot.is_ready and slot.doubt:
+        slot = replace(slot, reason="", doubt="")
     if slot.awaits_check and not policy.awaits_ready:
         is_ready = not (slot.awaits_hook or policy.oneshot)
         slot = replace(slot, awaits_check=False, is_ready=is_ready, reason="", doubt="")
