@@ -69,7 +69,7 @@ def test_limits_are_as_their_options_say(tmp_path: Path) -> None:
         ),
         (
             "limits.action = stop\nlimits.cpu = 10\n",
-            "limits.action = 'stop' is not known (write restart, reload or report)",
+            "limits.action = 'stop' is no such action (write restart, reload or report)",
         ),
         (
             "limits.cgroup_pids_max = 9\n",

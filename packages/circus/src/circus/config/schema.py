@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from circus.config import checks, options, plugins, rollouts, values
+from circus.config import checks, options, plugins, quantities, rollouts, values
 from circus.config.options import Option
 
 Schema = dict[str, Any]
@@ -47,14 +47,14 @@ TYPES: Mapping[str, list[Schema]] = {
     "integer": [_whole(-_INT_MAX - 1, _INT_MAX)],
     "count": [_whole(0)],
     "positive": [_whole(1, _INT_MAX)],
-    "processes": [_whole(0, values.MAX_PROCESSES)],
+    "processes": [_whole(0, quantities.MAX_PROCESSES)],
     "retries": [_whole(-1, _INT_MAX)],
     "port": [_whole(0, 65535)],
     "period": [{"type": "number"}, _text(_TIME)],
     "seconds": _TIMES,
     "interval": _TIMES,
     "pause": _TIMES,
-    "factor": [{"type": "number", "minimum": 1, "maximum": values.MAX_FACTOR}],
+    "factor": [{"type": "number", "minimum": 1, "maximum": quantities.MAX_FACTOR}],
     "attempts": [_whole(-1, _INT_MAX)],
     "limit_action": [_text(r"^[A-Za-z]+$")],
     "size": [_whole(0), _text(_SIZE)],
@@ -73,13 +73,13 @@ TYPES: Mapping[str, list[Schema]] = {
     "color": [_text(r"^[A-Za-z]+$")],
     "line_format": [_text(r"^[A-Za-z]+$")],
     "rotation": [_text(r"^[A-Za-z]+[0-6]?$")],
-    "buffer": [_whole(values.MIN_BUFFER, values.MAX_BUFFER), _text(_SIZE)],
+    "buffer": [_whole(quantities.MIN_BUFFER, quantities.MAX_BUFFER), _text(_SIZE)],
     "ready": [_text(rf"^({'|'.join(checks.READY)})\b")],
     "health_check": [_text(rf"^({'|'.join(checks.HEALTH)})\b")],
     "health_action": [_text(r"^[A-Za-z]+$")],
     "overflow": [_text(r"^[A-Za-z-]+$")],
     "kill_mode": [_text(r"^[A-Za-z]+$")],
-    "stall": [{"type": "number", "minimum": 0, "maximum": values.MAX_STALL}, _text(rf"^[A-Za-z]+$|{_TIME}")],
+    "stall": [{"type": "number", "minimum": 0, "maximum": quantities.MAX_STALL}, _text(rf"^[A-Za-z]+$|{_TIME}")],
     "bound": [_whole(0, rollouts.MAX_NUMBER), _text(r"^([0-9]{1,6}\s*%?)?$")],
     "update": [_text(r"^[A-Za-z]+$")],
     "facility": [_text(r"^[A-Za-z]+[0-7]?$")],
@@ -93,7 +93,7 @@ TYPES: Mapping[str, list[Schema]] = {
     "timezone": [_text(r"^[A-Za-z0-9_+/-]+$")],
     "overlap": [_text(r"^[A-Za-z]+$")],
     "missed": [_text(r"^[A-Za-z]+$")],
-    "history": [_whole(1, values.MAX_RUNS)],
+    "history": [_whole(1, quantities.MAX_RUNS)],
 }
 
 _SCALAR: Schema = {"type": ["string", "number", "boolean"]}

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from circus.config.values import MAX_SECONDS
+from circus.config.quantities import MAX_SECONDS
 
 #: Processes that a watcher may be told to have; far beyond any host, near enough that a slip does no harm.
 MAX_COUNT = 10_000
