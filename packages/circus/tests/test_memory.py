@@ -198,3 +198,11 @@ def test_a_watcher_whose_spelling_changes_is_the_same_watcher(tmp_path: Path) ->
     again.reconcile({"WEB": 2})
     again.forget("wEb")
     assert (again.count("Web", 1), again.is_stopped("Web")) == (1, False)
+
+
+def test_what_ran_before_gives_way_to_what_was_ordered(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    memory.remember_stopped({"web"}, stopped=True)
+    for number in range(10):
+        memory.remember_former(f"web{number}", {"config": "x" * (memories.MAX_BYTES // 8)})
+    assert Memory(tmp_path).stopped == {"web"}

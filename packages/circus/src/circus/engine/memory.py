@@ -268,9 +268,14 @@ class Memory:
             "formers": self._formers,
         }
         encoded = json.dumps(content, indent=1).encode()
-        if len(encoded) > MAX_BYTES:
+        if len(encoded) > MAX_BYTES:  # what was ordered has to find room
             self._complain(f"of {len(self._standings)} watchers that fail it is not remembered how: it is too much")
-            encoded = json.dumps(content | {"standings": {}}, indent=1).encode()
+            content["standings"] = {}
+            encoded = json.dumps(content, indent=1).encode()
+        if len(encoded) > MAX_BYTES:
+            self._complain(f"what {len(self._formers)} watchers ran with before is not remembered: it is too much")
+            content["formers"] = {}
+            encoded = json.dumps(content, indent=1).encode()
         return encoded
 
     def _save(self) -> None:
