@@ -95,3 +95,17 @@ def test_the_file_is_written_anew_when_it_has_grown(tmp_path: Path, monkeypatch:
 def test_what_is_shown_of_a_run_names_its_signal() -> None:
     shown = runbook.shown(HAND)
     assert (shown["signal"], shown["by_hand"], shown["state"]) == ("SIGKILL", True, "failed")
+
+
+def test_where_much_is_kept_a_line_is_appended_as_elsewhere(tmp_path: Path) -> None:
+    runs = [Run(float(due), RunState.DONE, 0.0) for due in range(runbook.MAX_APPENDED + 10)]
+    write(Runbook(tmp_path), *(to_line("job", run) for run in runs))
+    book = Runbook(tmp_path)
+    book.whole = lambda: (to_line("job", run) for run in runs)
+    wholes = []
+    for run in runs[:10]:
+        book.note(to_line("job", run))
+        taken = book.take()
+        assert taken is not None
+        wholes.append(taken[1])
+    assert wholes == [True] + [False] * 9

@@ -27,7 +27,8 @@ NAME = "runs.jsonl"
 FORMAT = 1
 #: Nothing of ours is larger; what is behind is not read.
 MAX_BYTES = 16 << 20
-#: So many lines may come before the file is written anew.
+#: So many lines may come before the file is written anew; or as many as it began with, so that where much is kept each
+#: line costs no more.
 MAX_APPENDED = 2000
 
 #: The fields of a run, in short: a line is written for each thing that happens to it.
@@ -145,7 +146,7 @@ class Runbook:
         self.whole: Callable[[], Iterable[dict[str, Any]]] = list
         self.known: dict[str, Known] = {}
         self._waiting: list[dict[str, Any]] = []
-        self._appended = 0
+        self._kept = self._appended = 0  # lines at first, and those that came since
         self._must_rewrite = False
         try:
             data = files.bounded(self._read)
@@ -175,11 +176,12 @@ class Runbook:
         """What is to be written, and whether it is in place of all before."""
         if not self._waiting and not self._must_rewrite:
             return None
-        is_whole = self._must_rewrite or self._appended > MAX_APPENDED
+        is_whole = self._must_rewrite or self._appended > max(MAX_APPENDED, self._kept)
         lines = list(self.whole()) if is_whole else self._waiting
         self._waiting = []
         self._must_rewrite = False
-        self._appended = len(lines) if is_whole else self._appended + len(lines)
+        self._kept = len(lines) if is_whole else self._kept
+        self._appended = 0 if is_whole else self._appended + len(lines)
         return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines), is_whole
 
     def give_back(self) -> None:
