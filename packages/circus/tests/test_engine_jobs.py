@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from tests.workbench import Bench, opened, story
 
 from circus import clock
-from circus.engine import jobs
+from circus.engine import byhand, jobs
 from circus.engine.engine import Engine
 from circus.engine.runbook import NAME, Runbook
 from circus.errors import CircusError
@@ -402,5 +403,86 @@ def test_a_oneshot_that_failed_is_tried_again_after_a_boot(
         monkeypatch.setattr(jobs, "life_of_machine", lambda: "another boot")
         async with bench.engine(ONCE):
             await until_it_runs(bench)
+
+    story(run)
+
+
+def test_what_ran_with_other_options_and_was_not_noted_is_no_run_with_these(
+    bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_book: Runbook, _taken: tuple[bytes, bool]) -> None:
+        raise OSError(28, "no space left")
+
+    async def run() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Runbook, "write", refuse)
+            async with bench.engine(ONCE) as engine:
+                await until_it_runs(bench)
+        bench.papa.end(ROW, 0)
+        bench.crash()
+        async with bench.engine(ONCE.replace("true", "false")) as engine:
+            await until_it_runs(bench)
+            await bench.until(lambda: states(engine) == ["done", "running"])
+
+    story(run)
+
+
+def test_a_oneshot_whose_last_run_papa_has_lost_is_not_done(bench: Bench, wall: Wall) -> None:
+    async def run() -> None:
+        async with bench.engine(ONCE) as engine:
+            await until_it_runs(bench)
+            bench.papa.end(ROW, 0)
+            await bench.until(lambda: states(engine) == ["done"] and bench.named(ROW) is None)
+            engine.give(partial(events.Start, names=("job",)))
+            await bench.until(lambda: states(engine) == ["done", "running"])
+            await engine.keeper.kept()
+        bench.reboot()  # of papa alone
+        async with bench.engine(ONCE) as engine:
+            await bench.until(lambda: states(engine) == ["done", "failed", "running"])
+
+    story(run)
+
+
+def test_a_circusd_that_leaves_is_not_woken_up_by_what_it_does_not_begin(
+    bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    look = jobs.Jobs.look
+    monkeypatch.setattr(jobs.Jobs, "look", lambda each: (looks.append(0.0), look(each)))
+
+    async def run() -> None:
+        async with bench.engine(JOB + "[watcher:web]\ncmd = /bin/true\n") as engine:
+            await until_it_waits(bench, engine)
+            await bench.until(lambda: (row := bench.named("circus.web.1")) is not None and row["running"])
+            bench.obeys = False
+            leaving = asyncio.ensure_future(engine.quit())
+            await bench.until(lambda: bench.signals)
+            looks.clear()
+            come(engine, wall, DUE)
+            loop = asyncio.get_running_loop()
+            later = loop.create_future()
+            loop.call_later(10 * jobs.EARLY_S, later.set_result, None)
+            await later  # behind every timer that came before
+            assert len(looks) == 1
+            leaving.cancel()
+
+    story(run)
+
+
+def test_a_watcher_that_is_no_job_for_a_while_is_one_again(bench: Bench, wall: Wall) -> None:
+    async def change(engine: Engine, text: str) -> None:
+        (bench.folder / "circus.ini").write_text(text)
+        await byhand.reloadconfig(engine, None, lambda _plan: None)
+
+    async def run() -> None:
+        async with bench.engine(ONCE) as engine:
+            await until_it_runs(bench)
+            await change(engine, "[watcher:job]\ncmd = /bin/true\n")
+            changing = asyncio.ensure_future(change(engine, ONCE))
+            await bench.until(lambda: states(engine) == ["failed", "running"])
+            bench.papa.end(ROW, 0)
+            await changing
+            assert states(engine) == ["failed", "done"]
+            assert engine.runs("job")[0]["reason"] == "its watcher is no job any more"
 
     story(run)

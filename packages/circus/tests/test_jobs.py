@@ -48,13 +48,13 @@ def states(made: Job) -> dict[float, str]:
 
 def run_one(made: Job, now: float) -> float:
     (due,) = launched(made.look(now))
-    made.begun(due, 7, now)
+    made.begun(due, 7, now, digest="")
     made.is_open = False
     return due
 
 
 def finish(made: Job, due: float, now: float, status: int | None = 0) -> list[Step]:
-    steps = made.ended(due, status, now, pid=7, started_at=now)
+    steps = made.ended(due, status, now, pid=7, started_at=now, digest="")
     made.is_open = True
     return steps
 
@@ -127,7 +127,7 @@ def test_an_instant_waits_for_the_run_before_with_queue() -> None:
     made.look(1030.0)
     finish(made, due, 1031.0)
     assert launched(made.look(1031.0)) == [1020.0]
-    made.begun(1020.0, 8, 1031.0)
+    made.begun(1020.0, 8, 1031.0, digest="")
     made.is_open = False
     finish(made, 1020.0, 1032.0)
     assert launched(made.look(1032.0)) == [1030.0]
@@ -315,7 +315,7 @@ def test_a_run_that_papa_has_lost_has_failed() -> None:
 @pytest.mark.parametrize("state", [RunState.STARTING, RunState.RUNNING])
 def test_a_run_that_goes_on_is_taken_over(state: RunState) -> None:
     made = left(state)
-    made.begun(1010.0, 9, 1010.5)
+    made.begun(1010.0, 9, 1010.5, digest="")
     assert made.settle({1010.0}, 1015.0) == []
     assert made.current is not None and made.current.pid == 9
 
@@ -334,12 +334,12 @@ def test_old_runs_are_forgotten_and_open_ones_are_not() -> None:
 
 def test_a_oneshot_is_done_in_this_life_of_the_machine_with_these_options() -> None:
     made = Job(JobPolicy(), None, life="this boot")
-    made.digest = "options"
-    made.begun(5.0, 7, 5.0)
+    made.digest = "later ones"  # by which nothing has run yet
+    made.begun(5.0, 7, 5.0, digest="options")
     assert not made.is_done("this boot", "options")
-    made.ended(5.0, 0, 6.0, pid=7, started_at=5.0)
+    made.ended(5.0, 0, 6.0, pid=7, started_at=5.0, digest="options")
     assert made.is_done("this boot", "options")
     assert not made.is_done("another boot", "options")
     assert not made.is_done("this boot", "others")
-    made.ended(7.0, 1, 8.0, pid=8, started_at=7.0)
+    made.ended(7.0, 1, 8.0, pid=8, started_at=7.0, digest="options")
     assert not made.is_done("this boot", "options")

@@ -61,7 +61,7 @@ class World:
         job.runs, (job.decided_until, job.is_active) = dict(self.runs), self.mark
         for process in self.kernel:
             if not process.has_ended:
-                self.carry_out(job.begun(process.due, process.pid, process.started_at))
+                self.carry_out(job.begun(process.due, process.pid, process.started_at, digest=""))
         for process in [each for each in self.kernel if each.has_ended]:
             self.tell_end(process)
         self.carry_out(job.settle({process.due for process in self.kernel}, self.now))
@@ -107,10 +107,11 @@ class World:
         self.kernel.append(process)
         self.job.is_open = False
         self.maybe_killed()
-        self.carry_out(self.job.begun(run.due, process.pid, self.now))
+        self.carry_out(self.job.begun(run.due, process.pid, self.now, digest=""))
 
     def tell_end(self, process: Process) -> None:
-        told = self.job.ended(process.due, process.status, self.now, pid=process.pid, started_at=process.started_at)
+        facts = {"pid": process.pid, "started_at": process.started_at, "digest": ""}
+        told = self.job.ended(process.due, process.status, self.now, **facts)
         self.carry_out(told)
         self.maybe_killed()
         self.write()

@@ -37,6 +37,9 @@ LOOK_S = 60.0
 #: A timer of the loop is a little early at times.
 EARLY_S = 0.002
 
+#: Why a run is over that may go on.
+NO_JOB = "its watcher is no job any more"
+
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
@@ -72,6 +75,8 @@ class Jobs:
 
     def configure(self, config: WatcherConfig) -> None:
         if config.type != "oneshot":
+            if (job := self._jobs.get(config.name)) is not None:  # whose runs nobody follows any more
+                self._carry_out(config.name, job.deactivate(clock.wall()) + job.over(NO_JOB, clock.wall()))
             self.forget(config.name)
             return
         options = config.job or JobOptions()
@@ -108,7 +113,8 @@ class Jobs:
         """A process that has ended while no circusd was there, before anything is decided by it."""
         due, name, end = runbook.due_of(row), self._engine.find(watcher), row["exit"]
         if due is not None and name in self._jobs and end is not None:
-            told = self._jobs[name].ended(due, end["status"], end["at"], pid=row["pid"], started_at=row["started_at"])
+            pid, started_at, digest = row["pid"], row["started_at"], row["meta"].get("digest", "")
+            told = self._jobs[name].ended(due, end["status"], end["at"], pid=pid, started_at=started_at, digest=digest)
             self._carry_out(name, told)
 
     def recalled(self, config: WatcherConfig) -> events.Recalled | None:
@@ -116,8 +122,8 @@ class Jobs:
         job = self._jobs.get(config.name)
         if config.schedule is not None:
             return events.Recalled(config.name, ())  # each run begins anew
-        if job is None or (last := job.last) is None:
-            return None
+        if job is None or job.current is not None or (last := job.last) is None:
+            return None  # so, too, if the last one was lost
         if job.is_done(self._life, config.digest):
             return events.Recalled(config.name, (), is_done=True)
         if last.life != self._life or last.digest != config.digest:
@@ -189,14 +195,16 @@ class Jobs:
     def on_hosted(self, hosted: Hosted) -> None:
         job = self._jobs.get(hosted.slot.watcher)
         if job is not None and hosted.run is not None:
-            self._carry_out(hosted.slot.watcher, job.begun(hosted.run, hosted.pid, hosted.started_at))
+            told = job.begun(hosted.run, hosted.pid, hosted.started_at, digest=hosted.digest)
+            self._carry_out(hosted.slot.watcher, told)
             if (run := job.runs.get(hosted.run)) is not None and run.state is RunState.RUNNING:
                 self._limit(hosted.slot.watcher, run)
 
     def on_end(self, hosted: Hosted, at: float) -> None:
         job = self._jobs.get(hosted.slot.watcher)
         if job is not None and hosted.run is not None:
-            told = job.ended(hosted.run, hosted.exit_status, at, pid=hosted.pid, started_at=hosted.started_at)
+            pid, started_at, digest = hosted.pid, hosted.started_at, hosted.digest
+            told = job.ended(hosted.run, hosted.exit_status, at, pid=pid, started_at=started_at, digest=digest)
             self._carry_out(hosted.slot.watcher, told)
 
     def _limit(self, watcher: str, run: Run) -> None:
@@ -226,6 +234,8 @@ class Jobs:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if not self._may_decide:
+            return  # what is due meanwhile would be due again and again
         dues = [self._next_due(name, job) for name, job in self._jobs.items() if job.is_active]
         coming = [due for due in dues if due is not None]
         if coming:
@@ -239,8 +249,12 @@ class Jobs:
             self._look(name)
         self._arm()
 
+    @property
+    def _may_decide(self) -> bool:
+        return self._engine.is_started and not self._engine.fleet.is_ending
+
     def _look(self, watcher: str) -> None:
-        if self._engine.is_started and not self._engine.fleet.is_ending:
+        if self._may_decide:
             self._carry_out(watcher, self._jobs[watcher].look(clock.wall()))
 
     def close(self) -> None:

@@ -259,9 +259,9 @@ class Job:
 
     # Facts --------------------------------------------------------------------------------------------------
 
-    def begun(self, due: float, pid: int, started_at: float) -> list[Step]:
-        """The kernel has its process; also one that an earlier circusd has started."""
-        run = self.runs.get(due) or Run(due, RunState.STARTING, started_at, life=self.life, digest=self.digest)
+    def begun(self, due: float, pid: int, started_at: float, *, digest: str) -> list[Step]:
+        """The kernel has its process; also one that an earlier circusd has started, with the options of ``digest``."""
+        run = self.runs.get(due) or Run(due, RunState.STARTING, started_at, life=self.life, digest=digest)
         if run.state in OPEN:
             run = replace(run, state=RunState.RUNNING, pid=pid, started_at=started_at)
             self._note(run)
@@ -269,9 +269,11 @@ class Job:
                 self._steps.append(End(run))
         return self._taken()
 
-    def ended(self, due: float, status: int | None, at: float, *, pid: int, started_at: float) -> list[Step]:
+    def ended(
+        self, due: float, status: int | None, at: float, *, pid: int, started_at: float, digest: str
+    ) -> list[Step]:
         """Told by the kernel, perhaps more than once."""
-        run = self.runs.get(due) or Run(due, RunState.RUNNING, started_at, life=self.life, digest=self.digest)
+        run = self.runs.get(due) or Run(due, RunState.RUNNING, started_at, life=self.life, digest=digest)
         if run.state in OPEN:
             run = replace(run, pid=pid, started_at=started_at, status=status)
             is_good = status == 0 and not run.end_reason
