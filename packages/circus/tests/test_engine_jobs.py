@@ -17,6 +17,7 @@ from tests.workbench import Bench, opened, story
 from circus import clock
 from circus.engine import byhand, jobs
 from circus.engine.engine import Engine
+from circus.engine.groups import Groups
 from circus.engine.runbook import NAME, Runbook
 from circus.errors import CircusError
 from circus.supervise import events
@@ -484,5 +485,33 @@ def test_a_watcher_that_is_no_job_for_a_while_is_one_again(bench: Bench, wall: W
             await changing
             assert states(engine) == ["failed", "done"]
             assert engine.runs("job")[0]["reason"] == "its watcher is no job any more"
+
+    story(run)
+
+
+def test_a_run_that_ends_before_a_new_circusd_has_given_its_orders_stops_no_schedule(
+    bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end_it(groups: Groups) -> None:
+        bench.papa.end(ROW, 0)
+        await bench.until(lambda: groups._engine.runs("job")[0]["state"] == "done")
+        for _ in range(100):  # turns of the loop, in which the cores hear of it
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        text = f"{JOB}job.overlap = queue\n"
+        async with bench.engine(text) as engine:
+            await until_it_waits(bench, engine)
+            come(engine, wall, DUE)
+            await until_it_runs(bench)
+            come(engine, wall, DUE + DAY)
+            assert states(engine) == ["running", "waiting"]
+            await engine.keeper.kept()
+        bench.crash()
+        with monkeypatch.context() as patch:
+            patch.setattr(Groups, "tidy", end_it)
+            async with bench.engine(text) as engine:
+                await bench.until(lambda: states(engine) == ["done", "running"])
+                assert dues(bench)[-1] == DUE + DAY
 
     story(run)

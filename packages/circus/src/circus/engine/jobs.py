@@ -66,6 +66,7 @@ class Jobs:
         self._limits: dict[tuple[str, float], asyncio.TimerHandle] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}  # for the next thing that happens to a run
         self._orders: set[asyncio.Future[Finish]] = set()
+        self._are_ordered = False
         book.whole = self._whole
 
     def __contains__(self, watcher: str) -> bool:
@@ -144,6 +145,10 @@ class Jobs:
         self._book.known.clear()  # nobody knows those watchers any more
         self._arm()
 
+    def ordered(self) -> None:
+        """The first orders have reached the cores; before, one whose run goes on looks as if it were the only one."""
+        self._are_ordered = True
+
     def running(self) -> set[str]:
         """Watchers with a schedule, and a run of it under way."""
         return {name for name, job in self._jobs.items() if job.next_after is not None and job.current is not None}
@@ -178,7 +183,8 @@ class Jobs:
 
     def _settle_wish(self, watcher: str, job: Job) -> None:
         known = self._engine.fleet.watchers.get(watcher)
-        if job.is_active and known is not None and not known.is_to_be_up and not self._engine.fleet.is_ending:
+        is_told = self._are_ordered and not self._engine.fleet.is_ending
+        if is_told and job.is_active and known is not None and not known.is_to_be_up:
             self._carry_out(watcher, job.deactivate(clock.wall()))
 
     # What the kernel says -----------------------------------------------------------------------------------

@@ -171,6 +171,7 @@ def _give_orders(engine: Engine, found: _Found) -> None:
         restarts |= bound.requirers_of(engine.configs.values(), restarts) & wanted & adopted - users - rolls
         engine.give(partial(events.Restart, names=tuple(sorted(restarts)), alone=True))
     engine.give(partial(events.Start, names=tuple(sorted(wanted - drifted - users - restarts)), resumes=True))
+    asyncio.get_running_loop().call_soon(engine.jobs.ordered)  # behind the events that are posted by now
 
 
 def _is_wanted(engine: Engine, config: WatcherConfig, adopted: set[str]) -> bool:
