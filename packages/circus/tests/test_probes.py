@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -120,6 +122,49 @@ def test_a_server_is_asked_politely_also_by_the_name_of_this_host() -> None:
 
 def test_a_server_that_does_not_answer_is_given_up() -> None:
     assert served(None, "http http://127.0.0.1:PORT/", 0.1)[0] == "no answer within 0.1 s (127.0.0.1:PORT)"
+
+
+def test_a_name_server_that_does_not_answer_stops_lookups_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_answer, begun = threading.Event(), threading.Event()
+
+    def look_up(*_: Any, **__: Any) -> Any:
+        begun.set()
+        may_answer.wait(PATIENT_S)
+        raise OSError(0, "nobody knows")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    async def run() -> None:
+        check = checks.of("tcp db.example:5432")
+        try:
+            asked = await asyncio.gather(*(network.ask(check, 0.05) for _ in range(64)), return_exceptions=True)
+            assert {str(each) for each in asked} == {"no answer within 0.05 s (db.example:5432)"}
+            assert begun.is_set()
+            async with asyncio.timeout(PATIENT_S / 4):
+                assert await asyncio.to_thread(int) == 0
+        finally:
+            may_answer.set()
+        with pytest.raises(NotSo, match="nobody knows"):
+            await network.ask(check, PATIENT_S)
+
+    asyncio.run(run())
+
+
+def test_a_name_may_have_several_addresses_of_which_one_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        async with server:
+            await network.ask(checks.of(f"tcp db.example:{port}"), PATIENT_S)
+            found.reverse()
+            await network.ask(checks.of(f"tcp db.example:{port}"), PATIENT_S)
+            found[:] = found[1:]
+            with pytest.raises(NotSo, match="connection refused"):
+                await network.ask(checks.of(f"tcp db.example:{port}"), PATIENT_S)
+
+    asyncio.run(run())
 
 
 def test_whoever_accepts_is_there(tmp_path: Path) -> None:

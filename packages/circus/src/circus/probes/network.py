@@ -6,13 +6,22 @@ The certificate of an https server is not verified: whom a check asks is mostly 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from circus.config.checks import Check
 from circus.probes import NotSo
 
 #: The status stands in the first line, which servers keep short.
 MAX_HEAD = 8192
+
+#: Names are looked up by threads of their own, for as long as a name server lets them wait; nobody else waits for that.
+LOOKUPS_AT_ONCE = 4
+
+_lookups = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="circus-lookup")
 
 _HOSTS = {"localhost": ("127.0.0.1", "::1")}
 
@@ -55,18 +64,37 @@ async def _ask_http(check: Check) -> None:
 async def _connect(check: Check) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if check.kind == "tcp" and check.target:
         return await asyncio.open_unix_connection(check.target, limit=MAX_HEAD)
-    tls = _tls() if check.is_tls else None
-    hosts = _HOSTS.get(check.host.lower(), (check.host,))
-    for host in hosts[:-1]:
+    addresses = _HOSTS.get(check.host.lower()) or await _addresses(check.host, check.port)
+    for address in addresses[:-1]:
         try:
-            return await asyncio.open_connection(host, check.port, limit=MAX_HEAD, ssl=tls)
-        except ConnectionRefusedError:
+            return await _open(check, address)
+        except ssl.SSLError:
+            raise
+        except OSError:
             continue
-    return await asyncio.open_connection(hosts[-1], check.port, limit=MAX_HEAD, ssl=tls)
+    return await _open(check, addresses[-1])
+
+
+async def _open(check: Check, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if not check.is_tls:
+        return await asyncio.open_connection(address, check.port, limit=MAX_HEAD)
+    name = address if check.host.lower() in _HOSTS else check.host
+    return await asyncio.open_connection(address, check.port, limit=MAX_HEAD, ssl=_tls(), server_hostname=name)
+
+
+async def _addresses(host: str, port: int) -> tuple[str, ...]:
+    """At least one. Raises: OSError."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(_lookups, look_up)
+        return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+    return (host,)
 
 
 def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without reading the system's certificates, which takes its time
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
