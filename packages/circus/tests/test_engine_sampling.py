@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.workbench import DB, KEPT, WEB, Bench, opened, story
+from tests.workbench import BOUND_S, DB, KEPT, WEB, Bench, opened, story
 
 from circus import procfs
 from circus.engine.engine import Engine
-from circus.engine.sampling import _next
+from circus.engine.sampling import Sampler, _next
 from circus.procfs import Row
+from circus.supervise import events
 
 M = 1 << 20
 OFTEN = "limits.interval = 0.01\nlimits.grace = 0\nlimits.start_period = 0\n"
@@ -107,6 +112,40 @@ def test_a_reload_replaces_who_exceeds_beside_it(bench: Bench, machine: Machine)
             await bench.until(lambda: told(engine, "reload"))
             await bench.until(lambda: bench.named("circus.web.1") is None)
             assert len(told(engine, "limit")) == 1
+
+    story(run)
+
+
+@pytest.mark.parametrize("action", ["reload", "restart"])
+def test_a_stop_that_waits_for_a_hook_is_not_undone(
+    bench: Bench, machine: Machine, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    asked, go, rounds, lives = threading.Event(), threading.Event(), [0], Sampler._lives
+
+    def count(*args: Any) -> Any:
+        rounds[0] += 1
+        return lives(*args)
+
+    monkeypatch.setattr(Sampler, "_lives", count)
+
+    def ask(*_: object, **__: object) -> bool:
+        asked.set()
+        return go.wait(BOUND_S)
+
+    monkeypatch.setattr(os.path, "exists_for_a_stop", ask, raising=False)
+    hook = f"limits.action = {action}\nhooks.before_stop = os.path.exists_for_a_stop\n"
+
+    async def run() -> None:
+        async with bench.engine(SMALL + hook) as engine:
+            await bench.until_active(engine)
+            stopping = asyncio.create_task(engine.order(lambda op: events.Stop(op, ("web",))))
+            await bench.until(asked.is_set)
+            machine.resident, now = 200 * M, rounds[0]
+            await bench.until(lambda: rounds[0] > now + 3)
+            go.set()
+            assert (await stopping).ok
+            assert not engine.fleet.watchers["web"].wants_up
+            assert told(engine, "limit") == []
 
     story(run)
 

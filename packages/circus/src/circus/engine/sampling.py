@@ -17,6 +17,7 @@ from circus import clock, procfs
 from circus.config.model import LimitsPolicy
 from circus.supervise import events
 from circus.supervise.limits import Limits, Use, Verdict
+from circus.supervise.slot import Slot
 from circus.supervise.states import SlotKey, SlotState, WatcherView
 from circus.supervise.usage import Process, Tree, ticks_between, trees_of
 
@@ -110,15 +111,19 @@ class Sampler:
         """Of those that run now."""
         found = {}
         for name in names:
-            watcher = self._engine.fleet.watchers.get(name)
-            for wid, slot in watcher.slots.items() if watcher is not None else ():
+            for wid, slot in self._slots(name).items():
                 hosted = self._engine.lives.hosted.in_slot(SlotKey(name, wid), slot.incarnation)
                 if slot.state is SlotState.RUNNING and hosted is not None:
                     found[_Life(slot.key, slot.incarnation)] = hosted.pid, hosted.start_ticks
         return found
 
+    def _slots(self, name: str) -> Mapping[int, Slot]:
+        """None where a stop is under way: nothing of ours must come in between."""
+        watcher = self._engine.fleet.watchers.get(name)
+        return watcher.slots if watcher is not None and watcher.wants_up else {}
+
     def _judge(self, name: str, at: float, trees: Mapping[_Life, Tree]) -> None:
-        slots = self._engine.fleet.watchers[name].slots if name in self._engine.fleet.watchers else {}
+        slots = self._slots(name)
         for life, tree in trees.items():
             slot = slots.get(life.slot.wid)
             if slot is None or slot.incarnation != life.incarnation or slot.state is not SlotState.RUNNING:
