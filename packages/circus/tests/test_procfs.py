@@ -117,3 +117,16 @@ def test_only_that_very_process_is_held() -> None:
         before = len(os.listdir("/proc/self/fd"))
         assert procfs.hold(replace(row, start_ticks=row.start_ticks + 1)) == -1
         assert len(os.listdir("/proc/self/fd")) <= before  # others may close theirs meanwhile
+
+
+def test_who_cannot_be_read_for_want_of_descriptors_is_not_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, open_ = f"/proc/{os.getpid()}/stat", os.open
+
+    def open_few(path: str, flags: int) -> int:
+        if path == own:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return open_(path, flags)
+
+    monkeypatch.setattr(os, "open", open_few)
+    with pytest.raises(OSError, match="open files"):
+        procfs.rows()

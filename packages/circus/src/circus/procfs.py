@@ -43,8 +43,16 @@ class Row:
 def row(pid: int) -> Row | None:
     """None when there is no such process."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        return _read_row(pid)
     except OSError:
+        return None
+
+
+def _read_row(pid: int) -> Row | None:
+    """None when there is none, or it may not be seen. Raises: OSError, as when no descriptor is left."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     try:
         line = os.read(fd, _MAX_LINE)
@@ -78,8 +86,8 @@ def has_ended(pid: int) -> bool:
 
 
 def rows() -> dict[int, Row]:
-    """All processes that may be seen."""
-    found = (row(int(entry)) for entry in os.listdir("/proc") if entry.isdecimal())
+    """All processes that may be seen. Raises: OSError, as when no descriptor is left: nobody is left out for that."""
+    found = (_read_row(int(entry)) for entry in os.listdir("/proc") if entry.isdecimal())
     return {each.pid: each for each in found if each is not None}
 
 

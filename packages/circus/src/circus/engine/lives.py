@@ -306,11 +306,12 @@ async def send_signal(hosted: Hosted, signum: int, *, children: bool = False, wh
     Raises:
         CircusError: forbidden, when the process belongs to somebody else by now.
     """
-    below = []
-    if whole_tree:
-        below = await asyncio.to_thread(procfs.descendants, hosted.pid)
-    elif children:
-        below = await asyncio.to_thread(procfs.children, hosted.pid)
+    below: list[procfs.Row] = []
+    try:
+        if whole_tree or children:
+            below = await asyncio.to_thread(procfs.descendants if whole_tree else procfs.children, hosted.pid)
+    except OSError as error:
+        log.warning("%s pid=%d: who is below it cannot be looked at: %s", hosted.slot, hosted.pid, error)
     try:
         return hosted.send_signal(signum)
     except PermissionError:
