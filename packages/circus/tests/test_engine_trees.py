@@ -13,7 +13,7 @@ import pytest
 from tests.workbench import BOUND_S, KEPT, WEB, Bench, opened, story
 
 from circus import procfs
-from circus.engine import trees
+from circus.engine import departures, trees
 from circus.engine.engine import Engine
 from circus.engine.looks import MARK
 from circus.engine.survivors import MAX_NAMED, Survivor, tell
@@ -95,14 +95,14 @@ def named(engine: Engine) -> list[int]:
 def test_who_is_left_gets_the_stop_signal_and_then_sigkill(
     bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch, *, obeys: bool, has_pidfds: bool
 ) -> None:
-    monkeypatch.setattr(trees, "LOOK_S", 0.01)
+    monkeypatch.setattr(departures, "LOOK_S", 0.01)
     if not has_pidfds:
         monkeypatch.setattr(procfs, "_pidfd", lambda _pid: -1)
 
     async def run() -> None:
         async with bench.engine(TREE) as engine:
             await bench.until_active(engine)
-            relatives = [relate(obeys=obeys) for _ in range(trees.MAX_WATCHED + 3)]
+            relatives = [relate(obeys=obeys) for _ in range(departures.MAX_WATCHED + 3)]
             finish = await (stop(engine) if obeys else stop_and_kill(bench, engine))
             assert finish.ok
             assert "warnings" not in finish.detail
@@ -160,7 +160,7 @@ def test_who_cannot_be_killed_is_named_and_left(
             assert finish.ok
             (warning,) = finish.detail["warnings"]  # type: ignore[misc]
             assert f"1 of its tree left: pid {stuck.pid} (" in warning
-            assert sent == [15, 9]
+            assert (sent[0], set(sent[1:])) == (15, {9})
             assert named(engine) == [stuck.pid]
             assert any(f"pid {stuck.pid} (" in each for each in engine.snapshot().warnings)
             assert engine.snapshot().survivors["web"][0]["why"] == "marker"
@@ -168,6 +168,27 @@ def test_who_cannot_be_killed_is_named_and_left(
             stuck.kill()
             stuck.wait()
             assert named(engine) == []
+
+    story(run)
+
+
+def test_who_is_left_is_told_again_when_that_is_ordered(
+    bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = let_nobody_be_killed(monkeypatch)
+
+    async def run() -> None:
+        async with bench.engine(TREE) as engine:
+            await bench.until_active(engine)
+            relate()
+            stopping = asyncio.create_task(stop(engine))
+            await bench.until(lambda: rests(engine))
+            for count in (2, 3):
+                again = asyncio.create_task(engine.order(lambda op: events.Kill(op, "web", None, 15, None)))
+                await bench.until(lambda count=count: sent == [15] * count)
+            await engine.order(lambda op: events.Kill(op, "web", None, 9, 0.0))
+            assert (await stopping).ok
+            await again
 
     story(run)
 
@@ -233,6 +254,32 @@ def test_by_default_nobody_else_is_signalled(
             other = relate()
             assert (await stop(engine)).ok
             assert other.poll() is None
+
+    story(run)
+
+
+def test_who_is_just_going_is_not_named(
+    bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As children that have got the signal, too."""
+    monkeypatch.setattr(trees, "SOON_S", BOUND_S)
+
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            going, looks = relate(), list[bool]()
+
+            async def look(*_: object, **__: object) -> tuple[dict[int, procfs.Row], dict[int, str]]:
+                row = procfs.row(going.pid)
+                assert row is not None
+                looks.append(row.state not in "ZX")
+                going.kill()
+                return {row.pid: row}, ({row.pid: "session"} if looks[-1] else {})
+
+            monkeypatch.setattr(engine.trees, "_look", look)
+            assert "warnings" not in (await stop(engine)).detail
+            assert looks == [True, False]
+            assert named(engine) == []
 
     story(run)
 

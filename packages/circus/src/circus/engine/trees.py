@@ -1,8 +1,8 @@
 """Whole trees of processes: signals to all of one, and the proof that nobody is left of it.
 
 Who belongs to a tree is decided by supervise/tree, what is done about it by the slot (supervise/rest); here they are
-found, signalled, waited for and named. Each is signalled by a descriptor that proves whose it is, once with each
-signal. Nothing is polled: between two looks somebody is waited for who was seen.
+found, signalled, waited for and named. Each is signalled by a descriptor that proves whose it is, once for each
+time that a signal is ordered. Nothing is polled: between two looks somebody is waited for who was seen.
 
 A process that ended while no circusd was there has no slot any more: whoever is left of its tree is ended here
 (``clear``), before its place gets another one.
@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from circus import cgroups, clock, procfs
 from circus.bus import Event
+from circus.engine import departures
 from circus.engine.lives import send_signal
 from circus.engine.looks import Looks
 from circus.engine.survivors import MAX_NAMED, Survivor, name_all, tell
@@ -37,16 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("circus.engine")
 
-#: So many of a tree are waited for at a time, each by a descriptor; when they have gone, all of it is looked at again.
-MAX_WATCHED = 32
-
-#: Where the system has no descriptors of processes, somebody else's child is looked at so often.
-LOOK_S = 1.0
-
-#: When the first one has gone, the others get so long to go before all is looked at again.
-SETTLE_S = 0.05
-
-#: Ends that nobody waits for are looked after together.
+#: Ends that nobody waits for are looked after together; and who is left then has so long to go before it is named.
 SOON_S = 0.25
 
 #: What is told to orders that end about now.
@@ -65,6 +56,12 @@ class _Sweep:
     report: Callable[[int, str], None]
     told: set[tuple[tree.Key, int]] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def signal(self, signum: int) -> None:
+        """To all, also to those who had it already."""
+        self.signum = signum
+        self.told = {each for each in self.told if each[1] != signum}
+        self.changed.set()
 
 
 class Trees:
@@ -133,8 +130,7 @@ class Trees:
     def end_rest(self, slot: SlotKey, incarnation: int, signum: int, mode: str) -> None:
         life = slot, incarnation
         if (sweep := self._sweeps.get(life)) is not None:
-            sweep.signum = signum
-            sweep.changed.set()
+            sweep.signal(signum)
             return
         hosted = self._engine.lives.hosted.in_slot(slot, incarnation)
         if hosted is None:
@@ -160,6 +156,7 @@ class Trees:
         except OSError as error:
             log.warning("%s pid=%d: what is left of it cannot be looked at: %s", life[0], sweep.hosted.pid, error)
             sweep.report(0, "")
+            self.look_after(sweep.hosted)
         finally:
             del self._sweeps[life]
         if sweep.mode == "group":
@@ -193,7 +190,7 @@ class Trees:
                     self._publish("rest", hosted, signum=signum, left=len(found), survivors=named)
             left = len(found) or left
             if found and not (fresh and signum == SIGKILL):
-                await _wait(sweep, [rows[pid] for pid in found][:MAX_WATCHED])
+                await departures.wait([rows[pid] for pid in found], sweep.changed)
 
     # What the slot makes of it --------------------------------------------------------------------------------
 
@@ -251,8 +248,7 @@ class Trees:
         try:
             _, todo = await asyncio.wait({task}, timeout=grace_s)
             if todo:
-                sweep.signum = SIGKILL
-                sweep.changed.set()
+                sweep.signal(SIGKILL)
                 _, todo = await asyncio.wait({task}, timeout=GIVE_UP_KILLS * KILL_AGAIN_S)
             if todo:
                 is_wanted[0] = False
@@ -301,7 +297,14 @@ class Trees:
             self._looking_after = None
 
     async def _left_of(self, hosted: Hosted, is_late: bool) -> tuple[Hosted, dict[int, procfs.Row], dict[int, str]]:
-        return hosted, *await self._look(hosted, mode="tree", is_late=is_late)
+        """Who goes together with it, as children that got the signal, too, is not left."""
+        rows, found = await self._look(hosted, mode="tree", is_late=is_late)
+        if found:
+            going = departures.wait([rows[pid] for pid in found], asyncio.Event(), SOON_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(going, SOON_S)
+            rows, found = await self._look(hosted, mode="tree", is_late=is_late)
+        return hosted, rows, found
 
     def _name(self, hosted: Hosted, named: list[Survivor], count: int) -> None:
         watcher = hosted.slot.watcher
@@ -357,42 +360,3 @@ def _signal_all(rows: list[procfs.Row], signum: int, cgroup: str) -> None:
         procfs.send_signal(row, signum)
     if cgroup and signum == SIGKILL:
         cgroups.kill(cgroup)
-
-
-async def _wait(sweep: _Sweep, rows: list[procfs.Row]) -> None:
-    """Until some of them have gone, or there is something new about the sweep."""
-    loop = asyncio.get_running_loop()
-    watched = {fd for row in rows if (fd := procfs.hold(row)) >= 0}
-    if not watched:  # they have gone meanwhile, or the system has no such descriptors
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(sweep.changed.wait(), LOOK_S if _is_there(rows) else 0)
-        return
-    timer: list[asyncio.TimerHandle] = []
-
-    def let_go(fd: int) -> None:
-        loop.remove_reader(fd)
-        os.close(fd)
-        watched.discard(fd)
-
-    def gone(fd: int) -> None:
-        let_go(fd)
-        if not watched:
-            sweep.changed.set()
-        elif not timer:
-            timer.append(loop.call_later(SETTLE_S, sweep.changed.set))
-
-    if len(watched) < len(rows):  # some have gone already
-        timer.append(loop.call_later(SETTLE_S, sweep.changed.set))
-    for fd in watched:
-        loop.add_reader(fd, gone, fd)
-    try:
-        await sweep.changed.wait()
-    finally:
-        for each in timer:
-            each.cancel()
-        for fd in list(watched):
-            let_go(fd)
-
-
-def _is_there(rows: list[procfs.Row]) -> bool:
-    return any((now := procfs.row(row.pid)) is not None and now.start_ticks == row.start_ticks for row in rows)
