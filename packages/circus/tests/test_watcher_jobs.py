@@ -7,6 +7,7 @@ from typing import Any
 from circus.supervise import actions, events
 from circus.supervise.budget import Budget, Recollection
 from circus.supervise.fleet import Fleet
+from circus.supervise.ring import Phase
 from circus.supervise.states import SlotKey, SlotState, WatcherPolicy, WatcherState
 from circus.supervise.watcher import Watcher
 
@@ -285,3 +286,14 @@ def test_a_budget_of_a_job_is_that_of_its_attempts() -> None:
     told.tell(events.Start(1, None, resumes=True))
     told.run(1)
     assert told.watcher.given_up
+
+
+def test_a_start_of_a_schedule_adds_nothing_to_a_run_that_has_ended_while_its_hook_is_asked() -> None:
+    told = Told(scheduled=True, hooks=frozenset({"after_start"}))
+    told.tell(events.Start(1))
+    told.tell(events.RunDue("job", is_by_hand=False))
+    told.run(0)
+    assert told.watcher.phase is Phase.AFTER_START
+    told.tell(events.Start(2))
+    told.tell(events.HookAnswered("job", "after_start", True))
+    assert told.spawns == 1 and told.watcher.phase is Phase.WAITING

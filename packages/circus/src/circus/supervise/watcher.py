@@ -148,7 +148,7 @@ class Watcher(Ring):
     def start(self, now: float) -> Ticket:
         ticket = self._open(Verb.START)
         self._wish_up()
-        if self.phase in (Phase.RISING, Phase.SETTLING, Phase.AFTER_START, Phase.UP):
+        if self.phase in (Phase.RISING, Phase.SETTLING, Phase.AFTER_START, Phase.UP) and not self.policy.scheduled:
             self.places.lift_again(now)
         if self.phase in (Phase.INHERITED, Phase.UP):
             self.phase = Phase.RISING
