@@ -206,3 +206,10 @@ def test_what_ran_before_gives_way_to_what_was_ordered(tmp_path: Path) -> None:
     for number in range(10):
         memory.remember_former(f"web{number}", {"config": "x" * (memories.MAX_BYTES // 8)})
     assert Memory(tmp_path).stopped == {"web"}
+
+
+def test_what_is_remembered_may_hold_secrets_and_is_for_nobody_else_to_read(tmp_path: Path) -> None:
+    leftover = tmp_path / "memory.new"
+    leftover.touch(0o644)
+    Memory(tmp_path).remember_former("web", {"config": "with a password"})
+    assert (tmp_path / "memory.json").stat().st_mode & 0o777 == 0o600

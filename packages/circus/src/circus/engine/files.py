@@ -67,10 +67,11 @@ def write_whole(fd: int, data: bytes, size: int) -> None:
 
 
 def replace_whole(path: Path, data: bytes) -> None:
-    """A crash leaves the old content or the new one. Raises: OSError."""
+    """A crash leaves the old content or the new one, which is for nobody else to read. Raises: OSError."""
     make_directory(path.parent)
     temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
+    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        os.fchmod(file.fileno(), 0o600)  # one that a crash has left
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
