@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.workbench import WEB, Bench, opened, story
@@ -11,6 +12,7 @@ from tests.workbench import WEB, Bench, opened, story
 from circus import cgroups
 from circus.errors import CircusError
 from circus.supervise import events
+from papa.client.reply import Reply
 from papa.errors import PapaError
 from papa.testing import FakePapa
 
@@ -45,6 +47,31 @@ def test_a_life_has_a_group_from_before_its_start_to_its_end(
 
     story(run)
     assert not list((tmp_path / "base").iterdir())
+
+
+def test_one_that_has_ended_is_put_into_no_group_as_its_pid_may_be_unknown_or_of_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled: list[int] = []
+    monkeypatch.setattr(cgroups, "add", lambda _path, pid: filled.append(pid) or True)
+    spawn = FakePapa.spawn
+
+    async def spawn_late(papa: FakePapa, **spec: Any) -> Reply:
+        monkeypatch.setattr(FakePapa, "spawn", spawn)
+        reply = await spawn(papa, **spec)
+        papa.end(reply.ok["id"], None)
+        # As by a kernel that was killed between a fork and its record.
+        reply.ok.update(pid=0, start_ticks=None, running=False, exit={"status": None, "at": reply.ok["started_at"]})
+        return reply
+
+    monkeypatch.setattr(FakePapa, "spawn", spawn_late)
+
+    async def run() -> None:
+        async with bench.engine(GROUPED):
+            await bench.until(lambda: filled)
+            assert 0 not in filled
+
+    story(run)
 
 
 def test_a_spawn_that_fails_leaves_no_group(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

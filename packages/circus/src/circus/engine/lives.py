@@ -94,7 +94,8 @@ class Lives:
         await engine.probing.prepare(config)
         reply = await self.spawner.spawn(slot, config)
         row = reply.ok
-        await self.groups.fill(row["meta"].get("cgroup", ""), row["pid"])
+        if row["exit"] is None:  # else the pid may be somebody else's, or, as 0, mean circusd itself
+            await self.groups.fill(row["meta"].get("cgroup", ""), row["pid"])
         hosted = await self.take_over(slot, incarnation, row, reply.fds)
         engine.post(events.Spawned(slot, incarnation, row["id"], row["pid"], row["started_at"]))
         if row["exit"] is not None:
