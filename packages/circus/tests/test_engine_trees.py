@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from tests.workbench import BOUND_S, KEPT, WEB, Bench, opened, story
 
 from circus import procfs
-from circus.engine import departures, trees
+from circus.engine import asking, departures, trees
 from circus.engine.engine import Engine
 from circus.engine.looks import MARK
 from circus.engine.survivors import MAX_NAMED, Survivor, tell
@@ -280,6 +281,37 @@ def test_who_is_just_going_is_not_named(
             assert "warnings" not in (await stop(engine)).detail
             assert looks == [True, False]
             assert named(engine) == []
+
+    story(run)
+
+
+@pytest.mark.parametrize("what", ["variable", "command"])
+def test_a_process_that_does_not_tell_what_it_has_in_memory_holds_up_no_stop(
+    bench: Bench, relate: Callable[..., Relative], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    go, hangs, read = threading.Event(), threading.Event(), getattr(procfs, what)
+
+    def hang(*args: Any) -> Any:
+        hangs.set()
+        go.wait()
+        return read(*args)
+
+    monkeypatch.setattr(asking, "ANSWER_S", 0.01)
+    monkeypatch.setattr(procfs, what, hang)
+
+    async def run() -> None:
+        async with bench.engine(TREE) as engine:
+            await bench.until_active(engine)
+            other = relate()
+            try:
+                assert (await stop(engine)).ok
+                assert hangs.is_set()
+                assert bench.running() == set()
+                assert (other.poll() is None) == (what == "variable"), "its mark is not known"
+                assert any("hangs in the system" in each for each in engine.snapshot().warnings)
+            finally:
+                go.set()
+            await bench.until(lambda: asking.TROUBLE not in engine.troubles)
 
     story(run)
 

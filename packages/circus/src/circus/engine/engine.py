@@ -97,6 +97,7 @@ class Engine:
             place=LogsPlace(self.state_directory, config.store_size, config.store_age_s),
         )
         self.sockets = SocketSet(kernel, self.names, config.path)
+        self.troubles: dict[str, str] = {}  # what -> sentence, for status
         self.lives = Lives(self)
         self.trees = Trees(self)
         self.demand = Demand(self)
@@ -111,7 +112,6 @@ class Engine:
         self.status: int | None = None  # of the container, when something essential has ended it
         self.configs: dict[str, WatcherConfig] = {}
         self.foreign: list[dict[str, Any]] = []
-        self.troubles: dict[str, str] = {}  # what -> sentence, for status
         self.unheeded: dict[str, str] = {}  # watchers about which something was ordered that is not possible now
         self._started_with = config
         self.environ = dict(environ)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from circus import procfs
+from circus.engine.asking import Asking
 from circus.engine.tasks import Tasks
 from circus.supervise import tree
 
@@ -33,6 +36,7 @@ class Looks:
         self._tasks = Tasks()
         self._asked: list[tuple[asyncio.Future[tree.Look], int | None]] = []
         self._is_looking = False
+        self.asking = Asking(engine.troubles)
 
     async def look(self, marked_since: int | None) -> tree.Look:
         """Begun after the call; with the marks of processes that were started since then, in ticks (None: no marks).
@@ -55,7 +59,9 @@ class Looks:
                 kernel = self._engine.kernel.hello["pid"]
                 lives = [each.pid for each in self._engine.lives.hosted if not each.has_exited]
                 try:
-                    found = await asyncio.to_thread(_read, kernel, lives, since)
+                    found = await asyncio.to_thread(_read, kernel, lives)
+                    if since is not None:
+                        found = await self._with_marks(found, lives, since)
                 except Exception as error:  # noqa: BLE001 - raised where it was asked
                     for future in futures:
                         if not future.done():
@@ -68,20 +74,25 @@ class Looks:
         finally:
             self._is_looking = False
 
+    async def _with_marks(self, look: tree.Look, lives: list[int], since: int) -> tree.Look:
+        marks: dict[int, str] = {}
+        await self.asking.ask(partial(_read_marks, look, tree.unasked(look, lives, since_ticks=since), marks))
+        return tree.Look(look.rows, marks.copy(), look.apart, look.roots)
+
     def close(self) -> None:
         self._tasks.cancel()
+        self.asking.close()
 
 
-def _read(kernel: int, lives: list[int], since: int | None) -> tree.Look:
+def _read(kernel: int, lives: list[int]) -> tree.Look:
     rows = procfs.rows()
     roots = {kernel}
     if kernel in rows and rows[kernel].parent > 1:
         roots.add(rows[kernel].parent)  # its holder, who gets the orphans
-    look = tree.Look(rows, {}, apart={1, os.getpid(), *roots, *lives}, roots=roots)
-    if since is None:
-        return look
-    marks = {}
-    for pid in tree.unasked(look, lives, since_ticks=since):
-        if rows[pid].state != STUCK and (mark := procfs.variable(pid, MARK.encode())):
+    return tree.Look(rows, {}, apart={1, os.getpid(), *roots, *lives}, roots=roots)
+
+
+def _read_marks(look: tree.Look, pids: Iterable[int], marks: dict[int, str]) -> None:
+    for pid in pids:
+        if look.rows[pid].state != STUCK and (mark := procfs.variable(pid, MARK.encode())):
             marks[pid] = mark
-    return tree.Look(rows, marks, look.apart, roots)

@@ -47,9 +47,17 @@ class Survivor:
         return shown
 
 
-def name_all(rows: Mapping[int, procfs.Row], found: Mapping[int, str]) -> list[Survivor]:
+def name_all(rows: Mapping[int, procfs.Row], found: Mapping[int, str], *, are_asked: bool = True) -> list[Survivor]:
+    """``are_asked``: each for its arguments, for which one may have to wait."""
     return [
-        Survivor(pid, row.parent, _command(row), tree.STATES.get(row.state, row.state), why, row.start_ticks)
+        Survivor(
+            pid,
+            row.parent,
+            _command(row) if are_asked else row.name,
+            tree.STATES.get(row.state, row.state),
+            why,
+            row.start_ticks,
+        )
         for pid, why in found.items()
         if (row := rows[pid])
     ]

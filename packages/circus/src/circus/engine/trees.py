@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from circus import cgroups, clock, procfs
@@ -184,7 +185,7 @@ class Trees:
                 )
                 await asyncio.to_thread(_signal_all, fresh, signum, hosted.cgroup if sweep.mode == "tree" else "")
             if found and len(found) != left:
-                named = await asyncio.to_thread(name_all, rows, dict(list(found.items())[:MAX_NAMED]))
+                named = await self._name_all(rows, found)
                 sweep.report(len(found), tell(named, len(found)))
                 if not left:
                     self._publish("rest", hosted, signum=signum, left=len(found), survivors=named)
@@ -289,8 +290,7 @@ class Trees:
                 ended, self._ended = self._ended, []
                 for hosted, rows, found in await asyncio.gather(*(self._left_of(*each) for each in ended)):
                     if found:
-                        few = dict(list(found.items())[:MAX_NAMED])
-                        self._name(hosted, await asyncio.to_thread(name_all, rows, few), len(found))
+                        self._name(hosted, await self._name_all(rows, found), len(found))
         except OSError as error:
             log.warning("who is left of ended processes cannot be looked at: %s", error)
         finally:
@@ -305,6 +305,11 @@ class Trees:
                 await asyncio.wait_for(going, SOON_S)
             rows, found = await self._look(hosted, mode="tree", is_late=is_late)
         return hosted, rows, found
+
+    async def _name_all(self, rows: dict[int, procfs.Row], found: dict[int, str]) -> list[Survivor]:
+        few = dict(list(found.items())[:MAX_NAMED])
+        named = await self.looks.asking.ask(partial(name_all, rows, few))
+        return name_all(rows, few, are_asked=False) if named is None else named
 
     def _name(self, hosted: Hosted, named: list[Survivor], count: int) -> None:
         watcher = hosted.slot.watcher
