@@ -130,3 +130,27 @@ def test_a_watcher_has_them(tmp_path: Path) -> None:
 )
 def test_a_slip_is_one_clear_line(tmp_path: Path, text: str, finding: str) -> None:
     assert finding in told(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told_of"),
+    [
+        ("ready = tcp 127.0.0.1:PORT", "ready is always fulfilled: papa holds socket front open, whoever serves it"),
+        ("health.check = tcp 127.0.0.1:PORT", "health.check is always fulfilled: papa holds socket front open"),
+        ("ready = http http://127.0.0.1:PORT/", "ready asks at socket front, which the processes share: an old one"),
+        ("ready = http http://127.0.0.1:PORT/\nmax_surge = 0", ""),
+        ("ready = http http://127.0.0.1:PORT/\nsingleton = true", ""),
+        ("health.check = http http://127.0.0.1:PORT/", ""),
+        ("numprocesses = 2\nhealth.check = http http://127.0.0.1:PORT/", "health.check asks at socket front, which"),
+        ("ready = exec /bin/true PORT", ""),
+        ("ready = http http://127.0.0.1:8001/", ""),
+    ],
+)
+def test_who_asks_at_a_shared_socket_is_told_that_another_one_may_answer(
+    tmp_path: Path, text: str, told_of: str
+) -> None:
+    socket = "\n[socket:front]\nhost = 127.0.0.1\nport = 8000\n"
+    found = told(tmp_path, "use_sockets = true\n" + text.replace("PORT", "$(circus.sockets.front.port)") + socket)
+    about = [each for each in found if "socket front" in each]
+    assert len(about) == bool(told_of)
+    assert told_of in "".join(about)

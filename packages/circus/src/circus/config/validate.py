@@ -289,6 +289,8 @@ class _Check:
                     near = options.nearest(name, self.sockets)
                     hint = f"did you mean {near}?" if near else f"write a section [socket:{name}]"
                     yield self._error(key, f"{key} refers to socket {name}, which is not defined", hint)
+                else:
+                    yield from self._check_shared(key, text or "", name)
             program = checks.program(text or "")
             if program.startswith("/") and not self.host.is_program(program):
                 yield self._error(key, f"program {program} does not exist or is not executable", "correct the path")
@@ -299,6 +301,20 @@ class _Check:
             for key in ("ready_interval", "start_timeout"):
                 if key in config.written:
                     yield self._warning(key, f"{key} has no effect without ready", "write ready, or remove it")
+
+    def _check_shared(self, key: str, text: str, socket: str) -> Iterator[Finding]:
+        """The socket is one for all processes, and papa's: who answers there need not be who is asked."""
+        config, kind = self.config, text.partition(" ")[0]
+        hint = "let each process say it (notify, line or watchdog), or ask at an address of its own, with $(circus.wid)"
+        if kind == "tcp":
+            what = f"{key} is always fulfilled: papa holds socket {socket} open, whoever serves it"
+            yield self._warning(key, what, hint)
+            return
+        is_doubled = key == "ready" and not config.singleton and config.max_surge != 0
+        if kind == "http" and (config.numprocesses > 1 or is_doubled):
+            others = "an old one in a reload" if is_doubled else "another one"
+            what = f"{key} asks at socket {socket}, which the processes share: {others} may answer for the one asked"
+            yield self._warning(key, what, hint)
 
     def _check_command(self, *, has_path: bool) -> Iterator[Finding]:
         """Whether the program can be found, the way that a process would find it; ``has_path``: on a sound PATH."""
