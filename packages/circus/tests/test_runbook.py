@@ -109,3 +109,11 @@ def test_where_much_is_kept_a_line_is_appended_as_elsewhere(tmp_path: Path) -> N
         assert taken is not None
         wholes.append(taken[1])
     assert wholes == [True] + [False] * 9
+
+
+def test_what_is_too_much_to_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Runbook(tmp_path), to_line("job", DONE), to_line("job", HAND))
+    monkeypatch.setattr(runbook, "MAX_BYTES", (tmp_path / NAME).stat().st_size - 5)
+    book = Runbook(tmp_path)
+    assert "larger than" in book.trouble and "keep fewer runs" in book.trouble
+    assert book.known["job"].runs == {1000.0: DONE}

@@ -25,11 +25,12 @@ NAME = "runs.jsonl"
 
 #: Raised when an older circusd would misunderstand what is written.
 FORMAT = 1
-#: Nothing of ours is larger; what is behind is not read.
-MAX_BYTES = 16 << 20
+#: More than 150 jobs that keep as many runs as they may; what is behind is not read, and that is said.
+MAX_BYTES = 64 << 20
 #: So many lines may come before the file is written anew; or as many as it began with, so that where much is kept each
-#: line costs no more.
+#: line costs no more, but not so many that they could not be read.
 MAX_APPENDED = 2000
+MOST_APPENDED = 20_000
 
 #: The fields of a run, in short: a line is written for each thing that happens to it.
 _FIELDS = {
@@ -162,12 +163,14 @@ class Runbook:
             self._complain(f"runs of jobs are not known: {aside} ({error})")
             return
         self._appended = data.count(b"\n")
-        if damaged:
+        if len(data) > MAX_BYTES:
+            self._complain(f"{self.path}: larger than {MAX_BYTES} bytes, what is behind is not known: keep fewer runs")
+        elif damaged:
             self._complain(f"{self.path}: {damaged} damaged lines are skipped")
 
     def _read(self) -> bytes:
         with self.path.open("rb") as file:
-            return file.read(MAX_BYTES)
+            return file.read(MAX_BYTES + 1)
 
     def note(self, line: dict[str, Any]) -> None:
         self._waiting.append(line)
@@ -176,7 +179,7 @@ class Runbook:
         """What is to be written, and whether it is in place of all before."""
         if not self._waiting and not self._must_rewrite:
             return None
-        is_whole = self._must_rewrite or self._appended > max(MAX_APPENDED, self._kept)
+        is_whole = self._must_rewrite or self._appended > max(MAX_APPENDED, min(self._kept, MOST_APPENDED))
         lines = list(self.whole()) if is_whole else self._waiting
         self._waiting = []
         self._must_rewrite = False
