@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from circus import clock
@@ -179,9 +180,9 @@ class Probing:
         elif not (config := self._config_of(vital)):
             return
         elif what == "ready":
-            vital.task = asyncio.create_task(self._guarded(vital, self._ask(vital)))
+            vital.task = asyncio.create_task(self._guarded(vital, partial(self._ask, vital)))
         elif config.health is not None:
-            vital.task = asyncio.create_task(self._guarded(vital, self._watch(vital, config.health)))
+            vital.task = asyncio.create_task(self._guarded(vital, partial(self._watch, vital, config.health)))
 
     def ask_anew(self, watcher: str) -> None:
         """By its options as they are now, those who are not ready yet."""
@@ -190,9 +191,9 @@ class Probing:
             if hosted.slot.watcher == watcher and vital.asked == "ready" and not vital.is_ready:
                 self.begin(hosted.slot, hosted.incarnation, "ready")
 
-    async def _guarded(self, vital: Vital, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, vital: Vital, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except Exception:
             log.exception("%s cannot be asked", vital.hosted.slot)
 
