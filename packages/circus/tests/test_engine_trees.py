@@ -16,6 +16,7 @@ from tests.workbench import BOUND_S, KEPT, WEB, Bench, opened, story
 from circus import procfs
 from circus.engine import asking, departures, trees
 from circus.engine.engine import Engine
+from circus.engine.hosted import Hosted
 from circus.engine.looks import MARK
 from circus.engine.survivors import MAX_NAMED, Survivor, tell
 from circus.supervise import events, rest
@@ -312,6 +313,25 @@ def test_a_process_that_does_not_tell_what_it_has_in_memory_holds_up_no_stop(
             finally:
                 go.set()
             await bench.until(lambda: asking.TROUBLE not in engine.troubles)
+
+    story(run)
+
+
+def test_an_answer_waits_for_no_ends_that_come_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: as where a large watcher is reloaded one by one."""
+
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            left_of = engine.trees._left_of
+
+            async def look(hosted: Hosted, is_late: bool) -> Any:
+                engine.trees.look_after(hosted)
+                return await left_of(hosted, is_late)
+
+            monkeypatch.setattr(engine.trees, "_left_of", look)
+            assert (await stop(engine)).ok
+            monkeypatch.undo()
 
     story(run)
 

@@ -285,16 +285,16 @@ class Trees:
             self._looking_after = asyncio.create_task(self._name_survivors())
 
     async def _name_survivors(self) -> None:
+        ended, self._ended = self._ended, []
         try:
-            while self._ended:
-                ended, self._ended = self._ended, []
-                for hosted, rows, found in await asyncio.gather(*(self._left_of(*each) for each in ended)):
-                    if found:
-                        self._name(hosted, await self._name_all(rows, found), len(found))
+            for hosted, rows, found in await asyncio.gather(*(self._left_of(*each) for each in ended)):
+                if found:
+                    self._name(hosted, await self._name_all(rows, found), len(found))
         except OSError as error:
             log.warning("who is left of ended processes cannot be looked at: %s", error)
         finally:
             self._looking_after = None
+        self._begin_naming()  # those that have ended meanwhile
 
     async def _left_of(self, hosted: Hosted, is_late: bool) -> tuple[Hosted, dict[int, procfs.Row], dict[int, str]]:
         """Who goes together with it, as children that got the signal, too, is not left."""
@@ -336,8 +336,9 @@ class Trees:
         meant = {getattr(order, "name", "")} if names is None and hasattr(order, "name") else names
         await self.cleared(lambda slot: meant is None or slot.watcher in meant)
         self._begin_naming()
-        while (task := self._looking_after) is not None:
-            await asyncio.wait({task})
+        for _ in range(2):  # who had ended by now is in the second round at the latest
+            if (task := self._looking_after) is not None:
+                await asyncio.wait({task})
         told = [text for number, name, text in self._told if number > since and (meant is None or name in meant)]
         return replace(finish, detail={**finish.detail, "warnings": told}) if told else finish
 
