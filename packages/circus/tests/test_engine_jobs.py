@@ -477,7 +477,7 @@ def test_a_watcher_that_is_no_job_for_a_while_is_one_again(bench: Bench, wall: W
 
     async def run() -> None:
         async with bench.engine(ONCE) as engine:
-            await until_it_runs(bench)
+            await bench.until(lambda: states(engine) == ["running"])
             await change(engine, "[watcher:job]\ncmd = /bin/true\n")
             changing = asyncio.ensure_future(change(engine, ONCE))
             await bench.until(lambda: states(engine) == ["failed", "running"])
@@ -503,7 +503,7 @@ def test_a_run_that_ends_before_a_new_circusd_has_given_its_orders_stops_no_sche
         async with bench.engine(text) as engine:
             await until_it_waits(bench, engine)
             come(engine, wall, DUE)
-            await until_it_runs(bench)
+            await bench.until(lambda: states(engine) == ["running"])
             come(engine, wall, DUE + DAY)
             assert states(engine) == ["running", "waiting"]
             await engine.keeper.kept()
@@ -513,5 +513,25 @@ def test_a_run_that_ends_before_a_new_circusd_has_given_its_orders_stops_no_sche
             async with bench.engine(text) as engine:
                 await bench.until(lambda: states(engine) == ["done", "running"])
                 assert dues(bench)[-1] == DUE + DAY
+
+    story(run)
+
+
+def test_a_run_that_an_order_has_taken_back_in_the_last_moment_is_not_spawned(bench: Bench, wall: Wall) -> None:
+    async def run() -> None:
+        async with bench.engine(f"{JOB}[watcher:other]\ncmd = /bin/true\nschedule = 0 0 29 2 *\n") as engine:
+            await until_it_waits(bench, engine)
+            post = engine.post
+
+            def post_behind_an_order(event: events.Event) -> None:
+                if isinstance(event, events.RunDue):
+                    engine.post = post  # type: ignore[method-assign]
+                    engine.give(partial(events.Restart, names=("job", "other")))
+                post(event)
+
+            engine.post = post_behind_an_order  # type: ignore[method-assign]
+            come(engine, wall, DUE)
+            await bench.until(lambda: "the run was taken back" in str(engine.fleet.watchers["job"].slots))
+            assert states(engine) == ["skipped"] and not bench.papa.spawns
 
     story(run)

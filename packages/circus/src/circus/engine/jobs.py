@@ -163,8 +163,7 @@ class Jobs:
 
     def on_wait(self, watcher: str, *, is_wanted: bool) -> None:
         """Its watcher waits for its time, or no more."""
-        job = self._jobs.get(watcher)
-        if job is None:
+        if (job := self._jobs.get(watcher)) is None:
             return
         job.is_open = is_wanted
         if is_wanted and not job.is_active:
@@ -190,13 +189,14 @@ class Jobs:
     # What the kernel says -----------------------------------------------------------------------------------
 
     def stamp(self, watcher: str) -> float | None:
-        """What the row of a process that is to be spawned says of its run."""
-        job = self._jobs.get(watcher)
-        if job is None:
+        """What the row of a process that is to be spawned says of its run. Raises: CircusError: there is none."""
+        if (job := self._jobs.get(watcher)) is None:
             return None
         if job.next_after is None:
             return clock.wall()
-        return None if (run := job.current) is None else run.due
+        if (run := job.current) is None:
+            raise CircusError("conflict", "the run was taken back")  # by an order just before its time
+        return run.due
 
     def on_hosted(self, hosted: Hosted) -> None:
         job = self._jobs.get(hosted.slot.watcher)
