@@ -300,6 +300,16 @@ def test_a_start_fails_when_the_second_attempt_was_not_ready_either() -> None:
     assert "not ready within 60 s" in finish.error
 
 
+def test_a_start_waits_on_for_the_one_after_that_which_was_ended_before_it_was_ready() -> None:
+    for ended in (events.Exceeded(KEY, 1, "memory"), events.Kill(2, "web")):
+        fleet = Fleet([POLICY])
+        actions = give(fleet, events.Start(1), SPAWNED, ended)
+        assert 1 not in [finish.op for finish in ends(actions)]
+        actions = give(fleet, Exited(KEY, 1, -15), replace(SPAWNED, incarnation=2))
+        assert 1 not in [finish.op for finish in ends(actions)]
+        assert 1 in [finish.op for finish in ends(give(fleet, Ready(KEY, 2)))]
+
+
 def test_a_slot_that_is_not_ready_is_a_trouble_of_a_start_beside_one_that_is() -> None:
     fleet = Fleet([replace(POLICY, numprocesses=2, flapping=FlappingPolicy(attempts=1))])
     give(fleet, events.Start(1), SPAWNED, TimerFired(START), Exited(KEY, 1, 0))

@@ -185,7 +185,7 @@ class Slot:
         the room that an end leaves."""
         if self.state is SlotState.STOPPING:
             is_judged = self.rest is not None and self.rest.is_own
-            return self.wants_up and (is_judged or self.fault is Fault.NOT_READY)
+            return self.wants_up and (is_judged or self.awaits_check)
         return self.state is SlotState.STARTING or (self.state is SlotState.RUNNING and not self.is_ready)
 
     @property
