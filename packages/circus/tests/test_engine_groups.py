@@ -67,9 +67,10 @@ def test_one_that_has_ended_is_put_into_no_group_as_its_pid_may_be_unknown_or_of
     monkeypatch.setattr(FakePapa, "spawn", spawn_late)
 
     async def run() -> None:
-        async with bench.engine(GROUPED):
+        async with bench.engine(GROUPED) as engine:
             await bench.until(lambda: filled)
             assert 0 not in filled
+            await bench.until_active(engine)  # its descriptors are taken, and closed with it
 
     story(run)
 
