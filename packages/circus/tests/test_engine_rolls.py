@@ -319,7 +319,7 @@ def test_a_memory_of_it_that_is_damaged_or_of_something_else_is_forgotten(
             await engine.keeper.kept()
         bench.crash()
         async with bench.engine(ROLLS) as engine:
-            await bench.until_active(engine)
-            assert (commands(bench), dict(engine.memory.formers)) == (["60", "60"], {})
+            await bench.until(lambda: commands(bench) == ["60", "60"])
+            assert dict(engine.memory.formers) == {}
 
     story(run)
