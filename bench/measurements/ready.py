@@ -17,6 +17,9 @@ from bench.peers.circus import BIN, Circus
 #: After this whoever was told to listen does.
 LISTENS_S = 2.0
 
+#: Between two spawns: each is measured by itself.
+PAUSE_S = 0.1
+
 DEFAULT_PEERS = ("circus",)
 
 SPEAKER = """
@@ -45,6 +48,7 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
         cmd = f"{sys.executable} -S {folder}/speaker.py {folder}/said"
         peer.extra = (
             f"\n[watcher:web]\ncmd = {cmd}\nready = notify\nnumprocesses = {options.times}\nautostart = false\n"
+            f"warmup_delay = {PAUSE_S}\n"
         )
         peer.start([])
         machine.wait_for(peer.has_taken_over, 60)
