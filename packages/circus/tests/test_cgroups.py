@@ -124,11 +124,11 @@ def test_what_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
 
 @pytest.fixture
 def group() -> Iterator[str]:
-    """A real one; where the machine gives none, there is nothing to see."""
+    """A real one."""
     try:
         base = cgroups.find_base(os.getpid())
     except CircusError as error:
-        pytest.xfail(error.message)
+        pytest.skip(error.message)
     path = cgroups.directory_of(base, f"test{os.getpid()}", "web", 1, "a")
     cgroups.create(path)
     yield path

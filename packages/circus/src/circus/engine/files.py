@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -85,3 +86,26 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def take_lines(data: bytes, take: Callable[[dict[str, Any]], None], newest: int) -> int:
+    """Give each line, an object in JSON, to ``take``; how many were damaged: those it cannot read are skipped.
+
+    Raises: ValueError when a line with a ``format`` says that a newer circusd has written them.
+    """
+    damaged = 0
+    for line in data.split(b"\n"):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line)
+            if "format" not in fields:
+                take(fields)
+                continue
+            number = int(fields["format"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            damaged += 1
+            continue
+        if number > newest:
+            raise ValueError(f"format {number} is newer than {newest}")
+    return damaged

@@ -16,6 +16,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from circus.engine import files
 
@@ -126,32 +127,21 @@ def read(directory: Path, on_damage: Callable[[str], None] = log.warning) -> lis
 def parse(data: bytes) -> tuple[list[Exit], int]:
     """The ends, and how many lines were skipped. Raises: ValueError when a newer circusd has written it."""
     found: dict[Key, Exit] = {}
-    damaged = 0
-    for line in data.split(b"\n"):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-            if "format" in fields:
-                number = int(fields["format"])
-            else:
-                ended = Exit(
-                    at=float(fields["at"]),
-                    watcher=str(fields["watcher"]),
-                    wid=int(fields["wid"]),
-                    pid=int(fields["pid"]),
-                    started_at=float(fields["started_at"]),
-                    status=None if fields["status"] is None else int(fields["status"]),
-                    is_ordered=None if fields["ordered"] is None else bool(fields["ordered"]),
-                    why=str(fields.get("why", "")),
-                )
-                found.setdefault(ended.key, ended)
-                continue
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            damaged += 1
-            continue
-        if number > FORMAT:
-            raise ValueError(f"format {number} is newer than {FORMAT}")
+
+    def take(fields: dict[str, Any]) -> None:
+        ended = Exit(
+            at=float(fields["at"]),
+            watcher=str(fields["watcher"]),
+            wid=int(fields["wid"]),
+            pid=int(fields["pid"]),
+            started_at=float(fields["started_at"]),
+            status=None if fields["status"] is None else int(fields["status"]),
+            is_ordered=None if fields["ordered"] is None else bool(fields["ordered"]),
+            why=str(fields.get("why", "")),
+        )
+        found.setdefault(ended.key, ended)
+
+    damaged = files.take_lines(data, take, FORMAT)
     return list(found.values()), damaged
 
 

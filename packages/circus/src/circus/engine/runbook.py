@@ -107,23 +107,9 @@ def shown(run: Run) -> dict[str, object]:
 def parse(data: bytes) -> tuple[dict[str, Known], int]:
     """What is known of each job, and how many lines were skipped. Raises: ValueError when it is a newer circusd's."""
     found: dict[str, Known] = {}
-    damaged = 0
-    for line in data.split(b"\n"):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-            if "format" in fields:
-                number = int(fields["format"])
-                if number <= FORMAT:
-                    continue
-            else:
-                _take(found.setdefault(str(fields["job"]), Known()), fields)
-                continue
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            damaged += 1
-            continue
-        raise ValueError(f"format {number} is newer than {FORMAT}")
+    damaged = files.take_lines(
+        data, lambda fields: _take(found.setdefault(str(fields["job"]), Known()), fields), FORMAT
+    )
     return found, damaged
 
 
