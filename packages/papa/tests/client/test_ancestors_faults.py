@@ -183,7 +183,8 @@ def test_fault_07_a_grandchild_that_lives_does_not_keep_the_name(client: papa.Pa
     """The same, for a manager that starts the next one: it must not find the dead one again and again."""
     os.mkfifo(real_root / "gate")
     gate = os.open(real_root / "gate", os.O_RDWR)  # held open: who comes late finds its line, too
-    script = f"(read x <{real_root}/gate; echo late) & exit 3"
+    over = real_root / "over"
+    script = f"(read x <{real_root}/gate; echo over >>{over}; echo late) & exit 3"
     first = shell(client, "p", script)
     with client.watch_processes("p") as watcher:
         wait_for(lambda: watcher.read()[2], "its end")
@@ -193,6 +194,7 @@ def test_fault_07_a_grandchild_that_lives_does_not_keep_the_name(client: papa.Pa
     assert told(client, "p")[2] == 3
     client.remove_processes("*")
     wait_for(client.exit_if_idle, "nothing is left of either")
+    wait_for(lambda: over.exists() and over.read_text() == "over\n" * 2, "both grandchildren have read their line")
     os.close(gate)
 
 
