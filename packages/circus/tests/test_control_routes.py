@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from circus.control import routes
+from circus.control.caller import OWNER
 from circus.control.ops import Ops
 from circus.errors import CircusError
 from circus.supervise import events
@@ -44,6 +45,7 @@ class Asgi:
             "root_path": "",
             "scheme": "http",
             "server": ("circusd", 80),
+            "state": {"caller": OWNER},
             "headers": [] if kind is None else [(b"content-type", kind.encode())],
         }
         chunks = [data[at : at + 50_000] for at in range(0, len(data), 50_000)] or [b""]
@@ -227,7 +229,7 @@ def test_a_body_is_bounded_and_one_that_is_not_read_ends_the_connection(ask: Asg
     assert len(ask.engine.heard) == 1
 
 
-@pytest.mark.parametrize("query", ["pid=x", "pid=-1", "name=web&pid=1e3", "extended=maybe", "nmae=web", "pid=1"])
+@pytest.mark.parametrize("query", ["pid=x", "pid=-1", "name=web&pid=1.5", "extended=maybe", "nmae=web", "pid=1"])
 def test_a_query_that_is_not_understood_is_refused(query: str, ask: Asgi) -> None:
     assert error_of(ask("GET", f"/v1/stats?{query}"))[:2] == (400, "bad-request")
     assert ask.engine.heard == []

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from circus.bus import RING_LENGTH, Bus, Event
 from circus.control import sse
@@ -64,11 +64,17 @@ class Feed:
         self._ring_all()
 
     def listen(
-        self, topics: Sequence[str] = (), *, last_id: str = "", since: float | None = None
+        self,
+        topics: Sequence[str] = (),
+        *,
+        last_id: str = "",
+        since: float | None = None,
+        sees: Callable[[str], bool] | None = None,
     ) -> AsyncIterator[bytes]:
         """Events whose topic begins with one of ``topics``, for ever, as server-sent events.
 
         From now on; or those behind ``last_id``; or those that happened after ``since`` (wall clock).
+        With ``sees`` only those of watchers for whose names it is true.
 
         Raises: CircusError limit, bad-request; at once, not when it is iterated.
         """
@@ -77,7 +83,7 @@ class Feed:
         if len(topics) > MAX_TOPICS:
             raise CircusError("bad-request", f"more than {MAX_TOPICS} topics", "listen to all, and choose yourself")
         position, is_another = self._position(last_id, since)
-        return self._read(tuple(topics) or ("",), position, is_another=is_another)
+        return self._read(tuple(topics) or ("",), sees, position, is_another=is_another)
 
     def _position(self, last_id: str, since: float | None) -> tuple[int, bool]:
         """The number behind which to begin; whether the id is one of another circusd."""
@@ -96,7 +102,9 @@ class Feed:
             return self._bus.published - len(recent) + first, False
         return self._bus.published, False
 
-    async def _read(self, topics: tuple[str, ...], position: int, *, is_another: bool) -> AsyncIterator[bytes]:
+    async def _read(
+        self, topics: tuple[str, ...], sees: Callable[[str], bool] | None, position: int, *, is_another: bool
+    ) -> AsyncIterator[bytes]:
         bell = asyncio.Event()
         if len(self._bells) >= MAX_LISTENERS:
             return
@@ -117,6 +125,7 @@ class Feed:
                         self._render(number, event)
                         for number, event in enumerate(news, position + 1)
                         if topic_of(event).startswith(topics)
+                        and (sees is None or (event.watcher != "" and sees(event.watcher)))
                     ]
                     position += len(news)
                     if not chosen and position - told >= TELL_EVERY:

@@ -8,17 +8,19 @@ requests and answers travel is the doors' business.
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from msgspec import structs
 
 from circus.config import amend
 from circus.config.values import parse_signal
 from circus.control import names, plans, schema
+from circus.control.caller import OWNER, Caller
 from circus.control.events import Feed
 from circus.control.face import EngineFace
 from circus.control.queries import Queries, check_pid
@@ -40,9 +42,17 @@ class Ops(Queries):
     """Orders are here, queries in their own room."""
 
     def __init__(self, engine: EngineFace) -> None:
-        super().__init__(engine)
+        super().__init__(engine, OWNER)
         self._feed = Feed(engine.bus, engine.started_at)
         self._unawaited: set[asyncio.Task[None]] = set()
+
+    def of(self, caller: Caller) -> Self:
+        """The same, as ``caller`` has them: watchers that he does not see do not exist for him."""
+        if caller == self._caller:
+            return self
+        theirs = copy.copy(self)
+        theirs._caller = caller
+        return theirs
 
     @property
     def listeners(self) -> int:
@@ -50,7 +60,8 @@ class Ops(Queries):
 
     def listen(self, topics: Sequence[str], last_id: str, since: float | None) -> AsyncIterator[bytes]:
         """See control.events."""
-        return self._feed.listen(topics, last_id=last_id, since=since)
+        sees = None if self._caller.sees_all else self._caller.sees
+        return self._feed.listen(topics, last_id=last_id, since=since, sees=sees)
 
     def close(self) -> None:
         """Whoever listens is given what there is and let go; nobody else is waited for here."""
@@ -119,6 +130,10 @@ class Ops(Queries):
         return await self._order(lambda op: events.Kill(op, watcher.name, pid, signum, grace_s), wait=request.wait)
 
     async def add(self, name: str, request: schema.AddRequest) -> schema.DoneAnswer:
+        if not self._caller.sees(name):
+            raise CircusError(
+                "forbidden", f"{name}: a watcher of this name may not be added", "use a name that you may steer"
+            )
         given = {key: text for key, text in (("cmd", request.cmd), ("args", request.args)) if text}
         texts = amend.texts_of({**request.options, **given})
         amend.check_keys(name, texts)
@@ -148,7 +163,10 @@ class Ops(Queries):
     async def forget(self, request: schema.ForgetRequest) -> schema.ForgetAnswer:
         meant = None
         if request.names is not None:
-            meant = names.match_watchers(self._engine.known(), request.names, is_glob=request.match == "glob")
+            known = self._seen(self._engine.known())
+            meant = names.match_watchers(known, request.names, is_glob=request.match == "glob")
+        elif not self._caller.sees_all:
+            meant = tuple(self._seen(self._engine.known()))
         told = await self._engine.forget(meant, is_dry=request.dry_run)
         return schema.ForgetAnswer({name: list(what) for name, what in sorted(told.items())}, request.dry_run)
 
@@ -174,7 +192,7 @@ class Ops(Queries):
 
     def _meant(self, request: schema.OrderRequest) -> tuple[str, ...] | None:
         if request.names is None:
-            return None
+            return None if self._caller.sees_all else tuple(self._names())
         with self._telling_removed(request.names):
             return names.match_watchers(self._names(), request.names, is_glob=request.match == "glob")
 

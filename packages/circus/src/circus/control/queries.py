@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import circus
 from circus.control import endpoints, names, schema
+from circus.control.caller import Caller
 from circus.control.face import EngineFace, ViewFace
 from circus.engine.names import Names
 from circus.engine.view import REMOVED
@@ -16,10 +18,13 @@ from circus.supervise.states import SlotKey, SlotView, WatcherView
 
 API_VERSION = 1
 
+_Told = TypeVar("_Told")
+
 
 class Queries:
-    def __init__(self, engine: EngineFace) -> None:
+    def __init__(self, engine: EngineFace, caller: Caller) -> None:
         self._engine = engine
+        self._caller = caller
 
     async def status(self) -> schema.StatusAnswer:
         view = self._engine.snapshot()
@@ -28,17 +33,17 @@ class Queries:
             version=circus.__version__,
             pid=os.getpid(),
             started_at=self._engine.started_at,
-            watchers=[_watcher_answer(watcher, view) for watcher in view.watchers],
+            watchers=[_watcher_answer(watcher, view) for watcher in self._watchers()],
             kernel=dict(view.kernel),
-            foreign=list(view.foreign),
-            drift=dict(view.drift),
-            by_hand=dict(view.by_hand),
+            foreign=list(view.foreign) if self._caller.sees_all else [],
+            drift=self._of_seen(view.drift),
+            by_hand=self._of_seen(view.by_hand),
             output={
                 watcher: {stream: dict(counter) for stream, counter in streams.items()}
-                for watcher, streams in self._engine.output().items()
+                for watcher, streams in self._of_seen(self._engine.output()).items()
             },
-            warnings=[str(warning) for warning in view.warnings],
-            survivors=dict(view.survivors),
+            warnings=[str(warning) for warning in view.warnings] if self._caller.sees_all else [],
+            survivors=self._of_seen(view.survivors),
         )
 
     async def status_of(self, name: str) -> schema.WatcherAnswer:
@@ -81,7 +86,7 @@ class Queries:
             name = watcher.name
             if pid is not None:
                 check_pid(watcher, pid)
-        infos = await self._engine.stats(name=name, pid=pid, extended=extended)
+        infos = self._of_seen(await self._engine.stats(name=name, pid=pid, extended=extended))
         return schema.StatsAnswer(
             {watcher: {str(pid): info for pid, info in by_pid.items()} for watcher, by_pid in infos.items()}
         )
@@ -104,11 +109,21 @@ class Queries:
 
     # Who is meant -------------------------------------------------------------------------------------------
 
+    def _watchers(self) -> Sequence[WatcherView]:
+        watchers = self._engine.snapshot().watchers
+        return watchers if self._caller.sees_all else [each for each in watchers if self._caller.sees(each.name)]
+
     def _names(self) -> list[str]:
-        return [watcher.name for watcher in self._engine.snapshot().watchers]
+        return [watcher.name for watcher in self._watchers()]
+
+    def _seen(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if self._caller.sees(name)]
+
+    def _of_seen(self, by_watcher: Mapping[str, _Told]) -> dict[str, _Told]:
+        return {name: told for name, told in by_watcher.items() if self._caller.sees(name)}
 
     def _find(self, name: str) -> WatcherView:
-        by_name = {watcher.name: watcher for watcher in self._engine.snapshot().watchers}
+        by_name = {watcher.name: watcher for watcher in self._watchers()}
         with self._telling_removed([name]):
             return by_name[names.find_watcher(by_name, name)]
 
@@ -119,7 +134,7 @@ class Queries:
             yield
         except CircusError as error:
             by_hand = self._engine.snapshot().by_hand
-            removed = [name for name in asked if by_hand.get(name.lower()) == REMOVED]
+            removed = [name for name in self._seen(asked) if by_hand.get(name.lower()) == REMOVED]
             if error.code != "not-found" or not removed:
                 raise
             hint = f"it was removed by hand; `circusctl add {removed[0]}` brings it back as the file has it"

@@ -112,6 +112,21 @@ class ReloadConfigRequest(Request, frozen=True):
     apply: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)] | None = None
 
 
+class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``topic``: beginnings of topics, as `watcher.web.`; ``since``: what happened after it, seconds since 1970."""
+
+    topic: list[str] = []
+    since: float | None = None
+
+
+class StatsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``pid``: of one process of the watcher ``name``; ``extended``: with what its hook extended_stats adds."""
+
+    name: Name | None = None
+    pid: Pid | None = None
+    extended: bool = False
+
+
 class SlotAnswer(Struct, frozen=True):
     wid: int
     state: str

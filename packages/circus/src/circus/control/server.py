@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from circus.control import auth, schema
+from circus.control.caller import Caller
 from circus.control.claim import Claim
 
 log = logging.getLogger("circus.control")
@@ -123,6 +124,7 @@ class _Connection(H11Protocol):
             log.warning("a client was refused connections=%d", len(self.connections))
             transport.abort()
         else:
+            self.app_state = {"caller": Caller(f"uid {uid}", "unix")}
             super().connection_made(transport)
             self._await_request()
 
