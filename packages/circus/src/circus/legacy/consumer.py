@@ -11,6 +11,7 @@ from circus.control import endpoints
 from circus.control.client import Client
 from circus.control.listening import Listening
 from circus.errors import CircusError
+from circus.legacy import zmq_feed
 from circus.legacy.exc import CallError
 from circus.legacy.util import DEFAULT_ENDPOINT_SUB
 
@@ -21,7 +22,8 @@ RETRY_S = 0.5
 class CircusConsumer:
     """Iterates over (topic, message), both bytes, for ever; a restart of circusd is waited for.
 
-    ``endpoint`` is what circusctl takes; the ancestors' default means the default circusd. An empty topic is all.
+    ``endpoint`` is what circusctl takes, or the ``pubsub_endpoint`` of a circusd (by ZMQ); the ancestors' default means
+    the default circusd. An empty topic is all.
     """
 
     def __init__(
@@ -36,11 +38,15 @@ class CircusConsumer:
         if ssh_server is not None:
             raise CallError("there is no tunnel in the client: run it on that host, as `ssh HOST circusctl ...`")
         self.topics = topics
+        self._listening: Listening | None = None
+        self._subscription: zmq_feed.Subscription | None = None
+        self._endpoint = endpoint
         try:
             self._client = Client(endpoints.resolve("" if endpoint == DEFAULT_ENDPOINT_SUB else endpoint))
+            if zmq_feed.is_wanted(endpoint, self._client.path):
+                self._subscription = zmq_feed.Subscription(endpoint, topics)
         except CircusError as error:
             raise CallError(str(error)) from None
-        self._listening: Listening | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +58,8 @@ class CircusConsumer:
         return self.iter_messages()
 
     def iter_messages(self) -> Iterator[tuple[bytes, bytes]]:
+        if self._subscription is not None:
+            yield from self._subscription.read_while_wanted(self._endpoint, self._client.path)
         last_id = ""
         while True:
             try:
@@ -65,10 +73,15 @@ class CircusConsumer:
                     raise CallError(str(error)) from None
             finally:
                 last_id = self._listening.last_id if self._listening is not None else last_id
-                self.stop()
+                self._hang_up()
             time.sleep(RETRY_S)
 
     def stop(self) -> None:
+        self._hang_up()
+        if self._subscription is not None:
+            self._subscription.close()
+
+    def _hang_up(self) -> None:
         if self._listening is not None:
             self._listening.close()
             self._listening = None

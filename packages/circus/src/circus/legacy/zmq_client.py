@@ -7,6 +7,7 @@ its circusd, and nobody proves who he is. Needs pyzmq, which is imported when a 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
 import time
@@ -37,6 +38,11 @@ def speaks(endpoint: str) -> bool:
     return endpoint.startswith(SCHEMES)
 
 
+def is_there() -> bool:
+    """Whether there is a pyzmq. It is not imported for that."""
+    return importlib.util.find_spec("zmq") is not None
+
+
 def exchange(
     endpoint: str, message: Mapping[str, Any], *, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> dict[str, Any] | None:
@@ -44,11 +50,11 @@ def exchange(
 
     Raises: CircusError usage, unreachable or timeout.
     """
-    zmq, deadline = _library(), time.monotonic() + timeout_s
+    zmq, deadline = library(), time.monotonic() + timeout_s
     text, number = _written(message)
     _check_listened(endpoint, timeout_s)
     with zmq.Context() as context, context.socket(zmq.DEALER) as sock:
-        _connect(sock, endpoint)
+        _open(sock, endpoint)
         if not sock.poll(_left_ms(deadline), zmq.POLLOUT):
             raise _deaf(endpoint, timeout_s)
         sock.send(text)
@@ -65,7 +71,7 @@ async def exchange_async(
     endpoint: str, message: Mapping[str, Any], *, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> dict[str, Any] | None:
     """As ``exchange``, on the running loop of asyncio."""
-    _library()
+    library()
     import asyncio
 
     import zmq
@@ -75,7 +81,7 @@ async def exchange_async(
     text, number = _written(message)
     await asyncio.to_thread(_check_listened, endpoint, timeout_s)
     with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as sock:
-        _connect(sock, endpoint)
+        _open(sock, endpoint)
         if not await sock.poll(_left_ms(deadline), zmq.POLLOUT):  # type: ignore[call-arg]
             raise _deaf(endpoint, timeout_s)
         await sock.send(text)
@@ -88,16 +94,30 @@ async def exchange_async(
     raise _timed_out(endpoint, timeout_s)
 
 
-# One message ------------------------------------------------------------------------------------------------
-
-
-def _library() -> Any:
+def library() -> Any:
+    """Raises: CircusError usage, when there is no pyzmq."""
     try:
         import zmq
     except ImportError:
         what = "an endpoint of the ancestors is reached by ZMQ, and pyzmq is not there"
         raise CircusError("usage", what, INSTALL) from None
     return zmq
+
+
+def connect(sock: zmq.Socket[Any], endpoint: str) -> None:
+    """Raises: CircusError usage, when it is none."""
+    import zmq
+
+    sock.set(zmq.LINGER, 0)
+    sock.set(zmq.MAXMSGSIZE, MAX_REPLY)
+    sock.set(zmq.IPV6, int("[" in endpoint))
+    try:
+        sock.connect(endpoint)
+    except zmq.ZMQError as error:
+        raise _no_endpoint(endpoint, str(error)) from None
+
+
+# One message ------------------------------------------------------------------------------------------------
 
 
 def _is_cast(message: Mapping[str, Any]) -> bool:
@@ -112,17 +132,11 @@ def _written(message: Mapping[str, Any]) -> tuple[bytes, object]:
         raise CircusError("usage", f"the message cannot be written as JSON: {error}") from None
 
 
-def _connect(sock: zmq.Socket[Any], endpoint: str) -> None:
+def _open(sock: zmq.Socket[Any], endpoint: str) -> None:
     import zmq
 
-    sock.set(zmq.LINGER, 0)
     sock.set(zmq.IMMEDIATE, 1)  # there is room for a message only where somebody takes it
-    sock.set(zmq.MAXMSGSIZE, MAX_REPLY)
-    sock.set(zmq.IPV6, int("[" in endpoint))
-    try:
-        sock.connect(endpoint)
-    except zmq.ZMQError as error:
-        raise _no_endpoint(endpoint, str(error)) from None
+    connect(sock, endpoint)
 
 
 def _reply_to(number: object, frame: bytes, endpoint: str) -> dict[str, Any] | None:
