@@ -1,6 +1,7 @@
 """Every measurement by the name of its sub-command."""
 
 from bench.measurements import (
+    api,
     away,
     chain,
     delay,
@@ -23,6 +24,7 @@ from bench.measurements import (
 MEASUREMENTS = {
     "throughput": throughput,
     "delay": delay,
+    "api": api,
     "away": away,
     "chain": chain,
     "idle": idle,

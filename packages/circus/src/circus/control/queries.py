@@ -33,7 +33,7 @@ class Queries:
             version=circus.__version__,
             pid=os.getpid(),
             started_at=self._engine.started_at,
-            watchers=[_watcher_answer(watcher, view) for watcher in self._watchers()],
+            watchers=[_watcher_answer(watcher, view) for watcher in self._seen_of(view.watchers)],
             kernel=dict(view.kernel),
             foreign=list(view.foreign) if self._caller.sees_all else [],
             drift=self._of_seen(view.drift),
@@ -110,7 +110,9 @@ class Queries:
     # Who is meant -------------------------------------------------------------------------------------------
 
     def _watchers(self) -> Sequence[WatcherView]:
-        watchers = self._engine.snapshot().watchers
+        return self._seen_of(self._engine.snapshot().watchers)
+
+    def _seen_of(self, watchers: Sequence[WatcherView]) -> Sequence[WatcherView]:
         return watchers if self._caller.sees_all else [each for each in watchers if self._caller.sees(each.name)]
 
     def _names(self) -> list[str]:

@@ -45,12 +45,13 @@ class Bulletin:
             each = {STREAMS[name]: {**counter, "held": 0, "lag_s": 0.0} for name, counter in streams.items()}
             found[watcher] = each
         for source in sources:
-            counter = found.setdefault(source.watcher, {}).setdefault(
-                STREAMS[source.key.stream], {**self.tally.empty(), "held": 0, "lag_s": 0.0}
-            )
+            streams, name = found.setdefault(source.watcher, {}), STREAMS[source.key.stream]
+            if name not in streams:
+                streams[name] = {**self.tally.empty(), "held": 0, "lag_s": 0.0}
             if not source.is_finished:
-                counter["held"] += held.held_bytes(source)
-                counter["lag_s"] = max(counter["lag_s"], held.lag_s(source))
+                size, late_s = held.behind(source)
+                streams[name]["held"] += size
+                streams[name]["lag_s"] = max(streams[name]["lag_s"], late_s)
         return found
 
 

@@ -28,16 +28,31 @@ _PLAIN = StreamConfig(class_name="")
 
 def held_bytes(source: Source) -> int:
     """What papa keeps of it."""
-    files, stream = source.tap.files, source.key.stream
-    head = files.head(stream)
-    return max(0, head - max(source.committed, files.low(stream))) if head > source.committed else 0
+    return _held_bytes(source, source.tap.files.head(source.key.stream))
 
 
 def lag_s(source: Source) -> float:
     """Since when its oldest byte that is not written has been there; 0 when there is none."""
-    files, stream = source.tap.files, source.key.stream
-    start = max(source.written, files.low(stream))
-    stamps = source.tap.stamps(stream, start, start + 1) if files.head(stream) > start else []
+    return _lag_s(source, source.tap.files.head(source.key.stream))
+
+
+def behind(source: Source) -> tuple[int, float]:
+    """Both, with one look at it: all streams are asked about at once."""
+    head = source.tap.files.head(source.key.stream)
+    return _held_bytes(source, head), _lag_s(source, head)
+
+
+def _held_bytes(source: Source, head: int) -> int:
+    low = source.tap.files.low
+    return max(0, head - max(source.committed, low(source.key.stream))) if head > source.committed else 0
+
+
+def _lag_s(source: Source, head: int) -> float:
+    if head <= source.written:
+        return 0.0
+    stream = source.key.stream
+    start = max(source.written, source.tap.files.low(stream))
+    stamps = source.tap.stamps(stream, start, start + 1) if head > start else []
     return max(0.0, (clock.boot_ns() - stamps[0][2]) / 1e9) if stamps else 0.0
 
 
