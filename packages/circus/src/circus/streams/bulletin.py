@@ -42,8 +42,7 @@ class Bulletin:
         """watcher -> stdout, stderr -> counters; with what papa keeps now, and for how long."""
         found: dict[str, dict[str, dict[str, float]]] = {}
         for watcher, streams in self.tally.by_watcher().items():
-            each = {STREAMS[name]: {**counter, "held": 0, "lag_s": 0.0} for name, counter in streams.items()}
-            found[watcher] = each
+            found[watcher] = {STREAMS[name]: {**counter, "held": 0, "lag_s": 0.0} for name, counter in streams.items()}
         for source in sources:
             streams, name = found.setdefault(source.watcher, {}), STREAMS[source.key.stream]
             if name not in streams:

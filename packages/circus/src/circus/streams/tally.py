@@ -30,13 +30,13 @@ class Tally:
         return self._counters.setdefault(source.watcher, {}).setdefault(source.key.stream, Counter())
 
     @staticmethod
-    def empty() -> dict[str, int]:
+    def empty() -> dict[str, float]:
         return asdict(Counter())
 
     def forget(self, watcher: str) -> None:
         self._counters.pop(watcher, None)
 
-    def by_watcher(self) -> dict[str, dict[str, dict[str, int]]]:
+    def by_watcher(self) -> dict[str, dict[str, dict[str, float]]]:
         return {
             watcher: {stream: asdict(counter) for stream, counter in streams.items()}
             for watcher, streams in self._counters.items()
