@@ -37,6 +37,7 @@ ROWS: dict[str, str] = {
     "circus env_file": PROCESS,
     "circus store_size": "tests/inventory/test_circusd.py::test_what_goes_into_no_file_is_kept_as_long_as_is_said",
     "circus store_age": "tests/inventory/test_circusd.py::test_what_goes_into_no_file_is_kept_as_long_as_is_said",
+    "circus stats_interval": "packages/circus/tests/test_engine_figures.py::test_an_interval_looks_by_itself",
     "circus warmup_delay": "tests/inventory/test_circusd.py::test_the_starts_of_watchers_are_apart",
     "circus name": "tests/inventory/test_circusd.py::test_a_name_is_found_by_it",
     "circus endpoint": "tests/inventory/test_circusd.py::test_an_endpoint_names_a_circusd",

@@ -79,7 +79,7 @@ def test_statistics_take_what_a_hook_adds(bench: Bench, monkeypatch: pytest.Monk
     )
 
     async def run() -> None:
-        monkeypatch.setattr(stats, "read_many", lambda pids: {pid: {"pid": pid, "cpu": 1.0} for pid in pids})
+        monkeypatch.setattr(stats, "tell", lambda pids, _rows: {pid: {"pid": pid, "cpu": 1.0} for pid in pids})
         async with bench.engine(WEB + "hooks.extended_stats = adding_hooks.add\n" + DB) as engine:
             await bench.until_active(engine)
             pid = bench.papa.row("circus.web.1")["pid"]

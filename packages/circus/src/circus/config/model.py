@@ -298,6 +298,7 @@ class CircusConfig:
     use_papa: bool = False
     store_size: int = 4 << 20  # bytes, of each watcher; 0: no store
     store_age_s: float = 7 * 86400.0
+    stats_interval_s: float = 0.0  # 0: processes are looked at when somebody asks
     watchers: tuple[WatcherConfig, ...] = ()
     sockets: tuple[SocketConfig, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)

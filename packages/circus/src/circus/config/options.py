@@ -36,6 +36,9 @@ CIRCUS = _table(
            "`circusctl logs`; 0: nothing. k, m, g are units of 1024.", "restart"),
     Option("store_age", "seconds", 7 * 86400.0, "What is kept there goes when it is so old.", "restart",
            field="store_age_s"),
+    Option("stats_interval", "seconds", 0.0, "How often circusd looks at what processes use, for the history of "
+           "`/v1/stats/history`; less than 1 counts as 1. 0: only when somebody asks, and nothing wakes up.", "live",
+           field="stats_interval_s"),
     Option("include", "words", (), "Further files, patterns separated by white space; `*` may stand in any "
            "part of a path. Relative ones start at the directory of the main file.", "live"),
     Option("include_dir", "words", (), "Directories; every `*.ini` in each is read, in order of name; in a TOML file "

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from circus.control import schema
+from circus.control import schema, views
 from circus.control.ops import Ops
 from circus.errors import CircusError
 
@@ -151,6 +151,10 @@ OPERATIONS: tuple[Operation, ...] = (
     _get(
         "stats", "/v1/stats", "What processes use of the machine", _stats, schema.StatsAnswer,
         query=schema.StatsQuery,
+    ),
+    _get(
+        "stats.history", "/v1/stats/history", "What processes used before",
+        lambda ops, call: ops.stats_history(call.query), views.StatsHistoryAnswer, query=views.StatsHistoryQuery,
     ),
     *_pair("start", "Start", schema.OrderRequest, schema.DoneAnswer),
     *_pair("stop", "Stop", schema.OrderRequest, schema.DoneAnswer),

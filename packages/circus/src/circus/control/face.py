@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from circus.bus import Bus
 from circus.config.plan import Plan
+from circus.engine.samples import Sample
 from circus.supervise import events
 from circus.supervise.actions import Finish
 from circus.supervise.states import SlotKey, WatcherView
@@ -37,6 +38,21 @@ class ViewFace(Protocol):
     def said(self) -> Mapping[SlotKey, str]: ...
 
 
+class SamplesFace(Protocol):
+    """What processes used, as far as it is remembered."""
+
+    @property
+    def slots(self) -> Sequence[SlotKey]: ...
+    def of(self, slot: SlotKey, since: float = 0.0, most: int = ..., /) -> Sequence[Sample]: ...
+
+
+class FiguresFace(Protocol):
+    @property
+    def samples(self) -> SamplesFace: ...
+    @property
+    def interval_s(self) -> float: ...
+
+
 class EngineFace(Protocol):
     """What operations need of the engine.
 
@@ -53,6 +69,8 @@ class EngineFace(Protocol):
     def state_directory(self) -> str: ...
     @property
     def bus(self) -> Bus: ...
+    @property
+    def figures(self) -> FiguresFace: ...
 
     def snapshot(self) -> ViewFace: ...
     def output(self) -> Mapping[str, Mapping[str, Mapping[str, float]]]: ...

@@ -23,7 +23,8 @@ from circus.control import names, plans, schema
 from circus.control.caller import OWNER, Caller
 from circus.control.events import Feed
 from circus.control.face import EngineFace
-from circus.control.queries import Queries, check_pid
+from circus.control.lookups import Lookups
+from circus.control.queries import check_pid
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -38,7 +39,7 @@ MAX_UNAWAITED = 1_000
 DECIDED_S = 2.0
 
 
-class Ops(Queries):
+class Ops(Lookups):
     """Orders are here, queries in their own room."""
 
     def __init__(self, engine: EngineFace) -> None:

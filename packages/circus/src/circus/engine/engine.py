@@ -103,6 +103,7 @@ class Engine:
         self.demand = Demand(self)
         self.rolls = Rolls(self)
         self.sampler = Sampler(self)
+        self.figures = figures.Figures(self)
         self.executor = Executor(self)
         self.notices = Notices(self)
         self.probing = Probing(self)

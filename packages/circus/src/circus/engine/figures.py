@@ -1,22 +1,92 @@
 """What processes use of the machine, with what the hook extended_stats adds.
 
-The machine is asked in a thread, once for all; the hook gets a copy, so that one that does not come back changes
-nothing later.
+The machine is looked at in a thread, once for all processes and for all who ask meanwhile; each look is remembered in
+the samples. The hook gets a copy, so that one that does not come back changes nothing later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from circus import stats
+from circus import clock, procfs, stats
+from circus.engine.samples import MIN_GAP_S, Samples, Use
+from circus.procfs import Row
 
 if TYPE_CHECKING:
     from circus.engine.engine import Engine
 
+log = logging.getLogger("circus.engine")
+
 #: Deeper structures of a hook are shown as text.
 MAX_DEPTH = 8
+
+
+class Look(NamedTuple):
+    """All processes of the machine, by pid, at that moment (wall clock)."""
+
+    at: float
+    rows: Mapping[int, Row]
+
+
+class Figures:
+    """Nobody looks unless somebody asks, or `stats_interval` says how often."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.samples = Samples()
+        self._looking: asyncio.Task[Look] | None = None
+        self._next: asyncio.Task[Look] | None = None
+        self.interval_s = 0.0
+        self._repeating: asyncio.Task[None] | None = None
+
+    async def look(self) -> Look:
+        """Begun after it was asked for; all who ask while one is under way share the next one."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._look(self._looking))
+        return await asyncio.shield(self._next)
+
+    async def _look(self, before: asyncio.Task[Look] | None) -> Look:
+        if before is not None:
+            await asyncio.wait([before])
+        self._looking, self._next = self._next, None
+        look = await asyncio.to_thread(_look)
+        uses = []
+        for process in self._engine.lives.hosted:
+            row = look.rows.get(process.pid)
+            # What has ended waits for its parent, and another process may have its number.
+            if row is not None and row.state not in "ZX" and row.start_ticks == process.start_ticks:
+                uses.append(Use(process.slot, process.pid, row.cpu_ticks / procfs.TICKS_S, row.resident_bytes))
+        self.samples.add(look.at, uses)
+        return look
+
+    def repeat(self, interval_s: float) -> None:
+        """Look so often from now on; 0: only when somebody asks."""
+        if interval_s == self.interval_s:
+            return
+        self.close()
+        self.interval_s = interval_s
+        if interval_s > 0:
+            self._repeating = asyncio.get_running_loop().create_task(self._repeat(interval_s))
+
+    async def _repeat(self, interval_s: float) -> None:
+        while True:
+            await asyncio.sleep(max(interval_s, MIN_GAP_S))
+            try:
+                await self.look()
+            except OSError as error:
+                log.warning("what processes use could not be looked at: %s", error)
+
+    def close(self) -> None:
+        if self._repeating is not None:
+            self._repeating.cancel()
+            self._repeating = None
+
+
+def _look() -> Look:
+    return Look(clock.wall(), procfs.rows())
 
 
 async def of_watchers(
@@ -28,7 +98,10 @@ async def of_watchers(
         for watcher in watchers
     }
     pids = [each.pid for processes in asked.values() for each in processes]
-    infos = await asyncio.to_thread(stats.read_many, pids) if pids else {}
+    infos: dict[int, stats.Info | str] = {}
+    if pids:
+        look = await engine.figures.look()
+        infos = await asyncio.to_thread(stats.tell, pids, look.rows)
     found: dict[str, dict[str, object]] = {}
     for watcher, processes in asked.items():
         found[watcher] = {}

@@ -65,6 +65,7 @@ async def close(engine: Engine) -> None:
     engine.demand.close()
     engine.trees.close()
     engine.sampler.close()
+    engine.figures.close()
     engine.probing.close()
     engine.notices.close()
     engine.lives.close()

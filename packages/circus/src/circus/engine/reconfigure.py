@@ -61,6 +61,7 @@ async def begin(
     log.info("configuration changed %s", str(plan).replace("\n", "; "))
     engine.rolls.begin(plan, new.path)
     before, engine.config = engine.config, new
+    engine.figures.repeat(new.stats_interval_s)
     engine.memory.remember_edits(edits, new.path)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
 

@@ -68,6 +68,7 @@ async def start(engine: Engine) -> None:
             await _kernel_is_back(engine)
     await engine.lives.groups.tidy()
     _give_orders(engine, found)
+    engine.figures.repeat(engine.config.stats_interval_s)
 
 
 async def _look_until_seen(engine: Engine) -> _Found:

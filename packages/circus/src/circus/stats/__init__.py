@@ -56,12 +56,21 @@ def read(pid: int, *, with_children: bool = True) -> Info | str:
 
 def read_many(pids: Iterable[int], *, with_children: bool = True) -> dict[int, Info | str]:
     """As `read`, for each of them; one look at the machine for all."""
-    booted_at, now = procfs.boot_time(), time.time()
     if with_children:
-        rows: Mapping[int, Row | None] = procfs.rows()
-        below = procfs.families({pid: row for pid, row in rows.items() if row is not None})
-    else:
-        rows, below = {pid: procfs.row(pid) for pid in pids}, {}
+        return tell(pids, procfs.rows())
+    pids = list(pids)
+    return _tell(pids, {pid: procfs.row(pid) for pid in pids}, {}, with_children=False)
+
+
+def tell(pids: Iterable[int], rows: Mapping[int, Row]) -> dict[int, Info | str]:
+    """The same, when the machine was looked at already: ``rows`` are all of its processes."""
+    return _tell(pids, rows, procfs.families(rows), with_children=True)
+
+
+def _tell(
+    pids: Iterable[int], rows: Mapping[int, Row | None], below: Mapping[int, list[Row]], *, with_children: bool
+) -> dict[int, Info | str]:
+    booted_at, now = procfs.boot_time(), time.time()
     found: dict[int, Info | str] = {}
     for pid in pids:
         row = rows.get(pid)

@@ -21,6 +21,7 @@ from circus.control.claim import claim
 from circus.control.ops import Ops
 from circus.control.routes import make_app
 from circus.control.server import ControlServer
+from circus.engine.samples import Samples
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -73,6 +74,12 @@ def make_slot(wid: int, *, state: SlotState = SlotState.RUNNING, pid: int | None
     return dataclasses.replace(view, **changes)
 
 
+class FakeFigures:
+    def __init__(self) -> None:
+        self.samples = Samples()
+        self.interval_s = 0.0
+
+
 class FakeEngine:
     """``gate`` holds orders back until it is set; ``failure`` is raised; ``refusal`` is how orders end."""
 
@@ -82,6 +89,7 @@ class FakeEngine:
         self.config_path = ""
         self.state_directory = ""
         self.bus = Bus()
+        self.figures = FakeFigures()
         self.watchers = {watcher.name: watcher for watcher in watchers}
         self.view = view
         self.heard: list[Any] = []
