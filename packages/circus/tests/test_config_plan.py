@@ -387,6 +387,13 @@ def test_whatever_option_differs_is_named_by_its_cause(bench: Bench, kind: str, 
         ("x = 1", "redis_Password = hush-1", "redis_Password", (None, "")),
         ("env.COLOR = hush-1", "env.COLOR = hush-2", "env COLOR", ("", "")),
         ("url = redis://u:hush-1@h/", "url = redis://u:hush-2@h/1", "url", ("redis://***@h/", "redis://***@h/1")),
+        (
+            "url = http://h/?token=hush-1",
+            "url = http://h/x?token=hush-2",
+            "url",
+            ("http://h/?token=***", "http://h/x?token=***"),
+        ),
+        ("args = http://h/?token=hush-1", "args = http://h/?token=hush-2", "args", ("", "")),
         ("stdout_stream.secret = hush-1", "stdout_stream.secret = hush-2", "stdout_stream.secret", ("", "")),
     ],
 )

@@ -54,6 +54,8 @@ def test_every_query_is_answered_as_the_ancestors_did(commands: Commands, engine
     assert ask(commands, "numprocesses", name="web") == ok(numprocesses=2, watcher_name="Web")
     assert ask(commands, "numwatchers") == ok(numwatchers=2)
     assert ask(commands, "options", name="web")["options"]["cmd"] == "sleep 1"
+    assert ask(commands, "options", name="web")["options"]["env"] == {"A": "***", "B": "***"}
+    assert ask(commands, "get", name="web", keys=["env"], reveal=True) == ok(options={"env": {"A": "1", "B": "2"}})
     assert ask(commands, "get", name="web", keys=["numprocesses"]) == ok(options={"numprocesses": 2})
     assert ask(commands, "listsockets") == ok(
         sockets=[

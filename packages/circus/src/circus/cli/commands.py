@@ -74,7 +74,7 @@ _TABLE = (
         "options of a watcher",
         queries.ask_options,
         lambda answer, _: render.options_lines(answer["options"]),
-        asking.name_argument,
+        queries.options_arguments,
     ),
     Command(
         "get",

@@ -38,6 +38,17 @@ def exit_arguments(parser: argparse.ArgumentParser) -> None:
 def get_arguments(parser: argparse.ArgumentParser) -> None:
     name_argument(parser)
     parser.add_argument("keys", metavar="KEY", nargs="+", help="options of the watcher")
+    _reveal_argument(parser)
+
+
+def options_arguments(parser: argparse.ArgumentParser) -> None:
+    name_argument(parser)
+    _reveal_argument(parser)
+
+
+def _reveal_argument(parser: argparse.ArgumentParser) -> None:
+    what = "with the values of the environment and of what may be secret, if you may see them"
+    parser.add_argument("--reveal", action="store_true", help=what)
 
 
 # Questions ---------------------------------------------------------------------------------------------------
@@ -80,7 +91,7 @@ def ask_exits(daemon: Daemon, args: argparse.Namespace) -> Answer:
 
 
 def ask_options(daemon: Daemon, args: argparse.Namespace) -> Answer:
-    return daemon.get("watchers", args.name, "options")
+    return daemon.get("watchers", args.name, "options", query={"reveal": "true"} if args.reveal else None)
 
 
 def globaloptions_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,17 +2,16 @@
 
 Texts are those of the files, with the names of variables in place of their values; numbers and flags are those of the
 model. Values of environments, and of options of which only the name says what they hold, are never shown when they
-may be secrets; those of commands are, because whoever asks may read them in the list of processes anyway.
+may be secrets; those of commands are, but for what addresses in them hide (see masking).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
-from circus.config import amend, expand, options, plugins
+from circus.config import amend, expand, masking, options, plugins
 from circus.config.amend import Edits
 from circus.config.diff import PLACES, WatcherChange
 from circus.config.environments import Environment, Environments
@@ -23,9 +22,6 @@ from circus.config.show import text_of
 
 #: Of a value; what is behind it tells two commands apart for nobody, and a plan of many must fit into an answer.
 MAX_VALUE = 600
-
-_SECRET = re.compile(r"pass(word|wd|phrase)|pwd|token|secret|key|credential", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/\s@]+(?=@)")
 
 Place = tuple[str, int]
 NOWHERE: Place = ("", 0)
@@ -207,9 +203,9 @@ def _value(option: Option, value: Any, entry: Entry | None) -> str | None:
 
 
 def _masked(name: str, old: str | None, new: str | None, place: Place) -> Cause:
-    if name.startswith("env.") or (name not in options.WATCHER and _SECRET.search(name)):
+    if name.startswith("env.") or (name not in options.WATCHER and masking.is_secret(name)):
         return Cause(name, *_presence(old, new), *place, is_hidden=True)
-    before, after = _shown(name, old), _shown(name, new)
+    before, after = _shown(old), _shown(new)
     if before == after and (old != new or not _names_variables(new or "")):
         return Cause(name, *_presence(old, new), *place, is_hidden=True)
     return Cause(name, before, after, *place)
@@ -224,9 +220,8 @@ def _presence(old: str | None, new: str | None) -> tuple[str | None, str | None]
     return None if old is None else "", None if new is None else ""
 
 
-def _shown(name: str, text: str | None) -> str | None:
+def _shown(text: str | None) -> str | None:
     if text is None:
         return None
-    if name not in ("cmd", "args"):
-        text = _USERINFO.sub("***", text)
+    text = masking.mask_addresses(text)
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}... ({len(text) - MAX_VALUE} characters more)"

@@ -174,7 +174,8 @@ OPERATIONS: tuple[Operation, ...] = (
     _get("watchers", "/v1/watchers", "The names of all watchers", lambda ops, _: ops.watchers(), schema.WatchersAnswer),
     _get(
         "watchers.options", "/v1/watchers/{name}/options", "The options of a watcher",
-        lambda ops, call: ops.options(call.name), schema.OptionsAnswer,
+        lambda ops, call: ops.options(call.name, reveal=call.query.reveal), schema.OptionsAnswer,
+        query=schema.OptionsQuery,
     ),
     _get(
         "watchers.runs", "/v1/watchers/{name}/runs", "The runs of a job",

@@ -19,7 +19,7 @@ from msgspec import structs
 
 from circus.config import amend
 from circus.config.values import parse_signal
-from circus.control import names, plans, schema
+from circus.control import masking, names, plans, schema
 from circus.control.caller import OWNER, Caller
 from circus.control.events import Feed
 from circus.control.face import EngineFace
@@ -137,6 +137,7 @@ class Ops(Lookups):
             )
         given = {key: text for key, text in (("cmd", request.cmd), ("args", request.args)) if text}
         texts = amend.texts_of({**request.options, **given})
+        masking.check_unmasked(texts)
         amend.check_keys(name, texts)
         add = functools.partial(self._engine.add_watcher, name, texts, start=request.start)
         if not request.wait:
@@ -154,6 +155,7 @@ class Ops(Lookups):
     async def set_options(self, name: str, request: schema.SetRequest) -> schema.DoneAnswer:
         watcher = self._find(name)
         texts = amend.texts_of(request.options)
+        masking.check_unmasked(texts)
         amend.check_keys(watcher.name, texts)
         set_options = functools.partial(self._engine.set_options, watcher.name, texts)
         if not request.wait:

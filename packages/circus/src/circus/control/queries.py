@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import circus
-from circus.control import endpoints, names, schema
+from circus.control import endpoints, masking, names, schema
 from circus.control.caller import Caller
 from circus.control.face import EngineFace, ViewFace
 from circus.engine.names import Names
@@ -56,9 +56,13 @@ class Queries:
         watcher = self._find(name)
         return schema.PidsAnswer(watcher.name, _pids(watcher))
 
-    async def options(self, name: str) -> schema.OptionsAnswer:
+    async def options(self, name: str, *, reveal: bool = False) -> schema.OptionsAnswer:
+        """Raises: CircusError forbidden, where he may not ``reveal``."""
         found = self._find(name).name
-        return schema.OptionsAnswer(found, dict(self._engine.options(found)))
+        if reveal:
+            self._caller.check("reveal")
+        shown = dict(self._engine.options(found))
+        return schema.OptionsAnswer(found, shown if reveal else masking.mask_options(shown))
 
     async def exits(self, name: str) -> schema.ExitsAnswer:
         found = self._find(name).name
@@ -94,7 +98,7 @@ class Queries:
     async def global_options(self) -> schema.GlobalOptionsAnswer:
         options = dict(self._engine.global_options())
         control = endpoints.resolve(options.get("control") or self._engine.name)
-        return schema.GlobalOptionsAnswer({**options, "control": f"unix://{control}"})
+        return schema.GlobalOptionsAnswer(masking.mask_options({**options, "control": f"unix://{control}"}))
 
     async def daemon_stats(self) -> schema.DaemonStatsAnswer:
         daemons = await self._engine.daemon_stats()

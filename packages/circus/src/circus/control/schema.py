@@ -119,6 +119,12 @@ class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     since: float | None = None
 
 
+class OptionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``reveal``: with the values of the environment and of what may be secret, which needs the verb `reveal`."""
+
+    reveal: bool = False
+
+
 class StatsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """``pid``: of one process of the watcher ``name``; ``extended``: with what its hook extended_stats adds."""
 

@@ -250,14 +250,20 @@ def _numwatchers(_properties: Properties) -> Program:
 
 
 def _options(properties: Properties) -> Program:
-    return {"options": (yield Ask(target("watchers", _name(properties), "options")))["options"]}
+    return {"options": (yield _ask_options(properties))["options"]}
+
+
+def _ask_options(properties: Properties) -> Ask:
+    """``reveal`` is ours: the ancestors showed every value to everybody."""
+    query = {"reveal": "true"} if properties.get("reveal") is True else None
+    return Ask(target("watchers", _name(properties), "options", query=query))
 
 
 def _get(properties: Properties) -> Program:
     keys = properties.get("keys")
     if not isinstance(keys, Iterable) or isinstance(keys, str):
         raise Refused(MESSAGE_ERROR, "message invalid 'keys' is missing")
-    known = (yield Ask(target("watchers", _name(properties), "options")))["options"]
+    known = (yield _ask_options(properties))["options"]
     found = {}
     for key in keys:
         if key not in known:
