@@ -12,27 +12,18 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from circus import __version__, hooks, warden
+from circus import __version__, hooks, serving, warden
 from circus.config import load
 from circus.config.model import CircusConfig
 from circus.control import endpoints
 from circus.control.claim import Claim, claim
-from circus.control.ops import Ops
-from circus.control.routes import make_app
-from circus.control.server import ControlServer
 from circus.daemon import arguments, detach, logs, notify
 from circus.daemon.pidfile import Pidfile
-from circus.engine import memory
 from circus.engine.engine import Engine
 from circus.errors import CircusError
-from papa.client import scope
-from papa.client.aio import AsyncPapa
 from papa.errors import PapaError
 
 log = logging.getLogger("circus")
-
-#: A kernel that has to be started first, on a busy machine.
-CONNECT_S = 20.0
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -117,18 +108,15 @@ async def _run(
 ) -> None:
     _set_title()
     log.info("circusd %s started pid=%d name=%s config=%s", __version__, os.getpid(), config.name, config.path)
-    kernel = await AsyncPapa.connect(config.papa_endpoint, client=f"circusd {config.name}", timeout_s=CONNECT_S)
+    kernel = await serving.connect(config)
     _raise_descriptor_limit()
-    engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
+    circusd = serving.Serving(config, mine, kernel)
+    engine = circusd.engine
     engine.is_outlived = not is_contained
-    _look_for_shared_service(engine)
-    ops = Ops(engine)
-    control = ControlServer(make_app(ops), mine)
     ends = _Ends(engine)
     ends.install()
     try:
-        await engine.start()
-        await control.start()
+        await circusd.start()
         ends.listen()
         readiness.tell()
         manager.ready(f"{config.name}: {len(config.watchers)} watchers, configured by {config.path}")
@@ -144,9 +132,7 @@ async def _run(
             readiness.tell_status(engine.status)
         log.info("circusd leaves")
     finally:
-        ops.close()
-        await control.close()
-        await engine.close()
+        await circusd.close()
 
 
 class _Ends:
@@ -200,17 +186,6 @@ class _Ends:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _look_for_shared_service(engine: Engine) -> None:
-    """A kernel that could not leave the service of systemd in which circusd runs: said in the log and by status."""
-    service = scope.service_of()
-    pid = engine.kernel.hello["pid"]
-    if service and scope.service_of(pid) == service:
-        unit = service.rpartition("/")[2]
-        trouble = f"papa (pid {pid}) is inside {unit}, whose stop ends all programs unless it has KillMode=process"
-        engine.troubles["service"] = trouble
-        log.warning("%s; the kernel.log of papa says why", trouble)
 
 
 def _raise_descriptor_limit() -> None:

@@ -1,0 +1,63 @@
+"""What circusd is, wherever it lives: an engine and the doors to it, in a process of its own or in another program's.
+
+What belongs to a process as a whole (signals, title, umask, limits, logging) does not belong here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from circus.config.model import CircusConfig
+from circus.control.claim import Claim
+from circus.control.ops import Ops
+from circus.control.routes import make_app
+from circus.control.server import ControlServer
+from circus.engine import memory
+from circus.engine.engine import Engine
+from papa.client import scope
+from papa.client.aio import AsyncPapa
+
+log = logging.getLogger("circus")
+
+#: A kernel that has to be started first, on a busy machine.
+CONNECT_S = 20.0
+
+
+async def connect(config: CircusConfig) -> AsyncPapa:
+    """The kernel that ``config`` means; it is started if there is none. Raises: PapaError."""
+    return await AsyncPapa.connect(config.papa_endpoint, client=f"circusd {config.name}", timeout_s=CONNECT_S)
+
+
+class Serving:
+    """``start``, and ``close`` in any case. It wants to end when ``engine.may_leave`` is set.
+
+    ``mine`` is the name that it has, which the caller releases in the end.
+    """
+
+    def __init__(self, config: CircusConfig, mine: Claim, kernel: AsyncPapa) -> None:
+        self.engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
+        self.ops = Ops(self.engine)
+        self._control = ControlServer(make_app(self.ops), mine)
+        _look_for_shared_service(self.engine)
+
+    async def start(self) -> None:
+        """Raises: CircusError, PapaError."""
+        await self.engine.start()
+        await self._control.start()
+
+    async def close(self) -> None:
+        self.ops.close()
+        await self._control.close()
+        await self.engine.close()
+
+
+def _look_for_shared_service(engine: Engine) -> None:
+    """A kernel that could not leave the service of systemd in which circusd runs: said in the log and by status."""
+    service = scope.service_of()
+    pid = engine.kernel.hello["pid"]
+    if service and scope.service_of(pid) == service:
+        unit = service.rpartition("/")[2]
+        trouble = f"papa (pid {pid}) is inside {unit}, whose stop ends all programs unless it has KillMode=process"
+        engine.troubles["service"] = trouble
+        log.warning("%s; the kernel.log of papa says why", trouble)
