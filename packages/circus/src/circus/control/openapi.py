@@ -46,12 +46,22 @@ def describe() -> dict[str, Any]:
         "security": [{}, {"token": []}],
         "paths": paths,
         "components": {
-            "schemas": {name: each for name, each in components.items() if name not in queries},
+            "schemas": {name: _told(each) for name, each in components.items() if name not in queries},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "Over TCP; a unix socket knows its peer"}
             },
         },
     }
+
+
+def _told(shape: Any) -> Any:
+    """With descriptions in one line, not as they stand in the source."""
+    if isinstance(shape, dict):
+        return {
+            key: " ".join(each.split()) if key == "description" and isinstance(each, str) else _told(each)
+            for key, each in shape.items()
+        }
+    return [_told(each) for each in shape] if isinstance(shape, list) else shape
 
 
 def _hook(kind: type) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Ops(Lookups):
 
     async def run(self, name: str, request: schema.Request) -> schema.RunAnswer:
         watcher = self._find(name)
-        return schema.RunAnswer(watcher.name, dict(await self._engine.run(watcher.name, wait=request.wait)))
+        return schema.RunAnswer(watcher.name, await self._engine.run(watcher.name, wait=request.wait))
 
     async def signal(self, name: str, request: schema.SignalRequest) -> schema.SignalAnswer:
         watcher = self._find(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import circus
 from circus.control import endpoints, masking, names, schema
@@ -66,18 +66,18 @@ class Queries:
 
     async def exits(self, name: str) -> schema.ExitsAnswer:
         found = self._find(name).name
-        return schema.ExitsAnswer(found, [dict(each) for each in await self._engine.exits(found)])
+        return schema.ExitsAnswer(found, list(await self._engine.exits(found)))
 
     async def runs(self, name: str) -> schema.RunsAnswer:
         found = self._find(name).name
-        job = self._engine.snapshot().jobs.get(found)
-        runs = [dict(run) for run in self._engine.runs(found)]
-        return schema.RunsAnswer(found, None if job is None else dict(job), runs)
+        return schema.RunsAnswer(found, self._engine.snapshot().jobs.get(found), list(self._engine.runs(found)))
 
     async def sockets(self) -> schema.SocketsAnswer:
         prefix = Names(self._engine.name).prefix
-        rows = [dict(row) for row in self._engine.snapshot().sockets]
-        return schema.SocketsAnswer([{**row, "name": str(row["name"]).removeprefix(prefix)} for row in rows])
+        rows: list[Any] = [dict(row) for row in self._engine.snapshot().sockets]
+        for row in rows:
+            row["name"] = str(row["name"]).removeprefix(prefix)
+        return schema.SocketsAnswer(rows)
 
     async def stats(
         self, name: str | None = None, pid: int | None = None, extended: bool = False
@@ -148,7 +148,6 @@ class Queries:
 
 
 def _watcher_answer(watcher: WatcherView, view: ViewFace) -> schema.WatcherAnswer:
-    job = view.jobs.get(watcher.name)
     return schema.WatcherAnswer(
         name=watcher.name,
         state=watcher.state.value,
@@ -160,7 +159,7 @@ def _watcher_answer(watcher: WatcherView, view: ViewFace) -> schema.WatcherAnswe
             _slot_answer(slot, view.said.get(SlotKey(watcher.name, slot.wid), ""))
             for slot in sorted(watcher.slots, key=lambda slot: slot.wid)
         ],
-        job=None if job is None else dict(job),
+        job=view.jobs.get(watcher.name),
         reload=watcher.reload,
         after=list(watcher.needs.after),
         requires=list(watcher.needs.requires),

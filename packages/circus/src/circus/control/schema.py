@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from circus.config.quantities import MAX_SECONDS
+from circus.control.rows import Exit, Job, ProcessInfo, Run, Socket, Survivor
 
 #: Processes that a watcher may be told to have; far beyond any host, near enough that a slip does no harm.
 MAX_COUNT = 10_000
@@ -155,8 +156,7 @@ class WatcherAnswer(Struct, frozen=True, omit_defaults=True):
     wants_up: bool
     reason: str
     slots: list[SlotAnswer]
-    # Of a job: schedule, timezone, next_run, waiting, current and last, which are runs as in RunsAnswer.
-    job: dict[str, object] | None = None
+    job: Job | None = None
     reload: str = ""  # how far a reload with bounds is
     after: list[str] = []  # watchers, here and below
     requires: list[str] = []
@@ -176,8 +176,8 @@ class StatusAnswer(Struct, frozen=True):
     by_hand: dict[str, str]  # watchers that are not as the file has them, and in what
     warnings: list[str]
     output: dict[str, dict[str, dict[str, float]]]  # watcher -> stdout, stderr -> counters
-    # watcher -> who is left of its processes that have ended: pid, parent, command, state, why (it is known as ours)
-    survivors: dict[str, list[dict[str, object]]] = {}
+    # watcher -> who is left of its processes that have ended
+    survivors: dict[str, list[Survivor]] = {}
 
 
 class WatchersAnswer(Struct, frozen=True):
@@ -195,30 +195,25 @@ class OptionsAnswer(Struct, frozen=True):
 
 
 class ExitsAnswer(Struct, frozen=True):
-    """The ends of its processes that are remembered, oldest first: ``at``, ``wid``, ``pid``, ``started_at``, ``ran_s``,
-    ``status`` (negative: signal; null: nobody knows), ``signal``, ``ordered`` (null: circusd was away), ``reason``."""
+    """The ends of its processes that are remembered, oldest first."""
 
     name: str
-    exits: list[dict[str, object]]
+    exits: list[Exit]
 
 
 class RunAnswer(Struct, frozen=True):
-    """A run as in RunsAnswer: one that has begun, or, with ``wait``, has ended."""
+    """A run that has begun, or, with ``wait``, has ended."""
 
     name: str
-    run: dict[str, object]
+    run: Run
 
 
 class RunsAnswer(Struct, frozen=True):
-    """The runs of a job that are kept, in the order in which they were decided: ``due``, ``by_hand``, ``state``
-    (waiting, starting, running, done, failed, skipped), ``started_at``, ``ended_at``, ``pid``, ``status`` (negative:
-    signal), ``signal``, ``reason``; ``count``: so many that were skipped together, ``due`` is the last of them.
-
-    ``job`` as in WatcherAnswer."""
+    """The runs of a job that are kept, in the order in which they were decided."""
 
     name: str
-    job: dict[str, object] | None
-    runs: list[dict[str, object]]
+    job: Job | None
+    runs: list[Run]
 
 
 class GlobalOptionsAnswer(Struct, frozen=True):
@@ -228,18 +223,18 @@ class GlobalOptionsAnswer(Struct, frozen=True):
 class DaemonStatsAnswer(Struct, frozen=True):
     """``info`` is of circusd; both are as in StatsAnswer."""
 
-    info: object
-    papa: object
+    info: ProcessInfo | str
+    papa: ProcessInfo | str
 
 
 class SocketsAnswer(Struct, frozen=True):
-    sockets: list[dict[str, object]]
+    sockets: list[Socket]
 
 
 class StatsAnswer(Struct, frozen=True):
     """Watcher -> pid -> what is known of the process, or a sentence why nothing is."""
 
-    infos: dict[str, dict[str, object]]
+    infos: dict[str, dict[str, ProcessInfo | str]]
 
 
 class LogsAnswer(Struct, frozen=True):

@@ -1,0 +1,96 @@
+"""Rows that stand in answers: what the engine tells as dictionaries, described for programs. Values only."""
+
+from __future__ import annotations
+
+from typing import Annotated, NotRequired, TypedDict
+
+from msgspec import Meta
+
+#: Seconds since 1970.
+Moment = Annotated[float, Meta(description="Seconds since 1970")]
+Status = Annotated[int | None, Meta(description="Negative: the signal that ended it; null: nobody knows")]
+
+
+class Exit(TypedDict):
+    """How a process ended; ``ordered`` null: circusd was away; ``why``: what circusd ended it for."""
+
+    at: Moment
+    watcher: str
+    wid: int
+    pid: int
+    started_at: Moment
+    ran_s: float
+    status: Status
+    signal: str | None
+    ordered: bool | None
+    reason: str
+    why: NotRequired[str]
+
+
+class Run(TypedDict):
+    """A run of a job: state is waiting, starting, running, done, failed or skipped; ``count``: so many that were
+    skipped together, ``due`` is the last of them."""
+
+    due: Moment
+    by_hand: bool
+    state: str
+    started_at: Moment | None
+    ended_at: Moment | None
+    pid: int | None
+    status: Status
+    signal: str | None
+    reason: str
+    count: int
+
+
+class Job(TypedDict):
+    """A watcher that is a job: when it runs next, how many runs wait, and the present and the last one."""
+
+    schedule: str
+    timezone: str | None
+    next_run: Moment | None
+    waiting: int
+    current: Run | None
+    last: Run | None
+
+
+class Survivor(TypedDict):
+    """Who is left of processes that have ended. It is known as theirs by ``why``: session, group, parent, marker,
+    cgroup."""
+
+    pid: int
+    parent: int
+    command: str
+    state: str
+    why: str
+
+
+class Socket(TypedDict):
+    """What papa says of a socket; of a unix socket ``path`` instead of ``host`` and ``port``."""
+
+    name: str
+    fileno: NotRequired[int]
+    host: NotRequired[str]
+    port: NotRequired[int]
+    path: NotRequired[str | None]
+    backlog: NotRequired[int]
+
+
+class ProcessInfo(TypedDict):
+    """What a process uses: ``cpu`` in percent of one processor since it was last asked, ``mem`` in percent of the
+    machine's memory, sizes and times as people read them; N/A where the system does not tell."""
+
+    pid: int
+    mem_info1: str
+    mem_info2: str
+    cpu: float | str
+    mem: float | str
+    ctime: str
+    username: str
+    nice: int | str
+    create_time: Moment
+    age: float
+    cmdline: str
+    children: NotRequired[list[ProcessInfo]]
+    started: NotRequired[Moment | None]
+    wid: NotRequired[int]
