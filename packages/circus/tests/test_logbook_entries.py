@@ -54,7 +54,7 @@ def test_cut_at_any_byte_the_whole_batches_before_it_are_left(batches: list[list
     count = sum(len(batch) for batch, end in zip(batches, ends, strict=True) if end <= cut)
     assert index.spans == spans[:count]
     skimmed = entries.skim(whole[:cut])
-    assert skimmed == (index.header, index.head, index.taken, index.end)
+    assert skimmed[:4] == (index.header, index.head, index.taken, index.end)
     index.feed(whole[index.taken :])  # what was cut comes later
     assert index.spans == spans
 

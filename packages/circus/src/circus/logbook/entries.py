@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import zlib
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -31,6 +31,9 @@ MAX_RUN = 1 << 31
 
 #: No block is longer: a batch has some hundred segments, and a segment of 8 MB some hundred times.
 MAX_BLOCK = 16 << 20
+
+#: No file is so long, and no time so late: what says so is damaged.
+_MAX_PLACE = 1 << 63
 
 #: How a stretch stands in the file: as the process wrote it, with ``TIME [PID] | `` before each line, as one JSON
 #: object a line; a mark is circusd's own line about output that is missing.
@@ -145,11 +148,16 @@ class Index:
 
     header: Header | None = None
     head: tuple[int, str] = (0, "")
-    spans: list[Span] = field(default_factory=list)
     taken: int = 0
     _sources: dict[int, Source] = field(default_factory=dict)
-    _starts: list[int] = field(default_factory=list)
-    _keys: list[int] = field(default_factory=list)
+    # Of a quarter of a million spans, side by side: an object for each would be ten times as large.
+    _starts: array[int] = field(default_factory=lambda: array("Q"))
+    _ends: array[int] = field(default_factory=lambda: array("Q"))
+    _times: array[int] = field(default_factory=lambda: array("Q"))
+    _keys: array[int] = field(default_factory=lambda: array("Q"))  # the latest time up to there
+    _whose: array[int] = field(default_factory=lambda: array("I"))  # numbers in _known
+    _known: dict[Source, int] = field(default_factory=dict)
+    _table: list[Source] = field(default_factory=list)
 
     def feed(self, data: bytes) -> None:
         """``data`` is the index file from ``taken`` on. What is no index at all is understood as an empty one."""
@@ -164,8 +172,6 @@ class Index:
             if not self._take(kind, content):
                 break
             self.taken = base + end
-        self._starts = [span.start for span in self.spans]
-        self._keys = list(accumulate((span.at_ns for span in self.spans), max))
 
     def _take(self, kind: int, content: bytes) -> bool:
         try:
@@ -192,20 +198,47 @@ class Index:
 
     def _take_runs(self, content: bytes) -> None:
         (at,) = _BASE.unpack_from(content)
-        sources, spans = self._sources, self.spans
+        sources = self._sources
         runs = [(length, sources[number], at_ns) for length, number, at_ns in _RUN.iter_unpack(content[_BASE.size :])]
-        while spans and spans[-1].start >= at:
-            spans.pop()
-        if spans and spans[-1].end > at:
-            spans[-1] = spans[-1]._replace(end=at)
+        if at + sum(length for length, _, _ in runs) >= _MAX_PLACE:
+            raise ValueError("no file is so long")
+        keep = bisect_left(self._starts, at)
+        if keep < len(self._starts):
+            for column in (self._starts, self._ends, self._times, self._keys, self._whose):
+                del column[keep:]
+        if self._ends and self._ends[-1] > at:
+            self._ends[-1] = at
+        latest = self._keys[-1] if self._keys else 0
         for length, source, at_ns in runs:
-            spans.append(Span(at, at + length, source, at_ns))
+            latest = max(latest, at_ns)
+            self._starts.append(at)
             at += length
+            self._ends.append(at)
+            self._times.append(at_ns)
+            self._keys.append(latest)
+            self._whose.append(self._number(source))
+
+    def _number(self, source: Source) -> int:
+        number = self._known.setdefault(source, len(self._table))
+        if number == len(self._table):
+            self._table.append(source)
+        return number
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def span(self, number: int) -> Span:
+        return Span(self._starts[number], self._ends[number], self._table[self._whose[number]], self._times[number])
+
+    @property
+    def spans(self) -> list[Span]:
+        """All of them, each as an object."""
+        return [self.span(number) for number in range(len(self))]
 
     @property
     def end(self) -> int:
         """How far the file is indexed."""
-        return self.spans[-1].end if self.spans else 0
+        return self._ends[-1] if self._ends else 0
 
     def find(self, offset: int) -> int:
         """The number of the span that holds this byte, or else of the last one before it; -1: there is none."""
@@ -245,23 +278,26 @@ class Skimmed(NamedTuple):
     head: tuple[int, str]
     taken: int
     end: int
+    last_ns: int = 0
 
 
 def skim(data: bytes) -> Skimmed:
     """As `parse` would say, without looking at the runs: there may be a quarter of a million."""
-    index, last = Index(), b""
+    index, last, last_ns = Index(), b"", 0
     if data[: len(MAGIC)] == MAGIC:
         index.taken = len(MAGIC)
     for kind, content, at in blocks(data, index.taken) if index.taken else ():
         if kind == RUNS:
             last = content
+            if (len(content) - _BASE.size) % _RUN.size == 0:
+                last_ns = max(last_ns, *(at_ns for _, _, at_ns in _RUN.iter_unpack(content[_BASE.size :])), 0)
         elif not index._take(kind, content):
             break
         index.taken = at
     end = 0
     if last:
         end = _BASE.unpack_from(last)[0] + sum(length for length, _, _ in _RUN.iter_unpack(last[_BASE.size :]))
-    return Skimmed(index.header, index.head, index.taken, end)
+    return Skimmed(index.header, index.head, index.taken, end, last_ns)
 
 
 # Keeping it small -------------------------------------------------------------------------------------------
@@ -270,7 +306,7 @@ def skim(data: bytes) -> Skimmed:
 def thinned(index: Index, most_bytes: int) -> bytes:
     """The index once more: of the older half every second time is left out, and what still is too much of the
     oldest, so that it has at most ``most_bytes``."""
-    half = len(index.spans) // 2
+    half = len(index) // 2
     spans: list[Span] = []
     for number, span in enumerate(index.spans):
         last = spans[-1] if spans else None

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from circus.logbook import writing
-from circus.logbook.entries import Index
+from circus.logbook import entries, writing
+from circus.logbook.entries import Index, Skimmed
 
 #: What is read at a time, and what of a compressed file.
 CHUNK = 4 << 20
@@ -35,6 +36,11 @@ _SUFFIX = re.compile(r"\.(\d+)(?:\.(\d+))?(\.gz)?")
 #: A number of backups has fewer digits, a time more.
 _TIME_DIGITS = 6
 
+NOT_INDEXED = Skimmed(None, (0, ""), 0, 0)
+
+#: Chunks of a compressed file that are held at a time while it is read from its end.
+HELD_CHUNKS = 4
+
 
 @dataclass(slots=True)
 class LogFile:
@@ -47,15 +53,33 @@ class LogFile:
     size: int
     mtime_ns: int
     is_compressed: bool
-    index: Index = field(default_factory=Index)
+    known: Skimmed = NOT_INDEXED  # of its index, when it was opened
     begins_at: int = 0
     floor_ns: int = 0  # no line of it counts as older: those of the files before it are not younger
     _index_fd: int = -1
     _index_path: str = ""
+    _index: Index | None = None
 
     @property
     def is_indexed(self) -> bool:
-        return self.index.header is not None
+        return self.known.header is not None
+
+    @property
+    def index(self) -> Index:
+        """Read when it is needed for the first time: a log may have hundreds of files."""
+        if self._index is None:
+            self._index = Index()
+            if self._index_fd >= 0:
+                self._index.feed(_read_from(self._index_fd, 0))
+        return self._index
+
+    @property
+    def indexed_to(self) -> int:
+        return self.known.end if self._index is None else self._index.end
+
+    def rest(self) -> None:
+        """Nobody reads in it for now: its index is let go of."""
+        self._index = None
 
     def open_index(self, directory: str) -> None:
         """Find what the index says of it, if it is about this file."""
@@ -64,10 +88,9 @@ class LogFile:
             fd = os.open(self._index_path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
-        index = Index()
-        index.feed(_read_from(fd, 0))
-        if index.header is not None and writing.is_about(index, self._head()):
-            self.index, self._index_fd = index, fd
+        known = entries.skim(_read_from(fd, 0))
+        if known.header is not None and writing.is_about(known, self._head()):
+            self.known, self._index_fd = known, fd
         else:
             os.close(fd)
 
@@ -115,7 +138,7 @@ class LogFile:
     def measure(self) -> None:
         """How large it is, uncompressed: only reading it says so where no index does."""
         if self.is_compressed:
-            self.size = self.index.end if self.is_indexed else sum(map(len, self._unpacked()))
+            self.size = self.known.end if self.is_indexed else sum(map(len, self._unpacked()))
 
     # Lines --------------------------------------------------------------------------------------------------
 
@@ -152,9 +175,15 @@ class LogFile:
             yield at, rest
 
     def chunks_backwards(self, end: int) -> Iterator[tuple[int, bytes]]:
-        """The same from ``end`` to the begin, the last chunk first. A compressed file is read as a whole."""
+        """The same from ``end`` to the begin, the last chunk first. Of a compressed file the last chunks are had by
+        reading all that is before them, again and again."""
+        while self.is_compressed and end > 0:
+            held = deque(self.chunks(0, end), HELD_CHUNKS)
+            yield from reversed(held)
+            if not held:
+                return
+            end = held[0][0]
         if self.is_compressed:
-            yield from reversed(list(self.chunks(0, end)))
             return
         tail = b""
         at = end
@@ -280,20 +309,20 @@ def _place(opened: list[LogFile]) -> None:
     if not opened:
         return
     if all(file.is_indexed for file in opened):
-        opened.sort(key=lambda file: file.index.header.begins_at if file.index.header is not None else 0)
+        opened.sort(key=lambda file: file.known.header.begins_at if file.known.header is not None else 0)
     begins_at = 0
     for number in range(len(opened) - 1, -1, -1):
         file = opened[number]
-        if file.index.header is not None:
-            file.begins_at = file.index.header.begins_at
+        if file.known.header is not None:
+            file.begins_at = file.known.header.begins_at
         elif number < len(opened) - 1:
             file.begins_at = begins_at - file.size
         else:
-            older = next((each for each in reversed(opened[:-1]) if each.index.header is not None), None)
-            if older is not None and older.index.header is not None:
-                file.begins_at = older.index.header.begins_at + max(older.size, older.index.end)
+            older = next((each for each in reversed(opened[:-1]) if each.known.header is not None), None)
+            if older is not None and older.known.header is not None:
+                file.begins_at = older.known.header.begins_at + max(older.size, older.known.end)
         begins_at = file.begins_at
     floor = 0
     for file in opened:
         file.floor_ns = floor
-        floor = max(floor, file.index.last_ns if file.is_indexed else file.mtime_ns)
+        floor = max(floor, file.known.last_ns if file.is_indexed else file.mtime_ns)

@@ -7,6 +7,7 @@ one is in a log is a number of bytes over all of its files, and so holds when fi
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 import os
 import time
@@ -113,7 +114,7 @@ class LogReader:
         deadline = time.monotonic() + INDEX_S
         is_recent = abs(time.time() - last.mtime_ns / 1e9) < INDEX_S
         size = last.size
-        while is_recent and last.is_indexed and last.index.end < size and time.monotonic() < deadline:
+        while is_recent and last.is_indexed and last.indexed_to < size and time.monotonic() < deadline:
             time.sleep(INDEX_STEP_S)
             last.look_again()
         last.size = size
@@ -124,11 +125,11 @@ class LogReader:
             if not file.is_indexed:
                 if file.mtime_ns >= at_ns:
                     return file.begins_at
-            elif (offset := file.index.first_since(at_ns)) is not None:
-                is_first = offset == file.index.spans[0].start
+            elif file.known.last_ns >= at_ns and (offset := file.index.first_since(at_ns)) is not None:
+                is_first = offset == file.index.span(0).start
                 return file.begins_at + (0 if is_first else file.line_behind(offset))
-            elif file.index.end < file.size and file.mtime_ns >= at_ns:
-                return file.begins_at + file.index.end
+            elif file.indexed_to < file.size and file.mtime_ns >= at_ns:
+                return file.begins_at + file.indexed_to
         return self.end
 
     # Lines --------------------------------------------------------------------------------------------------
@@ -149,21 +150,28 @@ class LogReader:
                     self.position = line.end
                     yield line
                 self.position = file.begins_at + offset + len(chunk)
+            if file is not self._files[-1]:
+                file.rest()
 
     def last(self, count: int, end: int) -> list[Line]:
         """The last ``count`` lines that are wanted of those before ``end``."""
-        found: list[Line] = []
+        return list(itertools.islice(self.backward(end), count))[::-1]
+
+    def backward(self, end: int) -> Iterator[Line]:
+        """From ``end`` to the begin. Follows `position` of the reader as it goes."""
+        self.position = end
         late_ns = self.query.until_ns + LATE_NS
         for file in reversed(self._files):
             limit = min(file.size, end - file.begins_at)
             if late_ns < 2**62 and (offset := file.index.first_since(late_ns)) is not None:
                 limit = min(limit, file.line_behind(offset))
             for offset, chunk in file.chunks_backwards(limit) if limit > 0 else ():
-                lines = list(self._lines(file, offset, chunk))
-                found = [*lines[-(count - len(found)) :], *found]
-                if len(found) >= count:
-                    return found
-        return found
+                for line in reversed(list(self._lines(file, offset, chunk))):
+                    self.position = line.start
+                    yield line
+                self.position = file.begins_at + offset
+            if file is not self._files[-1]:
+                file.rest()
 
     def _lines(self, file: LogFile, offset: int, chunk: bytes) -> Iterator[Line]:
         """The wanted lines of a chunk that begins at ``offset`` of the file."""
@@ -177,7 +185,7 @@ class LogReader:
         )
         for start, end in places:
             number = index.find(offset + start)
-            span = index.spans[number] if number >= 0 else None
+            span = index.span(number) if number >= 0 else None
             source, at_ns = self._lone, 0
             if span is not None and offset + start < span.end:
                 source, at_ns = span.source, span.at_ns
@@ -188,7 +196,7 @@ class LogReader:
                     continue
             elif pattern is not None and not is_raw and not pattern.finds(data):
                 continue
-            key_ns = index.key(number) if index.spans else file.mtime_ns
+            key_ns = index.key(number) if len(index) else file.mtime_ns
             if _is_wanted(query, source, at_ns or key_ns):
                 is_ended = end < len(chunk)
                 yield Line(
