@@ -23,6 +23,8 @@ PLUGIN = (
 AGE = "tests/journeys/test_max_age.py::test_a_process_is_renewed_by_age"
 KEPT = "tests/journeys/test_page.py::test_quit_leaves_the_papa_processes_running_and_ends_the_others"
 
+ACCESS = "tests/journeys/test_access.py::"
+
 READY = "tests/journeys/test_ready.py::"
 
 ROWS: dict[str, str] = {
@@ -42,6 +44,11 @@ ROWS: dict[str, str] = {
     "circus name": "tests/inventory/test_circusd.py::test_a_name_is_found_by_it",
     "circus endpoint": "tests/inventory/test_circusd.py::test_an_endpoint_names_a_circusd",
     "circus loggerconfig": "tests/inventory/test_circusd.py::test_a_logging_configuration_is_obeyed",
+    **dict.fromkeys(
+        ("circus api.viewers", "circus api.operators", "circus api.admins"),
+        ACCESS + "test_members_of_groups_may_what_their_role_may_and_others_are_refused",
+    ),
+    "circus api.hosts": ACCESS + "test_pages_of_the_web_are_refused_also_behind_a_proxy",
     "circus check_delay": "packages/circus/tests/test_config_plugins.py::test_the_plugin_is_told_which_circusd_is_its",
     **dict.fromkeys(
         (

@@ -89,10 +89,16 @@ def test_the_example_of_the_reference_is_valid() -> None:
     assert refused(tomllib.loads(reference.EXAMPLE)) == []
 
 
+def flat(found: dict[str, Any]) -> dict[str, Any]:
+    """With the tables in it as prefixes, as an INI file writes them."""
+    tables = {name: each["properties"] for name, each in found.items() if "properties" in each}
+    return found | {f"{name}.{key}": each for name, table in tables.items() for key, each in table.items()}
+
+
 def test_every_option_is_in_it_with_what_it_means() -> None:
     watcher = SCHEMA["$defs"]["watcher"]["properties"]
     for table, found in (
-        (options.CIRCUS, SCHEMA["properties"]["circus"]["properties"]),
+        (options.CIRCUS, flat(SCHEMA["properties"]["circus"]["properties"])),
         (options.WATCHER, watcher),
         (options.STREAM, SCHEMA["$defs"]["stream"]["properties"]),
         *((table, watcher[family]["properties"]) for family, table in options.FAMILIES.items()),

@@ -50,3 +50,46 @@ def test_orders_go_to_our_own_circusd_or_roots_and_root_may_steer_everybodys(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: we)
     assert auth.is_trusted_listener(listener) is is_trusted
+
+
+def test_the_groups_of_the_peer_of_our_own_socket_pair_are_ours() -> None:
+    left, right = socket.socketpair(socket.AF_UNIX)
+    with left, right:
+        assert set(auth.peer_groups(left)) == {os.getegid(), *os.getgroups()}
+
+
+def test_a_peer_that_cannot_be_known_has_no_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.close()
+    assert auth.peer_groups(sock) == ()
+    left, right = socket.socketpair(socket.AF_UNIX)
+    with left, right:
+        monkeypatch.delattr(socket, "SO_PEERCRED")
+        assert auth.peer_groups(left) == ()
+
+
+@pytest.mark.parametrize(
+    ("owners", "modes", "is_trusted"),
+    [
+        ((0, 0, 1001), (0o755, 0o755, 0o711), True),
+        ((0, 0, 0), (0o755, 0o755, 0o755), True),
+        ((0, 0, 1000), (0o755, 0o755, 0o755), True),
+        ((0, 0, 1002), (0o755, 0o755, 0o755), False),  # his who may have taken the path
+        ((0, 0, 1001), (0o755, 0o1777, 0o711), False),  # as in /tmp, where whoever came first has the name
+        ((0, 0, 1001), (0o755, 0o755, 0o775), False),
+    ],
+)
+def test_another_users_circusd_is_trusted_where_nobody_else_could_have_taken_its_place(
+    owners: tuple[int, ...], modes: tuple[int, ...], is_trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Found:
+        def __init__(self, path: str) -> None:
+            depth = ("/", "/run", "/run/shop").index(path)
+            self.st_uid, self.st_mode = owners[depth], modes[depth]
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "stat", Found)
+    monkeypatch.setattr(os.path, "realpath", lambda path: path)
+    assert auth.is_trusted_listener(1001, "/run/shop/c.sock") is is_trusted
+    assert not auth.is_trusted_listener(1001)
+    assert not auth.is_trusted_listener(None, "/run/shop/c.sock")

@@ -11,6 +11,7 @@ TABLE: dict[str, tuple[int, int]] = {
     "bad-request": (400, 3),
     "config-invalid": (422, 3),
     "not-found": (404, 3),
+    "unauthorized": (401, 3),
     "forbidden": (403, 3),
     "conflict": (409, 3),
     "limit": (429, 3),

@@ -9,6 +9,7 @@ import logging
 import os
 
 from circus.config.model import CircusConfig
+from circus.control import access
 from circus.control.claim import Claim
 from circus.control.ops import Ops
 from circus.control.routes import make_app
@@ -38,7 +39,9 @@ class Serving:
     def __init__(self, config: CircusConfig, mine: Claim, kernel: AsyncPapa) -> None:
         self.engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
         self.ops = Ops(self.engine)
-        self._control = ControlServer(make_app(self.ops), mine)
+        self._control = ControlServer(
+            make_app(self.ops), mine, members=access.members_of(config), hosts=config.api_hosts
+        )
         _look_for_shared_service(self.engine)
 
     async def start(self) -> None:

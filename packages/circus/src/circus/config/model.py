@@ -299,6 +299,10 @@ class CircusConfig:
     store_size: int = 4 << 20  # bytes, of each watcher; 0: no store
     store_age_s: float = 7 * 86400.0
     stats_interval_s: float = 0.0  # 0: processes are looked at when somebody asks
+    api_viewers: tuple[str, ...] = ()  # groups of the system, or user:NAME, here and below
+    api_operators: tuple[str, ...] = ()
+    api_admins: tuple[str, ...] = ()
+    api_hosts: tuple[str, ...] = ()
     watchers: tuple[WatcherConfig, ...] = ()
     sockets: tuple[SocketConfig, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)

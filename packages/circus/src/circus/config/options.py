@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
+from circus.config.doors import API
 from circus.config.families import FAMILIES as FAMILIES
 from circus.config.families import FLAPPING as FLAPPING
 from circus.config.option import Option as Option
@@ -77,6 +78,7 @@ CIRCUS = _table(
     Option("ssh_server", "text", None, "Once: a tunnel for endpoints.", "none", idle=_NEVER),
     Option("proc_name", "text", None, "Once: the title of the process.", "none", idle=_NEVER),
     Option("prereload_fn", "text", None, "Once: a function to call before a reload.", "none", idle=_NEVER),
+    *API.values(),
 )  # fmt: skip
 
 WATCHER = _table(

@@ -16,6 +16,7 @@ from circus.config.options import Option
 _TYPES = {
     "text": "text",
     "words": "list",
+    "list": "list",
     "flag": "true or false",
     "integer": "whole number",
     "count": "0 or more",

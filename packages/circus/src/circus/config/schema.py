@@ -43,6 +43,7 @@ TYPES: Mapping[str, list[Schema]] = {
     "pattern": [{"type": "string"}],
     "account": [{"type": "string"}, _whole(0)],
     "words": [{"type": "string"}, {"type": "array", "items": _text(r"^\S+$")}],
+    "list": [{"type": "string"}, {"type": "array", "items": _text(r"^\S+$")}],
     "flag": [{"type": "boolean"}],
     "integer": [_whole(-_INT_MAX - 1, _INT_MAX)],
     "count": [_whole(0)],
@@ -151,7 +152,16 @@ def _ref(name: str) -> Schema:
 
 
 def _table(table: Mapping[str, Option]) -> Schema:
-    return {"type": "object", "properties": {option.name: _option(option) for option in table.values()}}
+    """Options with a dot in their names are those of a table in this one."""
+    properties: dict[str, Schema] = {}
+    for option in table.values():
+        family, dot, key = option.name.partition(".")
+        if dot:
+            properties.setdefault(family, _closed({"type": "object", "properties": {}}))
+            properties[family]["properties"][key] = _option(option)
+        else:
+            properties[option.name] = _option(option)
+    return {"type": "object", "properties": properties}
 
 
 def _closed(found: Schema) -> Schema:

@@ -1,7 +1,8 @@
 """Tables of options on the pages of the documentation: ``python -m circus.config.tables PAGE...`` fills them.
 
 Between two lines, ``<!-- options: max_surge backoff.* -->`` and ``<!-- end of options -->``, stands the table of those
-options of a watcher; a family is meant by its name and ``.*``. A test fails where a page has drifted.
+options of a watcher; a family is meant by its name and ``.*``, also one of [circus], as ``api.*``. A test fails where a
+page has drifted.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ def filled(page: str) -> str:
 
 def _table(names: list[str]) -> str:
     meant = {option.name: option for name in names for option in _meant(name)}
-    return "".join(f"{line}\n" for line in reference.table_lines(meant))
+    restart = "restart of circusd" if meant.keys() <= options.CIRCUS.keys() else "new processes"
+    return "".join(f"{line}\n" for line in reference.table_lines(meant, restart=restart))
 
 
 def _meant(name: str) -> Iterator[Option]:
     family, dot, key = name.partition(".")
     if not dot:
         yield options.WATCHER[name]
+        return
+    if family not in options.FAMILIES:
+        meant = [name] if key != "*" else [each for each in options.CIRCUS if each.startswith(f"{family}.")]
+        yield from (options.CIRCUS[each] for each in meant)
         return
     table = options.FAMILIES[family]
     for each in table if key == "*" else (key,):

@@ -28,6 +28,9 @@ _TABLES: Mapping[str, Mapping[str, Option]] = {
     "socket": options.SOCKET,
     "DEFAULT": options.CIRCUS | options.SOCKET | options.WATCHER,
 }
+#: Types whose values may be lists.
+_LISTS = ("words", "list")
+
 #: Tables of tables; the others are sections themselves.
 _NAMED = ("watcher", "socket", "plugin")
 
@@ -169,7 +172,7 @@ class _Reader:
 
     def _text(self, option: Option | None, value: Any, path: Path) -> str | None:
         key = ".".join(path[1:] if len(path) < 3 else path[2:])
-        if isinstance(value, list) and option is not None and option.type == "words":
+        if isinstance(value, list) and option is not None and option.type in _LISTS:
             words = [self._text(None, each, path) for each in value]
             if any(word is not None and len(word.split()) != 1 for word in words):
                 self._tell(

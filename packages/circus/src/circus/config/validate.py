@@ -13,7 +13,7 @@ import pwd
 import resource
 from collections.abc import Iterator, Mapping
 
-from circus.config import checks, expand, lookup, options, plugins
+from circus.config import checks, doors, expand, lookup, options, plugins
 from circus.config.build import Draft
 from circus.config.model import Finding, SocketConfig, StreamConfig, WatcherConfig
 from circus.config.read import Section
@@ -39,6 +39,8 @@ class Host:
     def _answer(self, question: str, subject: str) -> bool:
         if question == "directory":
             return os.path.isdir(subject)
+        if question == "open":
+            return bool(os.stat(subject).st_mode & 0o011)
         if question == "file":
             return os.path.isfile(subject)
         if question == "program":
@@ -57,6 +59,10 @@ class Host:
 
     def is_directory(self, path: str) -> bool:
         return self._ask("directory", path)
+
+    def is_open(self, path: str) -> bool:
+        """Whether others than its owner may search this directory."""
+        return self._ask("open", path)
 
     def is_file(self, path: str) -> bool:
         return self._ask("file", path)
@@ -94,6 +100,7 @@ def validate(draft: Draft, environ: Mapping[str, str], host: Host) -> list[Findi
     for socket, section in draft.sockets:
         findings += _check_socket(socket, section, host)
     findings += _check_addresses(draft)
+    findings += doors.check(draft, host)
     if not draft.watchers and not any(each.severity == "error" for each in (*draft.findings, *findings)):
         hint = "write a section [watcher:NAME] with cmd = PROGRAM"
         findings.append(Finding(draft.config.path, 0, "there is no watcher in this file", hint, "warning"))

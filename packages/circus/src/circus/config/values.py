@@ -10,7 +10,7 @@ import re
 import signal
 from collections.abc import Callable
 
-from circus.config import checks, cron, quantities, receivers, rollouts
+from circus.config import checks, cron, doors, quantities, receivers, rollouts
 
 #: Names of a circusd become part of file names and of names in the kernel.
 MAX_NAME = 64
@@ -156,6 +156,7 @@ def parse_papa(text: str) -> str:
 PARSERS: dict[str, Callable[[str], object]] = {
     "text": parse_text,
     "words": parse_words,
+    "list": doors.parse_list,
     "flag": parse_flag,
     "integer": quantities.parse_integer,
     "count": quantities.parse_count,

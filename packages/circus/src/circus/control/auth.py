@@ -29,6 +29,12 @@ _UCRED = struct.Struct("iII")
 _XUCRED = struct.Struct("II")
 _SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_SIZE = 0, 1, 128
 
+#: socket(7); Python has no name for it. The number is that of all architectures but PA-RISC and SPARC.
+_SO_PEERGROUPS = 59
+
+#: As much as Python's getsockopt takes: 256 groups. Of a user who has more, none of them counts.
+_GROUPS_SIZE = 1024
+
 
 def peer_uid(sock: HasOptions) -> int | None:
     """The effective uid of the peer when it connected or listened; None when it cannot be known."""
@@ -39,6 +45,19 @@ def peer_uid(sock: HasOptions) -> int | None:
         return int(_XUCRED.unpack_from(sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_SIZE))[1])
     except (OSError, struct.error):
         return None
+
+
+def peer_groups(sock: HasOptions) -> tuple[int, ...]:
+    """The group of the peer and those that it is a member of, when it connected; none where the system does not say."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return ()
+    try:
+        own = int(_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, option, _UCRED.size))[2])
+        others = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_SIZE)
+    except (OSError, struct.error):
+        return ()
+    return own, *struct.unpack(f"={len(others) // 4}I", others)
 
 
 def has_ended(sock: HasOptions) -> bool:
@@ -59,8 +78,25 @@ def may_enter(uid: int | None) -> bool:
     return uid is not None and uid in (0, os.geteuid())
 
 
-def is_trusted_listener(uid: int | None) -> bool:
+def is_trusted_listener(uid: int | None, path: str = "") -> bool:
     """Whether orders may be sent to a circusd of ``uid``: root may steer everybody's, others their own and
-    root's.
+    root's; and that of another user at a ``path`` which nobody else could have taken.
     """
-    return uid is not None and (os.geteuid() == 0 or may_enter(uid))
+    if uid is None:
+        return False
+    return os.geteuid() == 0 or may_enter(uid) or (bool(path) and _is_place_of(uid, path))
+
+
+def _is_place_of(uid: int, path: str) -> bool:
+    """Whether ``uid``, we and root alone can put something into a directory on the way to ``path``."""
+    directory = os.path.realpath(os.path.dirname(path))
+    while True:
+        try:
+            found = os.stat(directory)
+        except OSError:
+            return False
+        if found.st_uid not in (0, uid, os.geteuid()) or found.st_mode & 0o022:
+            return False
+        if directory == "/":
+            return True
+        directory = os.path.dirname(directory)

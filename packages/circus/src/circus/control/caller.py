@@ -30,12 +30,14 @@ class Caller:
     """``name`` and ``origin`` are for people: who (`uid 0`, `token deploy`), and by which way (`unix`, an address).
 
     ``patterns`` are globs of watcher names, compared without regard to case; other watchers do not exist for him.
+    ``token`` is the id of the one that he has shown.
     """
 
     name: str
     origin: str
     verbs: frozenset[str] = ADMIN_VERBS
     patterns: tuple[str, ...] = ALL
+    token: str = ""
 
     @property
     def sees_all(self) -> bool:

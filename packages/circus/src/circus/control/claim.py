@@ -11,12 +11,14 @@ the way from lock to lock.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import stat
 import time
+from collections.abc import Iterator
 
 from circus import procfs
 from circus.control import auth
@@ -61,8 +63,10 @@ class Claim:
             os.close(self._locks.pop())
 
 
-def claim(path: str) -> Claim:
+def claim(path: str, *, is_open: bool = False) -> Claim:
     """Take the name whose control socket is ``path``; a directory is made only for the runtime root.
+
+    ``is_open``: every user may connect, and who may speak is decided then; else nobody but our own.
 
     Blocks while a predecessor is leaving, so that `circusctl quit` and a start right after it cannot meet.
 
@@ -74,7 +78,7 @@ def claim(path: str) -> Claim:
         if directory == places.runtime_root():
             places.ensure_private_dir(directory)
         has_dead_holder = _lock(path, locks)
-        return Claim(path, _listen(path, may_be_listened_to=has_dead_holder), locks)
+        return Claim(path, _listen(path, may_be_listened_to=has_dead_holder, is_open=is_open), locks)
     except BaseException as error:
         for fd in locks:
             os.close(fd)
@@ -147,7 +151,7 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
-def _listen(path: str, *, may_be_listened_to: bool) -> socket.socket:
+def _listen(path: str, *, may_be_listened_to: bool, is_open: bool) -> socket.socket:
     """The lock is ours, so what lies at ``path`` is left over, unless somebody took the lock file away."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -155,14 +159,27 @@ def _listen(path: str, *, may_be_listened_to: bool) -> socket.socket:
         _remove_left_over(path, may_be_listened_to=may_be_listened_to)
         # unix(7) takes the mode from the socket and the umask: set beforehand, there is no moment at which
         # others could connect, and the umask, which other threads rely on, is left alone.
-        os.fchmod(sock.fileno(), 0o600)
-        with places.unix_address(path) as address:
+        os.fchmod(sock.fileno(), 0o666 if is_open else 0o600)
+        with places.unix_address(path) as address, _nothing_masked(is_open):
             sock.bind(address)
         sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+@contextlib.contextmanager
+def _nothing_masked(is_open: bool) -> Iterator[None]:
+    """circusd has no other threads yet; and a mode that was changed afterwards might be another file's."""
+    if not is_open:
+        yield
+        return
+    umask = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(umask)
 
 
 def _remove_left_over(path: str, *, may_be_listened_to: bool) -> None:

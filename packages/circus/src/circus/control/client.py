@@ -145,11 +145,12 @@ class Client:
                 except BlockingIOError:
                     time.sleep(CONNECT_RETRY_S)
             uid = auth.peer_uid(sock)
-            if not auth.is_trusted_listener(uid):
+            if not auth.is_trusted_listener(uid, self.path):
                 raise CircusError(
                     "unreachable",
                     f"the listener at {self.path} belongs to uid {uid}, who is neither you nor root",
-                    "nothing was sent to it; remove the socket, or name another by --endpoint",
+                    "nothing was sent to it; name another by --endpoint, or have it in directories that only root and"
+                    " that user may write",
                 )
             if auth.has_ended(sock):
                 raise ConnectionRefusedError(errno.ECONNREFUSED, "it is dead, but a disk in which it writes hangs")

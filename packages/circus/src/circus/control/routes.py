@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 import msgspec
 from starlette.applications import Starlette
@@ -103,14 +104,14 @@ class _LastResort:
             await error_response(error)(scope, receive, send)
 
 
-def error_response(error: CircusError, *, closes: bool = False) -> Response:
+def error_response(error: CircusError, *, closes: bool = False, headers: Mapping[str, str] | None = None) -> Response:
     """``closes`` ends the connection, because the rest of the request was not read."""
     answer = schema.ErrorAnswer(schema.ErrorBody(error.code, error.message, error.hint))
     return Response(
         msgspec.json.encode(answer),
         status_code=error.http_status,
         media_type="application/json",
-        headers={"connection": "close"} if closes else None,
+        headers={**({"connection": "close"} if closes else {}), **(headers or {})},
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from typing import cast
 
 import h11
@@ -20,13 +21,19 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from circus.control import auth, schema
-from circus.control.caller import Caller
+from circus.control.access import Gate
 from circus.control.claim import Claim
+from circus.control.members import Members
+from circus.control.seldom import Seldom
 
-log = logging.getLogger("circus.control")
+#: Who is refused comes again, perhaps many times a second.
+refused = Seldom(logging.getLogger("circus.control"))
 
 #: Of our own user and root alone; each costs a descriptor, of which services need theirs.
 MAX_CONNECTIONS = 256
+
+#: Those from which on members of groups are refused, so that its owner can always speak to circusd.
+MAX_MEMBERS = 192
 
 #: Request line and headers; ours have a few hundred bytes.
 MAX_HEAD = 16 * 1024
@@ -45,10 +52,13 @@ FLUSH_TIMEOUT_S = 1.0
 class ControlServer:
     """``app`` behind ``claim``: ``start``, and ``close``. The name stays the caller's, to be released by him."""
 
-    def __init__(self, app: ASGIApp, claim: Claim) -> None:
+    def __init__(
+        self, app: ASGIApp, claim: Claim, *, members: Members | None = None, hosts: Collection[str] = ()
+    ) -> None:
         self._claim = claim
+        self._members = members or Members()
         self._config = Config(
-            app=app,
+            app=Gate(app, hosts),
             http=_Connection,
             ws="none",
             loop="none",
@@ -70,7 +80,7 @@ class ControlServer:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: _Connection(self._config, self._state, {}), sock=self._claim.sock
+            lambda: _Connection(self._config, self._state, self._members), sock=self._claim.sock
         )
 
     @property
@@ -109,22 +119,25 @@ class ControlServer:
 class _Connection(H11Protocol):
     """uvicorn's protocol, and what it leaves open: who may enter, how many, how long a request may take."""
 
-    def __init__(self, config: Config, state: ServerState, app_state: dict[str, object]) -> None:
-        super().__init__(config, state, app_state)
+    def __init__(self, config: Config, state: ServerState, members: Members) -> None:
+        super().__init__(config, state, {})
+        self._members = members
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
-        uid = auth.peer_uid(transport.get_extra_info("socket"))
-        if not auth.may_enter(uid):
-            log.warning("a client was refused uid=%s", uid)
+        peer = transport.get_extra_info("socket")
+        uid = auth.peer_uid(peer)
+        caller = self._members.caller(uid, auth.peer_groups(peer) if self._members.has_any else ())
+        if caller is None:
+            refused.tell("a client was refused uid=%s", uid)
             transport.abort()
-        elif len(self.connections) >= MAX_CONNECTIONS:
-            log.warning("a client was refused connections=%d", len(self.connections))
+        elif len(self.connections) >= (MAX_CONNECTIONS if auth.may_enter(uid) else MAX_MEMBERS):
+            refused.tell("a client was refused connections=%d", len(self.connections))
             transport.abort()
         else:
-            self.app_state = {"caller": Caller(f"uid {uid}", "unix")}
+            self.app_state = {"caller": caller}
             super().connection_made(transport)
             self._await_request()
 

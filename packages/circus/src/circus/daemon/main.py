@@ -15,7 +15,7 @@ from typing import Any
 from circus import __version__, hooks, serving, warden
 from circus.config import load
 from circus.config.model import CircusConfig
-from circus.control import endpoints
+from circus.control import access, endpoints
 from circus.control.claim import Claim, claim
 from circus.daemon import arguments, detach, logs, notify
 from circus.daemon.pidfile import Pidfile
@@ -86,7 +86,7 @@ def _hold(
     is_contained: bool,
 ) -> None:
     """Run with the name claimed and the pid written; both are given back in the end."""
-    mine = claim(endpoints.resolve(config.control or config.name))
+    mine = claim(endpoints.resolve(config.control or config.name), is_open=access.is_open(config))
     try:
         if pidfile:
             pidfile.write()  # a predecessor that was still leaving has removed its own by now
