@@ -113,14 +113,11 @@ class Queries:
 
     # Who is meant -------------------------------------------------------------------------------------------
 
-    def _watchers(self) -> Sequence[WatcherView]:
-        return self._seen_of(self._engine.snapshot().watchers)
-
     def _seen_of(self, watchers: Sequence[WatcherView]) -> Sequence[WatcherView]:
         return watchers if self._caller.sees_all else [each for each in watchers if self._caller.sees(each.name)]
 
     def _names(self) -> list[str]:
-        return [watcher.name for watcher in self._watchers()]
+        return self._seen(self._engine.watcher_names())
 
     def _seen(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if self._caller.sees(name)]
@@ -129,9 +126,8 @@ class Queries:
         return {name: told for name, told in by_watcher.items() if self._caller.sees(name)}
 
     def _find(self, name: str) -> WatcherView:
-        by_name = {watcher.name: watcher for watcher in self._watchers()}
         with self._telling_removed([name]):
-            return by_name[names.find_watcher(by_name, name)]
+            return self._engine.watcher_view(names.find_watcher(self._names(), name))
 
     @contextlib.contextmanager
     def _telling_removed(self, asked: Iterable[str]) -> Iterator[None]:

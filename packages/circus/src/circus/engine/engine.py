@@ -59,7 +59,7 @@ from circus.streams.ledger import LogsPlace
 from circus.streams.pump import Pump
 from circus.supervise import actions, events
 from circus.supervise.fleet import Fleet
-from circus.supervise.states import SlotKey, WatcherPolicy, WatcherState
+from circus.supervise.states import SlotKey, WatcherPolicy, WatcherState, WatcherView
 from papa.client.aio import AsyncPapa
 
 log = logging.getLogger("circus.engine")
@@ -314,6 +314,14 @@ class Engine:
 
     def snapshot(self) -> EngineView:
         return shown.view(self, reconfigure.needing_restart(self._started_with, self.config))
+
+    def watcher_names(self) -> list[str]:
+        """Of all watchers that there are."""
+        return list(self.fleet.watchers)
+
+    def watcher_view(self, name: str) -> WatcherView:
+        """One of them, as in `snapshot`, without a look at all others."""
+        return self.sampler.tell((self.fleet.watchers[name].view(),))[0]
 
     def output(self) -> dict[str, dict[str, dict[str, float]]]:
         """Of each watcher's streams: what was written and lost, and what papa keeps."""

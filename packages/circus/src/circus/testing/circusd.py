@@ -113,6 +113,12 @@ class FakeEngine:
             raise self.failure
         return FakeView(tuple(self.watchers.values()), **self.view)
 
+    def watcher_names(self) -> list[str]:
+        return [watcher.name for watcher in self.snapshot().watchers]
+
+    def watcher_view(self, name: str, /) -> WatcherView:
+        return self.watchers[name]
+
     def output(self) -> dict[str, dict[str, dict[str, float]]]:
         return self.counters
 
