@@ -123,6 +123,24 @@ def owner(pid: int) -> int | None:
     return int(text.partition(b"\nUid:\t")[2].split(maxsplit=1)[0])
 
 
+def status(pid: int) -> dict[bytes, bytes] | None:
+    """Its main thread, in the words of proc_pid_status(5); None when there is none, or nobody may know."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            lines = file.read(_MAX_LINE).splitlines()
+    except OSError:
+        return None
+    return {key: value.strip() for key, _, value in (line.partition(b":") for line in lines)}
+
+
+def descriptors(pid: int) -> int | None:
+    """How many it has open; None when there is no such process, or nobody may know."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return None
+
+
 def command(pid: int) -> list[str]:
     """Its arguments; none for a zombie or a process that is gone. Raises: PermissionError."""
     try:

@@ -14,10 +14,12 @@ import msgspec
 
 from circus.control import schema, views
 from circus.control.ops import Ops
+from circus.control.scrapes import Page
 from circus.errors import CircusError
 
 EVENT_STREAM = "text/event-stream"
 JSON = "application/json"
+PLAIN = "text/plain"
 
 
 class Call(NamedTuple):
@@ -28,10 +30,11 @@ class Call(NamedTuple):
     body: Any = None
     last_event_id: str = ""
     key: str = ""
+    accept: str = ""
 
 
 #: A struct, text that is sent as it is, or a stream of pieces.
-Answer = msgspec.Struct | bytes | AsyncIterator[bytes]
+Answer = msgspec.Struct | bytes | Page | AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     media: str = JSON
+    media_too: str = ""  # for who accepts it
     whole: bool = False
     resumes: bool = False
     tags: tuple[str, ...] = field(default=())
@@ -143,6 +147,11 @@ OPERATIONS: tuple[Operation, ...] = (
     _get(
         "sockets", "/v1/sockets", "Sockets that are held",
         lambda ops, _: ops.sockets(), schema.SocketsAnswer, whole=True,
+    ),
+    _get(
+        "metrics", "/metrics", "Everything that can be drawn as curves, for Prometheus",
+        lambda ops, call: ops.metrics(call.accept), None,
+        verb="metrics", media=PLAIN, media_too="application/openmetrics-text",
     ),
     _get(
         "events", "/v1/events", "What happens, as it happens", _events, None,

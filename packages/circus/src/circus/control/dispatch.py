@@ -17,6 +17,7 @@ from circus.control import catalog
 from circus.control.caller import Caller
 from circus.control.catalog import Answer, Call, Operation
 from circus.control.ops import Ops
+from circus.control.scrapes import Page
 from circus.errors import CircusError
 
 _PLACEHOLDERS = {"name": "(?P<name>.+)", "key": "(?P<key>[^/]+)"}
@@ -31,6 +32,7 @@ async def perform(
     query: Mapping[str, Sequence[str]],
     body: bytes = b"",
     last_event_id: str = "",
+    accept: str = "",
 ) -> Answer:
     """Raises: CircusError."""
     call = Call(
@@ -39,6 +41,7 @@ async def perform(
         read_body(operation, body),
         last_event_id,
         path.get("key", ""),
+        accept,
     )
     return await operation.perform(ops.of(caller), call)
 
@@ -57,17 +60,19 @@ async def dispatch(
     """
     path, _, query = target.partition("?")
     operation, found = find(method, unquote(path, errors="surrogateescape"))
-    check(caller, operation)
-    try:
-        data = b"" if body is None else msgspec.json.encode(body)
-    except (TypeError, ValueError) as error:
-        raise CircusError("bad-request", f"the body is not understood: {error}", "send what JSON can say") from None
-    asked = parse_qs(query, keep_blank_values=True, errors="surrogateescape")
-    answer = await perform(ops, caller, operation, path=found, query=asked, body=data)
+    with ops.requests.counted(operation.id):
+        check(caller, operation)
+        try:
+            data = b"" if body is None else msgspec.json.encode(body)
+        except (TypeError, ValueError) as error:
+            raise CircusError("bad-request", f"the body is not understood: {error}", "send what JSON can say") from None
+        asked = parse_qs(query, keep_blank_values=True, errors="surrogateescape")
+        answer = await perform(ops, caller, operation, path=found, query=asked, body=data)
     if isinstance(answer, msgspec.Struct):
         told: dict[str, Any] = msgspec.to_builtins(answer)
         return told
-    return {"text": answer.decode()} if isinstance(answer, bytes) else answer
+    text = answer.data if isinstance(answer, Page) else answer
+    return {"text": text.decode()} if isinstance(text, bytes) else text
 
 
 def find(method: str, path: str) -> tuple[Operation, dict[str, str]]:

@@ -98,7 +98,7 @@ def _operation(operation: Operation, by_type: dict[Any, Any], components: dict[s
         "description": f"Needs the right `{operation.verb}`" + (" for all watchers." if operation.whole else "."),
         "parameters": parameters,
         "responses": {
-            "200": {"description": "Done", "content": {operation.media: {"schema": _answer(operation, by_type)}}},
+            "200": {"description": "Done", "content": _content(operation, by_type)},
             **{
                 status: {"description": text, "content": {JSON: {"schema": by_type[schema.ErrorAnswer]}}}
                 for status, text in _ERRORS.items()
@@ -108,6 +108,11 @@ def _operation(operation: Operation, by_type: dict[Any, Any], components: dict[s
     if operation.body is not None:
         described["requestBody"] = {"required": False, "content": {JSON: {"schema": by_type[operation.body]}}}
     return described
+
+
+def _content(operation: Operation, by_type: dict[Any, Any]) -> dict[str, Any]:
+    answer = {"schema": _answer(operation, by_type)}
+    return {media: answer for media in (operation.media, operation.media_too) if media}
 
 
 def _answer(operation: Operation, by_type: dict[Any, Any]) -> dict[str, Any]:

@@ -19,12 +19,14 @@ from msgspec import structs
 
 from circus.config import amend
 from circus.config.values import parse_signal
-from circus.control import masking, names, plans, schema
+from circus.control import masking, names, plans, schema, scrapes
 from circus.control.caller import OWNER, Caller
 from circus.control.events import Feed
 from circus.control.face import EngineFace
 from circus.control.lookups import Lookups
 from circus.control.queries import check_pid
+from circus.control.requests import Requests
+from circus.control.scrapes import Page
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -45,6 +47,7 @@ class Ops(Lookups):
     def __init__(self, engine: EngineFace) -> None:
         super().__init__(engine, OWNER)
         self._feed = Feed(engine.bus, engine.started_at)
+        self.requests = Requests()
         self._unawaited: set[asyncio.Task[None]] = set()
 
     def of(self, caller: Caller) -> Self:
@@ -63,6 +66,17 @@ class Ops(Lookups):
         """See control.events."""
         sees = None if self._caller.sees_all else self._caller.sees
         return self._feed.listen(topics, last_id=last_id, since=since, sees=sees)
+
+    async def metrics(self, accept: str) -> Page:
+        """As text, in the form that ``accept`` asks for, as in HTTP."""
+        return await scrapes.scrape(
+            self._engine,
+            self._caller,
+            self.requests,
+            accept=accept,
+            listeners=self.listeners,
+            unawaited=len(self._unawaited),
+        )
 
     def close(self) -> None:
         """Whoever listens is given what there is and let go; nobody else is waited for here."""

@@ -27,6 +27,7 @@ from circus.control import catalog, dispatch, schema
 from circus.control.caller import Caller
 from circus.control.catalog import JSON, Operation
 from circus.control.ops import Ops
+from circus.control.scrapes import Page
 from circus.errors import TABLE, CircusError
 
 log = logging.getLogger("circus.control")
@@ -47,19 +48,23 @@ def make_app(ops: Ops) -> Starlette:
 def _route(ops: Ops, operation: Operation) -> Route:
     async def endpoint(request: Request) -> Response:
         caller = _caller(request)
-        dispatch.check(caller, operation)
-        params = request.query_params
-        answer = await dispatch.perform(
-            ops,
-            caller,
-            operation,
-            path=request.path_params,
-            query={key: params.getlist(key) for key in params},
-            body=b"" if operation.body is None else await _read(request),
-            last_event_id=request.headers.get("last-event-id", "") if operation.resumes else "",
-        )
+        with ops.requests.counted(operation.id):
+            dispatch.check(caller, operation)
+            params = request.query_params
+            answer = await dispatch.perform(
+                ops,
+                caller,
+                operation,
+                path=request.path_params,
+                query={key: params.getlist(key) for key in params},
+                body=b"" if operation.body is None else await _read(request),
+                last_event_id=request.headers.get("last-event-id", "") if operation.resumes else "",
+                accept=request.headers.get("accept", "") if operation.media_too else "",
+            )
         if isinstance(answer, msgspec.Struct):
             return Response(msgspec.json.encode(answer), media_type=JSON)
+        if isinstance(answer, Page):
+            return Response(answer.data, media_type=answer.media)
         if isinstance(answer, bytes):
             return Response(answer, media_type=operation.media)
         return StreamingResponse(answer, media_type=operation.media, headers={"cache-control": "no-store"})

@@ -44,12 +44,14 @@ from circus.engine.lives import Lives
 from circus.engine.memory import Memory
 from circus.engine.names import Names
 from circus.engine.notices import Notices
+from circus.engine.pictures import Picture, Pictures
 from circus.engine.probing import Probing
 from circus.engine.remembering import Remembering
 from circus.engine.rolls import Rolls
 from circus.engine.runbook import Runbook
 from circus.engine.sampling import Sampler
 from circus.engine.sockets import SocketSet
+from circus.engine.tallies import Tallies
 from circus.engine.tasks import Tasks
 from circus.engine.trees import Trees
 from circus.engine.view import EngineView
@@ -112,6 +114,9 @@ class Engine:
         self.is_outlived = True  # by the kernel; in a container nothing outlives circusd
         self.status: int | None = None  # of the container, when something essential has ended it
         self.configs: dict[str, WatcherConfig] = {}
+        self.tallies = Tallies(self.configs)
+        self.bus.subscribe(self.tallies.published)
+        self.pictures = Pictures(self)
         self.foreign: list[dict[str, Any]] = []
         self.unheeded: dict[str, str] = {}  # watchers about which something was ordered that is not possible now
         self._started_with = config
@@ -122,6 +127,7 @@ class Engine:
         self._hooks: dict[str, HookSet] = {}
         self._mailbox: deque[events.Event] = deque()
         self._drain_is_scheduled = False
+        self._posted = 0.0  # when it was
         self._operations = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[actions.Finish]] = {}
         self._by_hand: set[int] = set()  # operations that people wait for
@@ -167,11 +173,12 @@ class Engine:
     def post(self, event: events.Event) -> None:
         self._mailbox.append(event)
         if not self._drain_is_scheduled:
-            self._drain_is_scheduled = True
+            self._drain_is_scheduled, self._posted = True, clock.monotonic()
             asyncio.get_running_loop().call_soon(self._drain)
 
     def _drain(self) -> None:
         self._drain_is_scheduled = False
+        self.tallies.waits.note(clock.monotonic() - self._posted)
         while self._mailbox:
             event = self._mailbox.popleft()
             try:
@@ -239,6 +246,7 @@ class Engine:
         self._hooks.pop(name, None)
         self.pump.forget_watcher(name)
         self.jobs.forget(name)
+        self.tallies.forget(name)
 
     def find(self, name: str) -> str | None:
         """The watcher's name as written, whatever the case of ``name``."""
@@ -326,6 +334,13 @@ class Engine:
     def output(self) -> dict[str, dict[str, dict[str, float]]]:
         """Of each watcher's streams: what was written and lost, and what papa keeps."""
         return self.pump.counters()
+
+    async def picture(self) -> Picture:
+        return await self.pictures.take()
+
+    @property
+    def mailbox_depth(self) -> int:
+        return len(self._mailbox)
 
     @property
     def edits(self) -> Edits:

@@ -135,6 +135,7 @@ class Lives:
         hosted.run = runbook.due_of(row)
         self.hosted.add(hosted)
         if not has_exited:
+            self._engine.tallies.came(slot)
             self._engine.jobs.on_hosted(hosted)
         self._engine.probing.hold(hosted, row, fds)
         # One that has ended may be known to the pump already: then its output goes on where it was.
@@ -211,6 +212,7 @@ class Lives:
             why=hosted.why,
         )
         self._engine.keeper.note_exit(hosted.end)
+        self._engine.tallies.ended(hosted.end)
         self._engine.jobs.on_end(hosted, at)
 
     async def _settle(self, hosted: Hosted) -> None:

@@ -20,7 +20,7 @@ from circus.config.model import StreamConfig
 from circus.errors import CircusError
 from circus.logbook.copies import Kept
 from circus.logbook.writing import Laid
-from circus.streams import pressure, store
+from circus.streams import lag, pressure, store
 from circus.streams.bulletin import Bulletin, unwritten
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Kernel, Seen, Step
@@ -295,6 +295,15 @@ class Pump:
     def counters(self) -> dict[str, dict[str, dict[str, float]]]:
         """watcher -> stdout, stderr -> bytes, gaps, dropped, sink_errors, held, lag_s."""
         return self._bulletin.counters(self._sources())
+
+    def tallied(self) -> dict[str, dict[str, dict[str, float]]]:
+        """watcher -> stdout, stderr -> bytes, gaps, dropped, sink_errors."""
+        counted = self._bulletin.tally.by_watcher()
+        return {name: {STREAMS[each]: told for each, told in streams.items()} for name, streams in counted.items()}
+
+    def positions(self) -> lag.Positions:
+        """Where the sinks stand; see there."""
+        return lag.positions(self._sources(), lambda source: self._routes.failure_of(source) is not None)
 
     def troubles(self) -> list[str]:
         """What is wrong with the output, for people: a sentence for each file and each watcher concerned."""

@@ -21,6 +21,7 @@ from circus.control.claim import claim
 from circus.control.ops import Ops
 from circus.control.routes import make_app
 from circus.control.server import ControlServer
+from circus.engine.pictures import Picture
 from circus.engine.samples import Samples
 from circus.errors import CircusError
 from circus.supervise import events
@@ -118,6 +119,11 @@ class FakeEngine:
 
     def watcher_view(self, name: str, /) -> WatcherView:
         return self.watchers[name]
+
+    async def picture(self) -> Picture:
+        if self.failure is not None:
+            raise self.failure
+        return Picture(self.started_at, tuple(self.watchers.values()))
 
     def output(self) -> dict[str, dict[str, dict[str, float]]]:
         return self.counters
