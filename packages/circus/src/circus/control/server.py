@@ -57,30 +57,14 @@ class ControlServer:
     ) -> None:
         self._claim = claim
         self._members = members or Members()
-        self._config = Config(
-            app=Gate(app, hosts),
-            http=_Connection,
-            ws="none",
-            loop="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            workers=1,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            h11_max_incomplete_event_size=MAX_HEAD,
-        )
-        self._config.load()
+        self._config = config_of(Gate(app, hosts))
         self._state = ServerState()
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: _Connection(self._config, self._state, self._members), sock=self._claim.sock
+            lambda: _UnixConnection(self._config, self._state, self._members), sock=self._claim.sock
         )
 
     @property
@@ -88,58 +72,68 @@ class ControlServer:
         return len(self._state.connections)
 
     async def close(self) -> None:
-        """No new connections; replies under way are sent, within CLOSE_TIMEOUT_S.
-
-        Who waits longer is told that circusd leaves.
-        """
+        """No new connections; what becomes of the others see below."""
         if self._server is not None:
             self._server.close()
         self._claim.stop_listening()
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        if tasks := set(self._state.tasks):
-            await asyncio.wait(tasks, timeout=FLUSH_TIMEOUT_S)
-            for connection in list(self._state.connections):
-                cast("_Connection", connection).give_up_stream()
-            _, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=FLUSH_TIMEOUT_S)
-        open_connections = [cast("_Connection", connection) for connection in self._state.connections]
-        if open_connections:
-            await asyncio.wait([connection.gone for connection in open_connections], timeout=FLUSH_TIMEOUT_S)
-        late_connections = [connection for connection in open_connections if not connection.gone.done()]
-        for connection in late_connections:
-            connection.transport.abort()
-        if late_connections:
-            await asyncio.wait([connection.gone for connection in late_connections])
+        await close(self._state)
 
 
-class _Connection(H11Protocol):
-    """uvicorn's protocol, and what it leaves open: who may enter, how many, how long a request may take."""
+def config_of(app: ASGIApp) -> Config:
+    config = Config(
+        app=app,
+        http=Connection,
+        ws="none",
+        loop="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        workers=1,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        h11_max_incomplete_event_size=MAX_HEAD,
+    )
+    config.load()
+    return config
 
-    def __init__(self, config: Config, state: ServerState, members: Members) -> None:
-        super().__init__(config, state, {})
-        self._members = members
+
+async def close(state: ServerState) -> None:
+    """Replies under way are sent, within CLOSE_TIMEOUT_S. Who waits longer is told that circusd leaves."""
+    for connection in list(state.connections):
+        connection.shutdown()
+    if tasks := set(state.tasks):
+        await asyncio.wait(tasks, timeout=FLUSH_TIMEOUT_S)
+        for connection in list(state.connections):
+            cast("Connection", connection).give_up_stream()
+        _, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=FLUSH_TIMEOUT_S)
+    open_connections = [cast("Connection", connection) for connection in state.connections]
+    if open_connections:
+        await asyncio.wait([connection.gone for connection in open_connections], timeout=FLUSH_TIMEOUT_S)
+    late_connections = [connection for connection in open_connections if not connection.gone.done()]
+    for connection in late_connections:
+        connection.transport.abort()
+    if late_connections:
+        await asyncio.wait([connection.gone for connection in late_connections])
+
+
+class Connection(H11Protocol):
+    """uvicorn's protocol, and what it leaves open: how long a request may take, and when a connection is gone."""
+
+    def __init__(self, config: Config, state: ServerState, app_state: dict[str, object]) -> None:
+        super().__init__(config, state, app_state)
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.transport = transport
-        peer = transport.get_extra_info("socket")
-        uid = auth.peer_uid(peer)
-        caller = self._members.caller(uid, auth.peer_groups(peer) if self._members.has_any else ())
-        if caller is None:
-            refused.tell("a client was refused uid=%s", uid)
-            transport.abort()
-        elif len(self.connections) >= (MAX_CONNECTIONS if auth.may_enter(uid) else MAX_MEMBERS):
-            refused.tell("a client was refused connections=%d", len(self.connections))
-            transport.abort()
-        else:
-            self.app_state = {"caller": caller}
-            super().connection_made(transport)
-            self._await_request()
+        super().connection_made(transport)
+        self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -191,3 +185,26 @@ class _Connection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class _UnixConnection(Connection):
+    """Of somebody whom the system knows, and who may enter."""
+
+    def __init__(self, config: Config, state: ServerState, members: Members) -> None:
+        super().__init__(config, state, {})
+        self._members = members
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        peer = transport.get_extra_info("socket")
+        uid = auth.peer_uid(peer)
+        caller = self._members.caller(uid, auth.peer_groups(peer) if self._members.has_any else ())
+        if caller is None:
+            refused.tell("a client was refused uid=%s", uid)
+            transport.abort()
+        elif len(self.connections) >= (MAX_CONNECTIONS if auth.may_enter(uid) else MAX_MEMBERS):
+            refused.tell("a client was refused connections=%d", len(self.connections))
+            transport.abort()
+        else:
+            self.app_state = {"caller": caller}
+            super().connection_made(transport)
