@@ -24,6 +24,7 @@ AGE = "tests/journeys/test_max_age.py::test_a_process_is_renewed_by_age"
 KEPT = "tests/journeys/test_page.py::test_quit_leaves_the_papa_processes_running_and_ends_the_others"
 
 ACCESS = "tests/journeys/test_access.py::"
+AUDIT = "tests/journeys/test_audit.py::test_the_trail_is_where_and_as_large_as_its_options_say"
 
 READY = "tests/journeys/test_ready.py::"
 
@@ -35,6 +36,7 @@ ROWS: dict[str, str] = {
         ),
         CIRCUSD,
     ),
+    **dict.fromkeys(("circus audit.file", "circus audit.max_bytes", "circus audit.backup_count"), AUDIT),
     "circus umask": PROCESS,
     "circus env_file": PROCESS,
     "circus store_size": "tests/inventory/test_circusd.py::test_what_goes_into_no_file_is_kept_as_long_as_is_said",

@@ -408,7 +408,7 @@ def test_nothing_that_a_terminal_obeys_is_printed(ctl: Ctl) -> None:
         ("forget nope", 3, "watcher 'nope' not found", "there are: db, web"),
         ("forget", 2, "give either names of watchers or --all", "see `circusctl forget --help`"),
         ("forget web --all", 2, "give either names of watchers or --all", "see `circusctl forget --help`"),
-        ("globaloptions nope", 3, "'nope' option not found", "there are: check_delay, control"),
+        ("globaloptions nope", 3, "'nope' option not found", "there are: audit.file, check_delay, control"),
         ("restart --match regex (", 2, "no regular expression", ""),
         ("sttaus", 2, "unknown command 'sttaus'", "did you mean `circusctl status`?"),
         ("qqq", 2, "unknown command 'qqq'", "circusctl --help"),

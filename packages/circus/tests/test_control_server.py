@@ -17,6 +17,7 @@ import pytest
 from circus.control import auth
 from circus.control import server as server_module
 from circus.control.access import Gate
+from circus.control.auditing import Audited
 from circus.control.claim import claim
 from circus.control.ops import Ops
 from circus.control.routes import MAX_BODY, make_app
@@ -424,7 +425,8 @@ def test_a_settled_environment_does_not_reach_the_server(tmp_path: Path, monkeyp
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     held = claim(str(tmp_path / "c.sock"))
     app = make_app(Ops(FakeEngine()))
-    assert isinstance(ControlServer(app, held)._config.loaded_app, Gate)  # and nothing around it
+    loaded = ControlServer(app, held)._config.loaded_app
+    assert isinstance(loaded, Audited) and isinstance(loaded._app, Gate)  # and nothing else around it
     held.release()
 
 

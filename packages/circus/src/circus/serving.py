@@ -9,7 +9,7 @@ import logging
 import os
 
 from circus.config.model import CircusConfig
-from circus.control import access
+from circus.control import access, audit
 from circus.control.claim import Claim
 from circus.control.ops import Ops
 from circus.control.routes import make_app
@@ -38,9 +38,10 @@ class Serving:
 
     def __init__(self, config: CircusConfig, mine: Claim, kernel: AsyncPapa) -> None:
         self.engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
-        self.ops = Ops(self.engine)
+        self._trail = _trail(config, self.engine.state_directory)
+        self.ops = Ops(self.engine, self._trail)
         self._control = ControlServer(
-            make_app(self.ops), mine, members=access.members_of(config), hosts=config.api_hosts
+            make_app(self.ops), mine, self.ops.auditing, members=access.members_of(config), hosts=config.api_hosts
         )
         _look_for_shared_service(self.engine)
 
@@ -53,6 +54,14 @@ class Serving:
         self.ops.close()
         await self._control.close()
         await self.engine.close()
+        self._trail.close()
+
+
+def _trail(config: CircusConfig, directory: str) -> audit.Trail:
+    if config.audit_file == audit.OFF:
+        return audit.Trail()
+    path = config.audit_file or os.path.join(directory, audit.NAME)
+    return audit.Trail(path, max_bytes=config.audit_max_bytes, backup_count=config.audit_backup_count)
 
 
 def _look_for_shared_service(engine: Engine) -> None:

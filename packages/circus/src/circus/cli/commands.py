@@ -7,7 +7,7 @@ for people. Errors are raised as CircusError; the caller prints them.
 
 from __future__ import annotations
 
-from circus.cli import asking, jobs, listen, logs, orders, queries, render
+from circus.cli import asking, audit, jobs, listen, logs, orders, queries, render
 from circus.cli.asking import Command
 
 _TABLE = (
@@ -96,6 +96,7 @@ _TABLE = (
     Command("run", "run a job now", jobs.give_run, jobs.run_lines, jobs.run_arguments, jobs.status_of_run),
     Command("runs", "how the runs of a job went", jobs.ask_runs, jobs.runs_lines, jobs.runs_arguments),
     Command("logs", "what the processes wrote", logs.run, logs.lines, logs.arguments),
+    Command("audit", "who ordered what", audit.run, audit.lines, audit.arguments),
     Command("listen", "print events as they happen", listen.run, listen.lines, listen.arguments),
     Command("add", "add a watcher", orders.give_add, asking.ok_lines, orders.add_arguments, takes_command=True),
     Command("rm", "stop a watcher and remove it", orders.give_rm, asking.ok_lines, orders.rm_arguments),

@@ -129,6 +129,8 @@ class Builder:
             if sheet.texts.get(key):
                 taken[key] = sheet.texts[key]
         taken.setdefault("name", name_of_endpoint(sheet.texts.get("endpoint", "")))
+        if taken.get("audit_file", "off") != "off":
+            taken["audit_file"] = os.path.abspath(taken["audit_file"])
         env = self.environments.common.expanded
         return CircusConfig(path=self.document.path, env=env, document=self.document, **taken)
 

@@ -298,6 +298,9 @@ class CircusConfig:
     use_papa: bool = False
     store_size: int = 4 << 20  # bytes, of each watcher; 0: no store
     store_age_s: float = 7 * 86400.0
+    audit_file: str | None = None  # None: in the state directory; "off": nowhere
+    audit_max_bytes: int = 4 << 20
+    audit_backup_count: int = 4
     stats_interval_s: float = 0.0  # 0: processes are looked at when somebody asks
     api_viewers: tuple[str, ...] = ()  # groups of the system, or user:NAME, here and below
     api_operators: tuple[str, ...] = ()

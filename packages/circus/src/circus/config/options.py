@@ -40,6 +40,12 @@ CIRCUS = _table(
     Option("stats_interval", "seconds", 0.0, "How often circusd looks at what processes use, for the history of "
            "`/v1/stats/history`; less than 1 counts as 1. 0: only when somebody asks, and nothing wakes up.", "live",
            field="stats_interval_s"),
+    Option("audit.file", "text", None, "The audit trail: every order, and who was refused, a line each. Default: "
+           "`audit.jsonl` in the state directory; `off`: there is none.", "restart", field="audit_file"),
+    Option("audit.max_bytes", "size", 4 << 20, "It is rotated before it gets larger; 0: never.", "restart",
+           field="audit_max_bytes"),
+    Option("audit.backup_count", "count", 4, "How many rotated files of it to keep.", "restart",
+           field="audit_backup_count"),
     Option("include", "words", (), "Further files, patterns separated by white space; `*` may stand in any "
            "part of a path. Relative ones start at the directory of the main file.", "live"),
     Option("include_dir", "words", (), "Directories; every `*.ini` in each is read, in order of name; in a TOML file "

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from circus.config.model import CircusConfig
-from circus.control import hygiene
+from circus.control import auditing, hygiene
 from circus.control.members import Members
 from circus.control.routes import error_response
 from circus.errors import CircusError
@@ -53,4 +53,5 @@ async def refuse(
     error: CircusError, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str] | None = None
 ) -> None:
     """The connection ends, as what else was sent is not read."""
+    auditing.of_scope(scope).code = error.code
     await error_response(error, headers={"connection": "close", **(headers or {})})(scope, receive, send)

@@ -47,6 +47,17 @@ def peer_uid(sock: HasOptions) -> int | None:
         return None
 
 
+def peer_name(sock: HasOptions) -> str:
+    """For people: the door, and the process at the other end as far as it is known."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return "unix"
+    try:
+        return f"unix pid {_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, option, _UCRED.size))[0]}"
+    except (OSError, struct.error):
+        return "unix"
+
+
 def peer_groups(sock: HasOptions) -> tuple[int, ...]:
     """The group of the peer and those that it is a member of, when it connected; none where the system does not say."""
     option = getattr(socket, "SO_PEERCRED", None)

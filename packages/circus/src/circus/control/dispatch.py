@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from circus.control import catalog
+from circus.control.auditing import Entry
 from circus.control.caller import Caller
 from circus.control.catalog import Answer, Call, Operation
 from circus.control.ops import Ops
@@ -27,6 +28,7 @@ async def perform(
     ops: Ops,
     caller: Caller,
     operation: Operation,
+    entry: Entry,
     *,
     path: Mapping[str, str],
     query: Mapping[str, Sequence[str]],
@@ -43,6 +45,7 @@ async def perform(
         path.get("key", ""),
         accept,
     )
+    entry.asked_with(call)
     return await operation.perform(ops.of(caller), call)
 
 
@@ -59,20 +62,29 @@ async def dispatch(
     Raises: CircusError.
     """
     path, _, query = target.partition("?")
-    operation, found = find(method, unquote(path, errors="surrogateescape"))
-    with ops.requests.counted(operation.id):
-        check(caller, operation)
-        try:
-            data = b"" if body is None else msgspec.json.encode(body)
-        except (TypeError, ValueError) as error:
-            raise CircusError("bad-request", f"the body is not understood: {error}", "send what JSON can say") from None
-        asked = parse_qs(query, keep_blank_values=True, errors="surrogateescape")
-        answer = await perform(ops, caller, operation, path=found, query=asked, body=data)
+    path = unquote(path, errors="surrogateescape")
+    with ops.auditing.begin(is_order=method not in ("GET", "HEAD")) as entry:
+        entry.asked_by(caller)
+        entry.asked_at(method, path)
+        operation, found = find(method, path)
+        entry.asked_for(operation, found)
+        with ops.requests.counted(operation.id):
+            check(caller, operation)
+            data = _encoded(body)
+            asked = parse_qs(query, keep_blank_values=True, errors="surrogateescape")
+            answer = await perform(ops, caller, operation, entry, path=found, query=asked, body=data)
     if isinstance(answer, msgspec.Struct):
         told: dict[str, Any] = msgspec.to_builtins(answer)
         return told
     text = answer.data if isinstance(answer, Page) else answer
     return {"text": text.decode()} if isinstance(text, bytes) else text
+
+
+def _encoded(body: Mapping[str, object] | None) -> bytes:
+    try:
+        return b"" if body is None else msgspec.json.encode(body)
+    except (TypeError, ValueError) as error:
+        raise CircusError("bad-request", f"the body is not understood: {error}", "send what JSON can say") from None
 
 
 def find(method: str, path: str) -> tuple[Operation, dict[str, str]]:

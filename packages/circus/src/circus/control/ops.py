@@ -20,6 +20,8 @@ from msgspec import structs
 from circus.config import amend
 from circus.config.values import parse_signal
 from circus.control import masking, names, plans, schema, scrapes
+from circus.control.audit import Trail
+from circus.control.auditing import Auditing
 from circus.control.caller import OWNER, Caller
 from circus.control.events import Feed
 from circus.control.face import EngineFace
@@ -44,8 +46,9 @@ DECIDED_S = 2.0
 class Ops(Lookups):
     """Orders are here, queries in their own room."""
 
-    def __init__(self, engine: EngineFace) -> None:
-        super().__init__(engine, OWNER)
+    def __init__(self, engine: EngineFace, trail: Trail | None = None) -> None:
+        super().__init__(engine, OWNER, trail or Trail())
+        self.auditing = Auditing(self._trail, engine.started_at)
         self._feed = Feed(engine.bus, engine.started_at)
         self.requests = Requests()
         self._unawaited: set[asyncio.Task[None]] = set()

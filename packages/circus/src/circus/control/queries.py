@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import circus
-from circus.control import endpoints, masking, names, schema
+from circus.control import audit, endpoints, masking, names, schema
+from circus.control.audit import Trail
 from circus.control.caller import Caller
 from circus.control.face import EngineFace, ViewFace
 from circus.engine.names import Names
@@ -22,9 +23,10 @@ _Told = TypeVar("_Told")
 
 
 class Queries:
-    def __init__(self, engine: EngineFace, caller: Caller) -> None:
+    def __init__(self, engine: EngineFace, caller: Caller, trail: Trail) -> None:
         self._engine = engine
         self._caller = caller
+        self._trail = trail
 
     async def status(self) -> schema.StatusAnswer:
         view = self._engine.snapshot()
@@ -42,9 +44,12 @@ class Queries:
                 watcher: {stream: dict(counter) for stream, counter in streams.items()}
                 for watcher, streams in self._of_seen(self._engine.output()).items()
             },
-            warnings=[str(warning) for warning in view.warnings] if self._caller.sees_all else [],
+            warnings=self._warnings(view) if self._caller.sees_all else [],
             survivors=self._of_seen(view.survivors),
         )
+
+    def _warnings(self, view: ViewFace) -> list[str]:
+        return [*filter(None, [self._trail.trouble]), *map(str, view.warnings)]
 
     async def status_of(self, name: str) -> schema.WatcherAnswer:
         return _watcher_answer(self._find(name), self._engine.snapshot())
@@ -96,7 +101,7 @@ class Queries:
         )
 
     async def global_options(self) -> schema.GlobalOptionsAnswer:
-        options = dict(self._engine.global_options())
+        options = {**self._engine.global_options(), "audit.file": self._trail.path or audit.OFF}
         control = endpoints.resolve(options.get("control") or self._engine.name)
         return schema.GlobalOptionsAnswer(masking.mask_options({**options, "control": f"unix://{control}"}))
 

@@ -23,7 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from circus.control import catalog, dispatch, schema
+from circus.control import auditing, catalog, dispatch, schema
 from circus.control.caller import Caller
 from circus.control.catalog import JSON, Operation
 from circus.control.ops import Ops
@@ -47,7 +47,10 @@ def make_app(ops: Ops) -> Starlette:
 
 def _route(ops: Ops, operation: Operation) -> Route:
     async def endpoint(request: Request) -> Response:
+        entry = auditing.of_scope(request.scope)
+        entry.asked_for(operation, request.path_params)
         caller = _caller(request)
+        entry.asked_by(caller)
         with ops.requests.counted(operation.id):
             dispatch.check(caller, operation)
             params = request.query_params
@@ -55,6 +58,7 @@ def _route(ops: Ops, operation: Operation) -> Route:
                 ops,
                 caller,
                 operation,
+                entry,
                 path=request.path_params,
                 query={key: params.getlist(key) for key in params},
                 body=b"" if operation.body is None else await _read(request),
@@ -106,6 +110,7 @@ class _LastResort:
             log.exception("a request failed method=%s path=%s", scope.get("method"), scope.get("path"))
             error = CircusError("internal", "circusd failed to answer", "its log has the traceback")
         if not has_begun:
+            auditing.of_scope(scope).code = error.code
             await error_response(error)(scope, receive, send)
 
 
@@ -122,6 +127,8 @@ def error_response(error: CircusError, *, closes: bool = False, headers: Mapping
 
 async def _on_error(request: Request, error: Exception) -> Response:
     """Maps starlette's own refusals onto our codes."""
+    if isinstance(error, CircusError):
+        auditing.of_scope(request.scope).code = error.code
     if isinstance(error, HTTPException):
         if error.status_code == TABLE["not-found"][0]:
             return error_response(

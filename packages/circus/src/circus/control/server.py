@@ -22,6 +22,8 @@ from uvicorn.server import ServerState
 
 from circus.control import auth, schema
 from circus.control.access import Gate
+from circus.control.audit import Trail
+from circus.control.auditing import Audited, Auditing
 from circus.control.claim import Claim
 from circus.control.members import Members
 from circus.control.seldom import Seldom
@@ -53,18 +55,25 @@ class ControlServer:
     """``app`` behind ``claim``: ``start``, and ``close``. The name stays the caller's, to be released by him."""
 
     def __init__(
-        self, app: ASGIApp, claim: Claim, *, members: Members | None = None, hosts: Collection[str] = ()
+        self,
+        app: ASGIApp,
+        claim: Claim,
+        auditing: Auditing | None = None,
+        *,
+        members: Members | None = None,
+        hosts: Collection[str] = (),
     ) -> None:
         self._claim = claim
+        self._auditing = auditing or Auditing(Trail(), 0.0)
         self._members = members or Members()
-        self._config = config_of(Gate(app, hosts))
+        self._config = config_of(Audited(Gate(app, hosts), self._auditing))
         self._state = ServerState()
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: _UnixConnection(self._config, self._state, self._members), sock=self._claim.sock
+            lambda: _UnixConnection(self._config, self._state, self._members, self._auditing), sock=self._claim.sock
         )
 
     @property
@@ -190,9 +199,10 @@ class Connection(H11Protocol):
 class _UnixConnection(Connection):
     """Of somebody whom the system knows, and who may enter."""
 
-    def __init__(self, config: Config, state: ServerState, members: Members) -> None:
+    def __init__(self, config: Config, state: ServerState, members: Members, auditing: Auditing) -> None:
         super().__init__(config, state, {})
         self._members = members
+        self._auditing = auditing
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
@@ -201,10 +211,12 @@ class _UnixConnection(Connection):
         caller = self._members.caller(uid, auth.peer_groups(peer) if self._members.has_any else ())
         if caller is None:
             refused.tell("a client was refused uid=%s", uid)
+            self._auditing.note_refused(f"uid {uid}", auth.peer_name(peer), "forbidden")
             transport.abort()
         elif len(self.connections) >= (MAX_CONNECTIONS if auth.may_enter(uid) else MAX_MEMBERS):
             refused.tell("a client was refused connections=%d", len(self.connections))
+            self._auditing.note_refused(f"uid {uid}", auth.peer_name(peer), "limit")
             transport.abort()
         else:
-            self.app_state = {"caller": caller}
+            self.app_state = {"caller": caller, "peer": auth.peer_name(peer)}
             super().connection_made(transport)
