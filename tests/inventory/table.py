@@ -44,7 +44,11 @@ ROWS: dict[str, str] = {
     "circus stats_interval": "packages/circus/tests/test_engine_figures.py::test_an_interval_looks_by_itself",
     "circus warmup_delay": "tests/inventory/test_circusd.py::test_the_starts_of_watchers_are_apart",
     "circus name": "tests/inventory/test_circusd.py::test_a_name_is_found_by_it",
-    "circus endpoint": "tests/inventory/test_circusd.py::test_an_endpoint_names_a_circusd",
+    **dict.fromkeys(
+        (f"circus {key}" for key in ("endpoint", "pubsub_endpoint", "stats_endpoint", "endpoint_owner")),
+        "tests/journeys/test_old_door.py::test_what_is_named_is_open_and_nothing_else",
+    ),
+    "circus zmq.open_to_network": "tests/journeys/test_old_door.py::test_the_network_gets_in_only_where_that_is_meant",
     "circus loggerconfig": "tests/inventory/test_circusd.py::test_a_logging_configuration_is_obeyed",
     **dict.fromkeys(
         ("circus api.viewers", "circus api.operators", "circus api.admins"),
@@ -176,10 +180,6 @@ ROWS: dict[str, str] = {
 #: Section -> option -> a value of which a start warns.
 NOT_THERE_YET: dict[str, dict[str, str]] = {
     "circus": {
-        "endpoint": "tcp://127.0.0.1:5560",
-        "pubsub_endpoint": "tcp://127.0.0.1:5561",
-        "stats_endpoint": "tcp://127.0.0.1:5562",
-        "endpoint_owner": "nobody",
         "multicast_endpoint": "udp://237.219.251.97:12027",
         "statsd": "true",
         "statsd_close_outputs": "true",

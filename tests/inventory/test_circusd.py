@@ -73,7 +73,7 @@ def test_a_name_is_found_by_it(tmp_path: Path) -> None:
 
 
 def test_an_endpoint_names_a_circusd(tmp_path: Path) -> None:
-    address = "tcp://127.0.0.1:5560"
+    address = f"ipc://{tmp_path}/c.zmq"
     with opened(
         tmp_path / "house", f"[circus]\nendpoint = {address}\n" + SLEEPER.format("a"), CIRCUSCTL_ENDPOINT=address
     ) as house:
@@ -97,7 +97,7 @@ def test_what_is_not_there_yet_is_said_at_the_start(tmp_path: Path) -> None:
     watcher = [f"{key} = {value}" for key, value in NOT_THERE_YET["watcher"].items()]
     config = "\n".join(["[circus]", *lines, SLEEPER.format("a"), "stdout_stream.filename = a.log", *watcher, ""])
     config += "[socket:s]\nport = 0\n" + "".join(f"{key} = {value}\n" for key, value in NOT_THERE_YET["socket"].items())
-    with opened(tmp_path / "house", config, CIRCUSCTL_ENDPOINT="tcp://127.0.0.1:5560") as house:
+    with opened(tmp_path / "house", config) as house:
         done = house.run(BIN / "circusctl", "config", "check", house.config)
         house.start()
         said = house.log("circusd.out")

@@ -64,12 +64,13 @@ def test_the_options_of_circus_are_read(tmp_path: Path) -> None:
     assert config.loggerconfig == "l.ini"
 
 
-def test_endpoints_are_kept_with_a_warning_only_if_they_are_written(tmp_path: Path) -> None:
-    built = Built(tmp_path, "[circus]\nendpoint = tcp://127.0.0.1:5560\npubsub_endpoint = ipc:///p\n")
-    assert (built.config.endpoint, built.config.pubsub_endpoint) == ("tcp://127.0.0.1:5560", "ipc:///p")
-    assert [each.line for each in built.draft.findings] == [2, 3]
-    assert "it only names this circusd" in built.told[0] and "until the extra zmq is there" in built.told[1]
-    assert built.errors == []
+def test_endpoints_are_there_only_if_they_are_written(tmp_path: Path) -> None:
+    written = "endpoint = tcp://127.0.0.1:5560\npubsub_endpoint = ipc:///p\nstats_endpoint =\nendpoint_owner = 7\n"
+    built = Built(tmp_path, f"[circus]\n{written}zmq.open_to_network = yes\n")
+    config = built.config
+    assert (config.endpoint, config.pubsub_endpoint) == ("tcp://127.0.0.1:5560", "ipc:///p")
+    assert (config.stats_endpoint, config.endpoint_owner, config.zmq_open_to_network) == (None, "7", True)
+    assert built.told == []
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_sockets_and_circus_are_shown(file: Path) -> None:
     circus = rows(file, "circus")
     assert (circus["name"].value, origin(circus["name"])) == ("tcp-127.0.0.1-5560", "c.ini:6 endpoint")
     assert (circus["include"].value, circus["loglevel"].value) == ("*.more", "info")
-    assert origin(circus["endpoint"]) == "c.ini:6 without effect"
+    assert origin(circus["endpoint"]) == "c.ini:6"
 
 
 def test_a_name_that_both_have_shows_both(file: Path) -> None:

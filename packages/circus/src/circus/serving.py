@@ -5,8 +5,10 @@ What belongs to a process as a whole (signals, title, umask, limits, logging) do
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from circus.config.model import CircusConfig
 from circus.control import access, audit
@@ -16,8 +18,12 @@ from circus.control.routes import make_app
 from circus.control.server import ControlServer
 from circus.engine import memory
 from circus.engine.engine import Engine
+from circus.legacy import door
 from papa.client import scope
 from papa.client.aio import AsyncPapa
+
+if TYPE_CHECKING:
+    from circus.legacy.door.gate import Gate
 
 log = logging.getLogger("circus")
 
@@ -43,16 +49,18 @@ class Serving:
         self._control = ControlServer(
             make_app(self.ops), mine, self.ops.auditing, members=access.members_of(config), hosts=config.api_hosts
         )
+        self._old_door: Gate | None = None
         _look_for_shared_service(self.engine)
 
     async def start(self) -> None:
         """Raises: CircusError, PapaError."""
         await self.engine.start()
         await self._control.start()
+        self._old_door = await door.opened(self.engine, self.ops)
 
     async def close(self) -> None:
         self.ops.close()
-        await self._control.close()
+        await asyncio.gather(self._control.close(), *([self._old_door.close()] if self._old_door else []))
         await self.engine.close()
         self._trail.close()
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from circus.config import dependencies, expand, jobs, options, plugins, rules, shared_files, values
+from circus.config import dependencies, endpoints, expand, jobs, options, plugins, rules, shared_files, values
 from circus.config.environments import Environments
 from circus.config.model import (
     CircusConfig,
@@ -125,9 +125,9 @@ class Builder:
         sheet.tell_unknown(options.CIRCUS, options.CIRCUS.__contains__, is_free=False)
         for key in ("include", "include_dir"):
             taken.pop(key, None)
-        for key in ("endpoint", "pubsub_endpoint", "stats_endpoint"):
-            if sheet.texts.get(key):
-                taken[key] = sheet.texts[key]
+        for key in endpoints.OPTIONS:
+            if not taken.get(key):
+                taken.pop(key, None)  # written without a value: none
         taken.setdefault("name", name_of_endpoint(sheet.texts.get("endpoint", "")))
         if taken.get("audit_file", "off") != "off":
             taken["audit_file"] = os.path.abspath(taken["audit_file"])

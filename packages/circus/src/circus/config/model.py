@@ -295,6 +295,8 @@ class CircusConfig:
     endpoint: str | None = None
     pubsub_endpoint: str | None = None
     stats_endpoint: str | None = None
+    endpoint_owner: str | None = None
+    zmq_open_to_network: bool = False
     use_papa: bool = False
     store_size: int = 4 << 20  # bytes, of each watcher; 0: no store
     store_age_s: float = 7 * 86400.0

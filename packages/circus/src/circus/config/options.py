@@ -18,8 +18,6 @@ from circus.config.families import FLAPPING as FLAPPING
 from circus.config.option import Option as Option
 from circus.config.option import table as _table
 
-_ZMQ = "the ancestors' endpoints are closed until the extra zmq is there; circusctl uses the control socket"
-_NAMES = "nothing listens there, it only names this circusd; circusctl uses the control socket"
 _STATS = "statistics are answered by circusctl stats; there is no separate statistics process"
 _WEB = "there is no separate web process"
 _NEVER = "it never had an effect in a file"
@@ -62,10 +60,13 @@ CIRCUS = _table(
            "?FACILITY`, `syslog:///PATH?FACILITY`; else a file.", "restart"),
     Option("loggerconfig", "text", None, "File with a configuration of Python's logging (.ini, .json, "
            ".yaml); `default`: the built-in one.", "restart"),
-    Option("endpoint", "text", None, "The ancestors' command endpoint (ZMQ).", "restart", idle=_NAMES),
-    Option("pubsub_endpoint", "text", None, "The ancestors' event endpoint (ZMQ).", "restart", idle=_ZMQ),
-    Option("stats_endpoint", "text", None, "The ancestors' statistics endpoint (ZMQ).", "restart", idle=_ZMQ),
-    Option("endpoint_owner", "account", None, "Owner of an ipc endpoint.", "none", idle=_ZMQ),
+    Option("endpoint", "text", None, "Where programs of the ancestors give orders: `tcp://127.0.0.1:5555`, or "
+           "`ipc:///path`; see the page *The old door*. Without `name` it names this circusd, too.", "restart"),
+    Option("pubsub_endpoint", "text", None, "Where they listen to events.", "restart"),
+    Option("stats_endpoint", "text", None, "Where they listen to statistics.", "restart"),
+    Option("endpoint_owner", "account", None, "User to whom ipc endpoints belong. Default: circusd's own.", "restart"),
+    Option("zmq.open_to_network", "flag", False, "Open also those endpoints that other machines reach, though whoever "
+           "reaches them gives orders without proof of who he is.", "restart", field="zmq_open_to_network"),
     Option("multicast_endpoint", "text", "", "The ancestors' discovery over UDP.", "none",
            idle="circusd opens no port for discovery"),
     Option("statsd", "flag", False, "Run the ancestors' statistics process.", "none", idle=_STATS),

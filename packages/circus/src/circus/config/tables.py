@@ -1,7 +1,7 @@
 """Tables of options on the pages of the documentation: ``python -m circus.config.tables PAGE...`` fills them.
 
 Between two lines, ``<!-- options: max_surge backoff.* -->`` and ``<!-- end of options -->``, stands the table of those
-options of a watcher; a family is meant by its name and ``.*``, also one of [circus], as ``api.*``. A test fails where a
+options of a watcher; a family is meant by its name and ``.*``, and so are those of [circus]. A test fails where a
 page has drifted.
 """
 
@@ -32,7 +32,7 @@ def _table(names: list[str]) -> str:
 def _meant(name: str) -> Iterator[Option]:
     family, dot, key = name.partition(".")
     if not dot:
-        yield options.WATCHER[name]
+        yield options.WATCHER[name] if name in options.WATCHER else options.CIRCUS[name]
         return
     if family not in options.FAMILIES:
         meant = [name] if key != "*" else [each for each in options.CIRCUS if each.startswith(f"{family}.")]

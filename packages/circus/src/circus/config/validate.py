@@ -13,7 +13,7 @@ import pwd
 import resource
 from collections.abc import Iterator, Mapping
 
-from circus.config import checks, doors, expand, lookup, options, plugins
+from circus.config import checks, doors, endpoints, expand, lookup, options, plugins
 from circus.config.build import Draft
 from circus.config.model import Finding, SocketConfig, StreamConfig, WatcherConfig
 from circus.config.read import Section
@@ -101,10 +101,21 @@ def validate(draft: Draft, environ: Mapping[str, str], host: Host) -> list[Findi
         findings += _check_socket(socket, section, host)
     findings += _check_addresses(draft)
     findings += doors.check(draft, host)
+    findings += _check_endpoints(draft, host)
     if not draft.watchers and not any(each.severity == "error" for each in (*draft.findings, *findings)):
         hint = "write a section [watcher:NAME] with cmd = PROGRAM"
         findings.append(Finding(draft.config.path, 0, "there is no watcher in this file", hint, "warning"))
     return findings
+
+
+def _check_endpoints(draft: Draft, host: Host) -> Iterator[Finding]:
+    yield from endpoints.check(draft.config, draft.circus)
+    owner = draft.config.endpoint_owner
+    if owner is not None and not host.has_user(owner):
+        place = draft.circus.place("endpoint_owner")
+        yield Finding(
+            *place, f"[circus]: endpoint_owner: there is no user {owner!r}", "circusd's own is taken", "warning"
+        )
 
 
 def _check_names(kind: str, named: list[tuple[str, Section]]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import time
 from typing import Any, Protocol
 
 from circus.errors import CircusError
-from circus.legacy.messages import NOT_JSON, Ask, Program, Refused, program_of, refusal_of
+from circus.legacy.messages import MESSAGE_ERROR, NOT_JSON, Ask, Program, Refused, program_of, refusal_of
 
 
 class Caller(Protocol):
@@ -18,6 +18,12 @@ class Caller(Protocol):
 
     def get(self, target: str) -> dict[str, Any]: ...
     def post(self, target: str, body: dict[str, object]) -> dict[str, Any]: ...
+
+
+class AsyncCaller(Protocol):
+    """Raises: CircusError."""
+
+    async def ask(self, asked: Ask, /) -> dict[str, Any]: ...
 
 
 #: Without an answer there is no reply.
@@ -33,7 +39,7 @@ class Commands:
         try:
             message = json.loads(data)
         except (ValueError, RecursionError):
-            return json.dumps(_error(None, Refused(NOT_JSON, "json invalid"))).encode()
+            return json.dumps(error_reply(None, Refused(NOT_JSON, "json invalid"))).encode()
         reply = self.answer(message)
         return None if reply is None else json.dumps(reply).encode()
 
@@ -47,17 +53,16 @@ class Commands:
 
     def perform(self, message: object) -> tuple[dict[str, Any], bool]:
         """The reply, and whether its sender waits for it."""
-        number = message.get("id") if isinstance(message, dict) else None
-        is_awaited = not isinstance(message, dict) or message.get("msg_type") != "cast"
+        is_awaited = _is_awaited(message)
         try:
             fields = self._run(program_of(message))
         except Refused as refused:
-            return _error(number, refused), is_awaited
+            return error_reply(_number(message), refused), is_awaited
         except CircusError as error:
             if error.code in _UNANSWERED:
                 raise
-            return _error(number, refusal_of(error, message)), is_awaited
-        return {"status": "ok", "time": time.time(), **fields, "id": number}, is_awaited
+            return error_reply(_number(message), refusal_of(error, message)), is_awaited
+        return _reply(message, fields), is_awaited
 
     def _run(self, program: Program) -> dict[str, Any]:
         try:
@@ -72,7 +77,50 @@ class Commands:
         return self._caller.get(asked.target) if asked.body is None else self._caller.post(asked.target, asked.body)
 
 
-def _error(number: object, refused: Refused) -> dict[str, Any]:
+class AsyncCommands:
+    """As Commands, for a caller in the same loop, which always answers."""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        self._caller = caller
+
+    async def answer(self, message: object) -> dict[str, Any] | None:
+        """The reply; None for a cast."""
+        try:
+            fields = await self._run(program_of(message))
+        except Refused as refused:
+            return self.refusal(message, refused)
+        except UnicodeError:
+            return self.refusal(message, Refused(MESSAGE_ERROR, "message invalid: it has half of a character"))
+        except CircusError as error:
+            return self.refusal(message, refusal_of(error, message))
+        return _reply(message, fields) if _is_awaited(message) else None
+
+    def refusal(self, message: object, refused: Refused) -> dict[str, Any] | None:
+        return error_reply(_number(message), refused) if _is_awaited(message) else None
+
+    async def _run(self, program: Program) -> dict[str, Any]:
+        try:
+            asked = next(program)
+            while True:
+                asked = program.send(await self._caller.ask(asked))
+        except StopIteration as end:
+            fields: dict[str, Any] = end.value
+            return fields
+
+
+def _number(message: object) -> object:
+    return message.get("id") if isinstance(message, dict) else None
+
+
+def _is_awaited(message: object) -> bool:
+    return not isinstance(message, dict) or message.get("msg_type") != "cast"
+
+
+def _reply(message: object, fields: dict[str, Any]) -> dict[str, Any]:
+    return {"status": "ok", "time": time.time(), **fields, "id": _number(message)}
+
+
+def error_reply(number: object, refused: Refused) -> dict[str, Any]:
     return {
         "status": "error",
         "reason": refused.reason,

@@ -8,8 +8,9 @@ the answers, so that whoever has a way to circusd can run it (see `legacy.comman
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple
 
 from circus.control.client import target
@@ -72,6 +73,12 @@ def refusal_of(error: CircusError, message: object) -> Refused:
     return Refused(OS_ERROR if error.code == "forbidden" else COMMAND_ERROR, error.message)
 
 
+def is_waiting(message: object) -> bool:
+    """Whether its sender waits for the end of what he orders."""
+    properties = message.get("properties") if isinstance(message, Mapping) else None
+    return isinstance(properties, Mapping) and _waits(properties)
+
+
 # Properties -------------------------------------------------------------------------------------------------
 
 
@@ -96,7 +103,7 @@ def _number(properties: Properties, key: str) -> int | None:
         return None
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Refused(MESSAGE_ERROR, f"{key!r} isn't an integer") from None
 
 
@@ -176,8 +183,11 @@ def _kill(properties: Properties) -> Program:
         body["signum"] = properties["signum"]
     if properties.get("graceful_timeout") is not None:
         try:
-            body["graceful_timeout"] = float(properties["graceful_timeout"])
-        except (TypeError, ValueError):
+            seconds = float(properties["graceful_timeout"])
+            if not math.isfinite(seconds):
+                raise ValueError
+            body["graceful_timeout"] = seconds
+        except (TypeError, ValueError, OverflowError):
             raise Refused(MESSAGE_ERROR, "'graceful_timeout' isn't a number") from None
     yield Ask(target("watchers", _name(properties), "kill"), body)
     return {}
@@ -261,7 +271,7 @@ def _ask_options(properties: Properties) -> Ask:
 
 def _get(properties: Properties) -> Program:
     keys = properties.get("keys")
-    if not isinstance(keys, Iterable) or isinstance(keys, str):
+    if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
         raise Refused(MESSAGE_ERROR, "message invalid 'keys' is missing")
     known = (yield _ask_options(properties))["options"]
     found = {}
@@ -281,7 +291,7 @@ def _globaloptions(properties: Properties) -> Program:
     option = properties.get("option")
     if not option:
         return {"options": options}
-    if option not in options:
+    if not isinstance(option, str) or option not in options:
         raise Refused(MESSAGE_ERROR, f"{option!r} option not found")
     return {"options": {option: options[option]}}
 
