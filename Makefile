@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 ANCESTORS := .venv-ancestors
 # What `make fuzz` needs, and no test.
 FUZZ := .venv-fuzz
-# As many at once as there are processors; most tests wait for processes.
-PYTEST_ARGS ?= -n auto
+# As many at once as there are processors; most tests wait for processes. Who has nothing left takes from the others.
+PYTEST_ARGS ?= -n auto --dist worksteal
 # Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
 OTHER_PYTHONS ?= $(shell $(PYTHON) tests/pythons.py)
 INSTALL = pip install --quiet --disable-pip-version-check

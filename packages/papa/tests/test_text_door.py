@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import random
@@ -349,7 +350,8 @@ def telnet(runtime_root):
         telnet.close()
         for row in kernel.request("list", what="processes").ok["items"]:
             if row["running"]:
-                os.kill(row["pid"], signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has ended since
+                    os.kill(row["pid"], signal.SIGKILL)
         kernel.request("exit", force=True)
     wait_for(lambda: not os.listdir(runtime_root), "the kernel does not end")
 

@@ -7,6 +7,7 @@ that is a word alone waits until that process has ended, so that all of it comes
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -264,7 +265,8 @@ def kernel(runtime_root):
         with Connection(port, client="test", autostart=False) as connection:
             for row in connection.request("list", what="processes").ok["items"]:
                 if row["running"]:
-                    os.kill(row["pid"], 9)
+                    with contextlib.suppress(ProcessLookupError):  # it has ended since
+                        os.kill(row["pid"], 9)
             connection.request("exit", force=True)
     except PapaError:
         pass
@@ -285,7 +287,8 @@ def end_all(watcher: Connection) -> None:
     """What a conversation removed while it ran; then the kernel is as it was."""
     for row in watcher.request("list", what="processes").ok["items"]:
         if row["running"]:
-            os.kill(row["pid"], 9)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since
+                os.kill(row["pid"], 9)
 
 
 @pytest.mark.parametrize("door", ["tcp", "unix"])
