@@ -204,3 +204,19 @@ def _pidfd(pid: int) -> int:
         return os.pidfd_open(pid)
     except (OSError, AttributeError):
         return -1
+
+
+def own_umask() -> int:
+    """Read where the system tells it (Linux 4.7, proc(5)): to ask for it by umask(2) would change it for a moment, also
+    for what other threads make meanwhile.
+    """
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        pass  # no /proc
+    found = os.umask(0o022)
+    os.umask(found)
+    return found

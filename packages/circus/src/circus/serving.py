@@ -42,8 +42,11 @@ class Serving:
     ``mine`` is the name that it has, which the caller releases in the end.
     """
 
-    def __init__(self, config: CircusConfig, mine: Claim, kernel: AsyncPapa) -> None:
-        self.engine = Engine(config, kernel, memory.Memory(memory.state_directory(config.name)), environ=os.environ)
+    def __init__(
+        self, config: CircusConfig, mine: Claim, kernel: AsyncPapa, keeps: memory.Memory | None = None
+    ) -> None:
+        keeps = keeps or memory.Memory(memory.state_directory(config.name))
+        self.engine = Engine(config, kernel, keeps, environ=os.environ)
         self._trail = _trail(config, self.engine.state_directory)
         self.ops = Ops(self.engine, self._trail)
         self._control = ControlServer(

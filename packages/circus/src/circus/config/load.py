@@ -12,7 +12,7 @@ from circus.config import amend
 from circus.config.amend import Edits
 from circus.config.build import Builder, Draft
 from circus.config.model import CircusConfig, ConfigInvalid, Finding
-from circus.config.read import TOML, read
+from circus.config.read import TOML, Document, read
 from circus.config.validate import Host, validate
 
 
@@ -25,6 +25,18 @@ def load(path: str, environ: Mapping[str, str], *, host: Host | None = None) -> 
         ConfigInvalid: with every error that was found, and with the warnings.
     """
     draft, findings = examine(path, environ, host=host)
+    if any(each.severity == "error" for each in findings):
+        raise ConfigInvalid(findings)
+    return replace(draft.config, warnings=tuple(findings))
+
+
+def of_document(document: Document, environ: Mapping[str, str], *, host: Host | None = None) -> CircusConfig:
+    """As ``load``, of sections that no file has.
+
+    Raises: ConfigInvalid.
+    """
+    draft = Builder(document, environ).build()
+    findings = draft.findings + validate(draft, environ, host or Host())
     if any(each.severity == "error" for each in findings):
         raise ConfigInvalid(findings)
     return replace(draft.config, warnings=tuple(findings))

@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-from circus import clock
+from circus import clock, procfs
 from circus.bus import SERIOUS, Bus, Event
-from circus.config import expand
+from circus.config import expand, load
 from circus.config.amend import Edits
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.config.plan import Plan
@@ -77,6 +77,9 @@ class Engine:
 
     def __init__(self, config: CircusConfig, kernel: AsyncPapa, memory: Memory, *, environ: Mapping[str, str]) -> None:
         self.config = config
+        self.read: Callable[[], CircusConfig] = lambda: load.load(
+            self.config.path, self.environ
+        )  # anew, beside the loop
         self.kernel = kernel
         self.memory = memory
         memory.use(config.path)
@@ -122,8 +125,7 @@ class Engine:
         self._started_with = config
         self.environ = dict(environ)
         self._working_dir = spawning.working_dir(environ)
-        self._umask = os.umask(0o022)
-        os.umask(self._umask)
+        self._umask = procfs.own_umask()
         self._hooks: dict[str, HookSet] = {}
         self._mailbox: deque[events.Event] = deque()
         self._drain_is_scheduled = False
@@ -290,15 +292,15 @@ class Engine:
         hooks = self.rolls.hooks_of(watcher, is_former=is_former)
         if not hooks.has(hook) or watcher not in self.fleet.watchers:
             return True
-        arbiter = faces.ArbiterFace(self.name, self._face)
-        ok, error = await hooks.call(hook, self._face(watcher), arbiter, **kwargs)
+        arbiter = faces.ArbiterFace(self.name, self.face)
+        ok, error = await hooks.call(hook, self.face(watcher), arbiter, **kwargs)
         if error is None:
             self.publish(watcher, "hook_success", {"name": hook})
         else:
             self.publish(watcher, "hook_failure", {"name": hook, "error": str(error)[:MAX_ERROR]})
         return ok
 
-    def _face(self, watcher: str) -> faces.WatcherFace:
+    def face(self, watcher: str) -> faces.WatcherFace:
         config = self.config_of(watcher)
         return faces.watcher_face(
             config,
@@ -306,7 +308,7 @@ class Engine:
             count=self.fleet.watchers[config.name].policy.numprocesses,
             hosted=self.lives.hosted.of_watcher(config.name),
             sockets=self.sockets.rows,
-            arbiter=faces.ArbiterFace(self.name, self._face),
+            arbiter=faces.ArbiterFace(self.name, self.face),
         )
 
     def publish(self, watcher: str, name: str, fields: Mapping[str, object]) -> None:

@@ -12,7 +12,6 @@ import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from circus.config import load
 from circus.config import plan as plans
 from circus.config.amend import NOTHING
 from circus.config.model import CircusConfig
@@ -74,7 +73,7 @@ async def draw_up(engine: Engine) -> Planned:
 
 
 def _draw_up(engine: Engine, world: World) -> Planned:
-    read = load.load(engine.config.path, engine.environ)
+    read = engine.read()
     filed = filing.in_force(engine, read, world.edits)
     made = plans.make(
         world, filed.config, filed.edits, unheeded=filed.unheeded, files=_files(read), environ=engine.environ
