@@ -93,6 +93,29 @@ class Pattern:
             at = end + 1
 
 
+class Literal:
+    """Lines in which this text stands as it is: what a client may ask for, because it takes no longer than reading."""
+
+    def __init__(self, text: str) -> None:
+        self._literal = text.encode("utf-8", "surrogateescape")
+
+    def finds(self, line: bytes) -> bool:
+        return self._literal in line
+
+    def lines_of(self, chunk: bytes, *, is_raw: bool, is_json: bool) -> Iterator[tuple[int, int]]:
+        """As of a Pattern."""
+        del is_raw
+        literal = self._literal
+        if is_json and _ESCAPED.search(literal):
+            yield from all_lines(chunk)
+            return
+        at = chunk.find(literal) if b"\n" not in literal else -1
+        while 0 <= at < len(chunk):
+            start, end = chunk.rfind(b"\n", 0, at) + 1, _line_end(chunk, at)
+            yield start, end
+            at = chunk.find(literal, end + 1)
+
+
 def all_lines(chunk: bytes) -> Iterator[tuple[int, int]]:
     at = 0
     while at < len(chunk):

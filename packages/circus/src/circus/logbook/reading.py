@@ -12,7 +12,7 @@ import json
 import os
 import time
 from base64 import b64decode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from circus.logbook import files, matching
 from circus.logbook.catalogue import Entry
 from circus.logbook.entries import JSON, MARK, PLAIN, PREFIXED, Source
 from circus.logbook.files import LogFile
-from circus.logbook.matching import Pattern
+from circus.logbook.matching import Literal, Pattern
 from circus.logbook.writing import directory_of
 
 #: How much later than its neighbours a line of another process may stand in a file.
@@ -32,6 +32,9 @@ INDEX_STEP_S = 0.01
 
 #: Who follows waits so long for a circusd that was killed: the next one says whose the last lines were.
 NEXT_CIRCUSD_S = 10.0
+
+#: Going backwards, lines are cut out of so many bytes at a time.
+PIECE = 64 << 10
 
 _RESET = b"\033[0m"
 
@@ -60,7 +63,7 @@ class Query:
     wid: int | None = None
     since_ns: int = 0
     until_ns: int = 2**63
-    pattern: Pattern | None = None
+    pattern: Pattern | Literal | None = None
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class LogReader:
     query: Query
     position: int = 0
     missing: int = 0
+    may_read: Callable[[int], bool] | None = None  # so many bytes; it stops when not
     _files: list[LogFile] = field(default_factory=list)
     _lone: Source | None = None
     _waiting: tuple[int, float] = (-1, 0.0)  # how far the index had come when the waiting began, and when that was
@@ -105,6 +109,16 @@ class LogReader:
     def whole_end(self) -> int:
         """The same, without a line that has no end yet."""
         return self._whole(self.begin, self.end) if self._files else 0
+
+    @property
+    def settled_end(self) -> int:
+        """The same, without what is so new that its index is yet to come."""
+        if not self._files:
+            return 0
+        last, stop = self._files[-1], self.end
+        if last.is_indexed and last.indexed_to < last.size and abs(time.time() - last.mtime_ns / 1e9) < INDEX_S:
+            stop = last.begins_at + last.indexed_to
+        return self._whole(self.begin, stop)
 
     def await_index(self) -> None:
         """What was written just now is indexed a moment later."""
@@ -144,6 +158,8 @@ class LogReader:
             if start >= limit:
                 continue
             for offset, chunk in file.chunks(start, limit):
+                if self.may_read is not None and not self.may_read(len(chunk)):
+                    return
                 for line in self._lines(file, offset, chunk):
                     if line.key_ns > self.query.until_ns + LATE_NS:
                         return
@@ -157,18 +173,24 @@ class LogReader:
         """The last ``count`` lines that are wanted of those before ``end``."""
         return list(itertools.islice(self.backward(end), count))[::-1]
 
-    def backward(self, end: int) -> Iterator[Line]:
-        """From ``end`` to the begin. Follows `position` of the reader as it goes."""
+    def backward(self, end: int, begin: int = 0) -> Iterator[Line]:
+        """From ``end`` back to ``begin``. Follows `position` of the reader as it goes."""
         self.position = end
         late_ns = self.query.until_ns + LATE_NS
         for file in reversed(self._files):
             limit = min(file.size, end - file.begins_at)
-            if late_ns < 2**62 and (offset := file.index.first_since(late_ns)) is not None:
+            if limit > 0 and late_ns < 2**62 and (offset := file.index.first_since(late_ns)) is not None:
                 limit = min(limit, file.line_behind(offset))
-            for offset, chunk in file.chunks_backwards(limit) if limit > 0 else ():
+            for offset, chunk in _pieces(file.chunks_backwards(limit)) if limit > 0 else ():
+                if file.begins_at + offset + len(chunk) <= begin:
+                    self.position = min(self.position, max(begin, self.begin))
+                    return
+                if self.may_read is not None and not self.may_read(len(chunk)):
+                    return
                 for line in reversed(list(self._lines(file, offset, chunk))):
-                    self.position = line.start
-                    yield line
+                    if line.start >= begin:
+                        self.position = line.start
+                        yield line
                 self.position = file.begins_at + offset
             if file is not self._files[-1]:
                 file.rest()
@@ -191,7 +213,7 @@ class LogReader:
                 source, at_ns = span.source, span.at_ns
             data = chunk[start:end]
             if source is not None and source.look not in (PLAIN, MARK):
-                data, source, at_ns = _as_written(data, source, at_ns)
+                data, source, at_ns = as_written(data, source, at_ns)
                 if pattern is not None and not pattern.finds(data):
                     continue
             elif pattern is not None and not is_raw and not pattern.finds(data):
@@ -268,6 +290,19 @@ class LogReader:
                     self.position += file.begins_at - before[2]
 
 
+def _pieces(chunks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Chunks of whole lines, cut into smaller ones, the last one of each first."""
+    for offset, chunk in chunks:
+        end = len(chunk)
+        while end > 0:
+            begin = max(0, end - PIECE)
+            if begin:
+                newline = chunk.find(b"\n", begin - 1, end - 1)
+                begin = (newline if newline >= 0 else chunk.rfind(b"\n", 0, begin)) + 1
+            yield offset + begin, chunk[begin:end]
+            end = begin
+
+
 def _is_wanted(query: Query, source: Source | None, at_ns: int) -> bool:
     if not query.since_ns <= at_ns <= query.until_ns:
         return False
@@ -280,7 +315,7 @@ def _is_wanted(query: Query, source: Source | None, at_ns: int) -> bool:
     )
 
 
-def _as_written(data: bytes, source: Source, at_ns: int) -> tuple[bytes, Source, int]:
+def as_written(data: bytes, source: Source, at_ns: int) -> tuple[bytes, Source, int]:
     """Without what circusd put around it."""
     if source.look == PREFIXED:
         before, separator, line = data.partition(b" [%d] | " % source.pid)
