@@ -8,48 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.logfiles import SECOND, LogFiles
 
-from circus.logbook import catalogue, pages, reading, writing
-from circus.logbook.catalogue import Entry
-from circus.logbook.entries import Run, Source
+from circus.logbook import pages, reading
 from circus.logbook.matching import Literal, all_lines
 from circus.logbook.pages import Page, Want, read
-from circus.logbook.writing import Book, Laid
-
-SECOND = 1_000_000_000
 
 
-class Logs:
-    """Log files of one watcher below ``folder``, as circusd writes and indexes them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.logs = str(folder / "logs")
-        self._books: dict[str, Book] = {}
-        self._entries: dict[str, Entry] = {}
-
-    def write(self, stream: str, *lines: tuple[int, str], wid: int = 1) -> None:
-        path = os.path.realpath(self.folder / f"{stream}.log")
-        if catalogue.note(self._entries, path, catalogue.FILE, "web", stream):
-            catalogue.save(self.logs, self._entries)
-        book = self._books.setdefault(path, Book(writing.directory_of(self.logs, path), path))
-        source = Source("web", wid, 100 + wid, stream)
-        with open(path, "ab") as file:
-            base = file.tell()
-            runs = []
-            for at_s, text in lines:
-                data = text.encode() + b"\n"
-                file.write(data)
-                runs.append(Run(source, len(data), at_s * SECOND))
-            file.flush()
-            found = os.fstat(file.fileno())
-        head = Path(path).read_bytes()[:256]
-        book.lay(Laid(path, found.st_dev, found.st_ino, base, head, tuple(runs)))
-
-    def rotate(self, stream: str) -> None:
-        path = self.folder / f"{stream}.log"
-        path.rename(f"{path}.1")
-
+class Pages(LogFiles):
     def page(self, limit: int = 100, **asked: Any) -> Page:
         return read(str(self.folder), Want("web", limit, **asked))
 
@@ -72,14 +38,14 @@ def texts(page: Page) -> list[str]:
 
 
 @pytest.fixture
-def logs(tmp_path: Path) -> Logs:
-    logs = Logs(tmp_path)
+def logs(tmp_path: Path) -> Pages:
+    logs = Pages(tmp_path)
     logs.write("stdout", (1, "one"), (3, "three"), (5, "five"))
     logs.write("stderr", (2, "two"), (4, "four"), wid=2)
     return logs
 
 
-def test_lines_of_several_logs_come_in_the_order_of_writing_page_by_page(logs: Logs) -> None:
+def test_lines_of_several_logs_come_in_the_order_of_writing_page_by_page(logs: Pages) -> None:
     whole = ["one", "two", "three", "four", "five"]
     for limit in range(1, 7):
         assert logs.all(limit) == whole
@@ -91,7 +57,7 @@ def test_lines_of_several_logs_come_in_the_order_of_writing_page_by_page(logs: L
         assert logs.all(limit, is_backward=True) == ["six", *whole[::-1]]
 
 
-def test_a_page_says_where_the_next_lines_will_be(logs: Logs) -> None:
+def test_a_page_says_where_the_next_lines_will_be(logs: Pages) -> None:
     page = logs.page(is_backward=True, limit=2)
     assert (texts(page), page.has_more) == (["five", "four"], True)
     logs.write("stderr", (7, "seven"))
@@ -100,7 +66,7 @@ def test_a_page_says_where_the_next_lines_will_be(logs: Logs) -> None:
     assert texts(logs.page(cursor=page.positions, ends=page.ends)) == ["four", "five"]
 
 
-def test_what_is_wanted_can_be_said(logs: Logs) -> None:
+def test_what_is_wanted_can_be_said(logs: Pages) -> None:
     for backward in (False, True):
         for asked, wanted in (
             ({"stream": "stderr"}, ["two", "four"]),
@@ -117,7 +83,7 @@ def test_what_is_wanted_can_be_said(logs: Logs) -> None:
     assert read(str(logs.folder), Want("db", 5)).lines == []
 
 
-def test_what_is_not_found_is_looked_for_in_parts(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_found_is_looked_for_in_parts(logs: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     logs.write("stdout", *((10, f"line {number}") for number in range(500)))
     monkeypatch.setattr(pages, "MAX_READ_BYTES", 64)
     monkeypatch.setattr(reading, "PIECE", 100)
@@ -132,7 +98,7 @@ def test_what_is_not_found_is_looked_for_in_parts(logs: Logs, monkeypatch: pytes
     assert len(logs.all(1000)) == 505
 
 
-def test_a_line_that_has_no_end_yet_and_one_that_is_not_indexed_yet_are_waited_for(logs: Logs) -> None:
+def test_a_line_that_has_no_end_yet_and_one_that_is_not_indexed_yet_are_waited_for(logs: Pages) -> None:
     with open(logs.folder / "stdout.log", "ab") as file:
         file.write(b"not indexed\n")
     assert texts(logs.page(stream="stdout")) == ["one", "three", "five"]
@@ -144,7 +110,7 @@ def test_a_line_that_has_no_end_yet_and_one_that_is_not_indexed_yet_are_waited_f
     assert texts(logs.page(stream="stdout"))[-1] == "not indexed"
 
 
-def test_what_is_gone_is_told(logs: Logs) -> None:
+def test_what_is_gone_is_told(logs: Pages) -> None:
     before = logs.page(limit=1, stream="stdout").positions
     os.unlink(logs.folder / "stdout.log")
     logs.write("stdout", (6, "six"))

@@ -116,6 +116,12 @@ async def _events(ops: Ops, call: Call) -> Answer:
     return ops.listen(call.query.topic, call.last_event_id, call.query.since)
 
 
+async def _logs(ops: Ops, call: Call) -> Answer:
+    is_stream = call.accept.partition(";")[0].strip() == EVENT_STREAM
+    asked = msgspec.structs.replace(call.query, follow=True) if is_stream else call.query
+    return await ops.logs_of(call.name, asked, call.last_event_id)
+
+
 async def _stats(ops: Ops, call: Call) -> Answer:
     return await ops.stats(call.query.name, call.query.pid, call.query.extended)
 
@@ -189,6 +195,10 @@ OPERATIONS: tuple[Operation, ...] = (
     _get(
         "watchers.runs", "/v1/watchers/{name}/runs", "The runs of a job",
         lambda ops, call: ops.runs(call.name), schema.RunsAnswer,
+    ),
+    _get(
+        "watchers.logs", "/v1/watchers/{name}/logs", "What its processes wrote, or write", _logs, views.LogPage,
+        verb="logs", query=views.LogsQuery, media=JSON, media_too=EVENT_STREAM, resumes=True,
     ),
     _get(
         "watchers.exits", "/v1/watchers/{name}/exits", "How its processes ended",

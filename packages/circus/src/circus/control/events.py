@@ -18,8 +18,9 @@ from circus.bus import RING_LENGTH, Bus, Event
 from circus.control import sse
 from circus.errors import CircusError
 
-#: Each has a connection, of which the doors have 256 in all; orders must find one.
-MAX_LISTENERS = 100
+#: Each has a connection, that is a descriptor and some 30 KB; as many may follow logs (`following`). The doors have
+#: room for all of these, and for orders beside them.
+MAX_LISTENERS = 256
 
 #: Events that are handed over in one piece; a client that does not take them lets the ring go on meanwhile.
 BATCH = 64

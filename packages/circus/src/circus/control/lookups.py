@@ -2,11 +2,88 @@
 
 from __future__ import annotations
 
-from circus.control import views
+from collections.abc import AsyncIterator
+
+from circus.control import loglines, views
+from circus.control.audit import Trail
+from circus.control.caller import Caller
+from circus.control.desk import Desk
+from circus.control.face import EngineFace
+from circus.control.following import LogFeed
+from circus.control.loglines import Wanted
 from circus.control.queries import Queries
+from circus.errors import CircusError
+from circus.logbook import cursors, pages
+
+#: Lines that are told where nobody says how many, and those before what is followed.
+LINES = 100
+LINES_BEFORE_FOLLOWING = 10
+
+#: Of what is shown around an end: what is written behind it is still about it.
+AFTER_EXIT_S = 1.0
 
 
 class Lookups(Queries):
+    def __init__(self, engine: EngineFace, caller: Caller, trail: Trail) -> None:
+        super().__init__(engine, caller, trail)
+        self._desk = Desk()
+        self._log_feed = LogFeed(engine.state_directory, engine.hear_output, self._desk)
+
+    @property
+    def followers(self) -> int:
+        """Of logs."""
+        return self._log_feed.followers
+
+    def _close_lookups(self) -> None:
+        self._log_feed.close()
+        self._desk.close()
+
+    async def logs_of(
+        self, name: str, asked: views.LogsQuery, last_event_id: str
+    ) -> views.LogPage | AsyncIterator[bytes]:
+        """Raises: CircusError not-found, bad-request, limit, unavailable."""
+        watcher = self._find(name).name
+        _check_logs(asked)
+        wanted = Wanted(asked.stream, asked.instance, asked.contains or "", _ns(asked.since or 0.0))
+        written = (last_event_id if asked.follow else "") or asked.cursor
+        cursor = cursors.decode(written) if written else None
+        if asked.follow:
+            last = LINES_BEFORE_FOLLOWING if asked.limit is None else asked.limit
+            if cursor is None and asked.since is not None:
+                cursor = {}
+            return self._log_feed.follow(watcher, wanted, cursor=cursor, last=last)
+        until_ns = 2**63 if asked.until is None else _ns(asked.until)
+        if asked.around_exit is not None:
+            ended = await self._exit(watcher, asked.around_exit, asked.instance)
+            wanted = Wanted(asked.stream, int(str(ended["wid"])), asked.contains or "")
+            until_ns = _ns(float(str(ended["at"])) + AFTER_EXIT_S)
+        is_backward = asked.order == "newest" or (asked.order is None and asked.since is None and cursor is None)
+        limit = LINES if asked.limit is None else asked.limit
+        want = wanted.want(watcher, limit, until_ns=until_ns, cursor=cursor, is_backward=is_backward)
+        directory = self._engine.state_directory
+        try:
+            page = await self._desk.run(f"the logs of {watcher}", lambda: pages.read(directory, want))
+        except OSError as error:
+            raise CircusError("unavailable", f"{error.filename or directory}: {error.strerror or error}") from None
+        return views.LogPage(
+            name=watcher,
+            lines=[loglines.answer(line) for line in (page.lines[::-1] if is_backward else page.lines)],
+            cursor=cursors.encode(page.positions),
+            latest=cursors.encode(page.ends),
+            more=page.has_more,
+            gaps=[views.GapAnswer(path, byte_count) for path, byte_count in page.missing.items()],
+        )
+
+    async def _exit(self, watcher: str, number: int, wid: int | None) -> dict[str, object]:
+        """The ``number``-th last end of its processes, in this place of it. Raises: CircusError not-found."""
+        ends = [dict(each) for each in await self._engine.exits(watcher)]
+        found = sorted((each for each in ends if wid in (None, each["wid"])), key=lambda each: float(str(each["at"])))
+        if len(found) < number:
+            raise CircusError(
+                "not-found", f"{len(found)} ends are known of these processes, not {number}", "the last 50 are kept"
+            )
+        return found[-number]
+
     async def stats_history(self, asked: views.StatsHistoryQuery) -> views.StatsHistoryAnswer:
         """Raises: CircusError not-found for an unknown watcher."""
         name = None if asked.name is None else self._find(asked.name).name
@@ -19,3 +96,16 @@ class Lookups(Queries):
                     by_wid = found.setdefault(slot.watcher, {})
                     by_wid[str(slot.wid)] = [views.SampleAnswer(*sample) for sample in samples]
         return views.StatsHistoryAnswer(figures.interval_s, found)
+
+
+def _ns(moment: float) -> int:
+    return int(moment * 1_000_000_000)
+
+
+def _check_logs(asked: views.LogsQuery) -> None:
+    """Raises: CircusError bad-request."""
+    given = [name for name in ("since", "until", "cursor", "order", "around_exit") if getattr(asked, name) is not None]
+    if asked.follow and (wrong := [name for name in given if name not in ("since", "cursor")]):
+        raise CircusError("bad-request", f"`follow` and `{wrong[0]}` exclude each other", "leave one of them out")
+    if asked.around_exit is not None and len(given) > 1:
+        raise CircusError("bad-request", f"`around_exit` and `{given[0]}` exclude each other", "leave one of them out")

@@ -111,14 +111,12 @@ def _operation(operation: Operation, by_type: dict[Any, Any], components: dict[s
 
 
 def _content(operation: Operation, by_type: dict[Any, Any]) -> dict[str, Any]:
-    answer = {"schema": _answer(operation, by_type)}
-    return {media: answer for media in (operation.media, operation.media_too) if media}
+    kinds = [media for media in (operation.media, operation.media_too) if media]
+    return {media: {"schema": _answer(operation, media, by_type)} for media in kinds}
 
 
-def _answer(operation: Operation, by_type: dict[Any, Any]) -> dict[str, Any]:
-    if operation.answer is not None:
-        found: dict[str, Any] = by_type[operation.answer]
+def _answer(operation: Operation, media: str, by_type: dict[Any, Any]) -> dict[str, Any]:
+    if media == JSON:
+        found: dict[str, Any] = {"type": "object"} if operation.answer is None else by_type[operation.answer]
         return found
-    if operation.media == EVENT_STREAM:
-        return {"type": "string", "description": "Server-sent events"}
-    return {"type": "object"} if operation.media == JSON else {"type": "string"}
+    return {"type": "string", **({"description": "Server-sent events"} if media == EVENT_STREAM else {})}

@@ -84,6 +84,7 @@ class Ops(Lookups):
     def close(self) -> None:
         """Whoever listens is given what there is and let go; nobody else is waited for here."""
         self._feed.close()
+        self._close_lookups()
 
     async def start(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant = self._meant(request)

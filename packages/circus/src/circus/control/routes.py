@@ -71,7 +71,8 @@ def _route(ops: Ops, operation: Operation) -> Route:
             return Response(answer.data, media_type=answer.media)
         if isinstance(answer, bytes):
             return Response(answer, media_type=operation.media)
-        return StreamingResponse(answer, media_type=operation.media, headers={"cache-control": "no-store"})
+        media = operation.media_too or operation.media
+        return StreamingResponse(answer, media_type=media, headers={"cache-control": "no-store"})
 
     return Route(operation.path.replace("{name}", "{name:path}"), endpoint, methods=[operation.method])
 

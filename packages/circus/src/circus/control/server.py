@@ -31,11 +31,12 @@ from circus.control.seldom import Seldom
 #: Who is refused comes again, perhaps many times a second.
 refused = Seldom(logging.getLogger("circus.control"))
 
-#: Of our own user and root alone; each costs a descriptor, of which services need theirs.
-MAX_CONNECTIONS = 256
+#: All who may listen to events and follow logs (`events.MAX_LISTENERS` of each), and 128 beside them for orders and
+#: queries. Each costs a descriptor, and some 30 KB while it is open.
+MAX_CONNECTIONS = 640
 
 #: Those from which on members of groups are refused, so that its owner can always speak to circusd.
-MAX_MEMBERS = 192
+MAX_MEMBERS = 576
 
 #: Request line and headers; ours have a few hundred bytes.
 MAX_HEAD = 16 * 1024

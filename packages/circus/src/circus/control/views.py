@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -40,3 +40,61 @@ class StatsHistoryAnswer(Struct, frozen=True):
 
     interval: float
     samples: dict[str, dict[str, list[SampleAnswer]]]
+
+
+#: Lines in one answer, and characters of a text that is looked for, and of a cursor.
+MAX_LINES = 1000
+MAX_CONTAINS = 256
+MAX_CURSOR = 16 * 1024
+
+
+class LogsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``limit`` lines: the last ones; or, with ``since`` or ``cursor``, the first ones from there (``order``: from
+    which end lines are taken). ``contains`` is a text, no pattern. ``around_exit`` N: those before the Nth last end of
+    a process, and up to a second after it. ``follow``: lines as they are written, as server-sent events, after the last
+    ``limit`` (10) ones, or those since ``since``, or behind ``cursor`` or the header Last-Event-ID."""
+
+    follow: bool = False
+    since: Moment | None = None
+    until: Moment | None = None
+    contains: Annotated[str, Meta(min_length=1, max_length=MAX_CONTAINS)] | None = None
+    stream: Literal["stdout", "stderr"] | None = None
+    instance: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    limit: Annotated[int, Meta(ge=0, le=MAX_LINES)] | None = None
+    cursor: Annotated[str, Meta(min_length=1, max_length=MAX_CURSOR)] | None = None
+    order: Literal["oldest", "newest"] | None = None
+    around_exit: Annotated[int, Meta(ge=1, le=1000)] | None = None
+
+
+class LogLine(Struct, frozen=True, omit_defaults=True):
+    """``at`` null: nobody knows. ``instance`` is the process's wid. Where ``text`` is not what was written, because
+    that is no UTF-8, ``raw`` is, in base64. ``cut``: bytes of the line that are left out. ``mark``: it was written by
+    circusd, about output that is missing."""
+
+    text: str
+    at: float | None = None
+    stream: str = ""
+    instance: int | None = None
+    pid: int | None = None
+    raw: str = ""
+    cut: int = 0
+    mark: bool = False
+
+
+class GapAnswer(Struct, frozen=True):
+    """So many bytes of this file were gone before they were read."""
+
+    path: str
+    bytes: int
+
+
+class LogPage(Struct, frozen=True):
+    """``lines``, oldest first. ``cursor``: what to go on with, in the same order, if there is ``more``; ``latest``:
+    where the logs ended, to go on with ``order`` oldest, or to follow."""
+
+    name: str
+    lines: list[LogLine]
+    cursor: str
+    latest: str
+    more: bool
+    gaps: list[GapAnswer]

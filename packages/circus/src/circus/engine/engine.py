@@ -57,6 +57,7 @@ from circus.engine.trees import Trees
 from circus.engine.view import EngineView
 from circus.errors import CircusError
 from circus.hooks import HookSet
+from circus.logbook.writing import Laid
 from circus.streams.ledger import LogsPlace
 from circus.streams.pump import Pump
 from circus.supervise import actions, events
@@ -343,6 +344,10 @@ class Engine:
     @property
     def mailbox_depth(self) -> int:
         return len(self._mailbox)
+
+    def hear_output(self, hear: Callable[[Laid], None] | None) -> None:
+        """From now on it is told what is written to log files; None: nobody is."""
+        self.pump.hear(hear)
 
     @property
     def edits(self) -> Edits:

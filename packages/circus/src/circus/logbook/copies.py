@@ -60,14 +60,17 @@ class Copy:
         self._size = 0
         self._data: list[bytes] = []
         self._runs: list[Run] = []
+        self._laid: list[Laid] = []
 
-    def keep(self, kept: Sequence[Kept]) -> None:
-        """Append it. Raises: OSError; what could not be written is not kept."""
+    def keep(self, kept: Sequence[Kept]) -> list[Laid]:
+        """Append it; where it stands. Raises: OSError; what could not be written is not kept."""
+        self._laid = []
         try:
             self._keep(kept)
         except OSError:
             self.close()
             raise
+        return self._laid
 
     def _keep(self, kept: Sequence[Kept]) -> None:
         os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
@@ -119,6 +122,7 @@ class Copy:
         alive = frozenset() if base else frozenset(each.inode() for each in os.scandir(os.path.dirname(self._path)))
         laid = Laid(self._path, found.st_dev, found.st_ino, base, head, tuple(entries.joined(runs)), alive)
         self._book.lay(laid)
+        self._laid.append(laid)
 
     def _open(self) -> int:
         """Its size. One that was removed is begun anew."""

@@ -29,7 +29,7 @@ def decode(cursor: str) -> dict[str, int]:
         if version != _VERSION:
             raise ValueError("another version")
         return {str(log): int(position) for log, position in positions.items()}
-    except (ValueError, TypeError, AttributeError, binascii.Error):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, binascii.Error):
         raise CircusError(
             "usage", f"{cursor[:40]!r} is no cursor", "take the `cursor` of a line of `circusctl logs --json`"
         ) from None

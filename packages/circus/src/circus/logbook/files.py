@@ -246,6 +246,11 @@ def open_log(path: str, directory: str) -> list[LogFile]:
     return opened
 
 
+def names(path: str) -> list[str]:
+    """The files that there are, the oldest first."""
+    return list(_names(path))
+
+
 def _names(path: str) -> dict[str, int]:
     """The files that there are, by name, the oldest first, with their inodes."""
     folder, base = os.path.split(path)

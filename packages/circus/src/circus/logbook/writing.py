@@ -143,7 +143,7 @@ class Book:
         self.close()
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         path = os.path.join(self._directory, index_name(laid.dev, laid.ino))
-        known = _skim(path) if laid.base or laid.is_again else None
+        known = skim(path) if laid.base or laid.is_again else None
         if known is not None and known.header is not None and is_about(known, laid.head):
             self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_APPEND)
             os.ftruncate(self._fd, known.taken)
@@ -161,10 +161,7 @@ class Book:
 
     def _begins_next(self) -> int:
         """Behind all that is indexed of this log, from the files of an earlier circusd."""
-        paths = [os.path.join(self._directory, name) for name in _names(self._directory)]
-        newest = max(paths, key=_begins_at, default=None)
-        known = _skim(newest) if newest is not None else None
-        return known.header.begins_at + known.end if known is not None and known.header is not None else 0
+        return begins_next(self._directory)
 
     def _replace(self, path: str, data: bytes) -> None:
         """A new file under this name: who reads the old one, or has it under another name, keeps it."""
@@ -202,6 +199,14 @@ class Book:
         self._file = None
 
 
+def begins_next(directory: str) -> int:
+    """Where in its log a file begins that is yet to come: behind all that is indexed of it."""
+    paths = [os.path.join(directory, name) for name in _names(directory)]
+    newest = max(paths, key=_begins_at, default=None)
+    known = skim(newest) if newest is not None else None
+    return known.header.begins_at + known.end if known is not None and known.header is not None else 0
+
+
 def follow(directory: str, old: tuple[int, int], new: tuple[int, int]) -> None:
     """The file ``old`` (device, inode) is about to be replaced by another one with the same bytes in it.
 
@@ -229,7 +234,8 @@ def _read(path: str, most_bytes: int = 2 * MAX_INDEX_BYTES + entries.MAX_BLOCK) 
         return b""
 
 
-def _skim(path: str) -> Skimmed:
+def skim(path: str) -> Skimmed:
+    """What the index at ``path`` says, as far as it can be read; nothing where there is none."""
     return entries.skim(_read(path))
 
 

@@ -41,6 +41,7 @@ LOGS = "logs"
 
 
 T = TypeVar("T", Book, Copy)
+R = TypeVar("R")
 
 #: The path of a file, or None for the store; the watcher; the stream.
 _Note = tuple[str | None, str, str]
@@ -59,6 +60,7 @@ class Ledger:
     """Without a place nothing is indexed."""
 
     def __init__(self, place: LogsPlace | None) -> None:
+        self.hear: Callable[[Laid], None] | None = None  # of all that is written, when its place is known
         self._place = place
         self._logs = "" if place is None else os.path.join(place.state_directory, LOGS)
         self._worker: Worker | None = None
@@ -92,12 +94,16 @@ class Ledger:
 
     async def lay(self, laid: Laid | None, kept: Sequence[Kept] = ()) -> None:
         """It is in the index and in the store, or it will not be: after PATIENCE_S nobody waits."""
-        if not (laid or kept) or not self._logs or self._hanging or clock.monotonic() < self._retry_at:
+        if not (laid or kept) or not self._logs:
+            return
+        written = [laid] if laid else []
+        if self._hanging or clock.monotonic() < self._retry_at:
+            self._tell(written)
             return
         future = self._run(lambda: self._write(laid, kept))
         timer = asyncio.get_running_loop().call_later(PATIENCE_S, _give_up, future)
         try:
-            await future
+            written = await future
         except OSError as error:
             self._failed(error)
         else:
@@ -105,6 +111,12 @@ class Ledger:
             self._begin_noting()
         finally:
             timer.cancel()
+        self._tell(written)
+
+    def _tell(self, written: Iterable[Laid]) -> None:
+        if self.hear is not None:
+            for each in written:
+                self.hear(each)
 
     def on_pressed(self, path: str, old: tuple[int, int], new: tuple[int, int]) -> None:
         """A backup of this log is about to be replaced by its compressed form. In the thread that compresses."""
@@ -121,7 +133,7 @@ class Ledger:
 
     # The thread ---------------------------------------------------------------------------------------------
 
-    def _run(self, call: Callable[[], None]) -> asyncio.Future[None]:
+    def _run(self, call: Callable[[], R]) -> asyncio.Future[R]:
         if self._worker is None:
             self._worker = Worker("circus-index")
 
@@ -140,14 +152,17 @@ class Ledger:
             self._retry_at = clock.monotonic() + RETRY_S
             self._trouble = f"{self._logs}: {error.strerror or error}"
 
-    def _write(self, laid: Laid | None, kept: Sequence[Kept]) -> None:
+    def _write(self, laid: Laid | None, kept: Sequence[Kept]) -> list[Laid]:
+        written = []
         if laid is not None:
             self._book(laid.path).lay(laid)
+            written.append(laid)
         of_path: dict[str, list[Kept]] = {}
         for each in kept:
             of_path.setdefault(copies.path_of(self._logs, each.source.watcher, each.source.stream), []).append(each)
         for path, parts in of_path.items():
-            self._copy(path).keep(parts)
+            written += self._copy(path).keep(parts)
+        return written
 
     def _book(self, path: str) -> Book:
         found = self._books.get(path)
@@ -210,6 +225,6 @@ class Ledger:
             copies.forget(self._logs, stored, self._place.store_age_s)
 
 
-def _give_up(future: asyncio.Future[None]) -> None:
+def _give_up(future: asyncio.Future[R]) -> None:
     if not future.done():
         future.set_exception(TimeoutError())

@@ -292,6 +292,10 @@ class Pump:
         self._processes.clear()
         self._waiters.tell()
 
+    def hear(self, hear: Callable[[Laid], None] | None) -> None:
+        """From now on it is told what is written, whosever and wherever; None: nobody is."""
+        self._ledger.hear = hear
+
     def counters(self) -> dict[str, dict[str, dict[str, float]]]:
         """watcher -> stdout, stderr -> bytes, gaps, dropped, sink_errors, held, lag_s."""
         return self._bulletin.counters(self._sources())

@@ -24,6 +24,7 @@ from circus.control.server import ControlServer
 from circus.engine.pictures import Picture
 from circus.engine.samples import Samples
 from circus.errors import CircusError
+from circus.logbook.writing import Laid
 from circus.supervise import events
 from circus.supervise.actions import Finish
 from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherState, WatcherView
@@ -107,6 +108,7 @@ class FakeEngine:
         self.counters: dict[str, dict[str, dict[str, float]]] = {}
         self.daemon_info: dict[str, object] = {"pid": 4, "cmdline": "circusd"}
         self.has_ended = False
+        self.hear: Callable[[Laid], None] | None = None  # what is written is told to it
         self._op = 0
 
     def snapshot(self) -> FakeView:
@@ -124,6 +126,9 @@ class FakeEngine:
         if self.failure is not None:
             raise self.failure
         return Picture(self.started_at, tuple(self.watchers.values()))
+
+    def hear_output(self, hear: Callable[[Laid], None] | None, /) -> None:
+        self.hear = hear
 
     def output(self) -> dict[str, dict[str, dict[str, float]]]:
         return self.counters
