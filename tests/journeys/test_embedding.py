@@ -27,7 +27,7 @@ from circus.exc import AlreadyExist, CallError
 from circus.sockets import CircusSocket
 from circus.stats.client import StatsClient
 from circus.watcher import Watcher
-from tests.house import wait_for
+from tests.house import BIN, wait_for
 
 SLEEPER = "/bin/sleep 1000"
 
@@ -397,6 +397,64 @@ def test_plugins_are_clients_of_the_arbiter(tmp_path: Path, monkeypatch: pytest.
     with in_background([{"cmd": SLEEPER}], plugins=plugins) as arbiter:
         wait_for(lambda: (tmp_path / "said").exists() and (tmp_path / "said").read_text() == "2\n", "the plugin")
         assert arbiter.statuses()["plugin:said.Said"] == "active"
+
+
+BY_HAND = """
+import json
+from circus.plugins import CircusPlugin
+
+class Telling(CircusPlugin):
+    def tell(self, *told):
+        print(json.dumps(told), flush=True)
+    def handle_init(self):
+        self.tell("init", self.call("list")["watchers"], self.config["key"])
+    def handle_recv(self, data):
+        watcher, event, message = self.split_data(data)
+        self.tell(watcher, event)
+        if event == "stop":
+            self.cast("start", name=watcher)
+    def handle_stop(self):
+        self.tell("end")
+"""
+
+
+def test_programs_of_the_ancestors_reach_it_without_a_control_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another machine: there is another runtime root, and only the addresses are known."""
+    told = {name: f"ipc://{tmp_path}/{name}" for name in ("controller", "pubsub_endpoint", "stats_endpoint")}
+    (tmp_path / "telling.py").write_text(BY_HAND)
+    elsewhere = {**os.environ, "PAPA_RUNTIME_DIR": str(tmp_path / "elsewhere"), "PYTHONPATH": str(tmp_path)}
+    with in_background([{"cmd": SLEEPER, "name": "web"}], **told) as arbiter:
+        plugin = [BIN / "circus-plugin", "--endpoint", told["controller"], "--config", "key:value", "telling.Telling"]
+        with subprocess.Popen(plugin, stdout=subprocess.PIPE, text=True, env=elsewhere) as running:
+            assert running.stdout is not None
+            said = (json.loads(line) for line in running.stdout)
+            assert next(said) == ["init", ["web"], "value"]
+            arbiter.get_watcher("web").stop().result()
+            events = list(iter(lambda: next(said), ["web", "start"]))
+            assert ["web", "stop"] in events, "and it has started it again"
+            running.send_signal(signal.SIGTERM)
+            assert list(said)[-1] == ["end"]
+            assert running.wait() == 0
+        monkeypatch.setenv("PAPA_RUNTIME_DIR", elsewhere["PAPA_RUNTIME_DIR"])
+        asking = CircusClient(endpoint=told["controller"])
+        assert asking.send_message("status")["statuses"] == {"web": "active"}
+        with StatsClient(told["stats_endpoint"]) as feed:
+            assert next(stat for stat in feed if stat[0] == "web" and stat[1])[1] == str(
+                arbiter.get_watcher("web").pids[0]
+            )
+        heard: list[bytes] = []
+
+        def listen() -> None:
+            with CircusConsumer(["watcher.web.start"], endpoint=told["pubsub_endpoint"]) as consumer:
+                heard.append(next(iter(consumer))[0])
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        while not heard:  # what was published before he had come is lost
+            asking.send_message("restart", name="web", waiting=True)
+        thread.join()
 
 
 def test_events_and_statistics_come_from_the_arbiters_endpoint() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def test_the_helpers_that_plugins_use_are_there() -> None:
     ):
         with pytest.raises(ValueError, match=r"."):
             function(wrong)  # type: ignore[operator]
+    info = util.get_info()
+    assert (info["pid"], "children" in info, "children" in util.get_info(os.getpid(), with_childs=True)) == (
+        os.getpid(),
+        False,
+        True,
+    )
+    with pytest.raises(ProcessLookupError):
+        util.get_info(1 << 30)
     with pytest.raises(ImportError, match="has no nope"):
         util.resolve_name("os.nope")
     with pytest.raises(TypeError):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +19,7 @@ import zmq
 from tests.house import wait_for
 
 from circus import client, consumer, exc
+from circus.bus import Event
 from circus.control import endpoints
 from circus.legacy import stats as legacy_stats
 from circus.legacy import zmq_client
@@ -136,10 +141,38 @@ def test_the_consumer_hears_by_zmq_until_there_is_a_control_socket() -> None:
 
 
 def _publish_when_heard(circusd: FakeCircusd) -> None:
-    from circus.bus import Event
-
     wait_for(lambda: circusd.ops.listeners, "the consumer")
     circusd.call(lambda: circusd.engine.bus.publish(Event(1.0, "db", "stop", {})))
+
+
+PLUGIN = """
+from circus.plugins import CircusPlugin
+
+class Telling(CircusPlugin):
+    def handle_init(self):
+        print(self.call("numwatchers")["numwatchers"], flush=True)
+    def handle_recv(self, data):
+        print(self.split_data(data)[0], flush=True)
+"""
+
+
+def test_a_plugin_that_waits_for_a_circusd_takes_the_control_socket_when_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "telling.py").write_text(PLUGIN)
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        endpoint = f"tcp://127.0.0.1:{bound.getsockname()[1]}"
+        words = [sys.executable, "-m", "circus.plugins", "--endpoint", endpoint, "telling.Telling"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as running:
+            assert running.stderr is not None
+            assert running.stdout is not None
+            assert "no circusd answers at tcp://" in running.stderr.readline()
+            with FakeCircusd(FakeEngine(make_watcher("web")), endpoints.resolve(endpoint)) as circusd:
+                assert running.stdout.readline() == "1\n"
+                circusd.call(lambda: circusd.engine.bus.publish(Event(1e12, "db", "stop", {})))
+                assert running.stdout.readline() == "db\n"
+                running.terminate()
+                assert running.wait() == 0
 
 
 def test_statistics_come_by_zmq_under_the_names_that_the_ancestors_gave_them() -> None:

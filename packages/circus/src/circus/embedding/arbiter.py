@@ -213,9 +213,9 @@ class Arbiter:
 
         Raises: CircusError, PapaError.
         """
-        self._life.begin_once()
         if self._loop_given is not None:
             return self._start_on_given_loop(cb)
+        self._life.begin_once()
         asyncio.run(self._live(cb))
         return None
 
@@ -227,7 +227,7 @@ class Arbiter:
 
     async def _live(self, cb: Callback | None) -> None:
         is_main = threading.current_thread() is threading.main_thread()
-        signals = Signals(self.stop, self.reload) if is_main else None
+        signals = Signals(self.stop, self._reload_if_up) if is_main else None
         try:
             await self._life.open()
             starting = asyncio.create_task(self._started(cb))
@@ -240,11 +240,16 @@ class Arbiter:
             if signals is not None:
                 signals.give_back()
 
+    def _reload_if_up(self) -> None:
+        if self.running:
+            self.reload()
+
     async def _started(self, cb: Callback | None) -> None:
         await self._life.started(cb)
         self._on_started()
 
     async def _start_on_given_loop(self, cb: Callback | None) -> None:
+        self._life.begin_once()
         if asyncio.get_running_loop() is not self._loop_given:
             raise CircusError("usage", "the arbiter was given another loop than the one that runs", "give it this one")
         await self._life.open()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
+from circus import stats
 from circus.config import values
 from circus.control.endpoints import ANCESTORS_ENDPOINT
 
@@ -42,6 +44,19 @@ def human2bytes(text: str) -> int:
     if unit not in _UNITS or not unit:
         raise ValueError(f"{text!r} has no unit; write for example 10M")
     return int(float(number) * 1024 ** _UNITS.index(unit))
+
+
+def get_info(process: Any = None, interval: float = 0, with_childs: bool = False) -> dict[str, Any]:
+    """What a process uses: a pid, an object that has one, or this process. ``interval`` has no effect.
+
+    Raises: ProcessLookupError.
+    """
+    del interval
+    pid = int(getattr(process, "pid", os.getpid() if process is None else process))
+    info = stats.read(pid, with_children=with_childs)
+    if isinstance(info, str):
+        raise ProcessLookupError(f"{pid}: {info}")
+    return info
 
 
 def resolve_name(path: str) -> Any:

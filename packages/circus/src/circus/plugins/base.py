@@ -6,14 +6,19 @@ import json
 import logging
 import signal
 import time
+from functools import partial
 from typing import Any
 
+from circus.control import endpoints
 from circus.errors import CircusError
+from circus.legacy import zmq_feed
 from circus.legacy.client import CircusClient, cast_message, make_message
 from circus.legacy.exc import CallError
 from circus.legacy.util import to_bool
+from circus.legacy.ways import Way
 from circus.plugins.hearing import Ear
 from circus.plugins.loop import Loop
+from circus.plugins.wire import WireEar
 
 log = logging.getLogger("circus.plugins")
 
@@ -48,7 +53,7 @@ class CircusPlugin:
         self.loop = Loop()
         self.client = CircusClient(endpoint=endpoint)
         self.started_at = time.time()
-        self._ear: Ear | None = None
+        self._ear: Ear | WireEar | None = None
         self._failure: BaseException | None = None
 
     # To override --------------------------------------------------------------------------------------------
@@ -105,9 +110,7 @@ class CircusPlugin:
         if not self.active:
             raise ValueError("the plugin is not active")
         try:
-            self._ear = Ear(
-                self.loop, self.endpoint, since=self.started_at, on_open=self._begin, on_event=self._on_event
-            )
+            self._ear = self._make_ear()
         except CircusError as error:
             raise CallError(str(error)) from None
         self.running = True
@@ -127,6 +130,39 @@ class CircusPlugin:
     def stop(self) -> None:
         """From any thread."""
         self.loop.add_callback(self._end)
+
+    def _make_ear(self) -> Ear | WireEar:
+        """By the control socket, which loses nothing; by ZMQ where there is none here.
+
+        Raises: CircusError.
+        """
+        is_wanted = partial(zmq_feed.is_wanted, self.endpoint, endpoints.resolve(self.endpoint))
+        if is_wanted():
+            return WireEar(
+                self.loop,
+                self._find_feed,
+                is_wanted=is_wanted,
+                on_unwanted=self._hear_by_socket,
+                on_open=self._begin,
+                on_event=self._on_event,
+            )
+        return Ear(self.loop, self.endpoint, since=self.started_at, on_open=self._begin, on_event=self._on_event)
+
+    def _hear_by_socket(self) -> None:
+        assert self._ear is not None
+        self._ear.close()
+        self._ear = self._make_ear()
+        self._ear.open()
+
+    def _find_feed(self) -> str:
+        """Raises: CircusError, when circusd does not answer, or does not say where its events are."""
+        asked = Way(self.endpoint, timeout_s=self.client.timeout)
+        told = asked.ask(make_message("globaloptions")).get("options", {}).get("pubsub_endpoint")
+        found = self.pubsub_endpoint or told
+        if not found:
+            what = f"circusd at {self.endpoint} does not say where its events are"
+            raise CircusError("unreachable", what, "name the place: --pubsub tcp://HOST:PORT")
+        return str(found)
 
     def _begin(self) -> None:
         try:

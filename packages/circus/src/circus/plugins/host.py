@@ -40,6 +40,7 @@ class Told(NamedTuple):
     endpoint: str
     check_delay: float
     config: Mapping[str, str]
+    pubsub: str | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,7 +80,7 @@ def _make(told: Told) -> CircusPlugin:
     try:
         made = getattr(importlib.import_module(module_name), attribute)
         config = {key: text for key, text in told.config.items() if key not in RESERVED}
-        plugin: CircusPlugin = made(told.endpoint, None, told.check_delay, None, **config)
+        plugin: CircusPlugin = made(told.endpoint, told.pubsub, told.check_delay, None, **config)
         if not callable(getattr(plugin, "start", None)):
             raise TypeError("it has no method start: is it a subclass of circus.plugins.CircusPlugin?")
     except CircusError:
@@ -122,8 +123,8 @@ def _from_words(words: Sequence[str]) -> Told:
         description="Runs a plugin by hand, to try it. circusd runs those of its configuration itself.",
     )
     parser.add_argument("plugin", metavar="CLASS", help="package.module.Class")
-    parser.add_argument("--endpoint", default="default", help="which circusd, as for circusctl")
-    parser.add_argument("--pubsub", help="has no effect: events come from the endpoint, too")
+    parser.add_argument("--endpoint", default="default", help="which circusd, as for circusctl; or tcp://HOST:PORT")
+    parser.add_argument("--pubsub", help="where events come from, if there is no control socket here")
     parser.add_argument("--config", default="", metavar="K:V:::K:V", help="the keys of the plugin's section")
     parser.add_argument("--check-delay", type=float, default=5.0, metavar="S")
     parser.add_argument("--log-level", default="info", type=str.lower, choices=LEVELS)
@@ -139,7 +140,8 @@ def _from_words(words: Sequence[str]) -> Told:
         )
     except OSError as error:
         raise CircusError("usage", f"--log-output {args.log_output}: {error.strerror}") from None
-    return Told(args.plugin, args.plugin, args.endpoint, args.check_delay, _parse_config(args.config))
+    config = _parse_config(args.config)
+    return Told(args.plugin, args.plugin, args.endpoint, args.check_delay, config, args.pubsub)
 
 
 def _parse_config(text: str) -> dict[str, str]:
