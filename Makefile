@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Programs of the ancestors, which must go on working with our papa: tests/ancestors.
 ANCESTORS := .venv-ancestors
+# Programs of the published circus 0.19, which must go on working with our circusd: tests/peers.
+PEERS := .venv-peers
 # What `make fuzz` needs, and no test.
 FUZZ := .venv-fuzz
 # As many at once as there are processors; most tests wait for processes. Who has nothing left takes from the others.
@@ -23,7 +25,7 @@ demo: $(VENV)/.runtime
 stack: $(VENV)/.runtime
 	$(BIN)/python examples/stack/show.py
 
-test: $(VENV)/.dev $(ANCESTORS)/.ready
+test: $(VENV)/.dev $(ANCESTORS)/.ready $(PEERS)/.ready
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	$(MAKE) --no-print-directory tiers
 	for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory other PYTHON=$$python || exit 1; done
@@ -54,6 +56,10 @@ format: $(VENV)/.dev
 .PHONY: ancestors
 ancestors: $(VENV)/.dev $(ANCESTORS)/.ready
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/ancestors
+
+.PHONY: peers
+peers: $(VENV)/.dev $(PEERS)/.ready
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/peers
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
@@ -94,7 +100,7 @@ fuzz: $(FUZZ)/.ready
 
 # The files of pinned versions and hashes, made anew from the *.in beside them; needs `uv`.
 requirements:
-	for name in runtime dev ancestors ancestors-papa fuzz; do uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet requirements/$$name.in --output-file requirements/$$name.txt; done
+	for name in runtime dev ancestors ancestors-papa peers fuzz; do uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet requirements/$$name.in --output-file requirements/$$name.txt; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -113,6 +119,11 @@ $(ANCESTORS)/.ready: requirements/ancestors.txt requirements/ancestors-papa.txt
 	$(PYTHON) -m venv --clear $(ANCESTORS)
 	$(ANCESTORS)/bin/$(INSTALL) --no-deps --require-hashes -r requirements/ancestors.txt
 	$(ANCESTORS)/bin/$(INSTALL) --no-deps --no-build-isolation --require-hashes -r requirements/ancestors-papa.txt
+	touch $@
+
+$(PEERS)/.ready: requirements/peers.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/$(INSTALL) --require-hashes -r requirements/peers.txt
 	touch $@
 
 $(FUZZ)/.ready: requirements/fuzz.txt

@@ -55,6 +55,18 @@ def test_req_sockets_and_proxies_are_answered_behind_their_envelopes(engine: Fak
         assert (envelope, json.loads(text)["id"]) == ([b"one", b"two", b""], 3)
 
 
+def test_the_owner_of_the_address_adds_what_runs_as_himself(engine: FakeEngine, tmp_path: Path) -> None:
+    with Door(engine, tmp_path, endpoint_owner=str(os.geteuid())) as door:
+        peer = door.dealer()
+        for options in ({}, {"uid": "nobody-of-that-name"}, {"uid": os.geteuid() + 1}):
+            reply = peer.ask("add", name="x", cmd="y", options=options)
+            assert (reply["errno"], reply["reason"]) == (3, "uid does not match endpoint_owner")
+        assert peer.ask("add", name="x", cmd="y", options={"uid": os.geteuid()}, waiting=True)["status"] == "ok"
+        assert peer.ask("list", name="x")["status"] == "ok"
+    with Door(engine, tmp_path, endpoint="tcp://127.0.0.1:*", endpoint_owner=str(os.geteuid())) as door:
+        assert door.dealer().ask("add", name="z", cmd="y", waiting=True)["status"] == "ok"
+
+
 BAD = [
     (b"", 1), (b"[]", 1), (b"7", 1), (b"{", 1), (b"\xff\xfe", 1), (b"[" * 200_000, 1), (b"1" * 10_000, 1),
     (b'{"id": "\\ud800"', 1), (b"{}", 3), (b'{"command": null}', 3), (b'{"command": 5}', 3), (b'{"command": []}', 3),

@@ -25,7 +25,7 @@ from circus.legacy.door.figures import StatsFeed
 from circus.legacy.door.news import Publisher
 from circus.legacy.door.orders import Orders
 from circus.legacy.door.wire import House, Listener
-from circus.legacy.messages import Ask
+from circus.legacy.messages import MESSAGE_ERROR, Ask, Refused
 
 log = logging.getLogger("circus.door")
 
@@ -68,8 +68,21 @@ class Gate:
         self._on_interest(False)
 
     async def ask(self, asked: Ask) -> dict[str, Any]:
+        """Raises: CircusError, Refused."""
+        self._check_owner(asked)
         answer = await dispatch(self._ops, CALLER, "GET" if asked.body is None else "POST", *asked)
         return cast("dict[str, Any]", answer)
+
+    def _check_owner(self, asked: Ask) -> None:
+        """An owner of the address who is not circusd's own user adds watchers that run as himself, as it always was."""
+        owner, address = self._config.endpoint_owner, endpoints.address_of(self._config, "endpoint")
+        if owner is None or address is None or not address.is_ipc or asked.body is None:
+            return
+        if asked.target.startswith("/v1/watchers/") and asked.target.endswith("/add"):
+            options = asked.body["options"]
+            uid = options.get("uid") if isinstance(options, dict) else None
+            if uid is None or _number_of(str(uid)) != _number_of(owner):
+                raise Refused(MESSAGE_ERROR, "uid does not match endpoint_owner")
 
     async def _open(self, option: str, listener: Listener) -> None:
         try:
@@ -99,8 +112,13 @@ class Gate:
 
 def _uid_of(owner: str | None) -> int | None:
     """None: circusd's own user, as for one that is not there."""
-    try:
-        uid = None if owner is None else int(owner) if owner.isdecimal() else pwd.getpwnam(owner).pw_uid
-    except KeyError:
-        return None
+    uid = None if owner is None else _number_of(owner)
     return None if uid == os.geteuid() else uid
+
+
+def _number_of(user: str) -> int | None:
+    """None: there is no such user."""
+    try:
+        return int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+    except (KeyError, ValueError):
+        return None
