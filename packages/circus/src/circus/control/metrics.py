@@ -8,12 +8,13 @@ places. `docs/metrics.md` explains them to people.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.samples import Sample
 
+from circus.control.scrapes import Doors
 from circus.engine.pictures import CIRCUSD, PAPA, Layer, Picture
 from circus.engine.tallies import Histogram
 from circus.streams.lag import Lag
@@ -23,37 +24,41 @@ _SLOT = ("watcher", "wid")
 _STREAM = ("watcher", "stream")
 _NO_LAG = Lag()
 
+#: Of a page of OpenMetrics.
+_END = b"# EOF\n"
+
 Labels = tuple[str, ...]
 Samples = Iterable[tuple[Labels, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Doors:
-    """What the doors know."""
-
-    version: str
-    results: dict[tuple[str, str], int] = field(default_factory=dict)  # requests, by operation and result
-    durations: dict[str, Histogram] = field(default_factory=dict)
-    listeners: int = 0
-    unawaited: int = 0
 
 
 def render(picture: Picture, doors: Doors, *, sees: Callable[[str], bool], accept: str) -> tuple[bytes, str]:
     """The page, and its media type: the one that ``accept`` asks for, of those that there are."""
     encode, media = choose_encoder(accept)
-    return encode(_Page(picture, doors, sees)), media
+    # One by one: the lines of all together would cost circusd a megabyte for ever.
+    pieces = [encode(_One(family)).removesuffix(_END) for family in _Page(picture, doors, sees).families()]
+    if media.startswith("application/openmetrics-text"):
+        pieces.append(_END)
+    return b"".join(pieces), media
+
+
+class _One:
+    """What the encoders take for a registry."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
 
 
 class _Page:
-    """What the encoders take for a registry."""
-
     def __init__(self, picture: Picture, doors: Doors, sees: Callable[[str], bool]) -> None:
         self._picture = picture
         self._doors = doors
         self._watchers = [each for each in picture.watchers if sees(each.name)]
         self._seen = {each.name for each in self._watchers}
 
-    def collect(self) -> Iterator[Metric]:
+    def families(self) -> Iterator[Metric]:
         yield from self._of_watchers()
         yield from self._of_slots()
         yield from self._of_output()
@@ -210,6 +215,9 @@ def _of_circusd(picture: Picture, doors: Doors) -> Iterator[Metric]:
     )  # fmt: skip
     yield _gauge("circus_event_listeners", "Connections that listen to events", (), [((), doors.listeners)])
     yield _gauge("circus_operations_unawaited", "Orders under way that nobody waits for", (), [((), doors.unawaited)])
+    yield _counter("circus_audit_lines", "Lines that stand in the audit trail", (), [((), doors.audit_written)])
+    yield _counter("circus_audit_dropped", "Lines that the audit trail lacks", (), [((), doors.audit_dropped)])
+    yield _gauge("circus_audit_waiting", "Lines that wait for the disk", (), [((), doors.audit_waiting)])
     yield _gauge("circus_mailbox_length", "Facts and orders that wait for the loop", (), [((), picture.mailbox)])
     if picture.waits is not None:
         yield _histogram(
@@ -300,19 +308,21 @@ def _of_papa(picture: Picture) -> Iterator[Metric]:
 
 
 def _gauge(name: str, documentation: str, labels: Sequence[str], samples: Samples) -> Metric:
-    return _filled(GaugeMetricFamily(name, documentation, labels=labels), samples)
+    return _filled(GaugeMetricFamily(name, documentation, labels=labels), name, labels, samples)
 
 
 def _counter(name: str, documentation: str, labels: Sequence[str], samples: Samples) -> Metric:
     """``name`` is without `_total`."""
-    return _filled(CounterMetricFamily(name, documentation, labels=labels), samples)
+    return _filled(CounterMetricFamily(name, documentation, labels=labels), f"{name}_total", labels, samples)
 
 
-def _filled(family: Any, samples: Samples) -> Metric:
-    for labels, value in samples:
-        family.add_metric([_text(label) for label in labels], float(value))
-    metric: Metric = family
-    return metric
+def _filled(family: Metric, name: str, labels: Sequence[str], samples: Samples) -> Metric:
+    """One after the other, when they are rendered: thousands at once would cost circusd a megabyte for ever."""
+    lazily: Any = (
+        Sample(name, dict(zip(labels, map(_text, values), strict=True)), float(value)) for values, value in samples
+    )
+    family.samples = lazily
+    return family
 
 
 def _histogram(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Iterable, Sequence
 
@@ -51,6 +50,8 @@ def match_watchers(known: Iterable[str], patterns: Sequence[str], *, is_glob: bo
 
 
 def _hint(names: list[str], name: str) -> str:
+    import difflib  # only for who has mistyped a name
+
     by_folded = {candidate.casefold(): candidate for candidate in names}
     if near := difflib.get_close_matches(name.casefold(), by_folded, n=1):
         return f"did you mean {by_folded[near[0]]!r}?"

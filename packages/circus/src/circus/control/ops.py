@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from msgspec import structs
 
+import circus
 from circus.config import amend
 from circus.config.values import parse_signal
 from circus.control import masking, names, plans, schema, scrapes
@@ -72,14 +73,17 @@ class Ops(Lookups):
 
     async def metrics(self, accept: str) -> Page:
         """As text, in the form that ``accept`` asks for, as in HTTP."""
-        return await scrapes.scrape(
-            self._engine,
-            self._caller,
-            self.requests,
-            accept=accept,
+        doors = scrapes.Doors(
+            version=circus.__version__,
+            results=dict(self.requests.results),
+            durations={operation: each.copy() for operation, each in self.requests.durations.items()},
             listeners=self.listeners,
             unawaited=len(self._unawaited),
+            audit_written=self._trail.written,
+            audit_dropped=self._trail.dropped,
+            audit_waiting=self._trail.waiting,
         )
+        return await scrapes.scrape(self._engine, self._caller, doors, accept)
 
     def close(self) -> None:
         """Whoever listens is given what there is and let go; nobody else is waited for here."""

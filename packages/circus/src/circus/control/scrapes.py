@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import circus
 from circus.control.caller import Caller
 from circus.control.face import EngineFace
-from circus.control.requests import Requests
+from circus.engine.tallies import Histogram
 
 
 class Page(NamedTuple):
@@ -18,18 +19,27 @@ class Page(NamedTuple):
     media: str
 
 
-async def scrape(
-    engine: EngineFace, caller: Caller, requests: Requests, *, accept: str, listeners: int, unawaited: int
-) -> Page:
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the doors know."""
+
+    version: str
+    results: Mapping[tuple[str, str], int] = field(default_factory=dict)  # requests, by operation and result
+    durations: Mapping[str, Histogram] = field(default_factory=dict)
+    listeners: int = 0
+    unawaited: int = 0
+    audit_written: int = 0
+    audit_dropped: int = 0
+    audit_waiting: int = 0
+
+
+async def scrape(engine: EngineFace, caller: Caller, doors: Doors, accept: str) -> Page:
     """What ``caller`` sees of it."""
     picture = await engine.picture()
-    results = dict(requests.results)
-    durations = {operation: each.copy() for operation, each in requests.durations.items()}
 
     def render() -> Page:
         from circus.control import metrics  # and with it 2 MB, which only those pay who collect metrics
 
-        doors = metrics.Doors(circus.__version__, results, durations, listeners, unawaited)
         return Page(*metrics.render(picture, doors, sees=caller.sees, accept=accept))
 
     return await asyncio.to_thread(render)
