@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 
 from circus.control import loglines
 from circus.control.desk import Desk
-from circus.control.events import MAX_LISTENERS
+from circus.control.events import MAX_LISTENERS, PAUSE_OF_EACH_S
 from circus.control.loglines import Wanted
 from circus.control.rings import Ring
 from circus.errors import CircusError
 from circus.logbook import catalogue, cursors, pages
 from circus.logbook.reading import Line
-from circus.logbook.strand import Strand
+from circus.logbook.strand import MAX_BEHIND_BYTES, MAX_TURN_BYTES, Strand
 from circus.logbook.writing import Laid
 
 log = logging.getLogger("circus.control")
@@ -56,9 +56,26 @@ class _Source:
     strand: Strand
     begun: asyncio.Task[None] | None = None
     place: int = 0
-    told: deque[Laid] = field(default_factory=deque)
+    told: deque[tuple[Laid, int]] = field(default_factory=deque)  # with how many bytes
+    behind: int = 0  # bytes in all of them
     reading: asyncio.Task[None] | None = None
     watchers: set[str] = field(default_factory=set)
+
+    def tell(self, laid: Laid) -> None:
+        size = sum(run.length for run in laid.runs)
+        self.told.append((laid, size))
+        self.behind += size
+
+    def next(self) -> list[Laid]:
+        """What to read with the next turn: who is too far behind passes over some of it (see `Strand.take`)."""
+        found: list[Laid] = []
+        most = self.behind if self.behind > MAX_BEHIND_BYTES else MAX_TURN_BYTES
+        while self.told and most > 0 and not (self.strand.is_behind and self.behind <= MAX_BEHIND_BYTES):
+            laid, size = self.told.popleft()
+            found.append(laid)
+            self.behind -= size
+            most -= size
+        return found
 
     @property
     def disk(self) -> str:
@@ -260,7 +277,7 @@ class LogFeed:
             source = self._source(laid.path, self._rings[watcher], laid)
         if source is None:
             return
-        source.told.append(laid)
+        source.tell(laid)
         if len(source.told) > MAX_TOLD:
             self._fail(source, OSError(0, "it is written faster than it can be read", laid.path))
         elif source.reading is None:
@@ -273,11 +290,10 @@ class LogFeed:
             if source.begun is not None:
                 await asyncio.shield(source.begun)
             while source.told or strand.is_behind:
-                told = list(source.told)
-                source.told.clear()
+                told = source.next()
                 lines = await self._desk.run(source.disk, lambda told=told: list(strand.take(told)))  # type: ignore[misc]
                 self._spread(source, lines)
-                await asyncio.sleep(BREATH_S)
+                await asyncio.sleep(BREATH_S + self._followers * PAUSE_OF_EACH_S)
         except (CircusError, OSError) as error:
             self._fail(source, error)
         finally:
@@ -301,9 +317,8 @@ class LogFeed:
     def _fail(self, source: _Source, error: CircusError | OSError) -> None:
         """It is begun anew with what is written next."""
         log.warning("%s cannot be followed: %s", source.strand.path, error)
-        missed = sum(run.length for laid in source.told for run in laid.runs)
         for watcher in source.watchers & self._rings.keys():
-            self._rings[watcher].add(None, missed, len(self._rings))
+            self._rings[watcher].add(None, source.behind, len(self._rings))
             self._rings[watcher].tell()
         self._drop(source)
 

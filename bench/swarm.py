@@ -1,0 +1,157 @@
+"""Many clients of one circusd in one loop: who follow streams, and who give orders one after the other.
+
+Cheap on purpose: what is measured is circusd. Streams are counted, not decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+import time
+from collections import deque
+from typing import Any
+
+_CHUNK = 256 * 1024
+
+#: Of a client that does not read: what circusd can get rid of is what this and its own buffer hold.
+SLOW_BUFFER = 4096
+
+
+class Follower:
+    """``said``: events; ``gaps``: times that it was told of one, of ``missed`` events or lines in all; ``first_id``,
+    ``last_id``: where it was at first, and is."""
+
+    def __init__(self, path: str, target: str, *, is_slow: bool = False) -> None:
+        self.is_slow = is_slow
+        self.said = self.gaps = self.missed = 0
+        self.first_id = self.last_id = self.last_data = ""
+        self.is_open = False
+        self.has_ended = False
+        self._rest = b""
+        self.sock = socket.socket(socket.AF_UNIX)
+        if is_slow:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
+        self.sock.connect(path)  # waits while circusd's queue is full
+        self.sock.settimeout(60)
+        self.sock.sendall(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+
+    def read(self) -> None:
+        """What has come. A slow one is not asked to."""
+        data = self.sock.recv(_CHUNK)
+        self.has_ended = not data
+        data = self._rest + data
+        if not self.is_open:
+            head, ends, data = data.partition(b"\r\n\r\n")
+            if not ends:
+                self._rest = head
+                return
+            assert head.split(None, 2)[1] == b"200", head
+            self.is_open = True
+        whole, ends, self._rest = data.rpartition(b"\n\n")
+        if not ends:
+            return
+        gaps = [each.partition(b"data: ")[2] for each in whole.split(b"\n\n") if b"event: missed\n" in each]
+        self.gaps += len(gaps)
+        self.missed += sum(told.get("lines") or told.get("missed") or 0 for told in map(json.loads, gaps))
+        self.said += whole.count(b"\ndata: ") - len(gaps)
+        if not self.first_id:
+            self.first_id = whole.partition(b"id: ")[2].partition(b"\n")[0].decode()
+        at = whole.rfind(b"id: ")
+        if at >= 0:
+            self.last_id = whole[at + 4 :].partition(b"\n")[0].decode()
+        at = whole.rfind(b"\ndata: ")
+        if at >= 0:
+            self.last_data = whole[at + 7 :].partition(b"\n")[0].decode()
+
+
+class Orderer:
+    """One connection; `give` when `is_free`. ``answers``: status and body of each order that was answered."""
+
+    def __init__(self, path: str) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(path)  # waits while circusd's queue is full
+        self.sock.settimeout(60)
+        self.is_free = True
+        self.taken_s: list[float] = []
+        self.answers: list[tuple[int, Any]] = []
+        self._began = 0.0
+        self._rest = b""
+
+    def give(self, target: str, body: dict[str, object]) -> None:
+        data = json.dumps(body).encode()
+        head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        self.is_free, self._began = False, time.monotonic()
+        self.sock.sendall(head.encode() + f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
+
+    def read(self) -> None:
+        data = self.sock.recv(_CHUNK)
+        assert data or self.is_free, "circusd has ended the connection of an order"
+        self._rest += data
+        head, ends, body = self._rest.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        if ends and len(body) >= int(length):
+            self.taken_s.append(time.monotonic() - self._began)
+            self.answers.append((int(head.split(None, 2)[1]), json.loads(body)))
+            self.is_free, self._rest = True, b""
+
+
+class Swarm:
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.followers: list[Follower] = []
+        self.orderers: list[Orderer] = []
+        self._selector = selectors.DefaultSelector()
+
+    def follow(self, target: str, *, is_slow: bool = False) -> Follower:
+        follower = Follower(self.path, target, is_slow=is_slow)
+        self.followers.append(follower)
+        if not is_slow:
+            self._selector.register(follower.sock, selectors.EVENT_READ, follower)
+        return follower
+
+    def wake(self, follower: Follower) -> None:
+        """A slow one begins to read."""
+        follower.is_slow = False
+        self._selector.register(follower.sock, selectors.EVENT_READ, follower)
+
+    def orderer(self) -> Orderer:
+        orderer = Orderer(self.path)
+        self.orderers.append(orderer)
+        self._selector.register(orderer.sock, selectors.EVENT_READ, orderer)
+        return orderer
+
+    def turn(self, timeout_s: float) -> None:
+        """Read what there is; wait for some of it at most so long."""
+        for key, _ in self._selector.select(timeout_s):
+            key.data.read()
+            if isinstance(key.data, Follower) and key.data.has_ended:
+                self._selector.unregister(key.data.sock)
+
+    def until(self, fact: Any, what: str, timeout_s: float = 60.0) -> None:
+        """TimeoutError when that is not so in time."""
+        deadline = time.monotonic() + timeout_s
+        while not fact():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {timeout_s} s: {what}")
+            self.turn(0.05)
+
+    def order(self, orders: list[tuple[str, dict[str, object]]], rate: float = 0.0) -> None:
+        """All of them, by whoever is free; at most ``rate`` a second, unless it is 0. Returns when all are answered."""
+        waiting, began, count = deque(orders), time.monotonic(), 0
+        while waiting or not all(each.is_free for each in self.orderers):
+            now = time.monotonic()
+            for each in self.orderers:
+                if waiting and each.is_free and (not rate or began + count / rate <= now):
+                    each.give(*waiting.popleft())
+                    count += 1
+            self.turn(0.005)
+
+    @property
+    def answers(self) -> list[tuple[int, Any]]:
+        return [answer for each in self.orderers for answer in each.answers]
+
+    def close(self) -> None:
+        self._selector.close()
+        for each in (*self.followers, *self.orderers):
+            each.sock.close()
