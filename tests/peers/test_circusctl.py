@@ -88,7 +88,7 @@ def test_every_command_is_answered_as_it_expects(house: House, tmp_path: Path) -
         said = done.stdout + done.stderr
         if done.returncode != status or not re.fullmatch(expected.replace("{web}", pid), said):
             wrong.append((command, done.returncode, said))
-    assert wrong == []
+    assert wrong == [], wrong
     reply = json.loads(circusctl(tmp_path, "--json", "numwatchers").stdout)
     assert (reply["status"], reply["numwatchers"]) == ("ok", 3)
     shell = circusctl(tmp_path, text="numwatchers\nlist another\n")

@@ -25,7 +25,7 @@ from circus.errors import TABLE, CircusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any, NoReturn, TextIO
 
 COMMANDS = commands.COMMANDS | {command.name: command for command in configuration.COMMANDS}
@@ -43,7 +43,8 @@ _GLOBAL_WITH_VALUE = ("--endpoint", "--timeout")
 
 _EPILOG = """\
 The endpoint is NAME, /path, unix:///path or the `endpoint` of circusd's configuration; without it
-CIRCUSCTL_ENDPOINT, else the circusd called "default".
+CIRCUSCTL_ENDPOINT, else the circusd called "default". Where no circusd of this machine has it,
+tcp://ADDRESS:PORT and ipc:///path are asked by ZMQ, as Circus 0.19 speaks it (pyzmq is needed).
 
 A query has 5 seconds. An order takes as long as circusd works on it, but circusd must show within 5 seconds
 that it is alive; Ctrl-C stops waiting, not the order. --timeout bounds both, the whole of an order too.
@@ -103,14 +104,24 @@ def _run(words: list[str]) -> int:
 
 
 def _perform(command: Command, args: argparse.Namespace) -> int:
-    path = endpoints.resolve(args.endpoint or os.environ.get("CIRCUSCTL_ENDPOINT"))
-    client = Client(path, timeout_s=DEFAULT_TIMEOUT_S if args.timeout is None else args.timeout)
-    answered = command.run(Daemon(client, is_bounded=args.timeout is not None), args)
+    answered = _answers(command, args)
     for answer in (answered,) if isinstance(answered, dict) else answered:
         status = _show(command, answer, args)
         if status:
             return status
     return 0
+
+
+def _answers(command: Command, args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
+    endpoint = args.endpoint or os.environ.get("CIRCUSCTL_ENDPOINT")
+    path = endpoints.resolve(endpoint)
+    if endpoint and endpoint.startswith(("tcp://", "ipc://")) and not os.path.exists(path):
+        # Imported for the rare case alone.
+        from circus.cli.elder import Elder
+
+        return Elder(endpoint, args.timeout).answers(command, args)
+    client = Client(path, timeout_s=DEFAULT_TIMEOUT_S if args.timeout is None else args.timeout)
+    return command.run(Daemon(client, is_bounded=args.timeout is not None), args)
 
 
 def _show(command: Command, answer: dict[str, Any], args: argparse.Namespace) -> int:
