@@ -278,3 +278,29 @@ def test_every_alert_is_raised_by_what_it_is_for() -> None:
     raised = re.findall(r"alertname: (\w+)\n +exp_alerts:", text)
     assert set(alerting()) == set(tried) == set(raised)
     assert all(tried.count(name) > raised.count(name) for name in alerting()), "each is also silent once"
+
+
+def test_statsd_is_told_what_the_processes_of_a_watcher_use(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd:
+        statsd.settimeout(60)
+        statsd.bind(("127.0.0.1", 0))
+        config = f"""
+[watcher:web]
+cmd = /bin/sleep 1000
+numprocesses = 2
+[plugin:full]
+use = circus.plugins.statsd.FullStats
+application_name = house
+loop_rate = 0.2
+host = 127.0.0.1
+port = {statsd.getsockname()[1]}
+"""
+        with opened(tmp_path / "house", config) as house:
+            house.start()
+            wanted = {"watchers_num", "cpu_max", "cpu_sum", "mem_pct_max", "mem_pct_sum", "mem_max", "mem_sum"}
+            told: dict[str, str] = {}
+            while told.keys() != wanted or told["watchers_num"] != "2":
+                name, _, value = statsd.recv(1000).decode().partition(":")
+                assert name.startswith("circus.house.watcher._stats.web.") and value.endswith("|g")
+                told[name.removeprefix("circus.house.watcher._stats.web.")] = value.removesuffix("|g")
+            assert float(told["mem_sum"]) >= float(told["mem_max"]) > 0
