@@ -24,8 +24,10 @@ from circus.client import AsyncCircusClient, CircusClient
 from circus.consumer import CircusConsumer
 from circus.errors import CircusError
 from circus.exc import AlreadyExist, CallError
+from circus.serving import Serving
 from circus.sockets import CircusSocket
 from circus.stats.client import StatsClient
+from circus.supervise import events
 from circus.watcher import Watcher
 from tests.house import BIN, wait_for
 
@@ -318,6 +320,22 @@ def test_what_is_stopped_while_it_starts_leaves_nothing() -> None:
     never.stop().result()
 
 
+def test_what_was_started_by_one_that_cannot_come_up_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    pids: list[int] = []
+
+    async def start(serving: Serving) -> None:
+        await serving.engine.start()
+        await serving.engine.order(lambda op: events.Start(op), is_by_hand=False)
+        pids.extend(slot.pid or 0 for view in serving.engine.fleet.snapshot() for slot in view.slots)
+        raise OSError("no door")
+
+    monkeypatch.setattr(Serving, "start", start)
+    with pytest.raises(OSError, match="no door"):
+        circus.get_arbiter([{"cmd": SLEEPER}], background=True).start()
+    assert len(pids) == 1
+    assert not is_alive(pids[0])
+
+
 def test_the_program_keeps_its_logging_and_its_umask() -> None:
     root = logging.getLogger()
     before, mask = list(root.handlers), os.umask(0o027)
@@ -432,8 +450,8 @@ def test_programs_of_the_ancestors_reach_it_without_a_control_socket(
             said = (json.loads(line) for line in running.stdout)
             assert next(said) == ["init", ["web"], "value"]
             arbiter.get_watcher("web").stop().result()
-            events = list(iter(lambda: next(said), ["web", "start"]))
-            assert ["web", "stop"] in events, "and it has started it again"
+            told_of = list(iter(lambda: next(said), ["web", "start"]))
+            assert ["web", "stop"] in told_of, "and it has started it again"
             running.send_signal(signal.SIGTERM)
             assert list(said)[-1] == ["end"]
             assert running.wait() == 0

@@ -19,6 +19,7 @@ from circus.control import server as server_module
 from circus.control.access import Gate
 from circus.control.auditing import Audited
 from circus.control.claim import claim
+from circus.control.client import Client
 from circus.control.ops import Ops
 from circus.control.routes import MAX_BODY, make_app
 from circus.control.server import ControlServer
@@ -434,3 +435,11 @@ def test_statistics_are_not_imported_for_the_doors() -> None:
     doors = "circus.control.server, circus.control.routes, circus.control.ops"
     code = f"import sys, {doors}; print('circus.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_the_path_of_a_control_socket_may_be_long(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    with FakeCircusd(FakeEngine(), str(folder / "c.sock")) as circusd:
+        assert Client(circusd.path).get("/v1/version")["name"] == "default"
+    assert not (folder / "c.sock").exists()

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Collection
-from typing import cast
+from typing import Any, cast
 
 import h11
 import msgspec
@@ -80,8 +81,13 @@ class ControlServer:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
+        # From 3.13 on asyncio removes the path at the end, which the claim does, and looks for it at the address that
+        # the socket was bound by: that of one with a long path is no longer there (papa.places).
+        kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await loop.create_unix_server(
-            lambda: _UnixConnection(self._config, self._state, self._members, self._auditing), sock=self._claim.sock
+            lambda: _UnixConnection(self._config, self._state, self._members, self._auditing),
+            sock=self._claim.sock,
+            **kept,
         )
 
     @property

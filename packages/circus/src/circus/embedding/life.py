@@ -92,7 +92,7 @@ class Life:
             circusd.engine.read = premises.read
             await circusd.start()
         except BaseException:
-            await self._close(circusd, claim)
+            await self._give_up(circusd, claim)
             raise
         self.circusd, self.path = circusd, claim.path
         log.info("circus %s runs, watchers=%d control=%s", config.name, len(config.watchers), claim.path)
@@ -101,6 +101,15 @@ class Life:
         self.up.set()
         if self._is_unwanted:
             self.outcome(circusd.engine.quit())
+
+    async def _give_up(self, circusd: serving.Serving | None, claim: Claim | None) -> None:
+        """What was started by then is ended: nobody is told of it."""
+        try:
+            if circusd is not None and circusd.engine.is_started:
+                await circusd.engine.quit()
+        except Exception:
+            log.exception("what was started could not be ended")
+        await self._close(circusd, claim)
 
     async def ended(self) -> None:
         assert self._end is not None

@@ -104,9 +104,9 @@ class TimedRotatingFileStream(FileStream):
         utc: bool | str = False,
         **_others: object,
     ) -> None:
-        super().__init__(filename, backup_count=backup_count, time_format=time_format)
         is_utc = utc if isinstance(utc, bool) else values.parse_flag(utc)
         self._schedule = Schedule(values.parse_rotation(rotate_when), int(rotate_interval), is_utc)
+        super().__init__(filename, backup_count=backup_count, time_format=time_format)
         found = os.fstat(self._file.fileno())
         self._interval = self._schedule.start(int(found.st_mtime)) if found.st_size else None
 
