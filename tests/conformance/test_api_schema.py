@@ -46,6 +46,9 @@ CHECKS: list[Any] = [
 
 DESCRIPTION = describe()
 
+#: The value of a variable of the environment.
+SECRET = "hush-hush"
+
 #: What goes on for ever is asked for its beginning by others.
 OPERATIONS = [
     (method, path)
@@ -95,11 +98,11 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[requests.Session]
         yield session
 
 
-REAL = """
+REAL = f"""
 [circus]
 stats_interval = 1
 [env]
-SECRET = hush
+HIDDEN = {SECRET}
 [socket:front]
 host = 127.0.0.1
 port = 0
@@ -154,6 +157,7 @@ def ask(session: requests.Session, method: str, path: str, modes: list[Generatio
         shape(case)
         response = case.call(base_url="http://localhost", session=session)
         case.validate_response(response, checks=CHECKS)
+        assert SECRET not in response.content.decode() or "reveal" in (case.query or {})
 
     one()
 

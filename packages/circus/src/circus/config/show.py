@@ -48,6 +48,7 @@ class Row:
     value: str
     origin: Origin
     variables: tuple[tuple[str, Origin], ...] = ()
+    written: str = ""  # in the file, with the names of variables as they stand there
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,7 @@ def show(path: str, environ: Mapping[str, str], name: str, *, host: Host | None 
     Raises:
         CircusError: failed, when the file has errors; not-found, when it has nothing of that name.
     """
-    draft, findings = examine(path, environ, host=host)
-    errors = sum(each.severity == "error" for each in findings)
-    if errors:
-        count = "1 error" if errors == 1 else f"{errors} errors"
-        raise CircusError("failed", f"{path} has {count}", f"`circusctl config check {path}` lists what is wrong")
+    draft = _examined(path, environ, host)
     if name.lower() == "circus":
         return [Shown("circus", draft.config.name, tuple(_Reader(draft, draft.circus, None, environ).circus()))]
     kind, _, bare = name.rpartition(":") if name.startswith(("watcher:", "socket:")) else ("", "", name)
@@ -87,6 +84,34 @@ def show(path: str, environ: Mapping[str, str], name: str, *, host: Host | None 
         hint = f"did you mean {near!r}?" if near else f"there are: circus, {', '.join(dict.fromkeys(known))}"
         raise CircusError("not-found", f"{path} has no watcher or socket {name!r}", hint)
     return found
+
+
+def show_all(path: str, environ: Mapping[str, str], *, host: Host | None = None) -> list[Shown]:
+    """`circus` itself, all sockets, all watchers.
+
+    Raises:
+        CircusError: failed, when the file has errors.
+    """
+    draft = _examined(path, environ, host)
+    found = [Shown("circus", draft.config.name, tuple(_Reader(draft, draft.circus, None, environ).circus()))]
+    found += [
+        Shown("socket", each.name, tuple(_Reader(draft, section, None, environ).socket(each)))
+        for each, section in draft.sockets
+    ]
+    found += [
+        Shown("watcher", config.name, tuple(_Reader(draft, section, config, environ).watcher(config)))
+        for config, section in draft.watchers
+    ]
+    return found
+
+
+def _examined(path: str, environ: Mapping[str, str], host: Host | None) -> Draft:
+    draft, findings = examine(path, environ, host=host)
+    errors = sum(each.severity == "error" for each in findings)
+    if errors:
+        count = "1 error" if errors == 1 else f"{errors} errors"
+        raise CircusError("failed", f"{path} has {count}", f"`circusctl config check {path}` lists what is wrong")
+    return draft
 
 
 class _Reader:
@@ -185,7 +210,7 @@ class _Reader:
         if shown == self._expanded(entry):
             shown = value
         origin = Origin(" ".join(filter(None, (where, more))), entry.file, entry.line)
-        return Row(key, shown, origin, tuple(self._origins(entry.value)))
+        return Row(key, shown, origin, tuple(self._origins(entry.value)), entry.value)
 
     def _variables(self, environment: Environment) -> Iterator[Row]:
         common = self.draft.environments.common.written

@@ -160,6 +160,17 @@ OPERATIONS: tuple[Operation, ...] = (
         verb="metrics", media=PLAIN, media_too="application/openmetrics-text",
     ),
     _get(
+        "sockets.one", "/v1/sockets/{name}", "One of them",
+        lambda ops, call: ops.socket(call.name), schema.SocketsAnswer, whole=True,
+    ),
+    _get(
+        "config", "/v1/config", "What the configuration says, and where", lambda ops, call: ops.config(call.query),
+        views.ConfigAnswer, query=views.ConfigQuery,
+    ),
+    _get(
+        "plan", "/v1/plan", "What reloadconfig would do", lambda ops, _: ops.plan(), schema.PlanAnswer, whole=True,
+    ),
+    _get(
         "events", "/v1/events", "What happens, as it happens", _events, None,
         query=schema.EventsQuery, media=EVENT_STREAM, resumes=True,
     ),
@@ -195,6 +206,14 @@ OPERATIONS: tuple[Operation, ...] = (
     _get(
         "watchers.runs", "/v1/watchers/{name}/runs", "The runs of a job",
         lambda ops, call: ops.runs(call.name), schema.RunsAnswer,
+    ),
+    _get(
+        "watchers.slots", "/v1/watchers/{name}/slots", "The places of its processes",
+        lambda ops, call: ops.slots(call.name), views.SlotsAnswer,
+    ),
+    _get(
+        "watchers.slot", "/v1/watchers/{name}/slots/{key}", "One of them: its process, and the ends before",
+        lambda ops, call: ops.slot(call.name, call.key), views.SlotDetailAnswer,
     ),
     _get(
         "watchers.logs", "/v1/watchers/{name}/logs", "What its processes wrote, or write", _logs, views.LogPage,

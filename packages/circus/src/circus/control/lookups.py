@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import AsyncIterator
 
-from circus.control import loglines, views
+from circus.config import show
+from circus.control import loglines, masking, plans, schema, views
 from circus.control.audit import Trail
 from circus.control.caller import Caller
 from circus.control.desk import Desk
@@ -37,6 +40,59 @@ class Lookups(Queries):
     def _close_lookups(self) -> None:
         self._log_feed.close()
         self._desk.close()
+
+    async def slots(self, name: str) -> views.SlotsAnswer:
+        status = await self.status_of(name)
+        return views.SlotsAnswer(status.name, status.slots)
+
+    async def slot(self, name: str, wid: str) -> views.SlotDetailAnswer:
+        """Raises: CircusError not-found."""
+        status = await self.status_of(name)
+        slot = next((each for each in status.slots if str(each.wid) == wid), None)
+        if slot is None:
+            known = ", ".join(str(each.wid) for each in status.slots) or "none"
+            raise CircusError("not-found", f"{status.name} has no slot {wid[:40]!r}", f"it has {known}")
+        stats = None
+        if slot.pid is not None:
+            with contextlib.suppress(CircusError):  # it has ended meanwhile
+                infos = await self._engine.stats(name=status.name, pid=slot.pid, extended=False)
+                stats = infos.get(status.name, {}).get(str(slot.pid))
+        exits = [each for each in await self._engine.exits(status.name) if each["wid"] == slot.wid]
+        return views.SlotDetailAnswer(status.name, slot, stats, exits)
+
+    async def socket(self, name: str) -> schema.SocketsAnswer:
+        """Raises: CircusError not-found."""
+        told = await self.sockets()
+        found = [each for each in told.sockets if each["name"] == name.lower()]
+        if not found:
+            known = ", ".join(each["name"] for each in told.sockets) or "none"
+            raise CircusError("not-found", f"socket {name[:40]!r} not found", f"there are: {known}")
+        return schema.SocketsAnswer(found)
+
+    async def config(self, asked: views.ConfigQuery) -> views.ConfigAnswer:
+        """Raises: CircusError not-found, config-invalid, unavailable; forbidden, where he may not ``reveal``."""
+        if asked.reveal:
+            self._caller.check("reveal")
+        engine, name = self._engine, asked.name
+        try:
+            shown = await self._desk.run(engine.config_path, lambda: show.show_all(engine.config_path, engine.environ))
+        except OSError as error:
+            raise CircusError("unavailable", f"{engine.config_path}: {error.strerror or error}") from None
+        except CircusError as error:
+            code = "config-invalid" if error.code == "failed" else error.code
+            raise CircusError(code, error.message, error.hint) from None
+        sees = self._caller
+        seen = [each for each in shown if sees.sees_all or (each.kind == "watcher" and sees.sees(each.name))]
+        if name is not None:
+            key = name.lower()
+            seen = [each for each in seen if key == (each.kind if each.kind == "circus" else each.name.lower())]
+            if not seen:
+                raise CircusError("not-found", f"there is no watcher or socket {name!r}", "`circus` is circusd itself")
+        return views.ConfigAnswer(engine.config_path, [_section(each, reveal=asked.reveal) for each in seen])
+
+    async def plan(self) -> schema.PlanAnswer:
+        """What reloadconfig would do now."""
+        return plans.answer(await self._engine.plan(), os.path.dirname(self._engine.config_path))
 
     async def logs_of(
         self, name: str, asked: views.LogsQuery, last_event_id: str
@@ -96,6 +152,19 @@ class Lookups(Queries):
                     by_wid = found.setdefault(slot.watcher, {})
                     by_wid[str(slot.wid)] = [views.SampleAnswer(*sample) for sample in samples]
         return views.StatsHistoryAnswer(figures.interval_s, found)
+
+
+def _section(shown: show.Shown, *, reveal: bool) -> views.ConfigSection:
+    options = []
+    for row in shown.rows:
+        value = row.value
+        if not reveal:
+            # Who refers to a variable is shown with its name, not with what it holds.
+            value = str(masking.mask_option(row.option, row.written if row.variables else value))
+        variables = [views.ConfigVariable(name, str(origin)) for name, origin in row.variables]
+        origin = row.origin
+        options.append(views.ConfigRow(row.option, value, str(origin), origin.file, origin.line, variables))
+    return views.ConfigSection(shown.kind, shown.name, options)
 
 
 def _ns(moment: float) -> int:

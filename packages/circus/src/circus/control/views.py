@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from circus.control.schema import Name
+from circus.control import rows
+from circus.control.schema import Name, SlotAnswer
 
 #: Samples of one slot in one answer.
 MAX_SAMPLES = 1000
@@ -98,3 +99,57 @@ class LogPage(Struct, frozen=True):
     latest: str
     more: bool
     gaps: list[GapAnswer]
+
+
+class SlotsAnswer(Struct, frozen=True):
+    name: str
+    slots: list[SlotAnswer]
+
+
+class SlotDetailAnswer(Struct, frozen=True):
+    """``stats`` of its process, as in StatsAnswer; null: there is none. ``exits``: how those before it ended, as far as
+    that is remembered, oldest first."""
+
+    name: str
+    slot: SlotAnswer
+    stats: object
+    exits: list[rows.Exit]
+
+
+class ConfigQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``name``: of this watcher or socket alone, or `circus`; ``reveal``: with values of environments, and secrets."""
+
+    name: Name | None = None
+    reveal: bool = False
+
+
+class ConfigVariable(Struct, frozen=True):
+    name: str
+    origin: str
+
+
+class ConfigRow(Struct, frozen=True):
+    """An option that counts, as a file writes it. ``origin``: `default`, or where it stands, in words. ``variables``:
+    those that it refers to."""
+
+    option: str
+    value: str
+    origin: str
+    file: str
+    line: int
+    variables: list[ConfigVariable]
+
+
+class ConfigSection(Struct, frozen=True):
+    """``kind``: circus, socket, watcher."""
+
+    kind: str
+    name: str
+    options: list[ConfigRow]
+
+
+class ConfigAnswer(Struct, frozen=True):
+    """What the file at ``path`` says now, which is what the next reloadconfig takes."""
+
+    path: str
+    sections: list[ConfigSection]

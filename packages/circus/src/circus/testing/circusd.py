@@ -90,6 +90,7 @@ class FakeEngine:
         self.started_at = time.time()
         self.config_path = ""
         self.state_directory = ""
+        self.environ: dict[str, str] = {}
         self.bus = Bus()
         self.figures = FakeFigures()
         self.watchers = {watcher.name: watcher for watcher in watchers}
