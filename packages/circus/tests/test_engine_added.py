@@ -235,16 +235,37 @@ def test_a_watcher_that_takes_its_time_to_stop_holds_up_no_other_order(bench: Be
             for order in (engine.set_options("web", {"priority": "1"}), engine.remove_watcher("web", nostop=True)):
                 with pytest.raises(CircusError, match="watcher 'web' is being removed"):
                     await order
-            with pytest.raises(CircusError, match="exists already"):
-                await engine.add_watcher("web", {}, start=True)
             reloading = asyncio.create_task(reloaded(bench, engine, WEB + "priority = 9\n" + DB))
-            assert not removing.done()
+            await asyncio.sleep(0)
+            await engine.set_options("db", {"priority": "4"})
+            assert not (removing.done() or reloading.done())
             bench.obeys = True
             await engine.order(lambda op: events.Kill(op, "web", signum=9))
             await asyncio.gather(removing, reloading)
             await bench.until_active(engine)
             assert names(engine) == ["db", "new", "web"], "the file brought it back after it had gone"
             assert engine.options("web")["priority"] == 9
+
+    story(run)
+
+
+def test_a_second_removal_is_the_first_one_and_what_is_added_under_the_name_comes_after_both(bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.engine(WEB.replace("timeout = 5", "timeout = 60") + DB) as engine:
+            await bench.until_active(engine)
+            bench.obeys = False
+            removals = [asyncio.create_task(engine.remove_watcher("web", nostop=False)) for _ in range(2)]
+            await bench.until(lambda: bench.signals)
+            removals.append(asyncio.create_task(engine.remove_watcher("web", nostop=False)))
+            adding = asyncio.create_task(engine.add_watcher("WEB", SLEEP, start=True))
+            await asyncio.sleep(0)
+            assert not any(each.done() for each in (*removals, adding))
+            bench.obeys = True
+            await engine.order(lambda op: events.Kill(op, "web", signum=9))
+            await asyncio.gather(*removals, adding)
+            assert names(engine) == ["WEB", "db"]
+            with pytest.raises(CircusError, match="exists already"):
+                await engine.add_watcher("web", SLEEP, start=True)
 
     story(run)
 

@@ -162,10 +162,10 @@ def test_a_file_that_is_as_it_was_again_takes_the_warning_away(bench: Bench, doo
     story(run)
 
 
-def test_other_options_are_refused_while_some_are_on_their_way(bench: Bench, doom: Doom) -> None:
+def test_other_options_come_after_those_that_are_on_their_way_and_may_go_back(bench: Bench, doom: Doom) -> None:
     async def run() -> None:
-        async with bench.engine(ROLLS) as engine:
-            await ready(bench, engine, 2)
+        async with bench.engine(ROLLS + DB) as engine:
+            await ready(bench, engine, 3)
             begun, go_on = asyncio.Event(), asyncio.Event()
 
             async def wait() -> None:
@@ -177,12 +177,18 @@ def test_other_options_are_refused_while_some_are_on_their_way(bench: Bench, doo
             await begun.wait()
             bench.papa.end("circus.web.1", 1)
             await bench.until(lambda: commands(bench) == ["60", "60"])  # its successor is what it was
-            with pytest.raises(CircusError, match="web is on its way to other options") as raised:
-                await engine.set_options("web", {"priority": "7"})
-            assert raised.value.code == "conflict"
+            later = asyncio.create_task(engine.set_options("web", {"priority": "7"}))
+            edited(bench, ROLLS.replace("60", "98") + DB + "priority = 3\n")
+            latest = asyncio.create_task(engine.reloadconfig())
+            await engine.set_options("db", {"max_retry": "4"})
+            assert not (later.done() or latest.done()), "and others do not wait for it"
             go_on.set()
             with pytest.raises(CircusError, match="rolled back"):
                 await rolling
+            await later
+            await latest
+            assert commands(bench) == ["98", "98"]
+            assert (engine.options("web")["priority"], engine.options("db")["priority"]) == (7, 3)
 
     story(run)
 

@@ -18,6 +18,7 @@ from circus.config.diff import diff
 from circus.config.model import CircusConfig
 from circus.config.plan import Plan
 from circus.engine import filing, leftovers, planning, reconfigure
+from circus.engine.changing import Decided
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -39,27 +40,33 @@ async def set_options(
         CircusError: a value is wrong: nothing was changed. Or operation-failed, after all was changed:
             the watcher has not got where it shall be.
     """
-    async with engine.reloading:
+    name, count = _known(engine, watcher), None
+
+    async def decide() -> Decided:
+        nonlocal name, count
         name = _known(engine, watcher)
         texts = dict(given)
         edits = _with_options(engine, name, texts)
         new = await filing.amended(engine, edits, [name])
-        count = None
         if "numprocesses" in texts:
             # A wish of its own, as by incr and decr.
             count = next(each.numprocesses for each in new.watchers if each.name == name)
             del texts["numprocesses"]
             edits = _with_options(engine, name, texts)
             new = await filing.amended(engine, edits, [name])
-        log.info("%s set by hand: %s", name, ", ".join(given))
-        work = await _begin(engine, new, edits, keys=tuple(texts))
-    on_begun()
+
+        def before() -> None:
+            log.info("%s set by hand: %s", name, ", ".join(given))
+
+        return Decided(new, diff(engine.config, new), edits, keys=tuple(texts), before=before, begun=on_begun)
+
+    work = await engine.changes.begin({engine.changes.key(name)}, decide, reconfigure.begin)
     await asyncio.shield(work)
     if count is not None:
         finish = await engine.order(partial(events.SetCount, name=name, count=count))
         if not finish.ok:
             raise CircusError("operation-failed", f"numprocesses of {name} is set, but: {finish.error}")
-    return _warnings(new, name)
+    return _warnings(engine.config, name)
 
 
 async def add_watcher(
@@ -73,12 +80,14 @@ async def add_watcher(
         CircusError: the name is taken or an option is wrong: nothing was changed. Or operation-failed: see
             reconfigure.begin.
     """
-    async with engine.reloading:
-        name = name.strip()
-        for other in engine.configs:
-            if engine.names.process(other, 1) == engine.names.process(name, 1):
-                hint = f"`circusctl set {other} ...` changes it"
-                raise CircusError("conflict", f"watcher {other!r} exists already", hint)
+    name, shall_start = name.strip(), start
+
+    async def decide() -> Decided:
+        nonlocal name, shall_start
+        for other in engine.config.watchers:
+            if engine.changes.key(other.name) == engine.changes.key(name):
+                hint = f"`circusctl set {other.name} ...` changes it"
+                raise CircusError("conflict", f"watcher {other.name!r} exists already", hint)
         edits = engine.edits
         if texts:
             edits = amend.with_watcher(edits, name, texts)
@@ -88,31 +97,53 @@ async def add_watcher(
             raise CircusError("bad-request", f"{name}: cmd is missing", "give the program and its arguments")
         new = await filing.amended(engine, edits, [name])
         name = next(each.name for each in new.watchers if each.name.lower() == name.lower())
-        start = start or (not texts and next(each.autostart for each in new.watchers if each.name == name))
-        log.info("%s added by hand", name)
-        engine.memory.remember_stopped({name}, stopped=True)
-        work = await _begin(engine, new, edits)
-    on_begun()
+        autostart = next(each.autostart for each in new.watchers if each.name == name)
+        shall_start = start or (not texts and autostart)
+
+        def before() -> None:
+            log.info("%s added by hand", name)
+            engine.memory.remember_stopped({name}, stopped=True)
+
+        return Decided(new, diff(engine.config, new), edits, before=before, begun=on_begun)
+
+    work = await engine.changes.begin({engine.changes.key(name)}, decide, reconfigure.begin)
     await asyncio.shield(work)
-    finish = await engine.order(partial(events.Start, names=(name,))) if start else None
-    return finish, _warnings(new, name)
+    finish = await engine.order(partial(events.Start, names=(name,))) if shall_start else None
+    return finish, _warnings(engine.config, name)
 
 
 async def remove_watcher(engine: Engine, name: str, *, nostop: bool) -> None:
-    """Stop a watcher, or leave what it has to itself, and know it no more.
+    """Stop a watcher, or leave what it has to itself, and know it no more. Who wants it stopped while it is, waits for
+    the same end.
 
     Raises:
         CircusError: see reconfigure.begin.
     """
-    async with engine.reloading:
-        name = _known(engine, name)
+    under_way = engine.changes.removing(name)
+    if under_way is not None and not nostop:
+        await asyncio.shield(under_way)
+        return
+    name = _known(engine, name)
+
+    async def decide() -> Decided:
+        found = _known(engine, name)
         assert engine.config.document is not None
-        edits = amend.without_watcher(engine.config.document, engine.edits, name)
+        edits = amend.without_watcher(engine.config.document, engine.edits, found)
         new = await filing.amended(engine, edits, [])
-        log.info("%s removed by hand", name)
-        if nostop:
-            leftovers.remember(engine, [name])
-        work = await _begin(engine, new, edits, nostop=nostop)
+
+        def before() -> None:
+            log.info("%s removed by hand", found)
+            if nostop:
+                leftovers.remember(engine, [found])
+
+        return Decided(new, diff(engine.config, new), edits, nostop=nostop, before=before)
+
+    try:
+        work = await engine.changes.begin({engine.changes.key(name)}, decide, reconfigure.begin)
+    except CircusError:
+        if engine.find(name) is None:
+            return  # an order that was given at the same time has removed it
+        raise
     await asyncio.shield(work)
 
 
@@ -122,16 +153,6 @@ def _known(engine: Engine, name: str) -> str:
     if found not in (each.name for each in engine.config.watchers):
         raise CircusError("not-found", f"watcher {found!r} is being removed", "wait until it has stopped")
     return found
-
-
-async def _begin(
-    engine: Engine, new: CircusConfig, edits: Edits, *, keys: tuple[str, ...] = (), nostop: bool = False
-) -> asyncio.Task[None]:
-    """Decide it, and let it go on while others give their orders: a stop may take minutes."""
-    work = await reconfigure.begin(engine, new, diff(engine.config, new), edits, keys=keys, nostop=nostop)
-    engine.changes.add(work)
-    work.add_done_callback(engine.changes.discard)
-    return work
 
 
 def _warnings(config: CircusConfig, name: str) -> list[str]:
@@ -154,18 +175,25 @@ async def reloadconfig(engine: Engine, expected: str | None, on_begun: Callable[
         ConfigInvalid: with every problem of the file.
         CircusError: conflict, when the world has moved: nothing was changed. See also reconfigure.begin.
     """
-    async with engine.reloading:
-        if engine.changes:
-            await asyncio.wait(engine.changes)  # the file may bring back what is about to go
+    plan: Plan
+
+    async def decide() -> Decided:
+        nonlocal plan
         planned = await planning.draw_up(engine)
+        plan = planned.plan
         if expected is not None:
             engine.plans.check(expected, planned, planning.world_of(engine))
-        work = await reconfigure.begin(engine, planned.filed.config, planned.plan.changes, planned.filed.edits)
-        heed(engine, planned.filed)
-        engine.rolls.forget_refused()  # what is refused once more is told anew
-        on_begun(planned.plan)
-        await work
-        return planned.plan
+
+        def begun() -> None:
+            heed(engine, planned.filed)
+            engine.rolls.forget_refused()  # what is refused once more is told anew
+            on_begun(planned.plan)
+
+        return Decided(planned.filed.config, plan.changes, planned.filed.edits, begun=begun)
+
+    work = await engine.changes.begin((), decide, reconfigure.begin)
+    await asyncio.shield(work)
+    return plan
 
 
 async def at_start(engine: Engine) -> None:

@@ -34,6 +34,7 @@ from circus.engine import (
     spawning,
     startup,
 )
+from circus.engine.changing import Changes
 from circus.engine.demand import Demand
 from circus.engine.executor import Executor
 from circus.engine.history import History
@@ -135,8 +136,7 @@ class Engine:
         self._waiting: dict[int, asyncio.Future[actions.Finish]] = {}
         self._by_hand: set[int] = set()  # operations that people wait for
         self._tasks = Tasks()
-        self.reloading = asyncio.Lock()  # one change of the configuration is decided at a time
-        self.changes: set[asyncio.Task[None]] = set()  # by hand, under way
+        self.changes = Changes(self)  # of the configuration, on their way
         self.plans = planning.Plans()
         kernel.on_event = self.lives.on_kernel_event
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from circus.config import amend
 from circus.config.diff import diff
 from circus.engine import filing, reconfigure, shown
+from circus.engine.changing import Decided
 from circus.errors import CircusError
 from circus.supervise import events
 
@@ -37,18 +38,19 @@ async def forget(engine: Engine, names: Iterable[str] | None, *, is_dry: bool) -
         CircusError: config-invalid, when what the file says is not possible now: nothing was changed. Or
             operation-failed, after all was forgotten: not every watcher has got where it shall be.
     """
-    async with engine.reloading:
-        if engine.changes and not is_dry:
-            await asyncio.wait(engine.changes)
-        told = shown.remembered(engine)
-        if names is not None:
-            meant = {name.lower() for name in names}
-            told = {name: what for name, what in told.items() if name.lower() in meant}
-        if is_dry or not told:
-            return told
-        for name, what in told.items():
-            log.info("%s is as the file has it again, forgotten: %s", name, "; ".join(what))
-        work, orders = await _begin(engine, list(told))
+    told = _told(engine, names)
+    if is_dry or not told:
+        return told
+    orders: list[Callable[[int], events.Order]] = []
+
+    async def decide() -> Decided:
+        nonlocal told
+        told = _told(engine, names)
+        return await _decide(engine, list(told), orders)
+
+    work = await engine.changes.begin(map(engine.changes.key, told), decide, reconfigure.begin)
+    for name, what in told.items():
+        log.info("%s is as the file has it again, forgotten: %s", name, "; ".join(what))
     errors = []
     try:
         await asyncio.shield(work)
@@ -60,28 +62,36 @@ async def forget(engine: Engine, names: Iterable[str] | None, *, is_dry: bool) -
     return told
 
 
-async def _begin(engine: Engine, names: list[str]) -> tuple[asyncio.Task[None], list[Callable[[int], events.Order]]]:
-    """Everything is decided and remembered; the orders to be given when the new configuration is in force."""
+def _told(engine: Engine, names: Iterable[str] | None) -> dict[str, list[str]]:
+    told = shown.remembered(engine)
+    if names is None:
+        return told
+    meant = {name.lower() for name in names}
+    return {name: what for name, what in told.items() if name.lower() in meant}
+
+
+async def _decide(engine: Engine, names: list[str], orders: list[Callable[[int], events.Order]]) -> Decided:
+    """``orders``: to be given when the new configuration is in force; they are known when it has begun."""
     memory, folded = engine.memory, {name.lower() for name in names}
     edits = amend.without(engine.edits, folded)
     stays = [name for name in engine.configs if name.lower() in folded and name not in engine.edits.added]
     new = await filing.amended(engine, edits, {*stays, *(engine.edits.removed.keys() & folded)})
     failed = {name for name in stays if memory.standing(name) is not None}
     stopped = {name for name in stays if memory.is_stopped(name)}
-    work = await reconfigure.begin(engine, new, diff(engine.config, new), edits)
-    for name in names:
-        memory.forget(name)
-        engine.unheeded.pop(name, None)
-    engine.changes.add(work)
-    work.add_done_callback(engine.changes.discard)
     configs = {config.name: config for config in new.watchers}
-    orders: list[Callable[[int], events.Order]] = [
-        partial(events.SetCount, name=name, count=configs[name].numprocesses)
-        for name in stays
-        if engine.fleet.watchers[name].policy.numprocesses != configs[name].numprocesses
-    ]
-    wanted = {name for name in stopped if configs[name].autostart}
-    wanted |= {name for name in failed if engine.fleet.watchers[name].wants_up}
-    if wanted:
-        orders.append(partial(events.Start, names=tuple(sorted(wanted))))
-    return work, orders
+
+    def begun() -> None:
+        for name in names:
+            memory.forget(name)
+            engine.unheeded.pop(name, None)
+        orders.extend(
+            partial(events.SetCount, name=name, count=configs[name].numprocesses)
+            for name in stays
+            if engine.fleet.watchers[name].policy.numprocesses != configs[name].numprocesses
+        )
+        wanted = {name for name in stopped if configs[name].autostart}
+        wanted |= {name for name in failed if engine.fleet.watchers[name].wants_up}
+        if wanted:
+            orders.append(partial(events.Start, names=tuple(sorted(wanted))))
+
+    return Decided(new, diff(engine.config, new), edits, begun=begun)

@@ -13,10 +13,10 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan, diff
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine import bound, leftovers, renewal
+from circus.engine.changing import Change, Decided
 from circus.engine.policy import policy_of
 from circus.errors import CircusError
 from circus.hooks import HookSet
@@ -32,29 +32,21 @@ log = logging.getLogger("circus.engine")
 Makes = Callable[[int], events.Order]
 
 
-async def begin(
-    engine: Engine,
-    new: CircusConfig,
-    plan: ConfigPlan,
-    edits: Edits,
-    *,
-    keys: tuple[str, ...] = (),
-    nostop: bool = False,
-) -> asyncio.Task[None]:
-    """Bring ``engine`` from its configuration to ``new``, which has ``edits`` in it.
+async def begin(engine: Engine, decided: Decided, turn: Change) -> asyncio.Task[None]:
+    """Bring ``engine`` from its configuration to what was decided.
 
     What can be refused is tried first; then everything is decided, and the task that is returned carries it out. It
     raises CircusError operation-failed, after all was changed: not every watcher has got where it shall be.
 
-    With ``keys``, the options that somebody has set, new processes come before the old ones go. With ``nostop`` the
-    processes of a removed watcher are left alone.
+    With ``keys`` new processes come before the old ones go. With ``nostop`` the processes of a removed watcher are left
+    alone.
 
     Raises:
         CircusError: a hook cannot be found or a socket cannot be opened: nothing was changed.
     """
+    new, plan = decided.new, decided.plan
     watchers = {config.name: config for config in new.watchers}
     changed = {config.name: restart for config, restart, _ in plan.change}
-    engine.rolls.check(plan)
     hooks = {name: HookSet.of(watchers[name]) for name in (*plan.add, *changed)}
     stopped = await _open_sockets(engine, new, plan)
 
@@ -62,12 +54,12 @@ async def begin(
     engine.rolls.begin(plan, new.path)
     before, engine.config = engine.config, new
     engine.figures.repeat(new.stats_interval_s)
-    engine.memory.remember_edits(edits, new.path)
+    engine.memory.remember_edits(decided.edits, new.path)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})
 
     async def carry_out() -> None:
         await engine.keeper.kept()  # before anything is done about it
-        finishes = await _give_orders(engine, plan, watchers, hooks, keys, nostop=nostop)
+        finishes = await _give_orders(engine, decided, turn, watchers, hooks)
         if again := tuple(sorted(stopped & watchers.keys())):
             finishes += await _settle(engine, [partial(events.Start, names=again)])
         await engine.sockets.close(engine.rolls.keep_sockets(plan, before))
@@ -112,13 +104,13 @@ async def _open_sockets(engine: Engine, new: CircusConfig, plan: ConfigPlan) -> 
 
 async def _give_orders(
     engine: Engine,
-    plan: ConfigPlan,
+    decided: Decided,
+    turn: Change,
     watchers: dict[str, WatcherConfig],
     hooks: dict[str, HookSet],
-    keys: tuple[str, ...],
-    *,
-    nostop: bool,
 ) -> list[Finish]:
+    plan, keys = decided.plan, decided.keys
+
     def adopt(name: str) -> WatcherPolicy:
         config = watchers[name]
         engine.add_config(config, hooks[name])
@@ -127,27 +119,40 @@ async def _give_orders(
         return policy_of(config, engine.memory.count(name, config.numprocesses))
 
     async def change(config: WatcherConfig, restart: bool) -> list[Finish]:
-        policy = adopt(config.name)
-        finish = await engine.order(
-            partial(events.ChangeWatcher, policy=policy, restart=restart, graceful=bool(keys), keys=keys)
-        )
-        engine.rolls.end(config.name, finish, is_by_hand=bool(keys))
+        policy, name = adopt(config.name), config.name
+        may_go_back = engine.rolls.may_go_back(name)
+
+        def make(op: int) -> events.Order:
+            if not may_go_back:
+                engine.changes.release(turn, name)
+            return events.ChangeWatcher(op, policy, restart=restart, graceful=bool(keys), keys=keys)
+
+        finish = await engine.order(make)
+        if may_go_back:
+            async with engine.changes.deciding:  # it may replace the configuration that is in force
+                engine.rolls.end(name, finish, is_by_hand=bool(keys))
         return [finish]
 
     async def add(name: str) -> list[Finish]:
         policy = adopt(name)
         start = policy.autostart and not engine.memory.is_stopped(name)
-        if not leftovers.has_any(engine, name):
-            return [await engine.order(partial(events.AddWatcher, policy=policy, start=start))]
-        finishes = [await engine.order(partial(events.AddWatcher, policy=policy, start=False))]
-        return [*finishes, *await leftovers.take_back(engine, name, start=start)]
+        if leftovers.has_any(engine, name):
+            finishes = [await engine.order(partial(events.AddWatcher, policy=policy, start=False))]
+            return [*finishes, *await leftovers.take_back(engine, name, start=start)]
+
+        def make(op: int) -> events.Order:
+            engine.changes.release(turn, name)
+            return events.AddWatcher(op, policy, start=start)
+
+        return [await engine.order(make)]
 
     async def start(added: list[str]) -> list[Finish]:
         """What depends on others, or is depended on, and what it needs; all of it is known by now."""
         stopped = {name for name in watchers if engine.memory.is_stopped(name)}
         wanted = {name for name in added if watchers[name].autostart} - stopped
         wanted |= bound.needed_by(watchers.values(), wanted, without=stopped)
-        names = tuple(sorted(name for name in wanted if not engine.fleet.watchers[name].wants_up))
+        known = engine.fleet.watchers  # another change may have removed some
+        names = tuple(sorted(name for name in wanted if name in known and not known[name].wants_up))
         return [await engine.order(partial(events.Start, names=names, resumes=True))] if names else []
 
     # A watcher that only changes its spelling has the same names in the kernel: the old one must have gone.
@@ -161,7 +166,7 @@ async def _give_orders(
         finishes.append(await engine.order(partial(events.AddWatcher, policy=adopt(name), start=False)))
     settled = await asyncio.gather(
         *(change(config, restart) for config, restart, _ in plan.change),
-        _remove(engine, [name for name in removed if name not in renamed], nostop=nostop),
+        _remove(engine, [name for name in removed if name not in renamed], nostop=decided.nostop),
         *(add(name) for name in plan.add if name not in new_bound),
         start(new_bound),
     )

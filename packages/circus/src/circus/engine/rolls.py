@@ -25,7 +25,6 @@ from circus.config.model import CircusConfig, WatcherConfig
 from circus.config.read import Document
 from circus.engine import formers
 from circus.engine.hosted import Hosted
-from circus.errors import CircusError
 from circus.hooks import HookSet
 from circus.logbook import tail
 from circus.supervise import events
@@ -66,15 +65,9 @@ class Rolls:
 
     # Before and while ---------------------------------------------------------------------------------------
 
-    def check(self, plan: ConfigPlan) -> None:
-        """Raises: CircusError conflict, when it would change what is on its way already."""
-        for change in plan.change:
-            if change.new.name in self._former:
-                raise CircusError(
-                    "conflict",
-                    f"{change.new.name} is on its way to other options, which may go back",
-                    f"wait for its end; `circusctl restart {change.new.name}` ends it, and they are in force",
-                )
+    def may_go_back(self, watcher: str) -> bool:
+        """It is on its way to other options, and those of before are kept."""
+        return watcher in self._former
 
     def recall(self, config: CircusConfig) -> CircusConfig:
         """``config``, as the file has it, with what an earlier circusd has not rolled out as it ran before."""
