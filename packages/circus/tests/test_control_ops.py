@@ -14,8 +14,7 @@ from circus.config.causes import Cause
 from circus.config.diff import ConfigPlan, WatcherChange
 from circus.config.model import Finding, WatcherConfig
 from circus.config.plan import Item, Plan
-from circus.control import ops as ops_module
-from circus.control import schema
+from circus.control import operations, schema
 from circus.control.ops import Ops
 from circus.errors import CircusError
 from circus.supervise import events
@@ -171,7 +170,8 @@ def test_the_manner_of_a_reload_is_passed_on(ops: Ops, engine: FakeEngine) -> No
 
 def test_the_end_of_an_order_tells_the_pids(ops: Ops, engine: FakeEngine) -> None:
     pids = [slot.pid for slot in engine.watchers["web"].slots]
-    assert run(ops.stop(schema.OrderRequest(names=["web"]))) == schema.DoneAnswer(op=1, stopped=pids)
+    answer = run(ops.stop(schema.OrderRequest(names=["web"])))
+    assert answer == schema.DoneAnswer(op=1, stopped=pids, operation=answer.operation)
 
 
 def test_a_failed_operation_is_an_error_with_its_reason(ops: Ops, engine: FakeEngine) -> None:
@@ -331,10 +331,10 @@ def test_the_failure_of_what_nobody_waits_for_is_logged(
     assert "operation-failed: web: cannot start" in caplog.text
 
 
-def test_operations_that_nobody_waits_for_are_bounded(
+def test_operations_that_are_under_way_are_bounded(
     ops: Ops, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
-    monkeypatch.setattr(ops_module, "MAX_UNAWAITED", 2)
+    monkeypatch.setattr(operations, "MAX_RUNNING", 2)
 
     async def scenario() -> None:
         engine.gate = asyncio.Event()

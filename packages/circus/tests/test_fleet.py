@@ -471,6 +471,35 @@ def test_orders_for_a_watcher_that_is_being_removed_wait_until_it_is_gone() -> N
     assert scene.finished[count] == Finish(count, True, {"numprocesses": 3})
 
 
+def test_an_order_that_names_one_that_is_being_removed_begins_at_once_for_the_others() -> None:
+    scene = Scene(watcher("web"), watcher("db"), watcher("api"))
+    scene.start_all()
+    scene.order(RemoveWatcher, "web")
+    stop = scene.order(Stop, ("web", "db"))
+    assert scene.states() == {"web": "stopping", "db": "stopping", "api": "active"}
+    restart = scene.order(Restart, ("web", "api"))
+    assert scene.states()["api"] == "stopping"
+    scene.exit("db", "api")
+    scene.spawn()
+    assert scene.finished[restart].error == "web: is being removed by an earlier order"
+    assert scene.states() == {"web": "stopping", "db": "stopped", "api": "active"}
+    assert stop not in scene.finished, "it waits for the same end as the removal"
+    scene.exit("web")
+    assert scene.finished[stop].ok
+
+
+@pytest.mark.parametrize("make", [Start, Restart, Reload])
+def test_what_a_watcher_that_is_being_removed_cannot_do_is_refused_at_once(make: Callable[..., Order]) -> None:
+    scene = Scene(watcher("web"))
+    scene.start_all()
+    scene.order(RemoveWatcher, "web")
+    ops = [scene.order(make, ("web",)), scene.order(SetCount, "web", count=3)]
+    for op in ops:
+        assert scene.finished[op].error == "web: is being removed by an earlier order"
+    scene.exit("web")
+    assert scene.states() == {}
+
+
 def test_a_watcher_added_again_goes_on_above_the_numbers_of_the_old_one() -> None:
     scene = Scene(watcher("web"))
     scene.start_all()
@@ -653,7 +682,7 @@ def test_orders_that_come_after_quit_are_told_so() -> None:
     scene = Scene(watcher("web"))
     scene.start_all()
     scene.order(RemoveWatcher, "web")
-    waiting = scene.order(Start, ("web",))
+    waiting = scene.order(AddWatcher, watcher("web"))
     scene.order(Quit)
     late = scene.order(Start)
     scene.exit("web")

@@ -103,4 +103,9 @@ def ok_lines(answer: Answer, _args: argparse.Namespace) -> list[str]:
         for verb, past in _PAST.items()
         if verb in joined.values()
     ]
-    return [*told, "ok"]
+    return [*begun_lines(answer), *told, "ok"]
+
+
+def begun_lines(answer: Answer) -> list[str]:
+    """What nobody waits for has an id to ask with."""
+    return [f"operation {answer['operation']}"] if answer.get("operation") and answer.get("waited") is False else []

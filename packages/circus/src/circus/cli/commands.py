@@ -7,7 +7,7 @@ for people. Errors are raised as CircusError; the caller prints them.
 
 from __future__ import annotations
 
-from circus.cli import asking, audit, jobs, listen, logs, orders, queries, render
+from circus.cli import asking, audit, jobs, listen, logs, operations, orders, queries, render
 from circus.cli.asking import Command
 
 _TABLE = (
@@ -95,6 +95,14 @@ _TABLE = (
     ),
     Command("run", "run a job now", jobs.give_run, jobs.run_lines, jobs.run_arguments, jobs.status_of_run),
     Command("runs", "how the runs of a job went", jobs.ask_runs, jobs.runs_lines, jobs.runs_arguments),
+    Command(
+        "operations",
+        "orders under way, and how the last ones ended",
+        operations.run,
+        operations.lines,
+        operations.arguments,
+        operations.status,
+    ),
     Command("logs", "what the processes wrote", logs.run, logs.lines, logs.arguments),
     Command("audit", "who ordered what", audit.run, audit.lines, audit.arguments),
     Command("listen", "print events as they happen", listen.run, listen.lines, listen.arguments),

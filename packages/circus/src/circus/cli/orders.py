@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from circus.cli.asking import name_argument, optional_name, wait_arguments
+from circus.cli.asking import begun_lines, name_argument, optional_name, wait_arguments
 from circus.errors import CircusError
 
 TYPE_CHECKING = False
@@ -275,7 +275,7 @@ def give_waiting(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
 
 def number_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
     number = answer.get("numprocesses")
-    return ["ok" if number is None else str(number)]
+    return [*begun_lines(answer), "ok" if number is None else str(number)]
 
 
 def forget_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
@@ -288,7 +288,7 @@ def forget_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
 def reloadconfig_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:
     lines: list[str] = answer["text"].splitlines()
     if not args.plan:
-        return ["ok"] if args.quiet else [*lines, "ok"]
+        return ["ok"] if args.quiet else [*lines, *begun_lines(answer), "ok"]
     if any(item["verb"] != "keep" for item in answer["items"]):
         endpoint = f"--endpoint {shlex.quote(args.endpoint)} " if args.endpoint else ""
         lines.append(f"to do it: circusctl {endpoint}reloadconfig --apply {answer['id']}")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from circus.control import schema, views
+from circus.control import schema, told, views
 from circus.control.ops import Ops
 from circus.control.scrapes import Page
 from circus.errors import CircusError
@@ -122,6 +122,10 @@ async def _logs(ops: Ops, call: Call) -> Answer:
     return await ops.logs_of(call.name, asked, call.last_event_id)
 
 
+async def _follow(ops: Ops, call: Call) -> Answer:
+    return ops.follow(call.key, call.last_event_id)
+
+
 async def _stats(ops: Ops, call: Call) -> Answer:
     return await ops.stats(call.query.name, call.query.pid, call.query.extended)
 
@@ -181,6 +185,18 @@ OPERATIONS: tuple[Operation, ...] = (
     _get(
         "stats.history", "/v1/stats/history", "What processes used before",
         lambda ops, call: ops.stats_history(call.query), views.StatsHistoryAnswer, query=views.StatsHistoryQuery,
+    ),
+    _get(
+        "operations", "/v1/operations", "Orders that are under way, and the last ones that have ended",
+        lambda ops, _: ops.operations(), told.OperationsAnswer,
+    ),
+    _get(
+        "operations.one", "/v1/operations/{key}", "How far an order is, or how it ended",
+        lambda ops, call: ops.operation(call.key, call.query.wait), told.OperationAnswer, query=told.OperationQuery,
+    ),
+    _get(
+        "operations.events", "/v1/operations/{key}/events", "How far an order is, as it goes on, and its end",
+        _follow, None, media=EVENT_STREAM, resumes=True,
     ),
     *_pair("start", "Start", schema.OrderRequest, schema.DoneAnswer),
     *_pair("stop", "Stop", schema.OrderRequest, schema.DoneAnswer),

@@ -70,14 +70,18 @@ class Client:
     def open_events(
         self, topics: Sequence[str], *, last_id: str = "", since: float | None = None
     ) -> tuple[socket.socket, bytes]:
-        """The connection from which events come (see `control.listening`), and what has come already.
-
-        In HTTP/1.0, in which the answer goes to the end of the connection.
-        """
+        """The connection from which events come (see `control.listening`), and what has come already."""
         asked = [f"topic={quote(topic)}" for topic in topics]
         if since is not None:
             asked.append(f"since={since!r}")
-        head = f"GET /v1/events?{'&'.join(asked)} HTTP/1.0\r\nHost: circusd\r\n"
+        return self.open_stream(f"/v1/events?{'&'.join(asked)}", last_id=last_id)
+
+    def open_stream(self, target: str, *, last_id: str = "") -> tuple[socket.socket, bytes]:
+        """The connection from which an answer without an end comes, and what has come already.
+
+        In HTTP/1.0, in which the answer goes to the end of the connection.
+        """
+        head = f"GET {target} HTTP/1.0\r\nHost: circusd\r\n"
         if last_id:
             head += f"Last-Event-ID: {last_id}\r\n"
         deadline = time.monotonic() + self.timeout_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from circus.bus import Bus
@@ -12,6 +12,7 @@ from circus.engine.samples import Sample
 from circus.logbook.writing import Laid
 from circus.supervise import events
 from circus.supervise.actions import Finish
+from circus.supervise.progress import Standing
 from circus.supervise.states import SlotKey, WatcherView
 
 
@@ -83,6 +84,8 @@ class EngineFace(Protocol):
     def output(self) -> Mapping[str, Mapping[str, Mapping[str, float]]]: ...
     async def picture(self) -> Picture: ...
     async def order(self, make: Callable[[int], events.Order], /) -> Finish: ...
+    def standings(self, ops: Collection[int], /) -> list[Standing]: ...
+    def follow(self, follower: Callable[[], None], /) -> Callable[[], None]: ...
     async def signal(
         self,
         name: str,

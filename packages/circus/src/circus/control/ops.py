@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import functools
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Self
 
 from msgspec import structs
@@ -20,13 +19,14 @@ from msgspec import structs
 import circus
 from circus.config import amend
 from circus.config.values import parse_signal
-from circus.control import masking, names, plans, schema, scrapes
+from circus.control import masking, names, plans, schema, scrapes, told
 from circus.control.audit import Trail
 from circus.control.auditing import Auditing
 from circus.control.caller import OWNER, Caller
 from circus.control.events import Feed
 from circus.control.face import EngineFace
 from circus.control.lookups import Lookups
+from circus.control.operations import Entry, Operations
 from circus.control.queries import check_pid
 from circus.control.requests import Requests
 from circus.control.scrapes import Page
@@ -38,9 +38,7 @@ log = logging.getLogger("circus.control")
 
 SIGNAL_FORMS = "use a number (15), a name (TERM, SIGTERM) or a real-time signal (RTMIN+1)"
 
-#: Operations begun with wait false that have not ended; each is a task and a place in the engine's mailbox.
-MAX_UNAWAITED = 1_000
-#: Whether an order is good is known in milliseconds, unless a reloadconfig is under way, which may take minutes.
+#: Whether an order is good is known in milliseconds, unless it comes after another one, which may take minutes.
 DECIDED_S = 2.0
 
 
@@ -52,7 +50,7 @@ class Ops(Lookups):
         self.auditing = Auditing(self._trail, engine.started_at)
         self._feed = Feed(engine.bus, engine.started_at)
         self.requests = Requests()
-        self._unawaited: set[asyncio.Task[None]] = set()
+        self._operations = Operations(engine)
 
     def of(self, caller: Caller) -> Self:
         """The same, as ``caller`` has them: watchers that he does not see do not exist for him."""
@@ -89,24 +87,28 @@ class Ops(Lookups):
         """Whoever listens is given what there is and let go; nobody else is waited for here."""
         self._feed.close()
         self._close_lookups()
+        self._operations.close()
 
     async def start(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant = self._meant(request)
-        return await self._order(lambda op: events.Start(op, meant), wait=request.wait)
+        return await self._order("start", meant, lambda op: events.Start(op, meant), wait=request.wait)
 
     async def stop(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant = self._meant(request)
-        return await self._order(lambda op: events.Stop(op, meant), wait=request.wait)
+        return await self._order("stop", meant, lambda op: events.Stop(op, meant), wait=request.wait)
 
     async def restart(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant = self._meant(request)
-        return await self._order(lambda op: events.Restart(op, meant), wait=request.wait)
+        return await self._order("restart", meant, lambda op: events.Restart(op, meant), wait=request.wait)
 
     async def reload(self, request: schema.ReloadRequest) -> schema.DoneAnswer:
         meant = self._meant(request)
         graceful, sequential = request.graceful, request.sequential
         return await self._order(
-            lambda op: events.Reload(op, meant, graceful=graceful, sequential=sequential), wait=request.wait
+            "reload",
+            meant,
+            lambda op: events.Reload(op, meant, graceful=graceful, sequential=sequential),
+            wait=request.wait,
         )
 
     async def count(self, name: str, request: schema.CountRequest) -> schema.DoneAnswer:
@@ -117,7 +119,10 @@ class Ops(Lookups):
         if delta is not None and watcher.numprocesses + delta > schema.MAX_COUNT:
             raise CircusError("limit", f"{watcher.name}: a watcher has at most {schema.MAX_COUNT} processes")
         answer = await self._order(
-            lambda op: events.SetCount(op, watcher.name, count=count, delta=delta or 0), wait=request.wait
+            "count",
+            (watcher.name,),
+            lambda op: events.SetCount(op, watcher.name, count=count, delta=delta or 0),
+            wait=request.wait,
         )
         wished = watcher.numprocesses + (delta or 0) if count is None else count
         if watcher.singleton and wished > 1:
@@ -127,7 +132,12 @@ class Ops(Lookups):
 
     async def run(self, name: str, request: schema.Request) -> schema.RunAnswer:
         watcher = self._find(name)
-        return schema.RunAnswer(watcher.name, await self._engine.run(watcher.name, wait=request.wait))
+
+        async def work(_entry: Entry) -> schema.RunAnswer:
+            return schema.RunAnswer(watcher.name, await self._engine.run(watcher.name, wait=request.wait))
+
+        entry = self._operations.begin("run", (watcher.name,), self._caller, work)
+        return await self._operations.answer(entry, schema.RunAnswer)
 
     async def signal(self, name: str, request: schema.SignalRequest) -> schema.SignalAnswer:
         watcher = self._find(name)
@@ -150,7 +160,12 @@ class Ops(Lookups):
         pid, grace_s = request.pid, request.graceful_timeout
         if pid is not None:
             check_pid(watcher, pid)
-        return await self._order(lambda op: events.Kill(op, watcher.name, pid, signum, grace_s), wait=request.wait)
+        return await self._order(
+            "kill",
+            (watcher.name,),
+            lambda op: events.Kill(op, watcher.name, pid, signum, grace_s),
+            wait=request.wait,
+        )
 
     async def add(self, name: str, request: schema.AddRequest) -> schema.DoneAnswer:
         if not self._caller.sees(name):
@@ -161,29 +176,32 @@ class Ops(Lookups):
         texts = amend.texts_of({**request.options, **given})
         masking.check_unmasked(texts)
         amend.check_keys(name, texts)
-        add = functools.partial(self._engine.add_watcher, name, texts, start=request.start)
-        if not request.wait:
-            await self._begin_good("add", add)
-            return schema.DoneAnswer(waited=False)
-        finish, warnings = await add(on_begun=_unheard)
-        answer = schema.DoneAnswer() if finish is None else _done(_good(finish))
-        return structs.replace(answer, warnings=[*warnings, *answer.warnings])
+
+        async def work(entry: Entry) -> schema.DoneAnswer:
+            finish, warnings = await self._engine.add_watcher(name, texts, start=request.start, on_begun=entry.begin)
+            answer = schema.DoneAnswer() if finish is None else _done(_good(finish))
+            return structs.replace(answer, warnings=[*warnings, *answer.warnings])
+
+        return await self._change("add", name, work, wait=request.wait)
 
     async def remove(self, name: str, request: schema.RemoveRequest) -> schema.DoneAnswer:
-        return await self._end(
-            "rm", self._engine.remove_watcher(self._find(name).name, nostop=request.nostop), wait=request.wait
-        )
+        watcher = self._find(name)
+
+        async def work() -> None:
+            await self._engine.remove_watcher(watcher.name, nostop=request.nostop)
+
+        return await self._done("remove", (watcher.name,), work, wait=request.wait)
 
     async def set_options(self, name: str, request: schema.SetRequest) -> schema.DoneAnswer:
         watcher = self._find(name)
         texts = amend.texts_of(request.options)
         masking.check_unmasked(texts)
         amend.check_keys(watcher.name, texts)
-        set_options = functools.partial(self._engine.set_options, watcher.name, texts)
-        if not request.wait:
-            await self._begin_good("set", set_options)
-            return schema.DoneAnswer(waited=False)
-        return schema.DoneAnswer(warnings=await set_options(on_begun=_unheard))
+
+        async def work(entry: Entry) -> schema.DoneAnswer:
+            return schema.DoneAnswer(warnings=await self._engine.set_options(watcher.name, texts, on_begun=entry.begin))
+
+        return await self._change("set", watcher.name, work, wait=request.wait)
 
     async def forget(self, request: schema.ForgetRequest) -> schema.ForgetAnswer:
         meant = None
@@ -192,8 +210,15 @@ class Ops(Lookups):
             meant = names.match_watchers(known, request.names, is_glob=request.match == "glob")
         elif not self._caller.sees_all:
             meant = tuple(self._seen(self._engine.known()))
-        told = await self._engine.forget(meant, is_dry=request.dry_run)
-        return schema.ForgetAnswer({name: list(what) for name, what in sorted(told.items())}, request.dry_run)
+
+        async def work(_entry: Entry | None = None) -> schema.ForgetAnswer:
+            found = await self._engine.forget(meant, is_dry=request.dry_run)
+            return schema.ForgetAnswer({name: list(what) for name, what in sorted(found.items())}, request.dry_run)
+
+        if request.dry_run:
+            return await work()
+        entry = self._operations.begin("forget", meant, self._caller, work)
+        return await self._operations.answer(entry, schema.ForgetAnswer)
 
     async def reloadconfig(self, request: schema.ReloadConfigRequest) -> schema.PlanAnswer:
         base = os.path.dirname(self._engine.config_path)
@@ -201,17 +226,36 @@ class Ops(Lookups):
             if request.apply is not None:
                 raise CircusError("bad-request", "`plan` and `apply` are two things", "give one of them")
             return plans.answer(await self._engine.plan(), base)
-        reload = functools.partial(self._engine.reloadconfig, request.apply)
+
+        async def work(entry: Entry) -> schema.PlanAnswer:
+            done = await self._engine.reloadconfig(request.apply, on_begun=entry.begin)
+            return plans.answer(done, base, is_applied=True)
+
+        entry = self._operations.begin("reloadconfig", None, self._caller, work)
         if request.wait:
-            return plans.answer(await reload(on_begun=_unheard), base, is_applied=True)
-        begun = await self._begin_good("reloadconfig", reload)
-        return schema.PlanAnswer(waited=False) if begun is None else plans.answer(begun, base, has_begun=True)
+            return await self._operations.answer(entry, schema.PlanAnswer)
+        begun = await self._begun(entry)
+        answer = schema.PlanAnswer(waited=False) if begun is None else plans.answer(begun, base, has_begun=True)
+        return structs.replace(answer, operation=entry.id)
 
     async def quit(self, request: schema.Request) -> schema.DoneAnswer:
-        return await self._end("quit", self._engine.quit(), wait=request.wait)
+        return await self._done("quit", None, self._engine.quit, wait=request.wait)
 
     async def shutdown(self, request: schema.Request) -> schema.DoneAnswer:
-        return await self._end("shutdown", self._engine.shutdown(), wait=request.wait)
+        return await self._done("shutdown", None, self._engine.shutdown, wait=request.wait)
+
+    # Operations ---------------------------------------------------------------------------------------------
+
+    async def operations(self) -> told.OperationsAnswer:
+        return told.OperationsAnswer(self._operations.listed(self._caller))
+
+    async def operation(self, id: str, wait_s: float) -> told.OperationAnswer:
+        entry = self._operations.find(id, self._caller)
+        await self._operations.wait(entry, wait_s)
+        return self._operations.tell(entry, self._caller)
+
+    def follow(self, id: str, last_id: str) -> AsyncIterator[bytes]:
+        return self._operations.follow(self._operations.find(id, self._caller), self._caller, last_id)
 
     # Below the doors --------------------------------------------------------------------------------------
 
@@ -221,67 +265,48 @@ class Ops(Lookups):
         with self._telling_removed(request.names):
             return names.match_watchers(self._names(), request.names, is_glob=request.match == "glob")
 
-    async def _order(self, make: Callable[[int], events.Order], *, wait: bool) -> schema.DoneAnswer:
+    async def _order(
+        self, what: str, meant: tuple[str, ...] | None, make: Callable[[int], events.Order], *, wait: bool
+    ) -> schema.DoneAnswer:
+        async def work(_entry: Entry) -> schema.DoneAnswer:
+            return _done(_good(await self._engine.order(make)))
+
+        return await self._told(self._operations.begin(what, meant, self._caller, work), wait=wait)
+
+    async def _done(
+        self, what: str, meant: tuple[str, ...] | None, ending: Callable[[], Awaitable[None]], *, wait: bool
+    ) -> schema.DoneAnswer:
+        async def work(_entry: Entry) -> schema.DoneAnswer:
+            await ending()
+            return schema.DoneAnswer()
+
+        return await self._told(self._operations.begin(what, meant, self._caller, work), wait=wait)
+
+    async def _change(
+        self, what: str, name: str, work: Callable[[Entry], Coroutine[Any, Any, schema.DoneAnswer]], *, wait: bool
+    ) -> schema.DoneAnswer:
+        """What is refused before it has begun is refused also to whoever does not wait."""
+        entry = self._operations.begin(what, (name,), self._caller, work)
         if not wait:
-            self._begin("order", self._finished(make))
-            return schema.DoneAnswer(waited=False)
-        return _done(await self._finished(make))
+            await self._begun(entry)
+        return await self._told(entry, wait=wait)
 
-    async def _finished(self, make: Callable[[int], events.Order]) -> Finish:
-        return _good(await self._engine.order(make))
-
-    async def _end(self, what: str, ending: Coroutine[Any, Any, None], *, wait: bool) -> schema.DoneAnswer:
+    async def _told(self, entry: Entry, *, wait: bool) -> schema.DoneAnswer:
         if wait:
-            await ending
-        else:
-            self._begin(what, ending)
-        return schema.DoneAnswer(waited=wait)
+            return await self._operations.answer(entry, schema.DoneAnswer)
+        return schema.DoneAnswer(waited=False, operation=entry.id)
 
-    async def _begin_good(self, what: str, operate: Callable[..., Coroutine[Any, Any, object]]) -> Any:
-        """As _begin; but what is refused before it has begun is refused to whoever has ordered it.
+    async def _begun(self, entry: Entry) -> Any:
+        """What it was found to be; None, if that is not known in time.
 
-        What is told when it has begun; None, if it has not in time.
+        Raises: CircusError, when it is over already and has failed.
         """
-        decided: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def decide(told: object = None) -> None:
-            if not decided.done():
-                decided.set_result(told)
-
-        async def work() -> None:
-            try:
-                await operate(on_begun=decide)
-            except CircusError as error:
-                if decided.done():
-                    raise
-                decided.set_exception(error)
-
-        self._begin(what, work())
-        await asyncio.wait([decided], timeout=DECIDED_S)
-        decide()
-        return decided.result()
-
-    def _begin(self, what: str, operation: Coroutine[Any, Any, object]) -> None:
-        """Run ``operation`` without anybody waiting; its failure can only be logged."""
-        if len(self._unawaited) >= MAX_UNAWAITED:
-            operation.close()
-            raise CircusError(
-                "limit", f"{MAX_UNAWAITED} operations are under way already", "wait until they have ended"
-            )
-
-        async def run() -> None:
-            try:
-                await operation
-            except CircusError as error:
-                log.warning("%s failed code=%s: %s", what, error.code, error.message)
-
-        task = asyncio.get_running_loop().create_task(run())
-        self._unawaited.add(task)
-        task.add_done_callback(self._unawaited.discard)
-
-
-def _unheard(_told: object = None) -> None:
-    """Who waits for the end need not hear of the beginning."""
+        entry.is_awaited = True
+        await asyncio.wait([entry.begun], timeout=DECIDED_S)
+        if entry.error is not None and not entry.is_good:
+            raise entry.error
+        entry.is_awaited = False
+        return entry.begun.result() if entry.begun.done() else None
 
 
 def _good(finish: Finish) -> Finish:
@@ -302,7 +327,7 @@ def _done(finish: Finish) -> schema.DoneAnswer:
         stopped=_ints(detail.get("stopped")),
         kept=_ints(detail.get("kept")),
         numprocesses=next(iter(_ints([detail.get("numprocesses")])), None),
-        warnings=[str(each) for each in told] if isinstance(told := detail.get("warnings"), list) else [],
+        warnings=[str(each) for each in said] if isinstance(said := detail.get("warnings"), list) else [],
         joined=_texts(detail.get("joined")),
     )
 

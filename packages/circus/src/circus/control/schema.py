@@ -206,6 +206,7 @@ class RunAnswer(Struct, frozen=True):
 
     name: str
     run: Run
+    operation: str = ""
 
 
 class RunsAnswer(Struct, frozen=True):
@@ -265,6 +266,7 @@ class DoneAnswer(Struct, frozen=True):
     numprocesses: int | None = None
     warnings: list[str] = []
     joined: dict[str, str] = {}  # watchers that were not named, and what was ordered for them: start, stop, restart
+    operation: str = ""  # its id, here and in other answers
 
 
 class ForgetAnswer(Struct, frozen=True):
@@ -272,6 +274,7 @@ class ForgetAnswer(Struct, frozen=True):
 
     watchers: dict[str, list[str]]
     dry_run: bool
+    operation: str = ""
 
 
 class SignalAnswer(Struct, frozen=True):
@@ -331,6 +334,7 @@ class PlanAnswer(Struct, frozen=True):
     items: list[ItemAnswer] = []
     by_hand: dict[str, list[str]] = {}
     warnings: list[str] = []
+    operation: str = ""
 
 
 class ErrorBody(Struct, frozen=True):

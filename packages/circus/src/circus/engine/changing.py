@@ -85,6 +85,8 @@ class Changes:
                         work = await carry_out(self._engine, decided, change)
                         change.work = work
                         change.removes = frozenset(self.key(name) for name in decided.plan.remove)
+                        if change.track is not None:
+                            change.track.watchers = dict.fromkeys(watchers_in(decided.plan))
                         decided.begun()
                         break
         except BaseException:
@@ -134,9 +136,14 @@ class Changes:
         self._waiting.clear()
 
 
+def watchers_in(plan: ConfigPlan) -> list[str]:
+    """Those that it concerns."""
+    return [*plan.remove, *(each.new.name for each in plan.change), *plan.add]
+
+
 def held_by(engine: Engine, plan: ConfigPlan) -> frozenset[str]:
     """Watchers that are changed or use a changed socket, and those sockets."""
-    names = {*plan.add, *plan.remove, *(each.new.name for each in plan.change)}
+    names = set(watchers_in(plan))
     sockets = {*plan.sockets_add, *plan.sockets_remove, *plan.sockets_change}
     if sockets:
         known = engine.sockets.configs.values()

@@ -8,11 +8,12 @@ whatever becomes of it: it is on the disk before the answer.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
 from circus import clock, procfs
@@ -33,6 +34,7 @@ from circus.engine import (
     signals,
     spawning,
     startup,
+    tracking,
 )
 from circus.engine.changing import Changes
 from circus.engine.demand import Demand
@@ -63,6 +65,7 @@ from circus.streams.ledger import LogsPlace
 from circus.streams.pump import Pump
 from circus.supervise import actions, events
 from circus.supervise.fleet import Fleet
+from circus.supervise.progress import Standing
 from circus.supervise.states import SlotKey, WatcherPolicy, WatcherState, WatcherView
 from papa.client.aio import AsyncPapa
 
@@ -138,6 +141,8 @@ class Engine:
         self._tasks = Tasks()
         self.changes = Changes(self)  # of the configuration, on their way
         self.plans = planning.Plans()
+        self._followers: list[Callable[[], None]] = []
+        self._context = contextvars.copy_context()  # of nobody's order
         kernel.on_event = self.lives.on_kernel_event
 
     # Start and end ------------------------------------------------------------------------------------------
@@ -177,7 +182,7 @@ class Engine:
         self._mailbox.append(event)
         if not self._drain_is_scheduled:
             self._drain_is_scheduled, self._posted = True, clock.monotonic()
-            asyncio.get_running_loop().call_soon(self._drain)
+            asyncio.get_running_loop().call_soon(self._drain, context=self._context)
 
     def _drain(self) -> None:
         self._drain_is_scheduled = False
@@ -197,6 +202,8 @@ class Engine:
                     self.finish(actions.Finish(op, ok=False, error="internal error; circusd's log has it"))
         self.remembering.note_standings()
         self.trees.wake()
+        for follower in tuple(self._followers):
+            follower()
 
     async def order(self, make: Callable[[int], events.Order], *, is_by_hand: bool = True) -> actions.Finish:
         """Give the order that ``make`` builds with its operation's number; wait for its end.
@@ -210,6 +217,7 @@ class Engine:
             self._by_hand.add(op)
         order, survivors = make(op), self.trees.mark()
         self.post(order)
+        track = tracking.begin(op, order)
         try:
             finish = await self.rolls.told(await asyncio.shield(future))
             if is_by_hand:
@@ -218,6 +226,15 @@ class Engine:
         finally:
             self._waiting.pop(op, None)
             self._by_hand.discard(op)
+            tracking.end(track, op)
+
+    def standings(self, ops: Collection[int]) -> list[Standing]:
+        return self.fleet.standings(ops)
+
+    def follow(self, follower: Callable[[], None]) -> Callable[[], None]:
+        """Call it whenever the cores may have moved; returns what ends that."""
+        self._followers.append(follower)
+        return lambda: self._followers.remove(follower)
 
     def give(self, make: Callable[[int], events.Order]) -> None:
         """As ``order``, without waiting."""

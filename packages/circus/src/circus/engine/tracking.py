@@ -6,17 +6,23 @@ cores know nothing of it. Without a track, as for what circusd orders by itself,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
+
+from circus.supervise import events
+from circus.supervise.fleet import names_in
 
 _TRACK: ContextVar[Track | None] = ContextVar("track", default=None)
 
 
 class Track:
-    """``id`` names the operation."""
+    """``id`` names the operation, ``watchers`` are those that it concerns, as far as that is known."""
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, watchers: Iterable[str]) -> None:
         self.id = id
-        self.orders: list[int] = []  # to the cores, that have not ended
+        self.watchers = dict.fromkeys(watchers)
+        self.arrived: set[str] = set()  # by orders that have ended
+        self.open: dict[int, tuple[str, ...]] = {}  # orders to the cores that have not, and whom they name
         self.behind: tuple[str, ...] = ()  # operations that it waits for before it begins
 
     def use(self) -> None:
@@ -26,3 +32,15 @@ class Track:
 
 def current() -> Track | None:
     return _TRACK.get()
+
+
+def begin(op: int, order: events.Order) -> Track | None:
+    """What it is noted in."""
+    if (track := current()) is not None:
+        track.open[op] = names_in(order) or ()
+    return track
+
+
+def end(track: Track | None, op: int) -> None:
+    if track is not None:
+        track.arrived.update(track.open.pop(op))

@@ -15,8 +15,9 @@ once, with those that it takes along, and they wait for each other by themselves
 
 **Overlap.** An order acts at once on every watcher that its stage has reached, whatever other operations do.
 What an earlier operation has still before it is overruled where it contradicts: a later stop takes the
-watcher out of the stages of starts, a later start out of the stages of stops. Orders for a watcher that is
-being removed wait until it is gone; but a kill hastens that.
+watcher out of the stages of starts, a later start out of the stages of stops. Of a watcher that is being removed a
+stop is the same end, a kill hastens it, and one that is to be added under its name waits until it is gone, with the
+orders behind it; all else is refused for it, and begins at once for the others that are named.
 
 **No names.** Start and Restart without names mean the watchers with autostart and those that are wanted up;
 Reload those that are wanted up; Stop all.
@@ -31,7 +32,8 @@ Does not belong here: how operations begin (leading), what a single watcher does
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from circus.supervise.actions import Action, CancelTimer, Finish, Leave, Publish
@@ -58,10 +60,13 @@ from circus.supervise.events import (
 )
 from circus.supervise.leading import Leading, names_of
 from circus.supervise.operation import Operation, Stage
+from circus.supervise.progress import Standing, standings
 from circus.supervise.ring import LEAVING
 from circus.supervise.states import SlotView, WatcherPolicy, WatcherView
 from circus.supervise.tickets import Verb
 from circus.supervise.watcher import REMOVED, Watcher
+
+BEING_REMOVED = "is being removed by an earlier order"
 
 __all__ = ["Fleet", "SlotView", "Watcher", "WatcherView"]
 
@@ -90,6 +95,10 @@ class Fleet(Leading):
     def snapshot(self) -> tuple[WatcherView, ...]:
         """In order of start."""
         return tuple(watcher.view() for watcher in self._in_order(self._watchers.values()))
+
+    def standings(self, ops: Collection[int]) -> list[Standing]:
+        """How far those of these operations are that have not been finished."""
+        return [row for each in self._operations if each.op in ops for row in standings(each, self._watchers)]
 
     def step(self, event: Event, now: float) -> list[Action]:
         """What ``event`` causes. ``now`` is monotonic."""
@@ -131,11 +140,9 @@ class Fleet(Leading):
         if isinstance(order, Quit | Shutdown):
             self._end(order, now)
             return
-        names = _names_of(order)
-        for name in names or ():
-            if name in self._removing and not isinstance(order, Kill):
-                self._removing[name].append(order)
-                return
+        names = names_in(order)
+        if self._removing and not isinstance(order, Kill) and self._meets_removal(order, names or (), now):
+            return
         if isinstance(order, AddWatcher):
             self._take_add(order, now)
             return
@@ -170,6 +177,28 @@ class Fleet(Leading):
                 self._take_change(op, policy, now, must_restart=restart, is_graceful=graceful, keys=keys)
             case _:
                 assert_never(order)
+
+    def _meets_removal(self, order: Order, names: tuple[str, ...], now: float) -> bool:
+        """Whether it is dealt with: an order that names who is being removed."""
+        leaving = [name for name in names if name in self._removing]
+        if not leaving:
+            return False
+        if names == (leaving[0],) and (
+            isinstance(order, AddWatcher | RemoveWatcher) or any(map(_is_add, self._removing[leaving[0]]))
+        ):
+            self._removing[leaving[0]].append(order)
+            return True
+        if not isinstance(order, Start | Stop | Restart | Reload):
+            self._refuse(order, f"{leaving[0]}: {BEING_REMOVED}")
+            return True
+        self._take_order(replace(order, names=tuple(name for name in names if name not in leaving)), now)
+        if (operation := next((each for each in self._operations if each.op == order.op), None)) is not None:
+            for name in leaving:
+                if isinstance(order, Stop):
+                    operation.tickets.append((name, self._watchers[name].stop(now)))
+                else:
+                    operation.errors.append(f"{name}: {BEING_REMOVED}")
+        return True
 
     def _refuse(self, order: Order, error: str) -> None:
         self._actions.append(Finish(order.op, ok=False, error=error))
@@ -319,7 +348,11 @@ class Fleet(Leading):
             self._take_order(order, now)
 
 
-def _names_of(order: Order) -> tuple[str, ...] | None:
+def _is_add(order: Order) -> bool:
+    return isinstance(order, AddWatcher)
+
+
+def names_in(order: Order) -> tuple[str, ...] | None:
     match order:
         case Start(_, names) | Stop(_, names) | Restart(_, names) | Reload(_, names):
             return names

@@ -102,8 +102,13 @@ class Watcher(Ring):
             singleton=self.policy.singleton,
             needs=self.policy.needs,
             waits_for=self.waits_for,
-            reload=self._reloads.standing(self),
+            reload=self.reloading,
         )
+
+    @property
+    def reloading(self) -> str:
+        """How far a reload with bounds is, for people."""
+        return self._reloads.standing(self)
 
     @property
     def _why(self) -> str:

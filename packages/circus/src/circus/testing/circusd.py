@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -21,12 +21,14 @@ from circus.control.claim import claim
 from circus.control.ops import Ops
 from circus.control.routes import make_app
 from circus.control.server import ControlServer
+from circus.engine import tracking
 from circus.engine.pictures import Picture
 from circus.engine.samples import Samples
 from circus.errors import CircusError
 from circus.logbook.writing import Laid
 from circus.supervise import events
 from circus.supervise.actions import Finish
+from circus.supervise.progress import Standing
 from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherState, WatcherView
 
 #: A fake that does not come up or leave in this time is broken.
@@ -99,6 +101,8 @@ class FakeEngine:
         self.gate: asyncio.Event | None = None
         self.failure: Exception | None = None
         self.refusal = ""
+        self.standing: dict[int, list[Standing]] = {}  # how far orders are
+        self.followers: list[Callable[[], None]] = []
         self.made = Plan("3f2a9c81d07e")
         self.set_warnings: list[str] = []
         self.add_error = ""  # why an added watcher does not start
@@ -138,10 +142,21 @@ class FakeEngine:
         self._op += 1
         order = make(self._op)
         self.heard.append(order)
-        await self._pass_gate()
+        track = tracking.begin(self._op, order)
+        try:
+            await self._pass_gate()
+        finally:
+            tracking.end(track, self._op)
         if self.refusal:
             return Finish(self._op, ok=False, error=self.refusal)
         return Finish(self._op, ok=True, detail=self._obey(order))
+
+    def standings(self, ops: Collection[int], /) -> list[Standing]:
+        return [each for op in ops for each in self.standing.get(op, [])]
+
+    def follow(self, follower: Callable[[], None], /) -> Callable[[], None]:
+        self.followers.append(follower)
+        return lambda: self.followers.remove(follower)
 
     async def signal(
         self,
