@@ -279,6 +279,7 @@ class World:
                 assert slot.pid is None and slot.kernel_id is None
         slot_timers = {key for key in self.timers if key.wid}
         assert slot_timers == expected_timers, "each waiting slot has its timer, and there are no others"
+        self.check_standings()
         for watcher in self.fleet.watchers.values():
             self.check_waits(watcher)
             assert (watcher.name in self.awaited) == (watcher.phase is Phase.WAITING)
@@ -286,6 +287,20 @@ class World:
             assert not self.open_ops
             assert not self.fleet_is_busy()
             assert not self.timers, "it has left, and something is to follow"
+
+    def check_standings(self) -> None:
+        """Whoever follows an order is told for whom it waits, and never of more processes than there are."""
+        for op, order in self.open_ops.items():
+            rows = self.fleet.standings([op])
+            assert len(rows) == len({row.watcher for row in rows})
+            assert all(0 <= row.done <= row.of for row in rows)
+            is_in_line = any(order in waiting for waiting in self.fleet._removing.values())
+            warms_up = any(not key.watcher for key in self.timers)
+            is_an_end = isinstance(order, events.Quit | events.Shutdown)
+            waited = [row for row in rows if not row.has_arrived]
+            assert waited or warms_up or is_in_line or is_an_end, f"{order} is open, and waits for nobody"
+            assert all(row.why for row in waited)
+        assert not self.fleet.standings(self.finished)
 
     def check_waits(self, watcher: Watcher) -> None:
         """A watcher that is on its way waits for something that will come."""

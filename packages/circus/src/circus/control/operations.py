@@ -278,7 +278,8 @@ def _progress(track: Track, rows: list[Standing]) -> told.ProgressAnswer:
     waited = waiting_first(rows)
     known = {row.watcher for row in rows}
     to_come = [name for name in track.watchers if name not in known and name not in track.arrived]
-    meant = known | track.watchers.keys() | track.arrived
+    track.watchers.update(dict.fromkeys(known))  # an order to all says so only here
+    meant = track.watchers.keys() | track.arrived
     waits_for = [
         told.StandingAnswer(row.watcher, row.done, row.of, row.what, row.why) for row in waited[:MAX_WAITS_FOR]
     ]

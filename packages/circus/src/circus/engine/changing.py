@@ -79,7 +79,7 @@ class Changes:
                 await self._turn_of(change)
                 async with self.deciding:
                     decided = await decide()
-                    change.holds = held_by(self._engine, decided.plan)
+                    change.holds = self._held_by(decided.plan)
                     if not self._before(change):
                         decided.before()
                         work = await carry_out(self._engine, decided, change)
@@ -107,6 +107,16 @@ class Changes:
         """The change that is about to remove it."""
         key = self.key(watcher)
         return next((each.work for each in self._queue if key in each.removes), None)
+
+    def _held_by(self, plan: ConfigPlan) -> frozenset[str]:
+        """Watchers that are changed or use a changed socket, and those sockets."""
+        engine, names = self._engine, set(watchers_in(plan))
+        sockets = {*plan.sockets_add, *plan.sockets_remove, *plan.sockets_change}
+        if sockets:
+            known = engine.sockets.configs.values()
+            users = ((name, expand.sockets_used(config, known)) for name, config in engine.configs.items())
+            names |= {name for name, used in users if sockets.intersection(used)}
+        return frozenset([*map(self.key, names), *(f"socket {name}" for name in sockets)])
 
     def _before(self, change: Change) -> list[Change]:
         """Earlier ones that hold what it needs."""
@@ -139,15 +149,3 @@ class Changes:
 def watchers_in(plan: ConfigPlan) -> list[str]:
     """Those that it concerns."""
     return [*plan.remove, *(each.new.name for each in plan.change), *plan.add]
-
-
-def held_by(engine: Engine, plan: ConfigPlan) -> frozenset[str]:
-    """Watchers that are changed or use a changed socket, and those sockets."""
-    names = set(watchers_in(plan))
-    sockets = {*plan.sockets_add, *plan.sockets_remove, *plan.sockets_change}
-    if sockets:
-        known = engine.sockets.configs.values()
-        names |= {
-            name for name, config in engine.configs.items() if sockets.intersection(expand.sockets_used(config, known))
-        }
-    return frozenset([*(engine.changes.key(name) for name in names), *(f"socket {name}" for name in sockets)])

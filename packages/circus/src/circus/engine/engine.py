@@ -217,7 +217,7 @@ class Engine:
             self._by_hand.add(op)
         order, survivors = make(op), self.trees.mark()
         self.post(order)
-        track = tracking.begin(op, order)
+        tracking.begin(op, order, future)
         try:
             finish = await self.rolls.told(await asyncio.shield(future))
             if is_by_hand:
@@ -226,7 +226,6 @@ class Engine:
         finally:
             self._waiting.pop(op, None)
             self._by_hand.discard(op)
-            tracking.end(track, op)
 
     def standings(self, ops: Collection[int]) -> list[Standing]:
         return self.fleet.standings(ops)

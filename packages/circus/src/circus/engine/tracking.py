@@ -6,8 +6,10 @@ cores know nothing of it. Without a track, as for what circusd orders by itself,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from contextvars import ContextVar
+from typing import Any
 
 from circus.supervise import events
 from circus.supervise.fleet import names_in
@@ -34,13 +36,15 @@ def current() -> Track | None:
     return _TRACK.get()
 
 
-def begin(op: int, order: events.Order) -> Track | None:
-    """What it is noted in."""
-    if (track := current()) is not None:
-        track.open[op] = names_in(order) or ()
-    return track
+def begin(op: int, order: events.Order, end: asyncio.Future[Any]) -> None:
+    """Note an order that is under way until ``end`` is known."""
+    track = current()
+    if track is None:
+        return
+    track.open[op] = names_in(order) or ()
 
+    def close(_end: asyncio.Future[Any]) -> None:
+        names = track.open.pop(op)
+        track.arrived.update(names or track.watchers)
 
-def end(track: Track | None, op: int) -> None:
-    if track is not None:
-        track.arrived.update(track.open.pop(op))
+    end.add_done_callback(close)

@@ -16,8 +16,8 @@ once, with those that it takes along, and they wait for each other by themselves
 **Overlap.** An order acts at once on every watcher that its stage has reached, whatever other operations do.
 What an earlier operation has still before it is overruled where it contradicts: a later stop takes the
 watcher out of the stages of starts, a later start out of the stages of stops. Of a watcher that is being removed a
-stop is the same end, a kill hastens it, and one that is to be added under its name waits until it is gone, with the
-orders behind it; all else is refused for it, and begins at once for the others that are named.
+stop or another removal is the same end, and a kill hastens it; one that is to be added under its name waits until it is
+gone, with the orders behind it; all else is refused for it, and begins at once for the others that are named.
 
 **No names.** Start and Restart without names mean the watchers with autostart and those that are wanted up;
 Reload those that are wanted up; Stop all.
@@ -183,10 +183,11 @@ class Fleet(Leading):
         leaving = [name for name in names if name in self._removing]
         if not leaving:
             return False
-        if names == (leaving[0],) and (
-            isinstance(order, AddWatcher | RemoveWatcher) or any(map(_is_add, self._removing[leaving[0]]))
-        ):
+        if names == (leaving[0],) and (isinstance(order, AddWatcher) or any(map(_is_add, self._removing[leaving[0]]))):
             self._removing[leaving[0]].append(order)
+            return True
+        if isinstance(order, RemoveWatcher) and not order.nostop:
+            self._hold(order.op, order.name, self._watchers[order.name].stop(now))
             return True
         if not isinstance(order, Start | Stop | Restart | Reload):
             self._refuse(order, f"{leaving[0]}: {BEING_REMOVED}")

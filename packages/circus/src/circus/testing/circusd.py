@@ -142,11 +142,10 @@ class FakeEngine:
         self._op += 1
         order = make(self._op)
         self.heard.append(order)
-        track = tracking.begin(self._op, order)
-        try:
-            await self._pass_gate()
-        finally:
-            tracking.end(track, self._op)
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        tracking.begin(self._op, order, end)
+        await self._pass_gate()
+        end.set_result(None)
         if self.refusal:
             return Finish(self._op, ok=False, error=self.refusal)
         return Finish(self._op, ok=True, detail=self._obey(order))
