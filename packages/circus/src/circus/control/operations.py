@@ -94,6 +94,11 @@ class Operations:
         self._unfollow: Callable[[], None] | None = None
         self._is_closed = False
 
+    @property
+    def unawaited(self) -> int:
+        """So many run that nobody waits for."""
+        return sum(not entry.is_awaited for entry in self._running.values())
+
     # Orders -------------------------------------------------------------------------------------------------
 
     def begin(

@@ -76,7 +76,7 @@ class Ops(Lookups):
             results=dict(self.requests.results),
             durations={operation: each.copy() for operation, each in self.requests.durations.items()},
             listeners=self.listeners,
-            unawaited=len(self._unawaited),
+            unawaited=self._operations.unawaited,
             audit_written=self._trail.written,
             audit_dropped=self._trail.dropped,
             audit_waiting=self._trail.waiting,
