@@ -89,7 +89,7 @@ def _stubborn_processes_are_killed(house: House) -> None:
     assert not is_alive(first)
     second = wait_for(lambda: house.pids("stubborn"), "another one").pop()
     wait_for(lambda: (house.folder / f"stubborn.{second}").exists(), "the trap")
-    assert house.asked("kill", "stubborn", "--no-wait") .endswith("\nok")
+    assert house.asked("kill", "stubborn", "--no-wait").endswith("\nok")
     assert is_alive(second)
     assert house.asked("kill", "stubborn", "--signum", "KILL") == "ok", "asked twice, and both are answered"
     assert not is_alive(second)
