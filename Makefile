@@ -96,7 +96,7 @@ jitter: $(VENV)/.dev
 # A million inputs, guided by coverage: some minutes. FUZZ_ARGS="--runs N --target NAME --seed S".
 .PHONY: fuzz
 fuzz: $(FUZZ)/.ready
-	PYTHONPATH=packages/papa/src $(FUZZ)/bin/python -m tests.fuzz $(FUZZ_ARGS)
+	PYTHONPATH=packages/papa/src:packages/circus/src $(FUZZ)/bin/python -m tests.fuzz $(FUZZ_ARGS)
 
 # The files of pinned versions and hashes, made anew from the *.in beside them; needs `uv`.
 requirements:

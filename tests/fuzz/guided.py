@@ -12,7 +12,7 @@ from tests.fuzz import house
 
 def main() -> None:
     name, options = sys.argv[1], sys.argv[2:]
-    with atheris.instrument_imports(include=["papa"]):
+    with atheris.instrument_imports(include=["papa", "circus"]):
         target: Any = house.load(name)
     with house.bounded(target):
         atheris.Setup([sys.argv[0], *options], target.check)

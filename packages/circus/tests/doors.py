@@ -126,7 +126,7 @@ class Peer:
         self.send(json.dumps({"id": number, "command": command, "properties": properties}).encode())
 
     def hear(self) -> dict[str, Any]:
-        reply = json.loads(self.sock.recv())
+        reply = json.loads(self.sock.recv_multipart()[-1])
         assert isinstance(reply.pop("time"), float)
         return reply
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import itertools
 import json
 import logging
 import os
@@ -14,8 +16,10 @@ from typing import Any
 
 import pytest
 import zmq
+from tests.fuzz import house, mutate, zmtp_target
 
 from circus.bus import Event
+from circus.control.caller import Caller
 from circus.legacy.door import news, orders, wire, zmtp
 from circus.supervise import events
 from circus.testing.circusd import FakeEngine, make_watcher
@@ -342,9 +346,13 @@ def test_nothing_wakes_up_while_nothing_is_said(engine: FakeEngine, tmp_path: Pa
         gone.recv_multipart()
         gone.close(0)
         wait_for(lambda: not door.peers("stats_endpoint") and door.gate._news.is_wanted, "all is quiet")
-        before = Counting.turns
-        threading.Event().wait(1.5)
-        assert Counting.turns == before
+
+        def is_quiet() -> bool:
+            before = Counting.turns
+            threading.Event().wait(1.5)  # longer than any period
+            return Counting.turns == before
+
+        wait_for(is_quiet, "nothing wakes up")
         listener.close(0)
 
 
@@ -378,6 +386,7 @@ def test_who_says_nothing_has_no_place_for_long(
     monkeypatch.setattr(wire, "HANDSHAKE_S", 0.05)
     with Door(engine, tmp_path) as door:
         assert ended(door.raw())
+        monkeypatch.setattr(wire, "HANDSHAKE_S", 50)
         slow = door.speaking()
         slow.sendall(b"\x04\x0b\x04PING\0\0test")
         assert slow.recv(100) == b"\x04\x09\x04PONGtest"
@@ -393,6 +402,49 @@ def test_so_many_are_let_in_and_no_more(engine: FakeEngine, tmp_path: Path, monk
         wait_for(lambda: door.peers() == 1, "a free place")
         assert door.dealer().ask("numwatchers")["numwatchers"] == 2
         second.close()
+
+
+def test_who_comes_while_there_are_no_descriptors_waits(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wire, "ACCEPT_AGAIN_S", 0.01)
+
+    class Full:
+        """The listening socket of a process that has no descriptors for a while."""
+
+        def __init__(self, sock: socket.socket) -> None:
+            self.fileno, self.close, self._sock, self._left = sock.fileno, sock.close, sock, 3
+
+        def accept(self) -> Any:
+            self._left -= 1
+            if self._left > 0:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self._sock.accept()
+
+    def fill() -> None:
+        listener = door.listener()
+        listener._sock = Full(listener._sock)  # type: ignore[assignment, arg-type]
+
+    with Door(engine, tmp_path) as door:
+        door.call(fill)
+        assert door.dealer().ask("numwatchers")["numwatchers"] == 2
+        assert caplog.text.count("nobody is let in") == 2
+
+
+def test_who_asked_stands_in_the_audit_trail(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Caller] = []
+
+    async def dispatched(_ops: object, caller: Caller, *_asked: object) -> dict[str, object]:
+        asked.append(caller)
+        return {"watchers": []}
+
+    monkeypatch.setattr("circus.legacy.door.gate.dispatch", dispatched)
+    for options in ({}, {"endpoint": "tcp://127.0.0.1:*"}):
+        with Door(engine, tmp_path, **options) as door:
+            assert door.dealer().ask("list")["status"] == "ok"
+    assert [(each.name, each.origin) for each in asked] == [(f"uid {os.geteuid()}", "zmq"), ("anybody", "zmq")]
 
 
 def test_an_ipc_socket_is_for_its_owner_and_goes_with_the_door(engine: FakeEngine, tmp_path: Path) -> None:
@@ -451,3 +503,24 @@ def test_the_end_does_not_wait_for_who_takes_nothing(
         silent = door.raw()
         door.close()
         assert ended(silent) and ended(stuck)
+
+
+def test_no_garbage_harms_it(engine: FakeEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes by hand, and messages by ZMQ; seeded."""
+    inputs = mutate.inputs(zmtp_target.seeds(), zmtp_target.WORDS, seed=7, limit=4096)
+    hello = zmtp.GREETING + zmtp.ready("DEALER")
+    with Door(engine, tmp_path, endpoint="tcp://127.0.0.1:*") as door:
+        places = [door.listener().place.removeprefix("tcp://127.0.0.1:"), tmp_path / "pubsub_endpoint"]
+        peer = door.dealer()
+        for number, data in enumerate(itertools.islice(inputs, 600)):
+            with socket.socket(socket.AF_UNIX if number % 2 else socket.AF_INET) as sock:
+                sock.connect(str(places[1]) if number % 2 else ("127.0.0.1", int(str(places[0]))))
+                with contextlib.suppress(OSError):
+                    sock.sendall(hello + data if number % 3 else data)
+            peer.send(*house.cut(data[:-1]), data[-1:])
+        peer.say("numwatchers", "the end")
+        while peer.hear()["id"] != "the end":
+            pass
+        assert door.dealer().ask("numwatchers")["status"] == "ok"
+        wait_for(lambda: door.peers() == 2 and not door.peers("pubsub_endpoint"), "all others have gone")
+    assert "Traceback" not in caplog.text

@@ -26,6 +26,8 @@ class AsyncCaller(Protocol):
     async def ask(self, asked: Ask, /) -> dict[str, Any]: ...
 
 
+_HALF = Refused(MESSAGE_ERROR, "message invalid: it has half of a character")
+
 #: Without an answer there is no reply.
 _UNANSWERED = ("timeout", "unreachable")
 
@@ -58,6 +60,8 @@ class Commands:
             fields = self._run(program_of(message))
         except Refused as refused:
             return error_reply(_number(message), refused), is_awaited
+        except UnicodeError:
+            return error_reply(_number(message), _HALF), is_awaited
         except CircusError as error:
             if error.code in _UNANSWERED:
                 raise
@@ -88,15 +92,12 @@ class AsyncCommands:
         try:
             fields = await self._run(program_of(message))
         except Refused as refused:
-            return self.refusal(message, refused)
+            return refusal(message, refused)
         except UnicodeError:
-            return self.refusal(message, Refused(MESSAGE_ERROR, "message invalid: it has half of a character"))
+            return refusal(message, _HALF)
         except CircusError as error:
-            return self.refusal(message, refusal_of(error, message))
+            return refusal(message, refusal_of(error, message))
         return _reply(message, fields) if _is_awaited(message) else None
-
-    def refusal(self, message: object, refused: Refused) -> dict[str, Any] | None:
-        return error_reply(_number(message), refused) if _is_awaited(message) else None
 
     async def _run(self, program: Program) -> dict[str, Any]:
         try:
@@ -106,6 +107,11 @@ class AsyncCommands:
         except StopIteration as end:
             fields: dict[str, Any] = end.value
             return fields
+
+
+def refusal(message: object, refused: Refused) -> dict[str, Any] | None:
+    """None for a cast."""
+    return error_reply(_number(message), refused) if _is_awaited(message) else None
 
 
 def _number(message: object) -> object:

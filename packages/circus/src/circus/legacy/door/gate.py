@@ -29,9 +29,6 @@ from circus.legacy.messages import MESSAGE_ERROR, Ask, Refused
 
 log = logging.getLogger("circus.door")
 
-#: Whoever reaches the door may what circusd's own user may.
-CALLER = Caller("zmq", "zmq")
-
 
 class Gate:
     """``troubles``: what stays closed, and why, for the status."""
@@ -41,8 +38,8 @@ class Gate:
         self._bus = bus
         self._ops = ops
         self._troubles = troubles
-        self._orders = Orders(self)
-        self._stats = StatsFeed(self)
+        self._orders = Orders(lambda peer: _Asking(self, peer.who))
+        self._stats = StatsFeed(_Asking(self, "subscribers"))
         self._news = Publisher(self._on_interest)
         self._leave_bus: Callable[[], None] | None = None
         self._listeners: list[Listener] = []
@@ -67,10 +64,10 @@ class Gate:
         self._listeners.clear()
         self._on_interest(False)
 
-    async def ask(self, asked: Ask) -> dict[str, Any]:
+    async def ask(self, caller: Caller, asked: Ask) -> dict[str, Any]:
         """Raises: CircusError, Refused."""
         self._check_owner(asked)
-        answer = await dispatch(self._ops, CALLER, "GET" if asked.body is None else "POST", *asked)
+        answer = await dispatch(self._ops, caller, "GET" if asked.body is None else "POST", *asked)
         return cast("dict[str, Any]", answer)
 
     def _check_owner(self, asked: Ask) -> None:
@@ -108,6 +105,17 @@ class Gate:
         """The ancestors had none of circusd itself, and their programs look for a watcher in every topic."""
         if event.watcher:
             self._news.publish(topic_of(event), {"time": event.at, **event.fields})
+
+
+class _Asking:
+    """``who`` reaches the door, and so may what circusd's own user may."""
+
+    def __init__(self, gate: Gate, who: str) -> None:
+        self._gate = gate
+        self._caller = Caller(who, "zmq")
+
+    async def ask(self, asked: Ask) -> dict[str, Any]:
+        return await self._gate.ask(self._caller, asked)
 
 
 def _uid_of(owner: str | None) -> int | None:

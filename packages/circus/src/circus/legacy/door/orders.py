@@ -10,9 +10,10 @@ import asyncio
 import json
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-from circus.legacy.commands import AsyncCaller, AsyncCommands, error_reply
+from circus.legacy.commands import AsyncCaller, AsyncCommands, error_reply, refusal
 from circus.legacy.door import zmtp
 from circus.legacy.door.wire import Peer
 from circus.legacy.messages import COMMAND_ERROR, MESSAGE_ERROR, NOT_JSON, Refused, is_waiting
@@ -35,8 +36,8 @@ class Orders:
     kind = "ROUTER"
     peers = frozenset(("DEALER", "REQ", "ROUTER"))
 
-    def __init__(self, caller: AsyncCaller) -> None:
-        self._commands = AsyncCommands(caller)
+    def __init__(self, caller_of: Callable[[Peer], AsyncCaller]) -> None:
+        self._caller_of = caller_of
         self._inboxes: dict[Peer, deque[zmtp.Message]] = {}  # in the order of whose turn it is
         self._tasks: set[asyncio.Task[None]] = set()
         self._at_once = 0
@@ -96,7 +97,7 @@ class Orders:
         waits = is_waiting(message)
         if waits and self._waiting >= MAX_WAITING:
             reason = f"{MAX_WAITING} commands wait already for the end of what they ordered"
-            _send(peer, envelope, self._commands.refusal(message, Refused(COMMAND_ERROR, reason)))
+            _send(peer, envelope, refusal(message, Refused(COMMAND_ERROR, reason)))
             return
         self._count(waits=waits, by=1)
         task = asyncio.get_running_loop().create_task(self._answer(peer, envelope, message))
@@ -116,15 +117,15 @@ class Orders:
 
     async def _answer(self, peer: Peer, envelope: tuple[bytes, ...], message: object) -> None:
         try:
-            reply = await self._commands.answer(message)
+            reply = await AsyncCommands(self._caller_of(peer)).answer(message)
             text = None if reply is None else json.dumps(reply).encode("ascii")
         except asyncio.CancelledError:
-            _send(peer, envelope, self._commands.refusal(message, Refused(COMMAND_ERROR, LEAVING)))
+            _send(peer, envelope, refusal(message, Refused(COMMAND_ERROR, LEAVING)))
             return
         except Exception:
             log.exception("a command failed")
             refused = Refused(COMMAND_ERROR, "circusd failed to answer; its log has the traceback")
-            _send(peer, envelope, self._commands.refusal(message, refused))
+            _send(peer, envelope, refusal(message, refused))
             return
         if text is not None:
             peer.send(zmtp.message((*envelope, text)))

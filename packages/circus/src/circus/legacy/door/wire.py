@@ -38,6 +38,9 @@ FLUSH_S = 1.0
 
 BACKLOG = 128
 
+#: Then those who are there have their turn; some of them may be gone.
+ACCEPT_AT_ONCE = 16
+
 #: When there are no descriptors for who comes.
 ACCEPT_AGAIN_S = 1.0
 
@@ -56,10 +59,11 @@ class House(Protocol):
 
 
 class Peer(asyncio.Protocol):
-    """One connection. ``number`` tells it from all others of its listener."""
+    """One connection. ``number`` tells it from all others of its listener, ``who`` is for people."""
 
-    def __init__(self, listener: Listener, number: int) -> None:
+    def __init__(self, listener: Listener, number: int, who: str) -> None:
         self.number = number
+        self.who = who
         self._listener = listener
         self._house = listener.house
         self._transport: asyncio.Transport | None = None
@@ -221,7 +225,7 @@ class Listener:
     def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         assert self._sock is not None
-        for _ in range(BACKLOG):
+        for _ in range(ACCEPT_AT_ONCE):
             try:
                 sock, _address = self._sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -237,7 +241,7 @@ class Listener:
                 continue
             sock.setblocking(False)
             self._numbers += 1
-            peer = Peer(self, self._numbers)
+            peer = Peer(self, self._numbers, f"uid {auth.peer_uid(sock)}" if self.address.is_ipc else "anybody")
             self._peers.add(peer)
             task: asyncio.Task[object] = loop.create_task(_connect(loop, peer, sock))
             self._coming.add(task)
