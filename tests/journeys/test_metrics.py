@@ -148,17 +148,19 @@ def collecting(house: House) -> Iterator[Prometheus]:
         bridge.close()
 
 
-def scrape(house: House) -> str:
+def scrape(house: House, accept: str = "*/*") -> tuple[str, str]:
+    """The page, and its type."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(50)
         sock.connect(str(next((house.folder / "run").rglob("*.sock"))))
-        sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        request = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        sock.sendall(request.encode())
         answer = b""
         while chunk := sock.recv(1 << 16):
             answer += chunk
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), answer
-    return body.decode()
+    return body.decode(), re.search(r"(?i)\r\ncontent-type: ([^\r]*)", head.decode()).group(1)  # type: ignore[union-attr]
 
 
 def known(page: str) -> set[str]:
@@ -192,9 +194,10 @@ def alerting() -> dict[str, str]:
 def test_all_that_is_drawn_or_alerts_is_told_and_almost_all_that_is_told_is_drawn(tmp_path: Path) -> None:
     with opened(tmp_path / "house", CONFIG) as house:
         house.start()
-        page = scrape(house)
+        page, kind = scrape(house)
+        assert kind == "text/plain; version=0.0.4; charset=utf-8"
+        assert 'circus_api_requests_total{operation="status",result="ok"}' in page
         told = known(page)
-        assert told
         for where, expression in (drawn() | alerting()).items():
             assert named(expression) or "up{" in expression, where
             assert named(expression) <= told, where
@@ -204,6 +207,9 @@ def test_all_that_is_drawn_or_alerts_is_told_and_almost_all_that_is_told_is_draw
             "circus_mailbox_wait_seconds_sum", "circus_mailbox_wait_seconds_count",
             "circus_api_request_duration_seconds_sum", "circus_api_request_duration_seconds_count",
         }  # fmt: skip
+        page, kind = scrape(house, "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+        assert kind.startswith("application/openmetrics-text; version=1.0.0")
+        assert page.endswith("# EOF\n")
 
 
 @pytest.mark.needs("prometheus")

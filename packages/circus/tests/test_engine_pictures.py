@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.workbench import DB, KEPT, WEB, Bench, opened, story
@@ -112,10 +113,22 @@ def test_lives_and_ends_are_counted_and_forgotten_with_their_watcher(bench: Benc
     story(run)
 
 
-def test_a_papa_that_does_not_answer_is_no_reason_for_no_picture(bench: Bench, machine: Machine) -> None:
+def test_a_papa_that_does_not_answer_is_no_reason_for_no_picture(
+    bench: Bench, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def run() -> None:
         async with bench.engine(WEB) as engine:
             await bench.until_active(engine)
+            request, patience = engine.kernel.request, []
+
+            async def asked(op: str, *, timeout_s: float = 0.0, **args: Any) -> Any:
+                patience.append(timeout_s)
+                return await request(op, timeout_s=timeout_s, **args)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(engine.kernel, "request", asked)
+                await engine.picture()
+            assert patience == [pictures.PAPA_S, pictures.PAPA_S]
             bench.trap = lambda _number, op: "ignored" if op in ("ping", "status") else None
             picture = await engine.picture()
             assert (picture.papa, picture.papa_s) == (None, None)

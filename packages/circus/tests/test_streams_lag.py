@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,10 @@ def test_what_papa_has_and_the_sink_has_not_is_measured_in_a_thread_for_all_stre
             ("web", "out"), ("web", "err"), ("db", "out"), ("db", "err"),
         }  # fmt: skip
         found = await asyncio.to_thread(lag.measure, positions.of)
+        (one,) = [each for each in positions.of if (each.watcher, each.stream) == ("web", "out")]
+        part = lag.measure([replace(one, written=4, committed=1, is_failing=True), one])["web", "out"]
+        assert (part.held_bytes, part.unwritten_bytes, part.is_failing) == (5 + 6, 2 + 6, True), "two of one watcher"
+        assert lag.measure([replace(one, written=6, committed=6)])["web", "out"] == lag.Lag()
         positions.let_go()
         assert found["db", "out"] == lag.Lag()
         behind = found["web", "out"]

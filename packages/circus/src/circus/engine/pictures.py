@@ -179,10 +179,7 @@ class Pictures:
         return Use(ticks / procfs.TICKS_S, tree.memory, len(tree.ticks), procfs.descriptors(life[0]))
 
     async def _ask_papa(self) -> tuple[Mapping[str, Any] | None, float | None]:
-        kernel = self._engine.kernel
-        if not kernel.is_connected:
-            return None, None
-        began = clock.monotonic()
+        kernel, began = self._engine.kernel, clock.monotonic()
         try:
             await kernel.request("ping", timeout_s=PAPA_S)
             answered_s = clock.monotonic() - began
