@@ -186,7 +186,7 @@ class LogFeed:
             bell.clear()
             if position < ring.gone:
                 missed, position = ring.gone - position, ring.gone
-                since, places = places, ring.places_before(position)
+                since, places = places, dict(ring.places_gone)
                 yield loglines.missed(places, lines=missed, cursor=cursors.encode(since))
                 continue  # the ring may have gone on while that was taken
             if position < ring.count:

@@ -77,7 +77,7 @@ def answer(line: Line) -> views.LogLine:
         instance=source.wid or None if source is not None else None,
         pid=source.pid or None if source is not None else None,
         raw=raw,
-        cut=len(line.data) - len(data),
+        cut=len(line.data) > MAX_TEXT,
         mark=source is not None and source.look == MARK,
     )
 

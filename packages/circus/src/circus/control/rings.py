@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
 from circus.control import loglines
-from circus.logbook.pages import MAX_TEXT
+from circus.logbook.pages import MAX_TEXT, shortened
 from circus.logbook.reading import Line
 
 #: Of all watchers that are followed, in bytes of lines, each its share; as they are sent they are about twice as large.
@@ -35,7 +34,7 @@ class Item:
 
     @property
     def size(self) -> int:
-        return _ITEM_BYTES + (min(len(self.line.data), MAX_TEXT) if self.line is not None else 0)
+        return _ITEM_BYTES + (len(self.line.data) if self.line is not None else 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -46,11 +45,11 @@ class Ring:
     items: deque[Item] = field(default_factory=deque)
     count: int = 0
     places: dict[str, int] = field(default_factory=dict)  # by log; none goes
+    places_gone: dict[str, int] = field(default_factory=dict)  # those before the first item that is here
     bells: set[asyncio.Event] = field(default_factory=set)
     users: int = 0
     begun: asyncio.Task[None] | None = None
     _size: int = 0
-    _places_gone: dict[str, int] = field(default_factory=dict)
 
     @property
     def gone(self) -> int:
@@ -59,8 +58,7 @@ class Ring:
     def add(self, line: Line | None, missed: int, rings: int) -> None:
         """``rings``: so many share the room."""
         if line is not None:
-            if len(line.data) > MAX_TEXT:
-                line = line._replace(data=line.data[: MAX_TEXT + 1])  # more is never shown
+            line = shortened(line)
             self.places[line.log] = line.end
         item = Item(line, missed, tuple(self.places.values()))
         self.items.append(item)
@@ -70,7 +68,7 @@ class Ring:
         while len(self.items) > 1 and (self._size > room or len(self.items) > MAX_LINES):
             oldest = self.items.popleft()
             self._size -= oldest.size
-            self._places_gone = self.places_of(oldest)
+            self.places_gone = self.places_of(oldest)
 
     def tell(self) -> None:
         for bell in self.bells:
@@ -78,12 +76,6 @@ class Ring:
 
     def places_of(self, item: Item) -> dict[str, int]:
         return dict(zip(self.places, item.places, strict=False))
-
-    def places_before(self, position: int) -> dict[str, int]:
-        """Of the first item that is still here."""
-        if position <= self.gone:
-            return dict(self._places_gone)
-        return self.places_of(next(itertools.islice(self.items, position - self.gone - 1, None)))
 
     def sent(self, item: Item) -> bytes:
         """As it is sent, to whomever."""

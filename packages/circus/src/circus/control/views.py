@@ -69,8 +69,8 @@ class LogsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 class LogLine(Struct, frozen=True, omit_defaults=True):
     """``at`` null: nobody knows. ``instance`` is the process's wid. Where ``text`` is not what was written, because
-    that is no UTF-8, ``raw`` is, in base64. ``cut``: bytes of the line that are left out. ``mark``: it was written by
-    circusd, about output that is missing."""
+    that is no UTF-8, ``raw`` is, in base64. ``cut``: the line is longer. ``mark``: it was written by circusd, about
+    output that is missing."""
 
     text: str
     at: float | None = None
@@ -78,7 +78,7 @@ class LogLine(Struct, frozen=True, omit_defaults=True):
     instance: int | None = None
     pid: int | None = None
     raw: str = ""
-    cut: int = 0
+    cut: bool = False
     mark: bool = False
 
 

@@ -112,8 +112,8 @@ def _read(readers: list[LogReader], want: Want, is_enough: Callable[[], bool]) -
             break
         chosen = max if want.is_backward else min
         line = chosen(waiting, key=lambda each: each.key_ns)
-        page.lines.append(line)
-        count, size = count + 1, size + min(len(line.data), MAX_TEXT)
+        page.lines.append(shortened(line))
+        count, size = count + 1, size + len(page.lines[-1].data)
         page.positions[line.log] = line.start if want.is_backward else line.end
         heads[line.log] = next(parts[line.log], None)
     for reader in readers:
@@ -137,7 +137,14 @@ def _part(reader: LogReader, want: Want, settled: int) -> tuple[int, Iterator[Li
         return end, reader.backward(end, first)
     begin = first
     if want.cursor is not None:
-        begin = want.cursor.get(reader.id, reader.begin)
+        begin = max(0, want.cursor.get(reader.id, 0))
         if begin > settled:
-            begin = reader.begin  # it is shorter than it was
+            begin = 0  # it is shorter than it was
+        if want.since_ns:
+            begin = max(begin, first)
     return max(begin, reader.begin), reader.forward(begin, end)
+
+
+def shortened(line: Line) -> Line:
+    """With one byte more than is shown, if it has so many."""
+    return line._replace(data=line.data[: MAX_TEXT + 1]) if len(line.data) > MAX_TEXT else line
