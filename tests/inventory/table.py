@@ -54,6 +54,13 @@ ROWS: dict[str, str] = {
         ("circus api.viewers", "circus api.operators", "circus api.admins"),
         ACCESS + "test_members_of_groups_may_what_their_role_may_and_others_are_refused",
     ),
+    **dict.fromkeys(
+        ("circus api.listen", "circus api.tls"), ACCESS + "test_plain_http_and_a_port_that_is_taken"
+    ),
+    **dict.fromkeys(
+        ("circus api.certificate", "circus api.key", "circus api.rate"),
+        ACCESS + "test_certificates_of_ones_own_are_shown_and_a_token_may_be_slowed_down",
+    ),
     "circus api.hosts": ACCESS + "test_pages_of_the_web_are_refused_also_behind_a_proxy",
     "circus check_delay": "packages/circus/tests/test_config_plugins.py::test_the_plugin_is_told_which_circusd_is_its",
     **dict.fromkeys(

@@ -67,6 +67,51 @@ def test_what_is_wrong_is_one_line_with_its_place(tmp_path: Path, options: str, 
     assert [line[: len(finding)] for line in told] == [finding]
 
 
+def test_addresses_are_hosts_with_ports(tmp_path: Path) -> None:
+    config, told = check(tmp_path, "api.listen = 127.0.0.1:0, [::1]:8443  shop.example.org:443\n")
+    assert config.api_listen == ("127.0.0.1:0", "[::1]:8443", "shop.example.org:443")
+    assert [doors.split_address(each) for each in config.api_listen] == [
+        ("127.0.0.1", 0),
+        ("::1", 8443),
+        ("shop.example.org", 443),
+    ]
+    assert told == []
+    assert (config.api_tls, config.api_rate, config.api_certificate, config.api_key) == (True, 500, None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "finding"),
+    [
+        ("api.listen = 8443", "error c.ini:2: [circus]: api.listen = '8443' is no list of addresses (write HOST:PORT,"),
+        ("api.listen = :8443", "error c.ini:2: [circus]: api.listen = "),
+        ("api.listen = ::1:8443", "error c.ini:2: [circus]: api.listen = "),
+        ("api.listen = a:b", "error c.ini:2: [circus]: api.listen = "),
+        ("api.listen = a:65536", "error c.ini:2: [circus]: api.listen = "),
+        (
+            "api.tls = off\napi.listen = 127.0.0.1:80 0.0.0.0:81",
+            "error c.ini:3: [circus]: api.tls is off, and 0.0.0.0:81 is no loopback address: tokens could be read",
+        ),
+        ("api.tls = off\napi.listen = shop:80", "error c.ini:3: [circus]: api.tls is off, and shop:80 is no loopback"),
+        ("api.tls = off\napi.listen = localhost:80 [::1]:80 127.0.0.2:80", ""),
+        ("api.tls = off", "warning c.ini:2: [circus]: api.tls has no effect: nothing listens over TCP"),
+        ("api.rate = 5", "warning c.ini:2: [circus]: api.rate has no effect"),
+        ("api.listen = a:1\napi.key = /k.pem", "error c.ini:3: [circus]: api.key without api.certificate"),
+        ("api.listen = a:1\napi.certificate = /k.pem", "error c.ini:3: [circus]: api.certificate without api.key"),
+        (
+            "api.listen = a:1\napi.key = /k.pem\napi.certificate = /c.pem",
+            "error c.ini:4: [circus]: api.certificate: there is no file /c.pem",
+        ),
+    ],
+)
+def test_what_is_wrong_with_listening_is_one_line_with_its_place(tmp_path: Path, options: str, finding: str) -> None:
+    path = tmp_path / "c.ini"
+    path.write_text(f"[circus]\n{options}")
+    draft = Builder(read(str(path), {}), {}).build()
+    findings = [*draft.findings, *doors.check(draft, FakeHost(file="/k.pem"))]
+    told = [f"{each.severity} {str(each).removeprefix(f'{tmp_path}/')}" for each in findings]
+    assert [line[: len(finding)] for line in told] == ([finding] if finding else [])
+
+
 def test_a_directory_that_others_may_not_search_is_closed(tmp_path: Path) -> None:
     host = Host()
     tmp_path.chmod(0o700)

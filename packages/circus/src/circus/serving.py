@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circus.config.model import CircusConfig
@@ -23,6 +24,7 @@ from papa.client import scope
 from papa.client.aio import AsyncPapa
 
 if TYPE_CHECKING:
+    from circus.control.tcp import TcpDoors
     from circus.legacy.door.gate import Gate
 
 log = logging.getLogger("circus")
@@ -49,21 +51,35 @@ class Serving:
         self.engine = Engine(config, kernel, keeps, environ=os.environ)
         self._trail = _trail(config, self.engine.state_directory)
         self.ops = Ops(self.engine, self._trail)
-        self._control = ControlServer(
-            make_app(self.ops), mine, self.ops.auditing, members=access.members_of(config), hosts=config.api_hosts
-        )
+        app, auditing = make_app(self.ops), self.ops.auditing
+        self._control = ControlServer(app, mine, auditing, members=access.members_of(config), hosts=config.api_hosts)
+        self._tcp: TcpDoors | None = None
+        if config.api_listen:
+            from circus.control.tcp import TcpDoors  # for who asks for it
+
+            directory, troubles = Path(self.engine.state_directory), self.engine.troubles
+            self._tcp = TcpDoors(app, config, self.ops.keyring, auditing, directory=directory, troubles=troubles)
+            self.ops.doors = self._tcp
         self._old_door: Gate | None = None
         _look_for_shared_service(self.engine)
 
     async def start(self) -> None:
         """Raises: CircusError, PapaError."""
         await self.engine.start()
+        keyring = self.ops.keyring
+        await asyncio.to_thread(keyring.load)
+        if keyring.trouble:
+            self.engine.troubles["tokens"] = keyring.trouble
         await self._control.start()
+        if self._tcp is not None:
+            await self._tcp.start()
         self._old_door = await door.opened(self.engine, self.ops)
 
     async def close(self) -> None:
         self.ops.close()
-        await asyncio.gather(self._control.close(), *([self._old_door.close()] if self._old_door else []))
+        doors = [each.close() for each in (self._tcp, self._old_door) if each is not None]
+        await asyncio.gather(self._control.close(), *doors)
+        await self.ops.keyring.close()
         await self.engine.close()
         self._trail.close()
 

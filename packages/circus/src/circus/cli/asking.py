@@ -31,6 +31,11 @@ class Daemon:
     def client(self) -> Client:
         return self._client
 
+    @property
+    def is_here(self) -> bool:
+        """It is on this host, and its files are ours to read."""
+        return "://" not in self._client.path
+
     def post(self, *path: str, body: dict[str, object]) -> Answer:
         return self._client.post(target(*path), body, is_bounded=self._is_bounded)
 

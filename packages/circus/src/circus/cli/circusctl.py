@@ -17,7 +17,7 @@ import os
 import sys
 
 import circus
-from circus.cli import commands, configuration
+from circus.cli import commands, configuration, tokens
 from circus.cli.asking import Command, Daemon
 from circus.control import endpoints
 from circus.control.client import DEFAULT_TIMEOUT_S, Client
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any, NoReturn, TextIO
 
-COMMANDS = commands.COMMANDS | {command.name: command for command in configuration.COMMANDS}
+COMMANDS = commands.COMMANDS | {each.name: each for each in (*tokens.COMMANDS, *configuration.COMMANDS)}
 
 #: Commands of two words, by the first.
 GROUPS = {name.partition(" ")[0] for name in COMMANDS if " " in name}
@@ -39,12 +39,15 @@ INTERRUPTED = 130
 #: A year, far below what the system's clocks can add up.
 MAX_TIMEOUT_S = 366 * 86400
 
-_GLOBAL_WITH_VALUE = ("--endpoint", "--timeout")
+_GLOBAL_WITH_VALUE = ("--endpoint", "--timeout", "--token-file", "--cacert", "--fingerprint")
 
 _EPILOG = """\
 The endpoint is NAME, /path, unix:///path or the `endpoint` of circusd's configuration; without it
 CIRCUSCTL_ENDPOINT, else the circusd called "default". Where no circusd of this machine has it,
 tcp://ADDRESS:PORT and ipc:///path are asked by ZMQ, as Circus 0.19 speaks it (pyzmq is needed).
+
+https://HOST:PORT is the API over TCP, with a token from --token-file or CIRCUSCTL_TOKEN. Its certificate is
+one that the system trusts, one that is in --cacert, or the one that has the --fingerprint.
 
 A query has 5 seconds. An order takes as long as circusd works on it, but circusd must show within 5 seconds
 that it is alive; Ctrl-C stops waiting, not the order. --timeout bounds both, the whole of an order too.
@@ -113,15 +116,25 @@ def _perform(command: Command, args: argparse.Namespace) -> int:
 
 
 def _answers(command: Command, args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
-    endpoint = args.endpoint or os.environ.get("CIRCUSCTL_ENDPOINT")
+    endpoint = args.endpoint or os.environ.get("CIRCUSCTL_ENDPOINT") or ""
+    timeout_s = DEFAULT_TIMEOUT_S if args.timeout is None else args.timeout
+    if endpoint.startswith(("https://", "http://")):
+        # TLS is large, and most ask over the unix socket.
+        from circus.cli import remotely
+
+        client: Client = remotely.client(endpoint, args, timeout_s)
+        return command.run(Daemon(client, is_bounded=args.timeout is not None), args)
+    for option in ("token_file", "cacert", "fingerprint"):
+        if getattr(args, option) is not None:
+            name = option.replace("_", "-")
+            raise CircusError("usage", f"--{name} is for an endpoint over TCP", "write --endpoint https://HOST:PORT")
     path = endpoints.resolve(endpoint)
-    if endpoint and endpoint.startswith(("tcp://", "ipc://")) and not os.path.exists(path):
+    if endpoint.startswith(("tcp://", "ipc://")) and not os.path.exists(path):
         # Imported for the rare case alone.
         from circus.cli.elder import Elder
 
         return Elder(endpoint, args.timeout).answers(command, args)
-    client = Client(path, timeout_s=DEFAULT_TIMEOUT_S if args.timeout is None else args.timeout)
-    return command.run(Daemon(client, is_bounded=args.timeout is not None), args)
+    return command.run(Daemon(Client(path, timeout_s=timeout_s), is_bounded=args.timeout is not None), args)
 
 
 def _show(command: Command, answer: dict[str, Any], args: argparse.Namespace) -> int:
@@ -256,6 +269,9 @@ def _command_parser(command: Command) -> _Parser:
 def _add_global_options(parser: argparse.ArgumentParser, *, default: str | None) -> None:
     """Known before and after the command; after it without default, so as not to undo what stood before."""
     parser.add_argument("--endpoint", metavar="E", default=default, help="which circusd")
+    parser.add_argument("--token-file", metavar="F", default=default, help="over TCP: the file with your token")
+    parser.add_argument("--cacert", metavar="F", default=default, help="over TCP: certificates to trust")
+    parser.add_argument("--fingerprint", metavar="SHA256", default=default, help="over TCP: circusd's certificate")
     parser.add_argument("--timeout", metavar="S", type=_seconds, default=default, help="seconds for the command")
     parser.add_argument("--json", action="store_true", default=default or False, help="print the answer as JSON")
     parser.add_argument("--prettify", action="store_true", default=default or False, help="JSON over many lines")

@@ -112,6 +112,8 @@ def _show_arguments(parser: argparse.ArgumentParser) -> None:
 def _show(daemon: Daemon, args: argparse.Namespace) -> Answer:
     from circus.config.show import show
 
+    if not args.file and not daemon.is_here:
+        raise CircusError("usage", "config show reads a file of this host, and circusd is on another", "give FILE")
     path = os.path.abspath(args.file) if args.file else daemon.get("version")["config"]
     shown = [
         {

@@ -43,6 +43,10 @@ class Elder:
         self._timeout_s = timeout_s
 
     @property
+    def is_here(self) -> bool:
+        return False
+
+    @property
     def client(self) -> Client:
         raise self._unknown("this")
 

@@ -84,6 +84,8 @@ def _count(text: str) -> int:
 def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Prints by itself: bytes stay what they are."""
     _check(args)
+    if not daemon.is_here:
+        raise CircusError("usage", "logs reads files of circusd's own host", "run circusctl logs there")
     show = _Show(is_json=args.json)
     try:
         with contextlib.closing(_Session(daemon, args, show)) as session:

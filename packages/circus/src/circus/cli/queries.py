@@ -147,4 +147,5 @@ def version_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
     return [
         f"circusctl {circus.__version__}",
         f"circusd {answer['version']} (name {answer['name']}, pid {answer['pid']})",
+        *(f"listening at {address}" for address in answer.get("listening", ())),
     ]

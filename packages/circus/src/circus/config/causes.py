@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
-from circus.config import amend, expand, masking, options, plugins
+from circus.config import amend, doors, expand, masking, options, plugins
 from circus.config.amend import Edits
 from circus.config.diff import PLACES, WatcherChange
 from circus.config.environments import Environment, Environments
@@ -202,8 +202,12 @@ def _value(option: Option, value: Any, entry: Entry | None) -> str | None:
     return text_of(option, value) or None
 
 
+#: What their names mean is known: `api.key` is a path.
+_OURS = options.WATCHER.keys() | doors.API.keys()
+
+
 def _masked(name: str, old: str | None, new: str | None, place: Place) -> Cause:
-    if name.startswith("env.") or (name not in options.WATCHER and masking.is_secret(name)):
+    if name.startswith("env.") or (name not in _OURS and masking.is_secret(name)):
         return Cause(name, *_presence(old, new), *place, is_hidden=True)
     before, after = _shown(old), _shown(new)
     if before == after and (old != new or not _names_variables(new or "")):

@@ -308,6 +308,11 @@ class CircusConfig:
     api_operators: tuple[str, ...] = ()
     api_admins: tuple[str, ...] = ()
     api_hosts: tuple[str, ...] = ()
+    api_listen: tuple[str, ...] = ()  # HOST:PORT
+    api_tls: bool = True
+    api_certificate: str | None = None  # paths; None: its own
+    api_key: str | None = None
+    api_rate: int = 500  # requests of a token in a second; 0: any number
     watchers: tuple[WatcherConfig, ...] = ()
     sockets: tuple[SocketConfig, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)

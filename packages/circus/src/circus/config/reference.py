@@ -17,6 +17,7 @@ _TYPES = {
     "text": "text",
     "words": "list",
     "list": "list",
+    "addresses": "addresses",
     "flag": "true or false",
     "integer": "whole number",
     "count": "0 or more",

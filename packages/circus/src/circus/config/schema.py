@@ -44,6 +44,7 @@ TYPES: Mapping[str, list[Schema]] = {
     "account": [{"type": "string"}, _whole(0)],
     "words": [{"type": "string"}, {"type": "array", "items": _text(r"^\S+$")}],
     "list": [{"type": "string"}, {"type": "array", "items": _text(r"^\S+$")}],
+    "addresses": [{"type": "string"}, {"type": "array", "items": _text(r"^\S+:[0-9]+$")}],
     "flag": [{"type": "boolean"}],
     "integer": [_whole(-_INT_MAX - 1, _INT_MAX)],
     "count": [_whole(0)],

@@ -29,7 +29,7 @@ _TABLES: Mapping[str, Mapping[str, Option]] = {
     "DEFAULT": options.CIRCUS | options.SOCKET | options.WATCHER,
 }
 #: Types whose values may be lists.
-_LISTS = ("words", "list")
+_LISTS = ("words", "list", "addresses")
 
 #: Tables of tables; the others are sections themselves.
 _NAMED = ("watcher", "socket", "plugin")

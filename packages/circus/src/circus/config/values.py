@@ -157,6 +157,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "text": parse_text,
     "words": parse_words,
     "list": doors.parse_list,
+    "addresses": doors.parse_addresses,
     "flag": parse_flag,
     "integer": quantities.parse_integer,
     "count": quantities.parse_count,

@@ -40,6 +40,10 @@ _ORDER = ("who", "from", "operation", "watchers", "about", "options", "given")
 MAX_REFUSALS = 20
 REFUSAL_S = 10.0
 
+#: Of what an order is about; more is shown only so far.
+MAX_ABOUT = 64
+MAX_SHOWN = 15
+
 HEADER = b"x-request-id"
 STATE = "audit"
 
@@ -88,7 +92,8 @@ class Entry:
         if name := path.get("name"):
             self._fields["watchers"] = [name]
         if key := path.get("key"):
-            self._fields["about"] = key
+            # Longer than any name: by mistake, perhaps a whole token.
+            self._fields["about"] = key if len(key) <= MAX_ABOUT else f"{key[:MAX_SHOWN]}..."
 
     def asked_with(self, call: Call) -> None:
         """Names of watchers and of options, and of what else was given."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from circus.control import schema, told, views
+from circus.control import grants, schema, told, views
 from circus.control.ops import Ops
 from circus.control.scrapes import Page
 from circus.errors import CircusError
@@ -213,6 +213,19 @@ OPERATIONS: tuple[Operation, ...] = (
     _of_watcher("add", "Add a watcher", "add", schema.AddRequest, schema.DoneAnswer),
     _of_watcher("remove", "Remove a watcher", "remove", schema.RemoveRequest, schema.DoneAnswer),
     _of_watcher("set", "Set options by hand", "set_options", schema.SetRequest, schema.DoneAnswer),
+    _get(
+        "tokens", "/v1/tokens", "The tokens that count over TCP",
+        lambda ops, _: ops.tokens(), grants.TokensAnswer, verb="tokens", whole=True,
+    ),
+    _post(
+        "tokens.create", "/v1/tokens", "Make a token", lambda ops, call: ops.make_token(call.body),
+        grants.TokenRequest, grants.TokenAnswer, verb="tokens", whole=True,
+    ),
+    _post(
+        "tokens.revoke", "/v1/tokens/{key}/revoke", "Revoke a token, by its id or name",
+        lambda ops, call: ops.revoke_token(call.key, call.body),
+        grants.RevokeRequest, grants.RevokedAnswer, verb="tokens", whole=True,
+    ),
     _get("watchers", "/v1/watchers", "The names of all watchers", lambda ops, _: ops.watchers(), schema.WatchersAnswer),
     _get(
         "watchers.options", "/v1/watchers/{name}/options", "The options of a watcher",

@@ -58,6 +58,7 @@ class Client:
     def __init__(self, path: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         self.path = path
         self.timeout_s = timeout_s
+        self.headers = "Host: circusd\r\n"
 
     def get(self, target: str) -> dict[str, Any]:
         """The answer to a query, within ``timeout_s``."""
@@ -81,7 +82,7 @@ class Client:
 
         In HTTP/1.0, in which the answer goes to the end of the connection.
         """
-        head = f"GET {target} HTTP/1.0\r\nHost: circusd\r\n"
+        head = f"GET {target} HTTP/1.0\r\n{self.headers}"
         if last_id:
             head += f"Last-Event-ID: {last_id}\r\n"
         deadline = time.monotonic() + self.timeout_s
@@ -105,7 +106,7 @@ class Client:
         has_ordered = False
         with self._connect(deadline, is_order=body is not None) as sock:
             try:
-                head = f"{method} {target} HTTP/1.1\r\nHost: circusd\r\nConnection: close\r\n"
+                head = f"{method} {target} HTTP/1.1\r\n{self.headers}Connection: close\r\n"
                 if body is not None:
                     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
                     head += "Expect: 100-continue\r\n"
@@ -141,7 +142,7 @@ class Client:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             while True:
-                sock.settimeout(_left(deadline))
+                sock.settimeout(left(deadline))
                 try:
                     with unix_address(self.path) as address:
                         sock.connect(address)
@@ -210,7 +211,7 @@ class _Reader:
         self._pending = b""
 
     def send(self, data: bytes) -> None:
-        self._sock.settimeout(_left(self.deadline))
+        self._sock.settimeout(left(self.deadline))
         self._sock.sendall(data)
 
     def read_head(self) -> tuple[int, int]:
@@ -245,14 +246,14 @@ class _Reader:
         return self._pending
 
     def _receive(self, size: int) -> bytes:
-        self._sock.settimeout(_left(self.deadline))
+        self._sock.settimeout(left(self.deadline))
         data = self._sock.recv(size)
         if not data:
             raise ConnectionResetError(errno.ECONNRESET, "end of stream")
         return data
 
 
-def _left(deadline: float | None) -> float | None:
+def left(deadline: float | None) -> float | None:
     """Seconds until ``deadline``. Raises: TimeoutError when it is past."""
     if deadline is None:
         return None

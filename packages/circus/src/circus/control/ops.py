@@ -12,6 +12,7 @@ import copy
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from msgspec import structs
@@ -25,6 +26,8 @@ from circus.control.auditing import Auditing
 from circus.control.caller import OWNER, Caller
 from circus.control.events import Feed
 from circus.control.face import EngineFace
+from circus.control.grants import Grants
+from circus.control.keyring import Keyring
 from circus.control.lookups import Lookups
 from circus.control.operations import Entry, Operations
 from circus.control.queries import check_pid
@@ -42,12 +45,13 @@ SIGNAL_FORMS = "use a number (15), a name (TERM, SIGTERM) or a real-time signal 
 DECIDED_S = 2.0
 
 
-class Ops(Lookups):
-    """Orders are here, queries in their own room."""
+class Ops(Lookups, Grants):
+    """Orders are here, queries and tokens in their own rooms."""
 
     def __init__(self, engine: EngineFace, trail: Trail | None = None) -> None:
         super().__init__(engine, OWNER, trail or Trail())
         self.auditing = Auditing(self._trail, engine.started_at)
+        self.keyring = Keyring(Path(engine.state_directory))
         self._feed = Feed(engine.bus, engine.started_at)
         self.requests = Requests()
         self._operations = Operations(engine)

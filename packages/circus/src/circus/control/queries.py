@@ -11,6 +11,7 @@ import circus
 from circus.control import audit, endpoints, masking, names, schema
 from circus.control.audit import Trail
 from circus.control.caller import Caller
+from circus.control.doors import Doors, NoDoors
 from circus.control.face import EngineFace, ViewFace
 from circus.engine.names import Names
 from circus.engine.view import REMOVED
@@ -23,6 +24,8 @@ _Told = TypeVar("_Told")
 
 
 class Queries:
+    doors: Doors = NoDoors()
+
     def __init__(self, engine: EngineFace, caller: Caller, trail: Trail) -> None:
         self._engine = engine
         self._caller = caller
@@ -111,7 +114,9 @@ class Queries:
 
     async def version(self) -> schema.VersionAnswer:
         engine = self._engine
-        return schema.VersionAnswer(engine.name, circus.__version__, os.getpid(), API_VERSION, engine.config_path)
+        return schema.VersionAnswer(
+            engine.name, circus.__version__, os.getpid(), API_VERSION, engine.config_path, self.doors.addresses()
+        )
 
     async def logs(self) -> schema.LogsAnswer:
         return schema.LogsAnswer(self._engine.state_directory, sorted(self._names()))

@@ -246,13 +246,14 @@ class LogsAnswer(Struct, frozen=True):
 
 
 class VersionAnswer(Struct, frozen=True):
-    """``config`` is the path of the main file."""
+    """``config`` is the path of the main file; ``listening``: the addresses of the API over TCP."""
 
     name: str
     version: str
     pid: int
     api: int
     config: str
+    listening: list[str] = []
 
 
 class DoneAnswer(Struct, frozen=True):
