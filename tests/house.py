@@ -73,6 +73,17 @@ def wait_for(fact: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any
     return value
 
 
+@contextlib.contextmanager
+def process(*words: str | Path, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """A program that does not outlive its test; what it prints is read."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **environ}) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
 class House:
     def __init__(self, folder: Path, config: str, **environ: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)

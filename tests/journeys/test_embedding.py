@@ -29,7 +29,7 @@ from circus.sockets import CircusSocket
 from circus.stats.client import StatsClient
 from circus.supervise import events
 from circus.watcher import Watcher
-from tests.house import BIN, wait_for
+from tests.house import BIN, process, wait_for
 
 SLEEPER = "/bin/sleep 1000"
 
@@ -442,10 +442,10 @@ def test_programs_of_the_ancestors_reach_it_without_a_control_socket(
     """As on another machine: there is another runtime root, and only the addresses are known."""
     told = {name: f"ipc://{tmp_path}/{name}" for name in ("controller", "pubsub_endpoint", "stats_endpoint")}
     (tmp_path / "telling.py").write_text(BY_HAND)
-    elsewhere = {**os.environ, "PAPA_RUNTIME_DIR": str(tmp_path / "elsewhere"), "PYTHONPATH": str(tmp_path)}
+    elsewhere = {"PAPA_RUNTIME_DIR": str(tmp_path / "elsewhere"), "PYTHONPATH": str(tmp_path)}
     with in_background([{"cmd": SLEEPER, "name": "web"}], **told) as arbiter:
         plugin = [BIN / "circus-plugin", "--endpoint", told["controller"], "--config", "key:value", "telling.Telling"]
-        with subprocess.Popen(plugin, stdout=subprocess.PIPE, text=True, env=elsewhere) as running:
+        with process(*plugin, **elsewhere) as running:
             assert running.stdout is not None
             said = (json.loads(line) for line in running.stdout)
             assert next(said) == ["init", ["web"], "value"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from typing import Any
 
 import pytest
 import zmq
-from tests.house import wait_for
+from tests.house import process, wait_for
 
 from circus import client, consumer, exc
 from circus.bus import Event
@@ -158,12 +156,11 @@ class Telling(CircusPlugin):
 
 def test_a_plugin_that_waits_for_a_circusd_takes_the_control_socket_when_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "telling.py").write_text(PLUGIN)
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and does not listen
         endpoint = f"tcp://127.0.0.1:{bound.getsockname()[1]}"
         words = [sys.executable, "-m", "circus.plugins", "--endpoint", endpoint, "telling.Telling"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as running:
+        with process(*words, PYTHONPATH=str(tmp_path)) as running:
             assert running.stderr is not None
             assert running.stdout is not None
             assert "no circusd answers at tcp://" in running.stderr.readline()
