@@ -36,7 +36,7 @@ MAX_ADDRESSES = 1_000
 #: At once, a token may ask as often as `api.rate` allows for so many seconds.
 BURST_S = 2.0
 
-refused = Seldom(logging.getLogger("circus.control"))
+log = logging.getLogger("circus.control")
 
 
 class _TooOften(CircusError):
@@ -53,6 +53,7 @@ class Doorman:
     ) -> None:
         self._app = Audited(app, auditing)
         self._auditing = auditing
+        self._refused = Seldom(log)
         self._keyring = keyring
         self._hosts = frozenset(host.lower() for host in hosts)
         self._rate = Buckets(rate_s=rate, size=rate * BURST_S, places=MAX_TOKENS) if rate else None
@@ -102,7 +103,7 @@ class Doorman:
                 hint = "send Authorization: Bearer TOKEN; an admin makes one by `circusctl token create`"
                 raise CircusError("unauthorized", what, hint)
         except CircusError as error:
-            refused.tell("a request was refused address=%s: %s", place.address, error.message)
+            self._refused.tell("a request was refused address=%s: %s", place.address, error.message)
             if wait_s := self._failures.take(network(place.address), now):
                 raise _TooOften("too many requests without a token that counts", error.hint, wait_s) from None
             raise

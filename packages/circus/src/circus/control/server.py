@@ -36,8 +36,7 @@ with importing.without_init("uvicorn") as package:
     from uvicorn.protocols.http.h11_impl import H11Protocol
     from uvicorn.server import ServerState
 
-#: Who is refused comes again, perhaps many times a second.
-refused = Seldom(logging.getLogger("circus.control"))
+log = logging.getLogger("circus.control")
 
 #: All who may listen to events and follow logs (`events.MAX_LISTENERS` of each), and 128 beside them for orders and
 #: queries. Each costs a descriptor, and some 30 KB while it is open.
@@ -75,6 +74,7 @@ class ControlServer:
         self._claim = claim
         self._auditing = auditing or Auditing(Trail(), 0.0)
         self._members = members or Members()
+        self._refused = Seldom(log)
         self._config = config_of(Audited(Gate(app, hosts), self._auditing))
         self._state = ServerState()
         self._server: asyncio.AbstractServer | None = None
@@ -85,7 +85,7 @@ class ControlServer:
         # the socket was bound by: that of one with a long path is no longer there (papa.places).
         kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await loop.create_unix_server(
-            lambda: _UnixConnection(self._config, self._state, self._members, self._auditing),
+            lambda: _UnixConnection(self._config, self._state, self._members, self._auditing, self._refused),
             sock=self._claim.sock,
             **kept,
         )
@@ -213,10 +213,13 @@ class Connection(H11Protocol):
 class _UnixConnection(Connection):
     """Of somebody whom the system knows, and who may enter."""
 
-    def __init__(self, config: Config, state: ServerState, members: Members, auditing: Auditing) -> None:
+    def __init__(
+        self, config: Config, state: ServerState, members: Members, auditing: Auditing, refused: Seldom
+    ) -> None:
         super().__init__(config, state, {})
         self._members = members
         self._auditing = auditing
+        self._refused = refused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
@@ -224,11 +227,11 @@ class _UnixConnection(Connection):
         uid = auth.peer_uid(peer)
         caller = self._members.caller(uid, auth.peer_groups(peer) if self._members.has_any else ())
         if caller is None:
-            refused.tell("a client was refused uid=%s", uid)
+            self._refused.tell("a client was refused uid=%s", uid)
             self._auditing.note_refused(f"uid {uid}", auth.peer_name(peer), "forbidden")
             transport.abort()
         elif len(self.connections) >= (MAX_CONNECTIONS if auth.may_enter(uid) else MAX_MEMBERS):
-            refused.tell("a client was refused connections=%d", len(self.connections))
+            self._refused.tell("a client was refused connections=%d", len(self.connections))
             self._auditing.note_refused(f"uid {uid}", auth.peer_name(peer), "limit")
             transport.abort()
         else:
