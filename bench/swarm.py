@@ -66,34 +66,46 @@ class Follower:
 
 
 class Orderer:
-    """One connection; `give` when `is_free`. ``answers``: status and body of each order that was answered."""
+    """Gives one order after the other, each by a connection of its own: `give` when there is no ``sock``.
+
+    ``answers``: status and body of each order that was answered.
+    """
 
     def __init__(self, path: str) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(path)  # waits while circusd's queue is full
-        self.sock.settimeout(60)
-        self.is_free = True
+        self.sock: socket.socket | None = None
         self.taken_s: list[float] = []
         self.answers: list[tuple[int, Any]] = []
+        self._path = path
+        self.has_ended = False
         self._began = 0.0
         self._rest = b""
 
-    def give(self, target: str, body: dict[str, object]) -> None:
+    def give(self, target: str, body: dict[str, object]) -> socket.socket:
         data = json.dumps(body).encode()
-        head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        self.is_free, self._began = False, time.monotonic()
+        head = f"POST {target} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        self._began, self._rest, self.has_ended = time.monotonic(), b"", False
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+        self.sock.settimeout(60)
         self.sock.sendall(head.encode() + f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        return self.sock
 
     def read(self) -> None:
+        """What has come; the answer is whole when the connection ends."""
+        assert self.sock is not None
         data = self.sock.recv(_CHUNK)
-        assert data or self.is_free, "circusd has ended the connection of an order"
         self._rest += data
+        self.has_ended = not data
+
+    def take(self) -> None:
+        """The answer."""
+        assert self.sock is not None
         head, ends, body = self._rest.partition(b"\r\n\r\n")
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        if ends and len(body) >= int(length):
-            self.taken_s.append(time.monotonic() - self._began)
-            self.answers.append((int(head.split(None, 2)[1]), json.loads(body)))
-            self.is_free, self._rest = True, b""
+        assert ends, f"an order was not answered: {self._rest!r}"
+        self.taken_s.append(time.monotonic() - self._began)
+        self.answers.append((int(head.split(None, 2)[1]), json.loads(body)))
+        self.sock.close()
+        self.sock = None
 
 
 class Swarm:
@@ -118,15 +130,17 @@ class Swarm:
     def orderer(self) -> Orderer:
         orderer = Orderer(self.path)
         self.orderers.append(orderer)
-        self._selector.register(orderer.sock, selectors.EVENT_READ, orderer)
         return orderer
 
     def turn(self, timeout_s: float) -> None:
         """Read what there is; wait for some of it at most so long."""
         for key, _ in self._selector.select(timeout_s):
-            key.data.read()
-            if isinstance(key.data, Follower) and key.data.has_ended:
-                self._selector.unregister(key.data.sock)
+            client = key.data
+            client.read()
+            if client.has_ended:
+                self._selector.unregister(key.fileobj)
+            if isinstance(client, Orderer) and client.has_ended:
+                client.take()
 
     def until(self, fact: Any, what: str, timeout_s: float = 60.0) -> None:
         """TimeoutError when that is not so in time."""
@@ -139,11 +153,11 @@ class Swarm:
     def order(self, orders: list[tuple[str, dict[str, object]]], rate: float = 0.0) -> None:
         """All of them, by whoever is free; at most ``rate`` a second, unless it is 0. Returns when all are answered."""
         waiting, began, count = deque(orders), time.monotonic(), 0
-        while waiting or not all(each.is_free for each in self.orderers):
+        while waiting or any(each.sock for each in self.orderers):
             now = time.monotonic()
             for each in self.orderers:
-                if waiting and each.is_free and (not rate or began + count / rate <= now):
-                    each.give(*waiting.popleft())
+                if waiting and each.sock is None and (not rate or began + count / rate <= now):
+                    self._selector.register(each.give(*waiting.popleft()), selectors.EVENT_READ, each)
                     count += 1
             self.turn(0.005)
 
@@ -154,4 +168,5 @@ class Swarm:
     def close(self) -> None:
         self._selector.close()
         for each in (*self.followers, *self.orderers):
-            each.sock.close()
+            if each.sock is not None:
+                each.sock.close()

@@ -22,6 +22,11 @@ from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
 START = 1000.5
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "PAUSE_OF_EACH_S", 0.0)
+
+
 class Ear:
     """Reads a feed as a client does, as far as there is something."""
 
@@ -314,3 +319,21 @@ def test_what_is_no_feed_is_said() -> None:
     for data in (b"data: {\n\n", b"data: 7\n\n", b"data: \xff\n\n"):
         with pytest.raises(CircusError, match="is no event"):
             listening._parse(data)
+
+
+def test_who_listens_is_told_at_once_and_then_after_a_pause_of_all_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "PAUSE_OF_EACH_S", 3600.0)
+
+    async def scenario(bus: Bus, feed: Feed) -> None:
+        ear = Ear(feed.listen())
+        await ear.hear()
+        say(bus, "first")
+        assert names_of(await ear.hear()) == ["first"]
+        say(bus, "second")
+        say(bus, "third")
+        assert await ear.hear() == []
+        feed.close()
+        assert names_of(await ear.hear()) == ["second", "third"]
+        assert feed._later is None
+
+    play(scenario)
