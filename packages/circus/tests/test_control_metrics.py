@@ -69,7 +69,7 @@ def whole_picture() -> Picture:
 def whole_doors() -> Doors:
     histogram = Histogram((0.1, 1.0))
     histogram.note(0.5)
-    return Doors("1.0", {("status", "ok"): 1, ("stop", "not-found"): 2}, {"status": histogram}, 3, 4, 5, 6, 7)
+    return Doors("1.0", {("status", "ok"): 1, ("stop", "not-found"): 2}, {"status": histogram}, 3, 8, 4, 5, 6, 7)
 
 
 def rendered(picture: Picture, *, accept: str = "", caller: Caller = OWNER) -> str:
@@ -158,6 +158,7 @@ def test_output_jobs_layers_papa_and_requests_are_told_of() -> None:
     assert value(text, "circus_api_request_duration_seconds_sum", operation="status") == 0.5
     assert (value(text, "circus_event_listeners"), value(text, "circus_operations_unawaited")) == (3, 4)
     assert (value(text, "circus_warnings"), value(text, "circus_mailbox_length")) == (2, 1)
+    assert value(text, "circus_log_followers") == 8
     audit = [value(text, f"circus_audit_{each}") for each in ("lines_total", "dropped_total", "waiting")]
     assert audit == [5, 6, 7]
     told = {name.removeprefix("circus_papa_"): each for (name, _), each in samples(text).items() if "_papa_" in name}

@@ -214,6 +214,7 @@ def _of_circusd(picture: Picture, doors: Doors) -> Iterator[Metric]:
         ("operation",), (((name,), each) for name, each in sorted(doors.durations.items())),
     )  # fmt: skip
     yield _gauge("circus_event_listeners", "Connections that listen to events", (), [((), doors.listeners)])
+    yield _gauge("circus_log_followers", "Connections that follow logs", (), [((), doors.followers)])
     yield _gauge("circus_operations_unawaited", "Orders under way that nobody waits for", (), [((), doors.unawaited)])
     yield _counter("circus_audit_lines", "Lines that stand in the audit trail", (), [((), doors.audit_written)])
     yield _counter("circus_audit_dropped", "Lines that the audit trail lacks", (), [((), doors.audit_dropped)])

@@ -80,6 +80,7 @@ class Ops(Lookups, Grants):
             results=dict(self.requests.results),
             durations={operation: each.copy() for operation, each in self.requests.durations.items()},
             listeners=self.listeners,
+            followers=self.followers,
             unawaited=self._operations.unawaited,
             audit_written=self._trail.written,
             audit_dropped=self._trail.dropped,

@@ -27,6 +27,7 @@ class Doors:
     results: Mapping[tuple[str, str], int] = field(default_factory=dict)  # requests, by operation and result
     durations: Mapping[str, Histogram] = field(default_factory=dict)
     listeners: int = 0
+    followers: int = 0
     unawaited: int = 0
     audit_written: int = 0
     audit_dropped: int = 0
