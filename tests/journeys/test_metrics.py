@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import subprocess
-import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +23,8 @@ ALERTS = ROOT / "docs/metrics/alerts.yml"
 DASHBOARD = ROOT / "docs/metrics/dashboard.json"
 
 CONFIG = """
+[circus]
+api.listen = 127.0.0.1:0
 [watcher:web]
 cmd = /bin/sleep 1000
 numprocesses = 2
@@ -34,54 +35,22 @@ backoff.attempts = 2
 """ + ticker("ticker")
 
 
-class Bridge:
-    """A TCP port of 127.0.0.1 behind which is a unix socket: one connection after the other, until it is closed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._thread.join(30)
-        self._server.close()
-        assert not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            with client, contextlib.suppress(OSError):
-                self._pass_on(client)
-
-    def _pass_on(self, client: socket.socket) -> None:
-        client.settimeout(30)
-        request = b""
-        while b"\r\n\r\n" not in request:
-            if not (chunk := client.recv(1 << 16)):
-                return
-            request += chunk
-        with socket.socket(socket.AF_UNIX) as inner:
-            inner.settimeout(30)
-            inner.connect(str(self._path))
-            # One request, so that whoever comes next does not wait for this one's other ones.
-            inner.sendall(re.sub(rb"(?i)\r\nhost: [^\r]*", b"\r\nHost: localhost\r\nConnection: close", request))
-            while chunk := inner.recv(1 << 16):
-                client.sendall(chunk)
-
-
 class Prometheus:
-    def __init__(self, folder: Path, port: int) -> None:
+    """It asks at ``address``, whose certificate is in that file, with the token in that one."""
+
+    def __init__(self, folder: Path, address: str, certificate: Path, token: Path) -> None:
         folder.mkdir()
         (folder / "prometheus.yml").write_text(
-            "global: {scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}\n"
-            f"rule_files: ['{ALERTS}']\n"
-            f"scrape_configs: [{{job_name: circus, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
+            f"""\
+global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}
+rule_files: ['{ALERTS}']
+scrape_configs:
+  - job_name: circus
+    scheme: https
+    authorization: {{credentials_file: {token}}}
+    tls_config: {{ca_file: {certificate}}}
+    static_configs: [{{targets: ['{address}']}}]
+"""
         )
         self._said = folder / "said"
         with self._said.open("wb") as said:
@@ -137,15 +106,20 @@ class Prometheus:
 
 @contextlib.contextmanager
 def collecting(house: House) -> Iterator[Prometheus]:
-    bridge = Bridge(next((house.folder / "run").rglob("*.sock")))
+    """With a token that may do nothing else."""
+
+    def listening() -> list[str]:
+        return re.findall(r"^listening at https://(.*)$", house.asked("version"), re.MULTILINE)
+
+    (address,) = wait_for(listening, "an address")
+    token = house.folder / "prometheus.token"
+    token.write_text(house.asked("token", "create", "prometheus", "--role", "viewer", "--verb", "metrics"))
+    (certificate,) = (house.folder / "run").rglob("certificate.pem")
+    prometheus = Prometheus(house.folder / "prometheus", address, certificate, token)
     try:
-        prometheus = Prometheus(house.folder / "prometheus", bridge.port)
-        try:
-            yield prometheus
-        finally:
-            prometheus.close()
+        yield prometheus
     finally:
-        bridge.close()
+        prometheus.close()
 
 
 def scrape(house: House, accept: str = "*/*") -> tuple[str, str]:
