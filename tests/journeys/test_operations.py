@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.house import BIN, House, opened, ticker, wait_for
+from circus.control.client import Client, target
+from tests.house import ANSWER_S, BIN, House, opened, ticker, wait_for
 
 #: Ignores TERM, and says when it does.
 STUBBORN = """
@@ -69,7 +71,11 @@ def test_an_order_that_takes_long_is_left_followed_and_in_nobodys_way(tmp_path: 
                 assert house.asked("start", "web") == "ok"
                 _who_waits_may_go(house)
                 assert operation(house, id)["state"] == "running"
-                kill(house)
+                client = Client(f"{house.folder}/run/circus-default.sock", timeout_s=ANSWER_S + 10)
+                with ThreadPoolExecutor(1) as pool:
+                    waiting = pool.submit(client.get, target("operations", id, query={"wait": str(ANSWER_S)}))
+                    kill(house)
+                    assert waiting.result()["state"] == "done"
                 assert "stop stubborn web: done" in following.stdout.read()
                 assert following.wait(50) == 0
         finally:

@@ -202,6 +202,31 @@ def test_followers_are_bounded_and_let_go_when_circusd_leaves(
     story(run)
 
 
+def test_who_waits_is_answered_when_circusd_leaves(ops: Ops, engine: FakeEngine) -> None:
+    async def run() -> None:
+        waiting = asyncio.create_task(ops.operation(await begun(ops, "web"), 1000))
+        await asyncio.sleep(0)
+        ops.close()
+        assert (await waiting).state == "running"
+        assert engine.gate is not None
+        engine.gate.set()
+
+    story(run)
+
+
+def test_an_order_to_all_says_whom_it_meant_when_they_have_arrived(ops: Ops, engine: FakeEngine) -> None:
+    async def run() -> None:
+        id = await begun(ops)
+        engine.standing[1] = [Standing("web", False, 1, 2, "ended", "slow"), Standing("db", True, 1, 1, "ended", "")]
+        progress = (await ops.operation(id, 0)).progress
+        assert progress is not None and (progress.watchers, progress.watchers_done) == (2, 1)
+        assert engine.gate is not None
+        engine.gate.set()
+        assert (await ops.operation(id, 10)).watchers is None
+
+    story(run)
+
+
 def test_a_caller_knows_operations_whose_watchers_he_all_sees(ops: Ops, engine: FakeEngine) -> None:
     async def run() -> None:
         theirs = ops.of(Caller("token deploy", "10.0.0.7", patterns=("w*",)))

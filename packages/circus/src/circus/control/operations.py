@@ -90,6 +90,7 @@ class Operations:
         self._running: dict[str, Entry] = {}
         self._ended: OrderedDict[str, Entry] = OrderedDict()
         self._ended_bytes = 0
+        self._closing: set[asyncio.Future[None]] = set()  # of those who wait
         self._followers = 0
         self._unfollow: Callable[[], None] | None = None
         self._is_closed = False
@@ -186,9 +187,15 @@ class Operations:
         return [self.tell(entry, caller, is_brief=True) for entry in entries if entry.is_seen_by(caller)]
 
     async def wait(self, entry: Entry, seconds: float) -> None:
-        """Until it has ended, or ``seconds`` have passed."""
-        if seconds > 0 and entry.task is not None and entry.ended_at is None:
-            await asyncio.wait([entry.task], timeout=seconds)
+        """Until it has ended, ``seconds`` have passed, or circusd leaves."""
+        if seconds <= 0 or entry.task is None or entry.ended_at is not None or self._is_closed:
+            return
+        closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closing.add(closing)
+        try:
+            await asyncio.wait([entry.task, closing], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._closing.discard(closing)
 
     def tell(self, entry: Entry, caller: Caller, *, is_brief: bool = False) -> told.OperationAnswer:
         progress = None
@@ -248,8 +255,11 @@ class Operations:
             self._let_go(entry, bell)
 
     def close(self) -> None:
-        """Who follows is let go; who waits is not waited for here."""
+        """Who follows is let go, and who has asked for one is answered how it stands."""
         self._is_closed = True
+        for each in self._closing:
+            each.set_result(None)
+        self._closing.clear()
         self._ring()
 
     def _take_follower(self, entry: Entry, bell: asyncio.Event) -> None:
