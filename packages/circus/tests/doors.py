@@ -58,11 +58,13 @@ class Door:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        self.gate = Gate(self.config, self.engine.bus, Ops(self.engine), self.troubles)
+        ops = Ops(self.engine)
+        self.gate = Gate(self.config, self.engine.bus, ops, self.troubles)
         await self.gate.open()
         self._is_up.set()
         await self._leave.wait()
         await self.gate.close()
+        await ops.end()
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
     def call(self, function: Any) -> Any:

@@ -214,6 +214,21 @@ def test_who_waits_is_answered_when_circusd_leaves(ops: Ops, engine: FakeEngine)
     story(run)
 
 
+def test_nothing_of_an_order_is_left_when_circusd_has_left(ops: Ops) -> None:
+    async def run() -> None:
+        id = await begun(ops, "web")
+        waiting = asyncio.create_task(ops.stop(schema.OrderRequest(names=["db"])))
+        await asyncio.sleep(0)
+        ops.close()
+        await ops.end()
+        await asyncio.wait([waiting])
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        kept = await ops.operation(id, 0)
+        assert kept.error is not None and (kept.state, kept.error.code) == ("failed", "unavailable")
+
+    asyncio.run(run())
+
+
 def test_an_order_to_all_says_whom_it_meant_when_they_have_arrived(ops: Ops, engine: FakeEngine) -> None:
     async def run() -> None:
         id = await begun(ops)

@@ -79,6 +79,7 @@ class Serving:
         self.ops.close()
         doors = [each.close() for each in (self._tcp, self._old_door) if each is not None]
         await asyncio.gather(self._control.close(), *doors)
+        await self.ops.end()
         await self.ops.keyring.close()
         await self.engine.close()
         self._trail.close()

@@ -262,6 +262,14 @@ class Operations:
         self._closing.clear()
         self._ring()
 
+    async def end(self) -> None:
+        """Circusd leaves: nobody hears any more of what has not ended."""
+        tasks = [entry.task for entry in self._running.values() if entry.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     def _take_follower(self, entry: Entry, bell: asyncio.Event) -> None:
         entry.bells.add(bell)
         self._followers += 1

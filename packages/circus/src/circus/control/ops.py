@@ -94,6 +94,10 @@ class Ops(Lookups, Grants):
         self._close_lookups()
         self._operations.close()
 
+    async def end(self) -> None:
+        """When the doors are closed: what is under way is nobody's any more."""
+        await self._operations.end()
+
     async def start(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant = self._meant(request)
         return await self._order("start", meant, lambda op: events.Start(op, meant), wait=request.wait)
