@@ -10,8 +10,8 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import pytest
 import requests
@@ -58,6 +58,17 @@ OPERATIONS = [
 ]
 
 
+class Pinned(HTTPAdapter):
+    """Speaks TLS with who has this certificate."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **named: Any) -> None:
+        super().init_poolmanager(*args, assert_fingerprint=self._fingerprint, **named)  # type: ignore[no-untyped-call]
+
+
 class UnixAdapter(HTTPAdapter):
     """Sends what `requests` sends through a unix socket."""
 
@@ -101,6 +112,8 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[requests.Session]
 REAL = f"""
 [circus]
 stats_interval = 1
+api.listen = 127.0.0.1:0
+api.rate = 0
 [env]
 HIDDEN = {SECRET}
 [socket:front]
@@ -115,15 +128,27 @@ backoff.attempts = 1
 """
 
 
+class Real(NamedTuple):
+    by_unix: requests.Session
+    by_tls: requests.Session
+    url: str
+
+
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[requests.Session]:
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     with opened(tmp_path_factory.mktemp("house"), ticker("web", count=2) + REAL) as house:
         house.launch()
         wait_for(lambda: "web: active" in house.ctl("status").stdout, "circusd up")
         house.asked("run", "job")
         wait_for(lambda: house.log("web.log"), "something written")
-        with session_of(str(house.folder / "run" / "circus-default.sock")) as session:
-            yield session
+        made = house.ctl("token", "create", "eye", "--role", "viewer")
+        fingerprint = made.stderr.splitlines()[-1].removeprefix("fingerprint ")
+        (url,) = [line for line in house.asked("version").splitlines() if line.startswith("listening at ")]
+        with session_of(str(house.folder / "run" / "circus-default.sock")) as by_unix, requests.Session() as by_tls:
+            by_tls.verify = False
+            by_tls.headers["Authorization"] = f"Bearer {made.stdout.strip()}"
+            by_tls.mount("https://", Pinned(fingerprint))
+            yield Real(by_unix, by_tls, url.removeprefix("listening at "))
 
 
 @contextlib.contextmanager
@@ -141,7 +166,14 @@ def shape(case: schemathesis.Case) -> None:
         case.query["follow"] = "false"
 
 
-def ask(session: requests.Session, method: str, path: str, modes: list[GenerationMode], examples: int) -> None:
+def ask(
+    session: requests.Session,
+    method: str,
+    path: str,
+    modes: Iterable[GenerationMode],
+    examples: int,
+    url: str = "http://localhost",
+) -> None:
     operation = schemathesis.openapi.from_dict(DESCRIPTION)[path][method]
 
     @settings(
@@ -155,7 +187,7 @@ def ask(session: requests.Session, method: str, path: str, modes: list[Generatio
     @given(case=st.one_of([operation.as_strategy(generation_mode=mode) for mode in modes]))
     def one(case: schemathesis.Case) -> None:
         shape(case)
-        response = case.call(base_url="http://localhost", session=session)
+        response = case.call(base_url=url, session=session, verify=session.verify)
         case.validate_response(response, checks=CHECKS)
         assert SECRET not in response.content.decode() or "reveal" in (case.query or {})
 
@@ -164,9 +196,14 @@ def ask(session: requests.Session, method: str, path: str, modes: list[Generatio
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_what_is_asked_or_ordered_is_answered_as_described(fake: requests.Session, method: str, path: str) -> None:
-    ask(fake, method, path, list(GenerationMode), EXAMPLES)
+    ask(fake, method, path, GenerationMode, EXAMPLES)
 
 
 @pytest.mark.parametrize("path", [path for method, path in OPERATIONS if method == "get"])
-def test_a_real_circusd_answers_as_described(real: requests.Session, path: str) -> None:
-    ask(real, "get", path, [GenerationMode.POSITIVE], EXAMPLES_OF_REAL)
+def test_a_real_circusd_answers_as_described(real: Real, path: str) -> None:
+    ask(real.by_unix, "get", path, [GenerationMode.POSITIVE], EXAMPLES_OF_REAL)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_over_tls_all_is_answered_or_refused_as_described(real: Real, method: str, path: str) -> None:
+    ask(real.by_tls, method, path, GenerationMode, EXAMPLES_OF_REAL, real.url)
