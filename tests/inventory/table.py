@@ -179,6 +179,10 @@ ROWS: dict[str, str] = {
         f"socket {key}": SOCKET
         for key in ("host", "port", "family", "type", "backlog", "path", "umask", "replace", "interface", "blocking")
     },
+    **{
+        f"notifier {key}": "tests/journeys/test_notify.py::test_a_notifier_is_as_its_options_say"
+        for key in ("url", "cmd", "header.*", "events", "watchers", "timeout", "retries", "backoff", "queue", "every")
+    },
     "socket so_reuseport": "tests/journeys/test_so_reuseport.py::"
     "test_each_process_has_its_own_listener_and_the_port_stays",
     "socket use_papa": "tests/journeys/test_page.py::test_sockets_are_served_while_circusd_is_away_whoever_uses_papa",

@@ -66,6 +66,7 @@ MAY = {
     "watchers.add": "  a  ",
     "watchers.remove": "  a  ",
     "watchers.set": "  a  ",
+    "notifiers.test": "  a  ",
     "tokens": "  a  ",
     "tokens.create": "  a  ",
     "tokens.revoke": "  a  ",

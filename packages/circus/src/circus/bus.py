@@ -22,7 +22,7 @@ SERIOUS = frozenset(
     (
         "fatal", "blocked", "reload_failed", "not_ready", "unhealthy", "flapping", "limit", "hook_failure",
         "sink_failed", "output_dropped", "output_held", "output_doubt", "compress_failed",
-        "run_failed", "run_skipped",
+        "run_failed", "run_skipped", "notify_failed", "notify_dropped",
     )
 )  # fmt: skip
 

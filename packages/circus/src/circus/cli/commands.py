@@ -7,7 +7,7 @@ for people. Errors are raised as CircusError; the caller prints them.
 
 from __future__ import annotations
 
-from circus.cli import asking, audit, jobs, listen, logs, operations, orders, queries, render
+from circus.cli import asking, audit, jobs, listen, logs, notify, operations, orders, queries, render
 from circus.cli.asking import Command
 
 _TABLE = (
@@ -105,6 +105,15 @@ _TABLE = (
     ),
     Command("logs", "what the processes wrote", logs.run, logs.lines, logs.arguments),
     Command("audit", "who ordered what", audit.run, audit.lines, audit.arguments),
+    Command("notify list", "notifiers, and how they fare", notify.ask_list, notify.list_lines, asking.no_arguments),
+    Command(
+        "notify test",
+        "send a test message",
+        notify.give_test,
+        notify.test_lines,
+        notify.test_arguments,
+        notify.has_failed,
+    ),
     Command("listen", "print events as they happen", listen.run, listen.lines, listen.arguments),
     Command("add", "add a watcher", orders.give_add, asking.ok_lines, orders.add_arguments, takes_command=True),
     Command("rm", "stop a watcher and remove it", orders.give_rm, asking.ok_lines, orders.rm_arguments),

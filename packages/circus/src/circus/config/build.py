@@ -15,13 +15,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from circus.config import dependencies, endpoints, expand, jobs, options, plugins, rules, shared_files, values
+from circus.config import (
+    dependencies,
+    endpoints,
+    expand,
+    jobs,
+    notifiers,
+    options,
+    plugins,
+    rules,
+    shared_files,
+    values,
+)
 from circus.config.environments import Environments
 from circus.config.model import (
     CircusConfig,
     Finding,
     FlappingPolicy,
     HookConfig,
+    NotifierConfig,
     SocketConfig,
     StreamConfig,
     WatcherConfig,
@@ -42,7 +54,7 @@ _PREFIXES = (
     "env.",
     *(f"{family}." for family in options.FAMILIES),
 )
-_KINDS = ("watcher:", "socket:", "plugin:", "env:", "circus", "env")
+_KINDS = ("watcher:", "socket:", "plugin:", "notifier:", "env:", "circus", "env")
 
 
 @dataclass(slots=True)
@@ -73,7 +85,7 @@ class Builder:
 
     def build(self) -> Draft:
         circus = self._circus()
-        kinds: dict[str, list[tuple[str, Section]]] = {"watcher": [], "socket": [], "plugin": [], "env": []}
+        kinds: dict[str, list[tuple[str, Section]]] = {kind.rstrip(":"): [] for kind in _KINDS if ":" in kind}
         for section in self.document.sections.values():
             kind, colon, name = section.name.partition(":")
             if section.name in ("circus", "env"):
@@ -96,8 +108,10 @@ class Builder:
         watchers, told = dependencies.resolve(watchers, sockets)
         self.findings += told
         sockets = self._promoted(watchers, sockets)
+        told_of = [self._notifier(name, section) for name, section in kinds["notifier"]]
         circus = replace(
             circus,
+            notifiers=tuple(config for config in told_of if config is not None),
             watchers=tuple(config for config, _ in watchers),
             sockets=tuple(config for config, _ in sockets),
         )
@@ -309,6 +323,14 @@ class Builder:
             taken.setdefault("tag", sheet.title)
             taken["owner"] = f"{sheet.title}.{name}"
         return StreamConfig(options=texts, **taken)
+
+    def _notifier(self, name: str, section: Section) -> NotifierConfig | None:
+        sheet = self._sheet(section, f"notifier {name}", self.names)
+        if len(name) > values.MAX_NAME or not name.isprintable() or "/" in name:
+            sheet.error(
+                "", "this cannot be its name", f"write at most {values.MAX_NAME} printable characters, and no /"
+            )
+        return notifiers.of(name, sheet)
 
     # Sockets ----------------------------------------------------------------------------------------------
 

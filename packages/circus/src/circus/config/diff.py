@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
-from circus.config import expand, options
+from circus.config import expand, notifiers, options
 from circus.config.model import CircusConfig, SocketConfig, WatcherConfig
 from circus.config.options import Option
 
@@ -61,6 +61,9 @@ class ConfigPlan:
     sockets_remove: tuple[str, ...] = ()
     sockets_change: Mapping[str, SocketChange] = field(default_factory=dict)
     circus_changes: tuple[CircusChange, ...] = ()
+    notifiers_add: tuple[str, ...] = ()
+    notifiers_remove: tuple[str, ...] = ()
+    notifiers_change: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # and the options that differ
 
     @property
     def is_empty(self) -> bool:
@@ -81,6 +84,9 @@ class ConfigPlan:
             how = _HOW[verb_of(change, is_up=True)]
             lines.append(f"{change.new.name}: {how}: {', '.join(change.reasons)}")
         lines += [f"{name}: is stopped and removed" for name in self.remove]
+        lines += [f"notifier {name}: is added" for name in self.notifiers_add]
+        lines += [f"notifier {name}: changes live: {', '.join(each)}" for name, each in self.notifiers_change.items()]
+        lines += [f"notifier {name}: is removed" for name in self.notifiers_remove]
         return "\n".join(lines) or "nothing changes"
 
 
@@ -120,6 +126,8 @@ def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
             change.append(WatcherChange(config, restart, tuple(reasons)))
         else:
             keep.append(name)
+    old_notifiers = {each.name: each for each in old.notifiers}
+    new_notifiers = {each.name: each for each in new.notifiers}
     return ConfigPlan(
         keep=tuple(keep),
         add=tuple(name for name in new_watchers if name not in old_watchers),
@@ -129,6 +137,13 @@ def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
         sockets_remove=tuple(name for name in old_sockets if name not in new_sockets),
         sockets_change=sockets_change,
         circus_changes=tuple(_circus_changes(old, new)),
+        notifiers_add=tuple(name for name in new_notifiers if name not in old_notifiers),
+        notifiers_remove=tuple(name for name in old_notifiers if name not in new_notifiers),
+        notifiers_change={
+            name: notifiers.differences(old_notifiers[name], config)
+            for name, config in new_notifiers.items()
+            if name in old_notifiers and old_notifiers[name] != config
+        },
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from circus.config import masking
 from circus.errors import CircusError
 
 if TYPE_CHECKING:
@@ -275,6 +276,31 @@ class SocketConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotifierConfig:
+    """One ``[notifier:NAME]``: exactly one of ``url`` and ``argv`` is set. Both may hold secrets, as ``headers`` may:
+    what is shown is ``target``. No ``events``: those that are serious."""
+
+    name: str
+    url: str = field(default="", repr=False)
+    argv: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    events: tuple[str, ...] = ()
+    watchers: tuple[str, ...] = ("*",)
+    timeout_s: float = 10.0
+    retries: int = 5
+    backoff_s: float = 1.0
+    queue: int = 100
+    every_s: float = 60.0
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
+
+    @property
+    def target(self) -> str:
+        """Where it leads to, without what may be secret."""
+        return masking.mask_behind_host(self.url) if self.url else self.argv[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CircusConfig:
     """A whole configuration. The endpoints of the ancestors are None unless the file sets them.
 
@@ -315,6 +341,7 @@ class CircusConfig:
     api_rate: int = 500  # requests of a token in a second; 0: any number
     watchers: tuple[WatcherConfig, ...] = ()
     sockets: tuple[SocketConfig, ...] = ()
+    notifiers: tuple[NotifierConfig, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     env_file: tuple[str, ...] = ()
     warnings: tuple[Finding, ...] = ()

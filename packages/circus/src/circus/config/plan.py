@@ -67,10 +67,11 @@ class World:
 
 
 class Item(NamedTuple):
-    """``kind`` is circus, socket or watcher; ``file`` is empty where the file has it no more.
+    """``kind`` is circus, socket, watcher or notifier; ``file`` is empty where the file has it no more.
 
     Verbs of a watcher: keep, live, restart, roll, start, add (and do not start), stop, remove (it has no processes);
-    of a socket: keep, live, open, reopen, close; of circus: live, later (after a restart of circusd).
+    of a socket: keep, live, open, reopen, close; of a notifier: keep, live, add, remove; of circus: live, later
+    (after a restart of circusd).
     """
 
     kind: str
@@ -158,6 +159,16 @@ def _items(
         yield Item("socket", name, "close")
     for name in changes.keep:
         yield Item("watcher", name, "keep", file=watchers[name].file, line=watchers[name].line)
+    told_of = {each.name: each for each in new.notifiers}
+    for name in changes.notifiers_add:
+        yield Item("notifier", name, "add", file=told_of[name].file, line=told_of[name].line)
+    for name, keys in changes.notifiers_change.items():
+        yield Item("notifier", name, "live", (), ", ".join(keys), told_of[name].file, told_of[name].line)
+    for name in changes.notifiers_remove:
+        yield Item("notifier", name, "remove")
+    for name, notifier in told_of.items():
+        if name not in changes.notifiers_add and name not in changes.notifiers_change:
+            yield Item("notifier", name, "keep", file=notifier.file, line=notifier.line)
     changing = {*changes.sockets_add, *changes.sockets_change}
     for socket in new.sockets:
         if socket.name not in changing:

@@ -49,7 +49,7 @@ def text_of(plan: Plan, *, base: str, is_done: bool) -> str:
 
 
 def _item_lines(item: Item, verb: str, column: int, base: str) -> Iterator[str]:
-    name = {"circus": "[circus]", "socket": f"socket {item.name}"}.get(item.kind, item.name)
+    name = "[circus]" if item.kind == "circus" else _named(item)
     note = _LATER if item.verb == "later" else item.note
     text = f"{name}: {note}" if note else name
     if not item.causes and item.file:
@@ -98,12 +98,15 @@ def _kept_lines(items: Iterable[Item], verb: str, column: int) -> list[str]:
     kept = [item for item in items if item.verb == "keep"]
     if not kept:
         return []
-    names = [item.name if item.kind == "watcher" else f"socket {item.name}" for item in kept]
+    names = [_named(item) for item in kept]
     if len(names) > MAX_KEPT:
-        watchers = sum(item.kind == "watcher" for item in kept)
-        counts = ((watchers, "watcher"), (len(kept) - watchers, "socket"))
+        counts = [(sum(item.kind == kind for item in kept), kind) for kind in ("watcher", "socket", "notifier")]
         names = [f"{count} {what}{'s' if count > 1 else ''}" for count, what in counts if count]
     return _wrapped(", ".join(names), f"{verb:<{column}}", " " * column)
+
+
+def _named(item: Item) -> str:
+    return item.name if item.kind == "watcher" else f"{item.kind} {item.name}"
 
 
 def _wrapped(text: str, first: str, others: str) -> list[str]:

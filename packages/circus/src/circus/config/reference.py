@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from circus.config import options, plugins
+from circus.config import notifiers, options, plugins
 from circus.config.options import Option
 
 _TYPES = {
@@ -115,9 +115,10 @@ The same sections, options and values in TOML 1.0, for files whose names end in 
 
 - `circusctl config schema` prints a JSON Schema of it, which editors use for completion and checks; it also lies beside
   this page as `circus.schema.json`.
-- `[watcher.NAME]`, `[socket.NAME]` and `[plugin.NAME]` are tables; names with other characters than letters, digits,
-  `-` and `_` need quotes. What is a prefix in INI files is a table in them, or a dotted key: `stdout_stream`,
-  `stderr_stream`, `hooks`, `flapping`, `backoff`, `limits`, `job`, `health`, `env`; and `rlimits` for `rlimit_`.
+- `[watcher.NAME]`, `[socket.NAME]`, `[plugin.NAME]` and `[notifier.NAME]` are tables; names with other characters than
+  letters, digits, `-` and `_` need quotes. What is a prefix in INI files is a table in them, or a dotted key:
+  `stdout_stream`, `stderr_stream`, `hooks`, `flapping`, `backoff`, `limits`, `job`, `health`, `env`, `header`; and
+  `rlimits` for `rlimit_`.
 - `[env]` is for all watchers; a table in it, as `[env."web,worker*"]`, for those that match its patterns.
 - Flags are `true` and `false`, numbers are numbers, and lists, where an INI file has white space between words, are
   arrays of texts. A text is read as the value in an INI file is, so that `"10m"`, `"yes"` and `"$(circus.env.N)"` do
@@ -319,6 +320,9 @@ def page() -> str:
         *(_plugin_table(use) for use in plugins.BUILT_IN if "._" not in use),
         _table("`[socket:NAME]`", options.SOCKET, restart="new socket"),
         "\nNames of sockets are lower case. A socket that a watcher with `use_papa` uses outlives a quit, too.",
+        _table("`[notifier:NAME]`", notifiers.NOTIFIER),
+        "\n`header.NAME = VALUE` is a header of each message to `url`, as `header.Authorization`; its value is shown",
+        "nowhere. `docs/notify.md` says what is sent, and when.",
         _idle(),
     ]
     return "\n".join(parts) + "\n"
@@ -363,6 +367,8 @@ def _default(option: Option) -> str:
         return f"{option.default[0]:g}"  # type: ignore[index]
     if option.type == "pattern":
         return f"`{value}`"
+    if isinstance(value, tuple):
+        return f"`{' '.join(value)}`"
     if option.type == "octal":
         return f"{value:03o}"
     if option.type == "signal":

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from circus.config import checks, options, plugins, quantities, rollouts, values
+from circus.config import checks, notifiers, options, plugins, quantities, rollouts, values
 from circus.config.options import Option
 
 Schema = dict[str, Any]
@@ -123,6 +123,9 @@ def schema() -> Schema:
     }
     for name in plugins.PLUGINS_OWN - {"use"}:
         plugin["properties"].pop(name, None)
+    notifier = _table(notifiers.NOTIFIER)
+    headers = {"type": "object", "additionalProperties": {"type": "string"}}
+    notifier["properties"]["header"] = headers | {"description": "Headers of a message to `url`, by name."}
     return {
         "$schema": DIALECT,
         "title": "Configuration of circusd",
@@ -137,12 +140,14 @@ def schema() -> Schema:
             "watcher": _named(_ref("watcher")),
             "socket": _named(_closed(_table(options.SOCKET))),
             "plugin": _named(plugin),
+            "notifier": _named(_ref("notifier")),
             "DEFAULT": {"type": "object", "description": "Values for all sections but [env]."},
         },
         "additionalProperties": False,
         "$defs": {
             "variable": {"type": "string", "pattern": VARIABLE},
             "watcher": watcher,
+            "notifier": notifier,
             "stream": _table(options.STREAM),
         },
     }
@@ -178,7 +183,7 @@ def _option(option: Option) -> Schema:
     if option.idle:
         return found | {"deprecated": True, "description": f"{option.doc} Without effect: {option.idle}."}
     if option.default not in (None, "", ()) and option.type not in ("octal", "signal", "memory"):
-        found["default"] = option.default
+        found["default"] = list(option.default) if isinstance(option.default, tuple) else option.default
     return found
 
 

@@ -1,8 +1,8 @@
 """Tables of options on the pages of the documentation: ``python -m circus.config.tables PAGE...`` fills them.
 
 Between two lines, ``<!-- options: max_surge backoff.* -->`` and ``<!-- end of options -->``, stands the table of those
-options of a watcher; a family is meant by its name and ``.*``, and so are those of [circus]. A test fails where a
-page has drifted.
+options of a watcher; a family is meant by its name and ``.*``, and so are those of [circus]; ``notifier.*``
+are those of a notifier. A test fails where a page has drifted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from circus.config import options, reference
+from circus.config import notifiers, options, reference
 from circus.config.option import Option
 
 _MARKED = re.compile(r"(<!-- options: ([^\n]+) -->\n).*?(<!-- end of options -->\n)", re.DOTALL)
@@ -33,6 +33,9 @@ def _meant(name: str) -> Iterator[Option]:
     family, dot, key = name.partition(".")
     if not dot:
         yield options.WATCHER[name] if name in options.WATCHER else options.CIRCUS[name]
+        return
+    if family == "notifier":
+        yield from (each for each in notifiers.NOTIFIER.values() if key in ("*", each.name))
         return
     if family not in options.FAMILIES:
         meant = [name] if key != "*" else [each for each in options.CIRCUS if each.startswith(f"{family}.")]

@@ -17,6 +17,7 @@ from typing import Any
 
 from circus.config import options
 from circus.config.model import Finding
+from circus.config.notifiers import NOTIFIER
 from circus.config.options import Option
 from circus.config.read import Entry, Section
 
@@ -26,16 +27,17 @@ _TABLES: Mapping[str, Mapping[str, Option]] = {
     "circus": options.CIRCUS,
     "watcher": options.WATCHER,
     "socket": options.SOCKET,
+    "notifier": NOTIFIER,
     "DEFAULT": options.CIRCUS | options.SOCKET | options.WATCHER,
 }
 #: Types whose values may be lists.
 _LISTS = ("words", "list", "addresses")
 
 #: Tables of tables; the others are sections themselves.
-_NAMED = ("watcher", "socket", "plugin")
+_NAMED = ("watcher", "socket", "plugin", "notifier")
 
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
-_SECTION = re.compile(r"\[(watcher|socket|plugin|env):([^\]]*)\]")
+_SECTION = re.compile(r"\[(watcher|socket|plugin|notifier|env):([^\]]*)\]")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 _STRING = r'"(?:[^"\\\n]|\\.)*"|' + r"'[^'\n]*'"

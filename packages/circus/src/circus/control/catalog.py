@@ -206,6 +206,11 @@ OPERATIONS: tuple[Operation, ...] = (
     _of_all("reloadconfig", "Read the configuration anew, or plan to", schema.ReloadConfigRequest, schema.PlanAnswer),
     _of_all("quit", "circusd leaves; what uses papa stays", schema.Request, schema.DoneAnswer),
     _of_all("shutdown", "circusd ends everything and leaves", schema.Request, schema.DoneAnswer),
+    _post(
+        "notifiers.test", "/v1/notifiers/{key}/test", "Send a test message",
+        lambda ops, call: ops.test_notifier(call.key), schema.TestRequest, schema.NotifierAnswer,
+        verb="notify", whole=True,
+    ),
     _of_watcher("count", "Change the number of processes", "count", schema.CountRequest, schema.DoneAnswer),
     _of_watcher("run", "Run a job now", "run", schema.Request, schema.RunAnswer),
     _of_watcher("signal", "Send a signal", "signal", schema.SignalRequest, schema.SignalAnswer),

@@ -49,6 +49,7 @@ class Queries:
             },
             warnings=self._warnings(view) if self._caller.sees_all else [],
             survivors=self._of_seen(view.survivors),
+            notifiers=dict(self._engine.notifiers()) if self._caller.sees_all else {},
         )
 
     def _warnings(self, view: ViewFace) -> list[str]:
@@ -102,6 +103,11 @@ class Queries:
         return schema.StatsAnswer(
             {watcher: {str(pid): info for pid, info in by_pid.items()} for watcher, by_pid in infos.items()}
         )
+
+    async def test_notifier(self, name: str) -> schema.NotifierAnswer:
+        """Sends a message that says it is a test. Raises: CircusError not-found."""
+        error, took_s = await self._engine.test_notifier(name)
+        return schema.NotifierAnswer(name, not error, error, round(took_s, 3))
 
     async def global_options(self) -> schema.GlobalOptionsAnswer:
         options = {**self._engine.global_options(), "audit.file": self._trail.path or audit.OFF}

@@ -65,6 +65,20 @@ class Survivor(TypedDict):
     why: str
 
 
+class Notifier(TypedDict):
+    """Messages of a notifier, since circusd started; ``target`` is where it leads to, without what may be secret;
+    ``failed``: given up; ``dropped``: the queue was full; ``collapsed``: events that had no message of their own;
+    ``error``: of the last attempt."""
+
+    target: str
+    sent: int
+    failed: int
+    dropped: int
+    collapsed: int
+    waiting: int
+    error: str
+
+
 class Socket(TypedDict):
     """What papa says of a socket; of a unix socket ``path`` instead of ``host`` and ``port``."""
 

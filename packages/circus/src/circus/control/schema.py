@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from circus.config.quantities import MAX_SECONDS
-from circus.control.rows import Exit, Job, ProcessInfo, Run, Socket, Survivor
+from circus.control.rows import Exit, Job, Notifier, ProcessInfo, Run, Socket, Survivor
 
 #: Processes that a watcher may be told to have; far beyond any host, near enough that a slip does no harm.
 MAX_COUNT = 10_000
@@ -37,6 +37,10 @@ class OrderRequest(Request, frozen=True):
 
     names: Names | None = None
     match: Annotated[str, Meta(pattern="^(glob|simple)$")] = "glob"
+
+
+class TestRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """There is nothing to say."""
 
 
 class ForgetRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,6 +182,7 @@ class StatusAnswer(Struct, frozen=True):
     output: dict[str, dict[str, dict[str, float]]]  # watcher -> stdout, stderr -> counters
     # watcher -> who is left of its processes that have ended
     survivors: dict[str, list[Survivor]] = {}
+    notifiers: dict[str, Notifier] = {}
 
 
 class WatchersAnswer(Struct, frozen=True):
@@ -278,6 +283,15 @@ class ForgetAnswer(Struct, frozen=True):
     operation: str = ""
 
 
+class NotifierAnswer(Struct, frozen=True):
+    """A test message: whether it got through, what went wrong, and how long it took."""
+
+    name: str
+    sent: bool
+    error: str
+    took_s: float
+
+
 class SignalAnswer(Struct, frozen=True):
     signum: int
     signalled: int  # processes that got it
@@ -304,7 +318,7 @@ class CauseAnswer(Struct, frozen=True):
 
 
 class ItemAnswer(Struct, frozen=True):
-    """``kind``: circus, socket, watcher; ``verb``: keep, live, restart, roll, start, add (not started), stop,
+    """``kind``: circus, socket, watcher, notifier; ``verb``: keep, live, restart, roll, start, add (not started), stop,
     remove (it has no processes), open, reopen, close, later (after a restart of circusd)."""
 
     kind: str

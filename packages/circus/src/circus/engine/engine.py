@@ -56,6 +56,7 @@ from circus.engine.sampling import Sampler
 from circus.engine.sockets import SocketSet
 from circus.engine.tallies import Tallies
 from circus.engine.tasks import Tasks
+from circus.engine.telling import Telling
 from circus.engine.trees import Trees
 from circus.engine.view import EngineView
 from circus.errors import CircusError
@@ -117,6 +118,7 @@ class Engine:
         self.executor = Executor(self)
         self.notices = Notices(self)
         self.probing = Probing(self)
+        self.telling = Telling(self)
         self.link = Link(kernel, lambda: startup.reattach(self))
         self.is_started = False  # all that runs is held
         self.is_outlived = True  # by the kernel; in a container nothing outlives circusd
@@ -129,7 +131,7 @@ class Engine:
         self.unheeded: dict[str, str] = {}  # watchers about which something was ordered that is not possible now
         self._started_with = config
         self.environ = dict(environ)
-        self._working_dir = spawning.working_dir(environ)
+        self.working_dir = spawning.working_dir(environ)
         self._umask = procfs.own_umask()
         self._hooks: dict[str, HookSet] = {}
         self._mailbox: deque[events.Event] = deque()
@@ -293,10 +295,14 @@ class Engine:
             names=self.names,
             sockets=self.sockets.configs.values(),
             environ=self.environ,
-            working_dir=self._working_dir,
-            umask=self._umask if self.config.umask is None else self.config.umask,
+            working_dir=self.working_dir,
+            umask=self.umask,
         )
         return self.probing.tell(config, spec)
+
+    @property
+    def umask(self) -> int:
+        return self._umask if self.config.umask is None else self.config.umask
 
     def way_to_stop(self, watcher: str) -> tuple[int, float]:
         """Signal and grace in seconds."""
@@ -429,6 +435,12 @@ class Engine:
 
     def runs(self, name: str) -> list[dict[str, object]]:
         return self.jobs.runs(name)
+
+    def notifiers(self) -> Mapping[str, Mapping[str, object]]:
+        return self.telling.shown()
+
+    async def test_notifier(self, name: str) -> tuple[str, float]:
+        return await self.telling.test(name)
 
     def known(self) -> list[str]:
         return forgetting.known(self)

@@ -72,6 +72,7 @@ async def close(engine: Engine) -> None:
     engine.lives.close()
     await engine.link.close()
     await engine.pump.close()
+    await engine.telling.close()
     await engine.kernel.close()
     await engine.keeper.close()
 

@@ -53,6 +53,7 @@ async def begin(engine: Engine, decided: Decided, turn: Change) -> asyncio.Task[
     log.info("configuration changed %s", str(plan).replace("\n", "; "))
     engine.rolls.begin(plan, new.path)
     before, engine.config = engine.config, new
+    engine.telling.configure()
     engine.figures.repeat(new.stats_interval_s)
     engine.memory.remember_edits(decided.edits, new.path)
     engine.memory.reconcile({config.name: config.numprocesses for config in new.watchers})

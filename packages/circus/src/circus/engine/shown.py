@@ -31,6 +31,7 @@ def view(engine: Engine, needs_restart: str) -> EngineView:
         *engine.unheeded.values(),
         *engine.rolls.refused.values(),
         *engine.pump.troubles(),
+        *engine.telling.troubles(),
         *(f"{name}: left of what has ended: {survivors.tell(left, len(left))}" for name, left in survived.items()),
         needs_restart,
     )

@@ -55,6 +55,7 @@ class _Found:
 async def start(engine: Engine) -> None:
     """Raises: CircusError, PapaError; nothing was started then."""
     await byhand.at_start(engine)
+    engine.telling.configure()
     found = await _look_until_seen(engine)
     await _take_in(engine, found)
     while True:

@@ -33,7 +33,7 @@ LOOK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``uid``, ``gid``, ``groups``: None is as circusd."""
+    """``uid``, ``gid``, ``groups``: None is as circusd. ``told`` is its standard input; without it that is empty."""
 
     argv: list[str]
     env: Mapping[str, str]
@@ -42,6 +42,7 @@ class Command:
     uid: int | None = None
     gid: int | None = None
     groups: list[int] | None = None
+    told: bytes | None = None
 
 
 class Commands:
@@ -101,7 +102,7 @@ class _Helper:
                 user=command.uid,
                 group=command.gid,
                 extra_groups=command.groups,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if command.told is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -114,7 +115,7 @@ class _Helper:
             if self._is_unwanted:
                 self._kill()
         assert process.stdout is not None
-        with process.stdout:
+        with process.stdout, process.stdin or contextlib.nullcontext():
             has_ended = self._follow(process, process.stdout.fileno(), deadline)
         with self._lock:
             self._kill()  # before it is waited for the number of its group is nobody else's
@@ -138,12 +139,20 @@ class _Helper:
         os.set_blocking(output, False)
         poll = select.poll()
         poll.register(output, select.POLLIN)
+        rest, told = memoryview(self._command.told or b""), -1 if process.stdin is None else process.stdin.fileno()
+        if rest:
+            os.set_blocking(told, False)
+            poll.register(told, select.POLLOUT)
         with _pidfd_of(process.pid) as pidfd:
             if pidfd is not None:
                 poll.register(pidfd, select.POLLIN)
             is_open = True
             while (left_s := deadline - time.monotonic()) > 0:
                 ready = [fd for fd, _ in poll.poll(min(left_s, LOOK_S if pidfd is None else left_s) * 1000 + 1)]
+                if rest and told in ready and not (rest := _tell(told, rest)):
+                    poll.unregister(told)
+                    assert process.stdin is not None
+                    process.stdin.close()
                 if is_open and output in ready and not self._take(output):
                     poll.unregister(output)
                     is_open = False
@@ -161,6 +170,16 @@ class _Helper:
             return False
         self._tail = (self._tail + chunk)[-TAIL:]
         return bool(chunk)
+
+
+def _tell(fd: int, rest: memoryview) -> memoryview:
+    """What it has not taken yet; nothing more for one that reads no further."""
+    try:
+        return rest[os.write(fd, rest) :]
+    except BlockingIOError:
+        return rest
+    except OSError:
+        return rest[:0]
 
 
 @contextlib.contextmanager

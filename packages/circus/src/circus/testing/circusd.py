@@ -112,6 +112,7 @@ class FakeEngine:
         self.infos: dict[str, dict[Any, Any]] = {}
         self.counters: dict[str, dict[str, dict[str, float]]] = {}
         self.daemon_info: dict[str, object] = {"pid": 4, "cmdline": "circusd"}
+        self.told_of: dict[str, dict[str, object]] = {}  # notifiers
         self.has_ended = False
         self.hear: Callable[[Laid], None] | None = None  # what is written is told to it
         self._op = 0
@@ -225,6 +226,14 @@ class FakeEngine:
 
     def runs(self, name: str, /) -> list[Mapping[str, object]]:
         return self.ran.get(name, [])
+
+    def notifiers(self) -> Mapping[str, Mapping[str, object]]:
+        return self.told_of
+
+    async def test_notifier(self, name: str, /) -> tuple[str, float]:
+        if name not in self.told_of:
+            raise CircusError("not-found", f"notifier {name!r} not found")
+        return str(self.told_of[name]["error"]), 0.5
 
     def known(self) -> list[str]:
         return list(self.watchers)
