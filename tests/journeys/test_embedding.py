@@ -86,6 +86,8 @@ from circus import get_arbiter
 def say(**told):
     print(json.dumps(told), flush=True)
 
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.signal(signal.SIGHUP, lambda *_: None)
 before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 arbiter = get_arbiter([{{"cmd": "{SLEEPER}", "numprocesses": 2}}])
 say(before=arbiter.running)

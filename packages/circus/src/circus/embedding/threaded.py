@@ -48,7 +48,6 @@ class ThreadedArbiter(Arbiter):
     def stop(self) -> Outcome[None]:
         outcome = super().stop()
         if self._runner is not None and not self._life.is_here:
-            outcome.result()
             self._runner.join()
         return outcome
 
