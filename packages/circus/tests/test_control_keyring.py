@@ -120,10 +120,11 @@ def test_a_disk_that_hangs_refuses_changes_and_is_not_overtaken(
     async def scenario() -> None:
         keyring = opened(tmp_path)
         monkeypatch.setattr(files, "replace_whole", hanging)
-        for name in ("first", "second"):
+        for name, why in (("first", "the disk has not answered"), ("second", "its disk hangs")):
             with pytest.raises(CircusError) as caught:
                 await keyring.create(Wish(name, "viewer"), OWNER)
-            assert caught.value.code == "unavailable", name
+            assert caught.value.code == "unavailable"
+            assert why in caught.value.message
         released.set()
         while keyring._is_written:
             await asyncio.sleep(0.01)

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from circus import clock
 from circus.config.model import CircusConfig
 from circus.control import doorman, places, selfsigned, server, tcp, tls
+from circus.control.audit import Trail
+from circus.control.auditing import Auditing
 from circus.control.caller import OWNER
+from circus.control.keyring import Keyring
 from circus.control.ops import Ops
 from circus.control.routes import make_app
 from circus.control.tcp import TcpDoors
@@ -340,6 +344,43 @@ def test_a_stream_ends_with_its_token_and_others_go_on(play: Play, how: str, mon
         assert world.ops.listeners == 1
 
     play(scenario)
+
+
+def test_a_stream_does_not_begin_whose_token_ends_meanwhile(tmp_path: Path) -> None:
+    async def whole() -> list[str]:
+        keyring = Keyring(tmp_path)
+        token, text = await keyring.create(Wish("deploy", "viewer"), OWNER)
+        sent: list[str] = []
+
+        async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200})
+            await keyring.revoke(token.id, OWNER)
+            await send({"type": "http.response.body", "body": b"secret", "more_body": True})
+
+        async def send(message: Message) -> None:
+            sent.append(message["type"])
+
+        class Transport(asyncio.Transport):
+            def abort(self) -> None:
+                sent.append("abort")
+
+        place, _ = places.Places().take("127.0.0.1", "127.0.0.1")
+        place.transport = Transport()
+        headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {text}".encode())]
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "headers": headers,
+            "query_string": b"",
+            "scheme": "http",
+        }
+        asked = doorman.Doorman(app, keyring, Auditing(Trail(), 0.0))
+        await asked({**scope, "state": {"place": place}}, None, send)  # type: ignore[arg-type]
+        await keyring.close()
+        return sent
+
+    assert asyncio.run(whole()) == ["http.response.start", "abort"]
 
 
 def test_a_token_may_revoke_itself_and_is_told_so(play: Play) -> None:

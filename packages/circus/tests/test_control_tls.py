@@ -64,6 +64,31 @@ def test_a_key_with_a_passphrase_asks_nobody(tmp_path: Path) -> None:
     assert "passphrase" in caught.value.message
 
 
+def test_files_that_cannot_be_looked_at_for_a_while_are_told_of_until_they_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_S", 0.0)
+    path = tmp_path / "c.pem"
+    path.write_bytes(selfsigned.make("shop", []))
+    told: list[str] = []
+
+    def refuse(_path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    async def scenario() -> None:
+        certificate = tls.Certificate(str(path), str(path), told.append)
+        await certificate.load()
+        with monkeypatch.context() as patch:
+            patch.setattr(tls.os, "stat", refuse)
+            for _ in range(2):
+                await certificate.context()
+        await certificate.context()
+
+    asyncio.run(scenario())
+    assert [bool(each) for each in told] == [True, False]
+    assert "Permission denied; the one before goes on" in told[0]
+
+
 @pytest.mark.parametrize("content", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"])
 def test_what_is_no_certificate_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "c.pem"
