@@ -75,6 +75,7 @@ inventory: $(VENV)/.dev
 reference: $(VENV)/.runtime
 	$(BIN)/python -m circus.config.reference docs/reference/configuration.md
 	$(BIN)/python -m circus.config.tables docs/*.md
+	$(BIN)/python -m circus.control.apipage docs/reference/api.md
 	$(BIN)/circusctl config schema > docs/reference/circus.schema.json
 
 # All worlds; with CHAOS_ARGS one run, of the house unless they say otherwise.
