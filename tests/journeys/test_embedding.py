@@ -284,6 +284,8 @@ def test_coroutines_steer_the_arbiter_of_their_own_loop() -> None:
         with pytest.raises(RuntimeError, match="await"):
             added.stop().result()
         await arbiter.rm_watcher("db")
+        with pytest.raises(CircusError, match="a loop runs in this thread"):
+            circus.get_arbiter([{"cmd": SLEEPER}]).start()
         reply = await AsyncCircusClient(endpoint=arbiter.endpoint).send_message("list")
         assert reply["watchers"] == ["web"]
         await arbiter.stop()
@@ -523,6 +525,7 @@ def test_a_file_may_be_what_it_is_made_of(tmp_path: Path) -> None:
          "no.such"),
         (lambda: circus.get_arbiter([{"cmd": SLEEPER}], plugins=[{"x": 1}]), "no `use`"),
         (lambda: circus.get_arbiter([{"cmd": SLEEPER}], papa_endpoint="nonsense"), "papa_endpoint"),
+        (lambda: circus.get_arbiter([{"cmd": SLEEPER}], circus={"store_size": "many"}), "store_size"),
         (lambda: circus.get_arbiter([], background=True, loop=object()), "loop of its own"),
     ],
 )  # fmt: skip

@@ -35,25 +35,10 @@ from circus.legacy.exc import AlreadyExist
 from circus.legacy.messages import Refused, program_of
 from circus.supervise.states import WatcherView
 
-#: Keywords of the ancestors whose value says what a section [circus] says.
-_CIRCUS = frozenset(
-    {
-        *("warmup_delay", "umask", "endpoint_owner", "papa_endpoint", "use_papa", "store_size", "store_age"),
-        *("httpd", "httpd_host", "httpd_port", "httpd_close_outputs", "statsd", "statsd_close_outputs", "debug"),
-        *("debug_gc", "multicast_endpoint", "ssh_server", "fqdn_prefix"),
-    }
-)
-
-#: And those that concern the process, which is the program's own business.
-_PROGRAMS_OWN = frozenset(
-    {"context", "env", "stream_backend", "proc_name", "pidfile", "loglevel", "logoutput", "loggerconfig"}
-    | {"prereload_fn"}
-)
-
 
 class Arbiter:
     """Without ``loop``, `start` runs one of its own until `stop`; with one (asyncio's, or a tornado IOLoop) it is a
-    coroutine.
+    coroutine. ``circus`` is more of what a section [circus] may say.
 
     Raises: CircusError, ConfigInvalid, for what a configuration may not say.
     """
@@ -70,22 +55,20 @@ class Arbiter:
         name: str | None = None,
         sockets: Iterable[CircusSocket | Mapping[str, Any]] | None = None,
         plugins: Iterable[Mapping[str, Any]] | None = None,
+        circus: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:
-        if unknown := sorted(more.keys() - _CIRCUS - _PROGRAMS_OWN):
-            raise TypeError(f"an Arbiter has no keyword {unknown[0]!r}")
+        told = texts.circus(more)
         self._prepare(loop)
         self._program = naming.program_path()
         self._fixed_name = naming.fixed_name(name, endpoint)
-        circus = {key: each for key, each in more.items() if key in _CIRCUS and each}
-        if isinstance(circus.get("umask"), int):
-            circus["umask"] = f"{circus['umask']:o}"
         self._circus = {
-            **circus,
+            **told,
             "endpoint": endpoint,
             "pubsub_endpoint": pubsub_endpoint,
             "stats_endpoint": stats_endpoint,
             "check_delay": check_delay,
+            **(circus or {}),
         }
         self._sockets = list(sockets or ())
         self._plugins = list(plugins or ())
@@ -215,6 +198,9 @@ class Arbiter:
         """
         if self._loop_given is not None:
             return self._start_on_given_loop(cb)
+        if asyncio._get_running_loop() is not None:
+            hint = "give it: get_arbiter(..., loop=asyncio.get_running_loop())"
+            raise CircusError("usage", "a loop runs in this thread, and the arbiter was given none", hint)
         self._life.begin_once()
         asyncio.run(self._live(cb))
         return None

@@ -18,6 +18,23 @@ from circus.config.read import Document, Entry, Section
 from circus.embedding.sockets import CircusSocket
 from circus.errors import CircusError
 
+#: Keywords of the ancestors' Arbiter whose value says what a section [circus] says.
+_CIRCUS = frozenset(
+    {
+        *("warmup_delay", "umask", "endpoint_owner", "papa_endpoint", "use_papa", "store_size", "store_age"),
+        *("httpd", "httpd_host", "httpd_port", "httpd_close_outputs", "statsd", "statsd_close_outputs", "debug"),
+        *("debug_gc", "multicast_endpoint", "ssh_server", "fqdn_prefix"),
+    }
+)
+
+#: And those that concern the process, which is the program's own business.
+_PROGRAMS_OWN = frozenset(
+    {
+        *("context", "env", "stream_backend", "proc_name", "pidfile", "loglevel", "logoutput", "loggerconfig"),
+        "prereload_fn",
+    }
+)
+
 #: Keywords of the ancestors' Watcher that a section does not have, and that ask for nothing here.
 _NOT_OPTIONS = frozenset(("loop", "prereload_fn"))
 
@@ -61,6 +78,16 @@ def document(
         entries = {key: Entry(key, text, path, 0) for key, text in texts.items()}
         made.sections[title] = Section(title, path, 0, entries)
     return made
+
+
+def circus(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What keywords of an Arbiter say of a section [circus]. Raises: TypeError for one that it does not have."""
+    if unknown := sorted(told.keys() - _CIRCUS - _PROGRAMS_OWN):
+        raise TypeError(f"an Arbiter has no keyword {unknown[0]!r}")
+    meant = {key: each for key, each in told.items() if key in _CIRCUS and each}
+    if isinstance(meant.get("umask"), int):
+        meant["umask"] = f"{meant['umask']:o}"
+    return meant
 
 
 def watcher(told: Mapping[str, Any], hold: Callable[[object, str], str]) -> tuple[str, dict[str, str]]:
