@@ -51,6 +51,7 @@ def whole_picture() -> Picture:
         exits={"web": {Reason("exit", "1", "false"): 2}, EVIL: {Reason("signal", "SIGKILL", "away"): 1}},
         events={"web": {"reap": 2}, "": {"file_changed": 1}},
         survivors={"web": 1},
+        notifiers={"chat": {"target": "https://x", "sent": 4, "failed": 3, "dropped": 2, "collapsed": 1, "waiting": 9}},
         jobs={"job": {"next_run": 2000.0, "last": {"state": "done", "ended_at": 1500.0}}},
         output={"web": {"stdout": {"bytes": 100, "gaps": 1, "dropped": 5, "sink_errors": 2}}},
         lags={("web", "stdout"): Lag(10, 4, 1.5, True), (EVIL, "stderr"): Lag()},
@@ -73,7 +74,7 @@ def whole_doors() -> Doors:
 
 
 def rendered(picture: Picture, *, accept: str = "", caller: Caller = OWNER) -> str:
-    return metrics.render(picture, whole_doors(), sees=caller.sees, accept=accept)[0].decode()
+    return metrics.render(picture, whole_doors(), caller, accept)[0].decode()
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -124,7 +125,7 @@ def test_watchers_and_slots_are_told_of_by_name_and_place_and_never_by_pid() -> 
     names = {name for _, labels in samples(text) for name, _ in labels}
     assert names == {
         "watcher", "wid", "state", "stream", "reason", "code", "ordered", "event", "operation", "result", "le",
-        "layer", "kind", "version",
+        "layer", "kind", "version", "notifier",
     }  # fmt: skip
     assert "4711" not in text
 
@@ -159,6 +160,9 @@ def test_output_jobs_layers_papa_and_requests_are_told_of() -> None:
     assert (value(text, "circus_event_listeners"), value(text, "circus_operations_unawaited")) == (3, 4)
     assert (value(text, "circus_warnings"), value(text, "circus_mailbox_length")) == (2, 1)
     assert value(text, "circus_log_followers") == 8
+    results = ("sent", "failed", "dropped", "collapsed")
+    messages = [value(text, "circus_notifier_messages_total", notifier="chat", result=each) for each in results]
+    assert (messages, value(text, "circus_notifier_waiting", notifier="chat")) == ([4, 3, 2, 1], 9)
     audit = [value(text, f"circus_audit_{each}") for each in ("lines_total", "dropped_total", "waiting")]
     assert audit == [5, 6, 7]
     told = {name.removeprefix("circus_papa_"): each for (name, _), each in samples(text).items() if "_papa_" in name}
@@ -192,6 +196,9 @@ def test_who_sees_only_some_watchers_hears_of_these_only() -> None:
     text = rendered(whole_picture(), caller=Caller("token", "test", patterns=("job",)))
     watchers = {dict(labels)["watcher"] for _, labels in samples(text) if "watcher" in dict(labels)}
     assert watchers == {"job"}
+    assert "notifier=" not in text
+    all_by_chance = rendered(Picture(1.0, events={"": {"x": 1}}), caller=Caller("token", "test", patterns=("job",)))
+    assert value(all_by_chance, "circus_events_total", watcher="", event="x") is None
     assert value(text, "circus_papa_up") == 1
 
 
@@ -208,7 +215,7 @@ def test_who_sees_only_some_watchers_hears_of_these_only() -> None:
     ],
 )
 def test_the_form_is_the_one_that_is_asked_for(accept: str, media: str) -> None:
-    data, found = metrics.render(whole_picture(), whole_doors(), sees=OWNER.sees, accept=accept)
+    data, found = metrics.render(whole_picture(), whole_doors(), OWNER, accept)
     assert found == media
     assert data.decode().endswith("# EOF\n") == media.startswith("application/openmetrics")
 

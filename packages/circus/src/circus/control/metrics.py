@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.samples import Sample
 
+from circus.control.caller import Caller
 from circus.control.scrapes import Doors
 from circus.engine.pictures import CIRCUSD, PAPA, Layer, Picture
 from circus.engine.tallies import Histogram
@@ -22,6 +23,7 @@ from circus.supervise.states import SlotKey, SlotState, SlotView, WatcherState, 
 
 _SLOT = ("watcher", "wid")
 _STREAM = ("watcher", "stream")
+_RESULTS = ("sent", "failed", "dropped", "collapsed")
 _NO_LAG = Lag()
 
 #: Of a page of OpenMetrics.
@@ -31,11 +33,11 @@ Labels = tuple[str, ...]
 Samples = Iterable[tuple[Labels, float]]
 
 
-def render(picture: Picture, doors: Doors, *, sees: Callable[[str], bool], accept: str) -> tuple[bytes, str]:
+def render(picture: Picture, doors: Doors, caller: Caller, accept: str) -> tuple[bytes, str]:
     """The page, and its media type: the one that ``accept`` asks for, of those that there are."""
     encode, media = choose_encoder(accept)
     # One by one: the lines of all together would cost circusd a megabyte for ever.
-    pieces = [encode(_One(family)).removesuffix(_END) for family in _Page(picture, doors, sees).families()]
+    pieces = [encode(_One(family)).removesuffix(_END) for family in _Page(picture, doors, caller).families()]
     if media.startswith("application/openmetrics-text"):
         pieces.append(_END)
     return b"".join(pieces), media
@@ -52,17 +54,19 @@ class _One:
 
 
 class _Page:
-    def __init__(self, picture: Picture, doors: Doors, sees: Callable[[str], bool]) -> None:
+    def __init__(self, picture: Picture, doors: Doors, caller: Caller) -> None:
         self._picture = picture
         self._doors = doors
-        self._watchers = [each for each in picture.watchers if sees(each.name)]
+        self._watchers = [each for each in picture.watchers if caller.sees(each.name)]
         self._seen = {each.name for each in self._watchers}
+        self._sees_all = caller.sees_all
 
     def families(self) -> Iterator[Metric]:
         yield from self._of_watchers()
         yield from self._of_slots()
         yield from self._of_output()
         yield from self._of_jobs()
+        yield from self._of_notifiers()
         yield from _of_circusd(self._picture, self._doors)
         yield from _of_layers(self._picture)
         yield from _of_papa(self._picture)
@@ -104,7 +108,7 @@ class _Page:
                 for reason, count in picture.exits.get(name, {}).items()
             ),
         )
-        told = sorted(self._seen) if len(self._seen) < len(picture.watchers) else ["", *sorted(self._seen)]
+        told = ["", *sorted(self._seen)] if self._sees_all else sorted(self._seen)
         yield _counter(
             "circus_events", "Events that circusd has published, by watcher; those of none are its own",
             ("watcher", "event"),
@@ -199,6 +203,20 @@ class _Page:
         yield _gauge(
             "circus_job_last_run_ok", "Whether the job's last run has ended well", ("watcher",),
             (((name,), run.get("state") == "done") for name, run in last),
+        )  # fmt: skip
+
+    def _of_notifiers(self) -> Iterator[Metric]:
+        """They tell of all watchers."""
+        told = sorted(self._picture.notifiers.items()) if self._sees_all else []
+        yield _counter(
+            "circus_notifier_messages",
+            "Messages: sent, failed for good, dropped because the queue was full, or collapsed into others",
+            ("notifier", "result"),
+            (((name, result), _number(each.get(result))) for name, each in told for result in _RESULTS),
+        )
+        yield _gauge(
+            "circus_notifier_waiting", "Messages that wait to be sent", ("notifier",),
+            (((name,), _number(each.get("waiting"))) for name, each in told),
         )  # fmt: skip
 
 
@@ -346,6 +364,10 @@ def _text(label: str) -> str:
 
 def _one(value: object) -> Samples:
     return [((), float(value))] if isinstance(value, int | float) else []
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _times(told: Iterable[tuple[str, object]]) -> Samples:

@@ -41,6 +41,6 @@ async def scrape(engine: EngineFace, caller: Caller, doors: Doors, accept: str) 
     def render() -> Page:
         from circus.control import metrics  # and with it 2 MB, which only those pay who collect metrics
 
-        return Page(*metrics.render(picture, doors, sees=caller.sees, accept=accept))
+        return Page(*metrics.render(picture, doors, caller, accept))
 
     return await asyncio.to_thread(render)

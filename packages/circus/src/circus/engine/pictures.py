@@ -74,6 +74,7 @@ class Picture:
     events: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     survivors: Mapping[str, int] = field(default_factory=dict)
     jobs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    notifiers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     # watcher -> stdout, stderr -> bytes, gaps, dropped, sink_errors
     output: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     lags: Mapping[tuple[str, str], lag.Lag] = field(default_factory=dict)  # by watcher and stdout, stderr
@@ -128,6 +129,7 @@ class Pictures:
             events={name: dict(names) for name, names in tallies.events.items()},
             survivors={name: len(left) for name, left in view.survivors.items()},
             jobs=jobs,
+            notifiers=engine.notifiers(),
             output=engine.pump.tallied(),
             lags={(watcher, STREAMS[stream]): each for (watcher, stream), each in look.lags.items()},
             uses=look.uses,
