@@ -384,3 +384,31 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
         assert len(os.listdir("/proc/self/fd")) == before
 
     play(tmp_path, run)
+
+
+def test_nothing_is_done_while_nothing_is_written(tmp_path: Path) -> None:
+    async def run(house: House) -> None:
+        ears = [await house.follow() for _ in range(3)]
+        waiting = []
+        for ear in ears:
+            await ear.take()
+        house.write((1, "one"))
+        for ear in ears:
+            await ear.until("one")
+            waiting.append(asyncio.ensure_future(ear.take()))
+        loop: Any = asyncio.get_running_loop()
+        feed, desk = house.ops._log_feed, house.ops._desk
+
+        def rests() -> bool:
+            is_reading = desk.threads or any(source.reading for source in feed._sources.values())
+            return not is_reading and all(each.cancelled() for each in loop._scheduled)
+
+        deadline = loop.time() + 30
+        while not rests():
+            assert loop.time() < deadline, f"something still wakes up: {loop._scheduled}"
+            await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    play(tmp_path, run)
