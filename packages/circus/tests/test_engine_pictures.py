@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from circus import procfs
 from circus.engine import pictures
 from circus.engine.tallies import Reason
 from circus.procfs import Row
+from circus.streams import lag
 from circus.supervise.states import SlotKey
 
 SLOT = SlotKey("web", 1)
@@ -78,6 +82,34 @@ def test_one_who_went_takes_the_picture_from_nobody(bench: Bench, machine: Machi
             await asyncio.sleep(0)
             first.cancel()
             assert (await second).uses[SLOT].cpu_s == 1.0
+
+    story(run)
+
+
+def test_a_circusd_that_ends_meanwhile_lets_the_thread_look_to_its_end(
+    bench: Bench, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go_on, looked = threading.Event(), threading.Event(), []
+    measure = lag.measure
+
+    def slowly(positions: list[lag.Position]) -> Any:
+        begun.set()
+        may_go_on.wait(30)
+        looked.append(len(measure(positions)))
+        return {}
+
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            monkeypatch.setattr(lag, "measure", slowly)
+            asked = asyncio.ensure_future(engine.picture())
+            await asyncio.to_thread(begun.wait, 30)
+            closing = asyncio.ensure_future(engine.pictures.close())
+            await asyncio.wait([asked])
+            assert asked.cancelled() and not closing.done()
+            may_go_on.set()
+            await closing
+            assert looked == [2], "both streams, of which the files were open still"
 
     story(run)
 
@@ -161,10 +193,11 @@ def test_a_machine_that_cannot_be_looked_at_is_said_to_whoever_asks(
 
 
 def test_our_own_layers_are_told_by_what_the_machine_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = procfs.row(1)
+    row = procfs.row(os.getpid())
     assert row is not None
     layer = pictures._layer(row, procfs.boot_time())
-    assert layer is not None and layer.threads >= 1 and layer.slept > 0
+    assert layer is not None and layer.threads >= 1 and layer.memory_bytes > 0 and layer.descriptors
+    assert abs(layer.started_at - time.time()) < 86_400
     monkeypatch.setattr(procfs, "status", lambda _pid: None)
     assert pictures._layer(row, 0.0) is None
     assert pictures._layer(None, 0.0) is None

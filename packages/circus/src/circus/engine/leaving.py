@@ -66,7 +66,7 @@ async def close(engine: Engine) -> None:
     engine.trees.close()
     engine.sampler.close()
     engine.figures.close()
-    engine.pictures.close()
+    await engine.pictures.close()
     engine.probing.close()
     engine.notices.close()
     engine.lives.close()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: A papa that does not answer in this time does not answer; whoever collects waits for 10 s as a rule.
 PAPA_S = 2.0
 
+#: A look at the machine takes milliseconds.
+CLOSE_S = 5.0
+
 CIRCUSD, PAPA, HOLDER = "circusd", "papa", "papa-holder"
 
 
@@ -93,6 +96,7 @@ class Pictures:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._task: asyncio.Task[Picture] | None = None
+        self._looking: asyncio.Task[tuple[Look, float]] | None = None
         # Of each life in a slot: its tree when it was last looked at, and what it has used in all.
         self._seen: dict[Process, tuple[Tree, int]] = {}
 
@@ -103,9 +107,12 @@ class Pictures:
             self._task.add_done_callback(self._on_taken)
         return await asyncio.shield(self._task)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Nobody is answered any more. The thread has looked to its end: it reads files that are closed then."""
         if self._task is not None:
             self._task.cancel()
+        if self._looking is not None:
+            await asyncio.wait([self._looking], timeout=CLOSE_S)
 
     def _on_taken(self, task: asyncio.Task[Picture]) -> None:
         self._task = None
@@ -151,11 +158,11 @@ class Pictures:
         if holder is not None:
             ours[HOLDER] = holder
         positions = engine.pump.positions()
-        looking = asyncio.get_running_loop().create_task(
+        self._looking = asyncio.get_running_loop().create_task(
             asyncio.to_thread(self._look_at, rows, lives, ours, positions.of)
         )
-        looking.add_done_callback(lambda _task: positions.let_go())
-        look, done = await asyncio.shield(looking)  # nobody takes the files from under the thread
+        self._looking.add_done_callback(lambda _task: positions.let_go())
+        look, done = await asyncio.shield(self._looking)  # nobody takes the files from under the thread
         return look, max(0.0, clock.monotonic() - done)
 
     def _look_at(
