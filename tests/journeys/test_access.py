@@ -221,3 +221,37 @@ def test_plain_http_and_a_port_that_is_taken(tmp_path: Path) -> None:
             wait_for(lambda: said in house.ctl("status").stderr, "a word about the port")
             token, _ = made(house, "ci", "--role", "viewer")
             assert house.asked("--endpoint", url, "--token-file", token, "status") == "web: active"
+
+
+def test_logs_are_shown_also_from_another_host(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; print(*range(2500), sep=chr(10), flush=True); print('end', file=sys.stderr); time.sleep(900)"
+    )
+    (tmp_path / "say.py").write_text(program)
+    watcher = (
+        f"[watcher:web]\ncmd = {sys.executable} -S {tmp_path}/say.py\nstdout_stream.filename = {tmp_path}/out.log\n"
+    )
+    watcher += f"stderr_stream.filename = {tmp_path}/err.log\n"
+    with opened(tmp_path / "house", "[circus]\napi.tls = off\napi.listen = 127.0.0.1:0\n" + watcher) as house:
+        house.start()
+        wait_for(lambda: house.log(f"{tmp_path}/err.log"), "the output")
+        wait_for(lambda: house.log(f"{tmp_path}/out.log").endswith("2499\n"), "all of it")
+        token, _ = made(house, "ci", "--role", "viewer")
+        known = ("--endpoint", url_of(house), "--token-file", token, "logs", "WEB", "--stream", "stdout")
+        numbers = list(map(str, range(2500)))
+        assert house.asked(*known, "-n", "all").splitlines() == numbers
+        assert house.asked(*known, "-n", "1200").splitlines() == numbers[-1200:]
+        assert house.asked(*known).splitlines() == numbers[-100:]
+        assert house.asked(*known, "-n", "0") == ""
+        assert house.asked(*known, "--since", "1h").splitlines() == numbers
+        row = json.loads(house.asked("--json", *known, "-n", "1"))
+        assert (row["watcher"], row["wid"], row["stream"], row["line"]) == ("web", 1, "stdout", "2499")
+        here = json.loads(house.asked("--json", "logs", "web", "--stream", "stdout", "-n", "1"))
+        assert row.keys() == here.keys() - {"cursor"}
+        argv = [BIN / "circusctl", "--timeout", "50", *known, "-f", "-n", "3"]
+        with subprocess.Popen(argv, env=house.environ, stdout=subprocess.PIPE, text=True) as follower:
+            assert follower.stdout is not None
+            assert [follower.stdout.readline() for _ in range(3)] == ["2497\n", "2498\n", "2499\n"]
+            house.asked("restart", "web")
+            assert follower.stdout.readline() == "0\n"
+            follower.terminate()

@@ -62,7 +62,10 @@ def test_what_is_no_time_is_wrong_usage(path: str, text: str, capsys: pytest.Cap
         (["--endpoint", "https://127.0.0.1:1", "--token-file", "/no/such", "status"], "No such file"),
         (["--token-file", "/x", "status"], "--token-file is for an endpoint over TCP"),
         (["--fingerprint", "a" * 64, "status"], "--fingerprint is for an endpoint over TCP"),
-        (["--endpoint", "https://127.0.0.1:1", "logs", "web"], "logs reads files of circusd's own host"),
+        (["--endpoint", "https://127.0.0.1:1", "logs", "web", "db"], "logs shows one watcher"),
+        (["--endpoint", "https://127.0.0.1:1", "logs", "w*"], "logs shows one watcher"),
+        (["--endpoint", "https://127.0.0.1:1", "logs", "web", "--grep", "x"], "--grep works on circusd's own host"),
+        (["--endpoint", "https://127.0.0.1:1", "logs", "web", "--cursor", "x"], "--cursor works on circusd's own host"),
         (["--endpoint", "https://127.0.0.1:1", "config", "show", "web"], "give FILE"),
     ],
 )

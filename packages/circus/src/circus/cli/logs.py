@@ -47,7 +47,8 @@ Without --lines: all lines between --since and --until, that --grep finds, or be
 {LINES}, with -f {LINES_BEFORE_FOLLOWING}. Lines of several files come in the order in which they were written.
 
 --json: an object for each line, with time, watcher, wid, pid, stream, line and cursor. Where a line is not
-UTF-8, raw has its bytes (base64). The files are read directly: circusd need not run."""
+UTF-8, raw has its bytes (base64). The files are read directly: circusd need not run. With an endpoint over
+TCP circusd is asked: for one watcher, and without --grep and --cursor."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +86,9 @@ def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Prints by itself: bytes stay what they are."""
     _check(args)
     if not daemon.is_here:
-        raise CircusError("usage", "logs reads files of circusd's own host", "run circusctl logs there")
+        from circus.cli import remote_logs
+
+        return remote_logs.run(daemon, args, _how_many(args))
     show = _Show(is_json=args.json)
     try:
         with contextlib.closing(_Session(daemon, args, show)) as session:
@@ -102,8 +105,17 @@ def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     return iter(())
 
 
-def lines(_answer: dict[str, Any], _args: argparse.Namespace) -> list[str]:
-    return []
+def lines(answer: dict[str, Any], _args: argparse.Namespace) -> list[str]:
+    return [answer["line"]] if "line" in answer else []
+
+
+def _how_many(args: argparse.Namespace) -> int:
+    """-1: all."""
+    if args.lines is not None:
+        return int(args.lines)
+    if any(value is not None for value in (args.since, args.until, args.grep, args.cursor)):
+        return -1
+    return LINES_BEFORE_FOLLOWING if args.follow else LINES
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -143,7 +155,7 @@ class _Session:
 
     def run(self) -> None:
         args = self._args
-        count = self._how_many()
+        count = _how_many(self._args)
         found: Iterable[Line]
         if self._given is not None:
             found = self._behind_cursor(self._given, count)
@@ -163,15 +175,6 @@ class _Session:
     def close(self) -> None:
         for reader in self._readers:
             reader.close()
-
-    def _how_many(self) -> int:
-        """-1: all."""
-        args = self._args
-        if args.lines is not None:
-            return int(args.lines)
-        if any(value is not None for value in (args.since, args.until, args.grep, args.cursor)):
-            return -1
-        return LINES_BEFORE_FOLLOWING if args.follow else LINES
 
     def _make_query(self) -> Query:
         from datetime import datetime
