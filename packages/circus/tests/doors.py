@@ -37,6 +37,8 @@ class Door:
         self._is_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="door", daemon=True)
         self.context = zmq.Context()
+        self._socks: list[zmq.Socket[bytes]] = []
+        self._left: list[object] = []  # tasks after the end
 
     def __enter__(self) -> Door:
         self._thread.start()
@@ -45,13 +47,16 @@ class Door:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-        self.context.destroy(0)
+        for sock in self._socks:
+            sock.close(0)
+        self.context.term()
 
     def close(self) -> None:
         if self._thread.is_alive():
             self.loop.call_soon_threadsafe(self._leave.set)
             self._thread.join(ANSWER_S)
         assert not self._thread.is_alive()
+        assert self._left == []
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
@@ -65,7 +70,7 @@ class Door:
         await self._leave.wait()
         await self.gate.close()
         await ops.end()
-        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+        self._left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
     def call(self, function: Any) -> Any:
         """What ``function`` returns on the loop of the door."""
@@ -83,10 +88,13 @@ class Door:
         return len(self.listener(option).peers)
 
     def dealer(self, kind: int = zmq.DEALER) -> Peer:
-        return Peer(self.context, kind, self.listener().place)
+        peer = Peer(self.context, kind, self.listener().place)
+        self._socks.append(peer.sock)
+        return peer
 
     def subscriber(self, option: str, *topics: str) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self.context.socket(zmq.SUB)
+        self._socks.append(sock)
         sock.set(zmq.RCVTIMEO, ANSWER_S * 1000)
         sock.connect(self.listener(option).place)
         for topic in topics:
