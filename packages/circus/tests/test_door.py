@@ -163,6 +163,44 @@ def test_a_flood_is_answered_whole_and_others_meanwhile(
         assert sorted(numbers) == list(range(count))
 
 
+def test_a_flood_waits_at_who_makes_it_and_all_have_their_turn(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "MAX_AT_ONCE", 1)
+    turns: list[str | None] = []
+    message = zmtp.message((b'{"command": "stats", "properties": {"name": "web"}}',))
+
+    async def stats(name: str | None = None, pid: int | None = None, extended: bool = False) -> dict[str, Any]:
+        turns.append(name)
+        await gate.wait()
+        return {"x": {}}
+
+    with Door(engine, tmp_path) as door:
+        gate = door.call(asyncio.Event)
+        engine.stats = stats  # type: ignore[method-assign]
+        flood, other = door.speaking(), door.dealer()
+        flood.sendall(message * 2)
+        wait_for(lambda: turns, "the first one")
+        flood.setblocking(False)
+        sent = 0
+
+        def is_full() -> bool:
+            nonlocal sent
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sent += flood.send(message[sent % len(message) :])
+            return any("inbox" in peer._reasons for peer in door.listener().peers)
+
+        wait_for(is_full, "the door reads no more of it")
+        assert sum(map(len, door.call(door.gate._orders._inboxes.copy).values())) < 10_000
+        other.say("stats", name="my db")
+        wait_for(lambda: len(door.gate._orders._inboxes) == 2, "both wait")
+        door.call(gate.set)
+        assert other.hear()["status"] == "ok"
+        assert turns.index("my db") <= 2
+        flood.close()
+
+
 def test_nothing_is_read_from_who_does_not_take_his_answers(
     engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +217,7 @@ def test_nothing_is_read_from_who_does_not_take_his_answers(
                 while True:
                     sent += sock.send(message[sent % len(message) :])
             except BlockingIOError:
-                return bool(door.call(lambda: door.listener().peers[0].unsent > 20_000))
+                return "unsent" in door.call(lambda: door.listener().peers[0]._reasons)
 
         wait_for(is_stuck, "the door reads no more", timeout_s=60)
         assert door.call(lambda: door.listener().peers[0].unsent) < 500_000
@@ -393,11 +431,14 @@ def test_who_says_nothing_has_no_place_for_long(
         slow.close()
 
 
-def test_so_many_are_let_in_and_no_more(engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_are_let_in_and_no_more(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(wire, "MAX_PEERS", 2)
     with Door(engine, tmp_path) as door:
         first, second = door.speaking(), door.speaking()
         assert ended(door.raw())
+        assert "2 are connected already" in caplog.text
         first.close()
         wait_for(lambda: door.peers() == 1, "a free place")
         assert door.dealer().ask("numwatchers")["numwatchers"] == 2
