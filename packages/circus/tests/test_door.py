@@ -179,7 +179,7 @@ def test_a_flood_waits_at_who_makes_it_and_all_have_their_turn(
         gate = door.call(asyncio.Event)
         engine.stats = stats  # type: ignore[method-assign]
         flood, other = door.speaking(), door.dealer()
-        flood.sendall(message * 2)
+        flood.sendall(message * 500)
         wait_for(lambda: turns, "the first one")
         flood.setblocking(False)
         sent = 0
