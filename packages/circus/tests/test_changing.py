@@ -15,9 +15,9 @@ from circus.engine import tracking
 from circus.engine.changing import Change, Changes, Decided
 from circus.errors import CircusError
 
-SEEDS = 300
+SEEDS = 60
 #: Far more turns of the loop than the longest story needs to come to its end.
-PATIENCE = 2000
+PATIENCE = 3000
 NAMES = ("a", "b", "c", "d")
 
 
@@ -68,11 +68,11 @@ class World:
 
 
 async def settled() -> None:
-    for _ in range(400):
+    for _ in range(200):
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("seed", range(0, SEEDS, 50))
+@pytest.mark.parametrize("seed", range(0, SEEDS, 10))
 def test_seeded_stories_of_changes_that_meet(seed: int) -> None:
     async def story(seed: int) -> None:
         rng, world = random.Random(seed), World()
@@ -94,13 +94,15 @@ def test_seeded_stories_of_changes_that_meet(seed: int) -> None:
                     world.release(working, rng.choice(held))
                 else:
                     world.finish(working)
-            if rng.random() < 0.2:
+            if number % 15 == 14:
                 await settled()
                 open_ones = [each for each in needs if not tasks[each].done()]
                 for late in set(open_ones) - world.at_work.keys():
                     earlier = [each for each in open_ones if each < late and needs[each] & needs[late]]
                     assert earlier, f"seed {seed}: {late} waits, and nobody holds what it needs"
         for _ in range(PATIENCE):
+            if all(task.done() for task in tasks.values()):
+                break
             for number in [*world.at_work]:
                 world.finish(number)
             await asyncio.sleep(0)
@@ -113,7 +115,7 @@ def test_seeded_stories_of_changes_that_meet(seed: int) -> None:
                     raise AssertionError(f"seed {seed}: {number} has overtaken {earlier}")
         assert not world.changes._queue and not world.changes._waiting
 
-    for each in range(seed, seed + 50):
+    for each in range(seed, seed + 10):
         asyncio.run(story(each))
 
 
