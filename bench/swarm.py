@@ -18,6 +18,10 @@ _CHUNK = 256 * 1024
 SLOW_BUFFER = 4096
 
 
+#: As long as anything here may take on a loaded machine.
+PATIENCE_S = 60.0
+
+
 class Follower:
     """``said``: events; ``gaps``: times that it was told of one, of ``missed`` events or lines in all; ``first_id``,
     ``last_id``: where it was at first, and is."""
@@ -33,7 +37,7 @@ class Follower:
         if is_slow:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
         self.sock.connect(path)  # waits while circusd's queue is full
-        self.sock.settimeout(60)
+        self.sock.settimeout(PATIENCE_S)
         self.sock.sendall(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
 
     def read(self) -> None:
@@ -86,7 +90,7 @@ class Orderer:
         self._began, self._rest, self.has_ended = time.monotonic(), b"", False
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(self._path)
-        self.sock.settimeout(60)
+        self.sock.settimeout(PATIENCE_S)
         self.sock.sendall(head.encode() + f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
         return self.sock
 
@@ -142,7 +146,7 @@ class Swarm:
             if isinstance(client, Orderer) and client.has_ended:
                 client.take()
 
-    def until(self, fact: Any, what: str, timeout_s: float = 60.0) -> None:
+    def until(self, fact: Any, what: str, timeout_s: float = PATIENCE_S) -> None:
         """TimeoutError when that is not so in time."""
         deadline = time.monotonic() + timeout_s
         while not fact():
@@ -151,10 +155,18 @@ class Swarm:
             self.turn(0.05)
 
     def order(self, orders: list[tuple[str, dict[str, object]]], rate: float = 0.0) -> None:
-        """All of them, by whoever is free; at most ``rate`` a second, unless it is 0. Returns when all are answered."""
+        """All of them, by whoever is free; at most ``rate`` a second, unless it is 0. Returns when all are answered.
+
+        TimeoutError when none is for PATIENCE_S.
+        """
         waiting, began, count = deque(orders), time.monotonic(), 0
+        answered, heard_at = len(self.answers), began
         while waiting or any(each.sock for each in self.orderers):
             now = time.monotonic()
+            if (known := len(self.answers)) > answered:
+                answered, heard_at = known, now
+            if now > heard_at + PATIENCE_S:
+                raise TimeoutError(f"no order was answered for {PATIENCE_S:g} s")
             for each in self.orderers:
                 if waiting and each.sock is None and (not rate or began + count / rate <= now):
                     self._selector.register(each.give(*waiting.popleft()), selectors.EVENT_READ, each)
