@@ -82,7 +82,12 @@ def test_a_plugin_hears_and_asks(folder: Path) -> None:  # noqa: F811
     with process(*words, PYTHONPATH=str(folder)) as running:
         assert running.stdout is not None
         assert json.loads(running.stdout.readline()) == ["db", "web"]
-        client.send_message("stop", name="db", waiting=True)
-        assert json.loads(running.stdout.readline()) == ["db", ["time"]]
+        told: list[str] = []
+        reading = threading.Thread(target=lambda: told.append(running.stdout.readline()))  # type: ignore[union-attr]
+        reading.start()
+        while not told:  # what was published before he had come is lost
+            client.send_message("restart", name="db", waiting=True)
+        reading.join()
+        assert json.loads(told[0]) == ["db", ["time"]]
         running.send_signal(signal.SIGTERM)
         assert running.wait(ANSWER_S) == 0
