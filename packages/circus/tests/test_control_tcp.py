@@ -471,6 +471,20 @@ def test_a_certificate_that_is_not_there_is_said(play: Play, tmp_path: Path, mon
     play(scenario, api_certificate=str(path), api_key=str(path))
 
 
+def test_who_has_vanished_is_asked_for_by_the_system(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        _, bearer = await world.token()
+        await (await world.connect()).ask("/v1/version", bearer)
+        (place,) = world.doors._places
+        assert place.transport is not None
+        sock = place.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == tcp.KEEP_IDLE_S
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    play(scenario)
+
+
 def test_doors_that_are_closed_end_streams_and_handshakes(play: Play) -> None:
     async def scenario(world: World) -> None:
         _, bearer = await world.token()

@@ -53,6 +53,9 @@ MAX_RETRY_S = 60.0
 #: A start does not wait longer for doors: names are looked up, a certificate is made.
 SETTLE_S = 10.0
 
+#: Who follows events from a host that has vanished gives his place back after two minutes: the system asks for him.
+KEEP_IDLE_S, KEEP_INTERVAL_S, KEEP_COUNT = 60, 15, 4
+
 #: Where no descriptor is left for a connection.
 PAUSE_S = 1.0
 
@@ -268,6 +271,21 @@ class _Door:
                 sock.close()
 
 
+_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (
+            ("TCP_KEEPIDLE", KEEP_IDLE_S),
+            ("TCP_KEEPINTVL", KEEP_INTERVAL_S),
+            ("TCP_KEEPCNT", KEEP_COUNT),
+        )
+        if hasattr(socket, name)
+    ),
+]
+
+
 class _TcpConnection(Connection):
     """Of somebody of whom nothing is known yet."""
 
@@ -278,7 +296,9 @@ class _TcpConnection(Connection):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._place.transport = transport
         with contextlib.suppress(OSError):
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock = transport.get_extra_info("socket")
+            for level, option, value in _OPTIONS:
+                sock.setsockopt(level, option, value)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
