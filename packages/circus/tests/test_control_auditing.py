@@ -198,3 +198,11 @@ def test_a_trail_that_cannot_be_written_is_seen_in_the_status(bench: Bench) -> N
     assert asyncio.run(bench.ops.status()).warnings == ["the audit trail cannot be written"]
     assert asyncio.run(bench.ops.global_options()).options["audit.file"] == bench.trail.path
     assert asyncio.run(Ops(FakeEngine()).global_options()).options["audit.file"] == "off"
+
+
+def test_a_token_that_is_given_for_its_name_does_not_get_into_the_trail(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    token = f"ct_{'0a' * 6}_{'1b' * 32}"
+    assert asyncio.run(bench.ask("POST", f"/v1/tokens/{token}/revoke", {}))[0] == 404
+    (line,) = bench.lines()
+    assert (line["operation"], line["about"], line["result"]) == ("tokens.revoke", "ct_0a0a0a0a0a0a...", "not-found")
