@@ -235,6 +235,8 @@ class Operations:
 
     async def _follow(self, entry: Entry, caller: Caller, heard: int) -> AsyncIterator[bytes]:
         bell = asyncio.Event()
+        if self._followers >= MAX_FOLLOWERS:
+            return
         self._take_follower(entry, bell)
         try:
             while not self._is_closed:
