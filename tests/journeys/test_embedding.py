@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -389,6 +390,17 @@ def test_a_controller_is_a_name_that_clients_know_and_only_one_has(tmp_path: Pat
     with in_background([{"cmd": SLEEPER}], name="mine") as arbiter:
         assert CircusClient(endpoint="mine").send_message("numwatchers")["numwatchers"] == 1
         assert arbiter.name == "mine"
+
+
+def test_others_may_be_let_in_at_a_control_socket_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o711)
+    control = tmp_path / "open" / "circus.sock"
+    told = {"api.viewers": f"user:{pwd.getpwuid(os.geteuid()).pw_name}", "control": f"unix://{control}"}
+    with in_background([{"cmd": SLEEPER}], circus=told) as arbiter:
+        assert arbiter.endpoint == str(control)
+        assert control.stat().st_mode & 0o777 == 0o666, "who may speak is decided then"
+        assert CircusClient(endpoint=arbiter.endpoint).send_message("numwatchers")["numwatchers"] == 1
 
 
 def test_what_was_added_by_hand_is_forgotten_by_the_next_start() -> None:

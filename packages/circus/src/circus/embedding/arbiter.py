@@ -18,7 +18,7 @@ from typing import Any, Self
 from circus import given
 from circus.config import load
 from circus.config.model import CircusConfig, WatcherConfig
-from circus.control import endpoints
+from circus.control import access, endpoints
 from circus.control.caller import OWNER
 from circus.control.claim import claim
 from circus.control.dispatch import dispatch
@@ -357,9 +357,14 @@ class Arbiter:
     def _premises(self) -> Premises:
         if self._file is not None:
             config = self._read()
-            mine = claim(endpoints.resolve(config.control or config.name))
+            mine = claim(endpoints.resolve(config.control or config.name), is_open=access.is_open(config))
             return Premises(config, mine, memory.state_directory(config.name), self._read)
-        name, mine = naming.claimed(self._fixed_name, self._program)
+        name, mine = naming.claimed(
+            self._fixed_name,
+            self._program,
+            control=self._config.control,
+            is_open=access.is_open(self._config),
+        )
         try:
             self._config = self._read(name)
             keeps = memory.state_directory(f"embedded/{name}")

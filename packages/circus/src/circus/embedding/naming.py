@@ -35,19 +35,23 @@ def fixed_name(name: str | None, controller: str | None) -> str | None:
     return name_of_endpoint(controller) if controller else None
 
 
-def claimed(fixed: str | None, program: str) -> tuple[str, Claim]:
+def claimed(fixed: str | None, program: str, *, control: str | None = None, is_open: bool = False) -> tuple[str, Claim]:
     """The name, taken. Blocks while a predecessor of that name is leaving.
+
+    ``control`` is a control socket that it shall have, ``is_open`` as in `claim`.
 
     Raises: CircusError conflict, when it is another's; limit, when too many are taken.
     """
+    if control:
+        return fixed or name_of_endpoint(control), claim(endpoints.resolve(control), is_open=is_open)
     if fixed is not None:
-        return fixed, claim(endpoints.resolve(fixed))
+        return fixed, claim(endpoints.resolve(fixed), is_open=is_open)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(program)).strip("-._")[:MAX_STEM] or "python"
     mark = hashlib.sha256(program.encode("utf-8", "surrogateescape")).hexdigest()[:6]
     for number in range(1, MAX_NUMBER + 1):
         name = f"{stem}-{mark}-{number}"
         try:
-            return name, claim(endpoints.socket_path(name))
+            return name, claim(endpoints.socket_path(name), is_open=is_open)
         except CircusError as error:
             if error.code != "conflict":
                 raise
