@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from circus.supervise.states import SlotKey
 
-#: Samples of all slots together: 4 MB, and four hours of a hundred processes at one look in ten seconds.
+#: Samples of all slots together: 4 MB, and three hours of a hundred processes at one look in ten seconds.
 MAX_SAMPLES = 131_072
 
 #: Of one slot, when there are few: an hour at one look in a second.
@@ -25,7 +25,6 @@ MAX_AGE_S = 86_400.0
 MIN_GAP_S = 1.0
 
 _WIDTH = 4  # at, pid, cpu seconds, resident bytes
-BYTES_OF_SAMPLE = _WIDTH * 8
 
 
 class Use(NamedTuple):
