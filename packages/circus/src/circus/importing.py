@@ -1,15 +1,10 @@
-"""Code of users, found by its path: where circusd itself imports from, and behind that where its watcher says; and
-how not to import what is not needed.
-"""
+"""Code of users, found by its path: where circusd itself imports from, and behind that where its watcher says."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
+import importlib
 import os
 import sys
-from collections.abc import Iterator
-from types import ModuleType
 
 
 def find(path: str) -> object:
@@ -30,25 +25,3 @@ def make_importable(search_path: str) -> None:
         if absolute not in sys.path:
             sys.path.append(absolute)
             importlib.invalidate_caches()
-
-
-@contextlib.contextmanager
-def without_init(package: str) -> Iterator[ModuleType]:
-    """Meanwhile modules of ``package`` are imported without its `__init__`, and all that this would bring.
-
-    Whoever imports the package later gets the whole of it.
-
-    Raises:
-        ModuleNotFoundError: there is no such package.
-    """
-    if package in sys.modules:
-        yield sys.modules[package]
-        return
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-    sys.modules[package] = importlib.util.module_from_spec(spec)
-    try:
-        yield sys.modules[package]
-    finally:
-        del sys.modules[package]

@@ -17,8 +17,10 @@ from typing import Any, cast
 import h11
 import msgspec
 from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
-from circus import importing
 from circus.control import auth, schema
 from circus.control.access import Gate
 from circus.control.audit import Trail
@@ -26,15 +28,6 @@ from circus.control.auditing import Audited, Auditing
 from circus.control.claim import Claim
 from circus.control.members import Members
 from circus.control.seldom import Seldom
-
-# Its own first module brings a command line, supervisors and 2 MB.
-with importing.without_init("uvicorn") as package:
-    from uvicorn.config import Config
-
-    package.Config = Config  # type: ignore[attr-defined] # as the next one expects it
-    from uvicorn.lifespan import off as off  # which Config.load looks for by its name
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-    from uvicorn.server import ServerState
 
 log = logging.getLogger("circus.control")
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from circus.supervise.states import SlotKey
 
-#: Samples of all slots together: 4 MB, and three hours of a hundred processes at one look in ten seconds.
-MAX_SAMPLES = 131_072
+#: Samples of all slots together: 2 MB, and an hour and a half of a hundred processes at one look in ten seconds.
+MAX_SAMPLES = 65_536
 
 #: Of one slot, when there are few: an hour at one look in a second.
 MAX_OF_SLOT = 3600
