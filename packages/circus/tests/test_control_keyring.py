@@ -132,3 +132,35 @@ def test_a_disk_that_hangs_refuses_changes_and_is_not_overtaken(
 
     asyncio.run(scenario())
     assert [token.name for token, _ in opened(tmp_path).listed()] == ["third"]
+
+
+def test_a_token_that_is_revoked_meanwhile_makes_no_other_one(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        keyring = opened(tmp_path)
+        leaked, _ = await keyring.create(Wish("leaked", "admin", expires_in=60), OWNER)
+        revoking = asyncio.create_task(keyring.revoke("leaked", OWNER))
+        making = asyncio.create_task(keyring.create(Wish("back", "admin"), leaked.caller("192.0.2.7")))
+        await revoking
+        with pytest.raises(CircusError) as caught:
+            await making
+        assert caught.value.code == "unauthorized"
+        assert keyring.listed() == []
+
+    asyncio.run(scenario())
+
+
+def test_the_uses_of_tokens_that_are_gone_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr(clock, "wall", lambda: now)
+
+    async def scenario() -> None:
+        nonlocal now
+        keyring = opened(tmp_path)
+        for _ in range(3):
+            _, text = await keyring.create(Wish("job", "viewer", expires_in=10), OWNER)
+            assert keyring.proven(text)
+            await keyring.close()
+            now += 11
+        assert len(keyring._used) == 1
+
+    asyncio.run(scenario())

@@ -383,6 +383,23 @@ def test_a_stream_does_not_begin_whose_token_ends_meanwhile(tmp_path: Path) -> N
     assert asyncio.run(whole()) == ["http.response.start", "abort"]
 
 
+def test_an_order_is_not_carried_out_whose_token_ends_before_all_of_it_is_there(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        token, bearer = await world.token()
+        peer = await world.connect()
+        peer.writer.write(
+            f"POST /v1/stop HTTP/1.1\r\nHost: localhost\r\n{bearer}\r\nContent-Type: application/json\r\n"
+            "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        assert b" 100 " in await peer.reader.readuntil(b"\r\n\r\n")
+        await world.ops.keyring.revoke(token.id, OWNER)
+        peer.writer.write(b"{}")
+        assert b" 401 " in await peer.reader.readline()
+        assert world.engine.heard == []
+
+    play(scenario)
+
+
 def test_a_token_may_revoke_itself_and_is_told_so(play: Play) -> None:
     async def scenario(world: World) -> None:
         token, bearer = await world.token()

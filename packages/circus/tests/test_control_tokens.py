@@ -5,12 +5,11 @@ import hashlib
 import pytest
 
 from circus.control import tokens
-from circus.control.caller import ADMIN_VERBS, OPERATOR_VERBS, OWNER, Caller
+from circus.control.caller import OPERATOR_VERBS, OWNER, Caller
 from circus.control.tokens import Book, Token, Wish
 from circus.errors import CircusError
 
 NOW = 1_000_000.0
-ADMIN = Caller("token boss", "10.0.0.1", ADMIN_VERBS, token="0" * 12)
 
 
 def make(
@@ -91,12 +90,20 @@ def test_what_is_no_token_is_refused(wish: dict[str, object], code: str) -> None
 
 
 def test_no_token_makes_one_that_may_more() -> None:
-    few = Caller("token few", "x", frozenset(("see", "tokens")), token="f" * 12)
-    assert refusal(Book(), few, role="operator") == "forbidden"
-    assert refusal(Book(), few, role="admin") == "forbidden"
-    assert refusal(Book(), few, role="viewer") == "forbidden"  # logs and metrics are more, too
-    assert make(Book(), few, role="viewer", verbs=["see"])[1].allowed() == {"see"}
-    assert make(Book(), few, role="admin", verbs=["tokens"])[1].by == "token few"
+    book, token, _ = make(Book(), role="admin", name="few", verbs=["see", "tokens"])
+    few = token.caller("x")
+    assert refusal(book, few, role="operator") == "forbidden"
+    assert refusal(book, few, role="admin") == "forbidden"
+    assert refusal(book, few, role="viewer") == "forbidden"  # logs and metrics are more, too
+    assert make(book, few, seed=2, role="viewer", verbs=["see"])[1].allowed() == {"see"}
+    assert make(book, few, seed=2, role="admin", verbs=["tokens"])[1].by == "token few"
+
+
+def test_a_token_that_counts_no_more_makes_none() -> None:
+    book, token, _ = make(Book(), role="admin", name="leaked", expires_in=100.0)
+    assert refusal(book.without("leaked")[0], token.caller("x"), name="b", expires_in=1.0) == "unauthorized"
+    with pytest.raises(CircusError, match="counts no more"):
+        make(book, token.caller("x"), now=NOW + 100, name="b", expires_in=1.0)
 
 
 def test_no_token_makes_one_that_counts_longer() -> None:
@@ -105,7 +112,8 @@ def test_no_token_makes_one_that_counts_longer() -> None:
     assert refusal(book, caller, name="b") == "forbidden"
     assert refusal(book, caller, name="b", expires_in=101.0) == "forbidden"
     assert make(book, caller, seed=2, name="b", expires_in=100.0)[1].expires == NOW + 100
-    assert make(book, ADMIN, seed=2, name="b")[1].expires is None
+    book, boss, _ = make(book, seed=3, role="admin", name="boss")
+    assert make(book, boss.caller("x"), seed=2, name="b")[1].expires is None
 
 
 def test_a_token_is_taken_out_by_its_id_or_its_name() -> None:

@@ -78,6 +78,13 @@ class Doorman:
         scope["state"]["caller"] = token.caller(place.address)
         scope["state"]["peer"] = place.address
 
+        async def receive_on() -> Message:
+            """An order may be sent slowly: who might when it began need not when it is there."""
+            message = await receive()
+            if message.get("body") and not self._keyring.counts(token.id):
+                raise CircusError("unauthorized", f"token {token.name} counts no more", "ask an admin for another one")
+            return message
+
         async def send_on(message: Message) -> None:
             if message.get("more_body"):
                 if not self._keyring.counts(token.id):
@@ -88,7 +95,7 @@ class Doorman:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_on)
+            await self._app(scope, receive_on, send_on)
         finally:
             place.stop_streaming()
 

@@ -86,7 +86,6 @@ class Keyring:
         async with self._writing:
             book, token = self._book.without(which)
             await self._write(book)
-        self._used.pop(token.id, None)
         log.info("a token was revoked name=%s id=%s by=%s", token.name, token.id, caller.name)
         self.on_end(token.id)
         return token
@@ -146,3 +145,4 @@ class Keyring:
                 "unavailable", f"{self.path} cannot be written: {error.strerror or error}", "nothing was changed"
             ) from None
         self._book = book
+        self._used = {id: at for id, at in self._used.items() if book.get(id) is not None}

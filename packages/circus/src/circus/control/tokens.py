@@ -165,6 +165,8 @@ class Book:
     def _check_not_more(self, token: Token, caller: Caller, now: float) -> None:
         """A token that ends makes none that goes on: whoever has it would have it for ever."""
         own = self._tokens.get(caller.token)
+        if caller.token and (own is None or own.has_expired(now)):
+            raise CircusError("unauthorized", f"{caller.name} counts no more", "ask an admin for another token")
         if own is None or own.expires is None:
             return
         if token.expires is None or token.expires > own.expires:
