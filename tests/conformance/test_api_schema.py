@@ -141,9 +141,12 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
         wait_for(lambda: "web: active" in house.ctl("status").stdout, "circusd up")
         house.asked("run", "job")
         wait_for(lambda: house.log("web.log"), "something written")
+        (url,) = wait_for(
+            lambda: [line for line in house.asked("version").splitlines() if line.startswith("listening at ")],
+            "an address",
+        )
         made = house.ctl("token", "create", "eye", "--role", "viewer")
         fingerprint = made.stderr.splitlines()[-1].removeprefix("fingerprint ")
-        (url,) = [line for line in house.asked("version").splitlines() if line.startswith("listening at ")]
         with session_of(str(house.folder / "run" / "circus-default.sock")) as by_unix, requests.Session() as by_tls:
             by_tls.verify = False
             by_tls.headers["Authorization"] = f"Bearer {made.stdout.strip()}"

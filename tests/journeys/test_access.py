@@ -134,6 +134,7 @@ def test_over_tls_a_token_may_what_it_may_until_it_is_revoked_also_over_a_restar
     config = "[circus]\napi.listen = 127.0.0.1:0\n" + ticker("web", extra="use_papa = true") + ticker("db")
     with opened(tmp_path / "house", config) as house:
         house.start()
+        url_of(house)  # its certificate is there
         deploy, fingerprint = made(house, "deploy", "--role", "operator", "--watcher", "w*", "--expires", "30d")
         admin, _ = made(house, "admin", "--role", "admin")
         assert f"sha256={fingerprint}" in house.said()
@@ -239,7 +240,7 @@ def test_logs_are_shown_also_from_another_host(tmp_path: Path) -> None:
         token, _ = made(house, "ci", "--role", "viewer")
         known = ("--endpoint", url_of(house), "--token-file", token, "logs", "WEB", "--stream", "stdout")
         numbers = list(map(str, range(2500)))
-        assert house.asked(*known, "-n", "all").splitlines() == numbers
+        wait_for(lambda: house.asked(*known, "-n", "all").splitlines() == numbers, "it is known whose they are")
         assert house.asked(*known, "-n", "1200").splitlines() == numbers[-1200:]
         assert house.asked(*known).splitlines() == numbers[-100:]
         assert house.asked(*known, "-n", "0") == ""

@@ -31,6 +31,12 @@ def places(house: House) -> dict[str, str]:
     return dict(OPEN.findall(house.log("circusd.out")))
 
 
+def all_are_open(house: House) -> None:
+    """circusd answers at its control socket before its other doors are open."""
+    doors = ["endpoint", "pubsub_endpoint", "stats_endpoint"]
+    wait_for(lambda: sorted(places(house)) == doors, "the doors are open")
+
+
 def connected(context: Any, kind: int, place: str) -> Any:
     sock = context.socket(kind)
     sock.set(zmq.RCVTIMEO, ANSWER_S * 1000)
@@ -57,7 +63,7 @@ endpoint_owner = {owner}
 """
     with opened(tmp_path / "house", config, CIRCUSCTL_ENDPOINT="tcp://127.0.0.1:*") as house:
         house.start()
-        assert sorted(places(house)) == ["endpoint", "pubsub_endpoint", "stats_endpoint"]
+        all_are_open(house)
         for name in ("events", "stats"):
             status = (tmp_path / name).lstat()
             assert (status.st_mode & 0o777, status.st_uid) == (0o600, owner)
@@ -70,17 +76,21 @@ endpoint_owner = {owner}
         pids = set(ask(peer, "list", name="web")["pids"])
         assert int(topic.decode().rpartition(".")[2]) in pids
         assert json.loads(figures)["name"] == "web"
-        _on_each_reap_another(peer, events, pids.pop())
+        wait_for(lambda: ask(peer, "reload", name="web") and events.poll(500), "the subscription counts")
+        _on_each_reap_another(peer, events)
         assert ask(peer, "quit", waiting=True)["status"] == "ok"
         assert house.gone() == 0
         assert not (tmp_path / "events").exists()
+        (house.folder / "circusd.out").unlink()
         house.start()  # and again: nothing is left that would be in the way
-        assert sorted(places(house)) == ["endpoint", "pubsub_endpoint", "stats_endpoint"]
+        all_are_open(house)
         assert "is closed" not in house.log("circusd.out")
 
 
-def _on_each_reap_another(peer: Any, events: Any, pid: int) -> None:
+def _on_each_reap_another(peer: Any, events: Any) -> None:
     """What the ancestors always refused."""
+    assert ask(peer, "reload", name="web", waiting=True)["status"] == "ok"
+    pid = ask(peer, "list", name="web")["pids"][0]
     assert ask(peer, "kill", name="web", pid=pid, signum="KILL")["status"] == "ok"
     while True:
         topic, payload = events.recv_multipart()

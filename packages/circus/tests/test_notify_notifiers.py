@@ -314,7 +314,11 @@ def test_a_command_that_reads_nothing_and_floods_its_output_gets_through(tmp_pat
     run(work, tmp_path)
 
 
-def test_a_command_that_hangs_is_ended_with_what_it_has_started(tmp_path: Path) -> None:
+def test_a_command_that_hangs_is_ended_with_what_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifiers, "QUIT_S", 0.01)
+
     async def work(bench: Bench) -> None:
         script = "sleep 600 & echo $$ $! > pids.new; mv pids.new pids; wait"
         bench.has(argv=("/bin/sh", "-c", script), timeout_s=20.0, retries=0)
