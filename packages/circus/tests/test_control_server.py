@@ -111,6 +111,27 @@ def test_a_connection_serves_several_requests_also_sent_at_once(play: Callable[[
     play(scenario)
 
 
+def test_nothing_is_kept_for_who_went_while_he_waited(play: Callable[[Scenario], None]) -> None:
+    async def scenario(world: World) -> None:
+        world.engine.gate = asyncio.Event()
+        peer = await world.connect()
+        told = (await peer.ask(post("/v1/watchers/web/stop", b'{"wait": false}')))[1]
+        peer.writer.write(f"GET /v1/operations/{told['operation']}?wait=80000 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        while not world.server._state.tasks:
+            await asyncio.sleep(0)
+        peer.close()
+        while world.server._state.tasks:
+            await asyncio.sleep(0.01)
+        other = await world.connect()
+        waiting = f"GET /v1/operations/{told['operation']}?wait=40 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        other.writer.write(waiting + GET)
+        world.engine.gate.set()
+        assert (await other.answer())[1]["state"] == "done"
+        assert (await other.answer())[1]["name"] == "default"
+
+    play(scenario)
+
+
 def test_an_idle_server_never_wakes_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "KEEP_ALIVE_S", 0.05)
 

@@ -40,7 +40,8 @@ Answer = msgspec.Struct | bytes | Page | AsyncIterator[bytes]
 @dataclass(frozen=True, slots=True)
 class Operation:
     """``path`` has {name}, which may contain slashes, and {key}, which may not. ``media`` is of an answer that is no
-    struct. ``whole``: it concerns more than the watchers that a caller sees. ``resumes``: Last-Event-ID is heard."""
+    struct. ``whole``: it concerns more than the watchers that a caller sees. ``resumes``: Last-Event-ID is heard.
+    ``may_wait``: it only waits; who goes ends it."""
 
     id: str
     method: str
@@ -55,6 +56,7 @@ class Operation:
     media_too: str = ""  # for who accepts it
     whole: bool = False
     resumes: bool = False
+    may_wait: bool = False
     tags: tuple[str, ...] = field(default=())
 
     @property
@@ -193,6 +195,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _get(
         "operations.one", "/v1/operations/{key}", "How far an order is, or how it ended",
         lambda ops, call: ops.operation(call.key, call.query.wait), told.OperationAnswer, query=told.OperationQuery,
+        may_wait=True,
     ),
     _get(
         "operations.events", "/v1/operations/{key}/events", "How far an order is, as it goes on, and its end",

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from starlette.requests import ClientDisconnect
+
 from circus import clock
 from circus.engine.tallies import Histogram
 from circus.errors import CircusError
@@ -35,7 +37,7 @@ class Requests:
         except CircusError as error:
             result = error.code
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ClientDisconnect):
             result = LEFT
             raise
         finally:

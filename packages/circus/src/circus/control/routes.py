@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -25,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from circus.control import auditing, catalog, dispatch, schema
 from circus.control.caller import Caller
-from circus.control.catalog import JSON, Operation
+from circus.control.catalog import JSON, Answer, Operation
 from circus.control.ops import Ops
 from circus.control.scrapes import Page
 from circus.errors import TABLE, CircusError
@@ -54,7 +55,7 @@ def _route(ops: Ops, operation: Operation) -> Route:
         with ops.requests.counted(operation.id):
             dispatch.check(caller, operation)
             params = request.query_params
-            answer = await dispatch.perform(
+            asked = dispatch.perform(
                 ops,
                 caller,
                 operation,
@@ -65,6 +66,7 @@ def _route(ops: Ops, operation: Operation) -> Route:
                 last_event_id=request.headers.get("last-event-id", "") if operation.resumes else "",
                 accept=request.headers.get("accept", "") if operation.media_too else "",
             )
+            answer = await (_while_there(request, asked) if operation.may_wait else asked)
         if isinstance(answer, msgspec.Struct):
             return Response(msgspec.json.encode(answer), media_type=JSON)
         if isinstance(answer, Page):
@@ -75,6 +77,24 @@ def _route(ops: Ops, operation: Operation) -> Route:
         return StreamingResponse(answer, media_type=media, headers={"cache-control": "no-store"})
 
     return Route(operation.path.replace("{name}", "{name:path}"), endpoint, methods=[operation.method])
+
+
+async def _while_there(request: Request, asked: Coroutine[Any, Any, Answer]) -> Answer:
+    """Nothing is kept for a client that has gone: there is no end to how many may come and go."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    asking, going = asyncio.ensure_future(asked), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((asking, going), return_when=asyncio.FIRST_COMPLETED)
+        if not asking.done():
+            raise ClientDisconnect
+        return asking.result()
+    finally:
+        asking.cancel()
+        going.cancel()
 
 
 def _caller(request: Request) -> Caller:
