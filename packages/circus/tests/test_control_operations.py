@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from circus.control import operations, schema, sse
-from circus.control.caller import Caller
+from circus.control.caller import OWNER, Caller
 from circus.control.ops import Ops
 from circus.errors import CircusError
 from circus.supervise.progress import Standing
@@ -157,6 +157,39 @@ def test_progress_is_told_when_it_changes_and_then_the_end(ops: Ops, engine: Fak
     story(run)
 
 
+def test_a_follower_of_a_busy_circusd_has_it_looked_at_now_and_then(
+    ops: Ops, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def standings(_ops: object) -> list[Standing]:
+        nonlocal looks
+        looks += 1
+        return []
+
+    async def run() -> None:
+        monkeypatch.setattr(operations, "PACE_S", 60)
+        monkeypatch.setattr(engine, "standings", standings)
+        id = await begun(ops, "web")
+        stream, parser = ops.follow(id, ""), sse.Parser()
+        await heard(stream, parser)
+        known = f"{id}.{ops._operations.find(id, OWNER).number}"
+        resumed = ops.follow(id, known)
+        following = [asyncio.create_task(heard(each, sse.Parser())) for each in (stream, resumed)]
+        for _ in range(100):
+            for _ in range(5):
+                await asyncio.sleep(0)
+            for follower in engine.followers:
+                follower()
+        assert looks == 2
+        assert engine.gate is not None
+        engine.gate.set()
+        assert [each.kind for each in await asyncio.gather(*following)] == ["end", "end"]
+        await asyncio.gather(*(each.aclose() for each in (stream, resumed)))  # type: ignore[attr-defined]
+
+    story(run)
+
+
 def test_who_comes_back_is_not_told_again_what_he_knows(ops: Ops, engine: FakeEngine) -> None:
     async def run() -> None:
         id = await begun(ops, "web")
@@ -263,6 +296,11 @@ def test_a_caller_knows_operations_whose_watchers_he_all_sees(ops: Ops, engine: 
         engine.standing[4] = [Standing("web", False, 0, 1, "", ""), Standing("secret", False, 0, 1, "", "")]
         progress = (await theirs.operation(seen, 0)).progress
         assert progress is not None and [each.watcher for each in progress.waits_for] == ["web"]
+        nobodys = ops.of(Caller("nobody's", "test", patterns=("none*",)))
+        unseen = (await nobodys.stop(schema.OrderRequest(wait=False))).operation
+        with pytest.raises(CircusError, match="is not known"):
+            await theirs.operation(unseen, 0)
+        assert (await nobodys.operation(unseen, 0)).watchers == []
         assert engine.gate is not None
         engine.gate.set()
 

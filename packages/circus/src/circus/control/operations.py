@@ -39,7 +39,7 @@ MAX_ENDED_BYTES = 1024 * 1024
 MAX_FOLLOWERS = 100
 #: Watchers that are named as waited for; the others are counted.
 MAX_WAITS_FOR = 20
-#: A follower is told no more often: what lies between is part of what comes next.
+#: For a follower nobody looks more often: what lies between is part of what comes next.
 PACE_S = 0.1
 
 #: By these circusd ends: they are taken however many are under way.
@@ -79,7 +79,9 @@ class Entry:
             self.begun.set_result(found)
 
     def is_seen_by(self, caller: Caller) -> bool:
-        return caller.sees_all or (self.watchers is not None and all(map(caller.sees, self.watchers)))
+        if caller.sees_all or self.watchers is None:
+            return caller.sees_all
+        return all(map(caller.sees, self.watchers)) if self.watchers else caller.name == self.by
 
 
 class Operations:
@@ -234,7 +236,7 @@ class Operations:
         return self._follow(entry, caller, heard)
 
     async def _follow(self, entry: Entry, caller: Caller, heard: int) -> AsyncIterator[bytes]:
-        bell = asyncio.Event()
+        bell, loop = asyncio.Event(), asyncio.get_running_loop()
         if self._followers >= MAX_FOLLOWERS:
             return
         self._take_follower(entry, bell)
@@ -246,13 +248,13 @@ class Operations:
                         end = msgspec.json.encode(self.tell(entry, caller))
                         yield sse.render(f"{entry.id}.{entry.number}", end, "end")
                     return
-                progress = self._look(entry)
-                if heard == entry.number:
+                progress, due = self._look(entry), loop.time() + PACE_S
+                if heard != entry.number:
+                    heard = entry.number
+                    yield sse.render(f"{entry.id}.{heard}", msgspec.json.encode(_seen(progress, caller)), "progress")
+                else:
                     await bell.wait()
-                    continue
-                heard = entry.number
-                yield sse.render(f"{entry.id}.{heard}", msgspec.json.encode(_seen(progress, caller)), "progress")
-                await self.wait(entry, PACE_S)
+                await self.wait(entry, due - loop.time())
         finally:
             self._let_go(entry, bell)
 
