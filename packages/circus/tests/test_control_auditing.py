@@ -206,3 +206,21 @@ def test_a_token_that_is_given_for_its_name_does_not_get_into_the_trail(tmp_path
     assert asyncio.run(bench.ask("POST", f"/v1/tokens/{token}/revoke", {}))[0] == 404
     (line,) = bench.lines()
     assert (line["operation"], line["about"], line["result"]) == ("tokens.revoke", "ct_0a0a0a0a0a0a...", "not-found")
+
+
+def test_a_token_that_stands_in_a_wrong_path_does_not_get_into_the_trail(bench: Bench) -> None:
+    async def ask() -> None:
+        for path in ("/v1/tokens/ct_{}/delete", "/v1/token/ct_{}"):
+            await bench.ask("POST", path.format("a" * 12 + "_" + "b" * 64), {})
+
+    asyncio.run(ask())
+    assert [line["operation"] for line in bench.lines()] == [
+        "POST /v1/tokens/ct_aaaaaaaaaaaa_***/delete",
+        "POST /v1/token/ct_aaaaaaaaaaaa_***",
+    ]
+
+
+def test_an_order_with_a_slash_too_many_is_not_said_to_be_carried_out(bench: Bench) -> None:
+    status, _ = asyncio.run(bench.ask("POST", "/v1/shutdown/", {}, EVE))
+    assert status == 404
+    assert [(line["who"], line["result"]) for line in bench.lines()] == [("token eve", "not-found")]

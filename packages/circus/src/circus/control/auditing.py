@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from circus import clock
+from circus.config.masking import MASK
 from circus.control import audit
 from circus.control.audit import Trail
 from circus.control.caller import Caller
@@ -43,6 +45,9 @@ REFUSAL_S = 10.0
 #: Of what an order is about; more is shown only so far.
 MAX_ABOUT = 64
 MAX_SHOWN = 15
+
+#: Of a token, what proves it.
+_SECRET = re.compile(r"(?<=ct_[0-9a-f]{12}_)[0-9a-f]+")
 
 HEADER = b"x-request-id"
 STATE = "audit"
@@ -81,8 +86,8 @@ class Entry:
         self._fields.setdefault("from", caller.origin)
 
     def asked_at(self, method: str, path: str) -> None:
-        """What it is, as long as nobody knows the operation."""
-        self._fields["operation"] = f"{method} {path[: audit.MAX_NAMED]}"
+        """What it is, as long as nobody knows the operation. By mistake, a whole token is part of it."""
+        self._fields["operation"] = f"{method} {_SECRET.sub(MASK, path)[: audit.MAX_NAMED]}"
 
     def asked_from(self, origin: str) -> None:
         self._fields["from"] = origin

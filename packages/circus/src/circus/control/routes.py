@@ -39,11 +39,13 @@ MAX_BODY = 64 * 1024
 
 def make_app(ops: Ops) -> Starlette:
     """The ASGI application in front of ``ops``. It has no lifespan; start it as it is."""
-    return Starlette(
+    app = Starlette(
         routes=[_route(ops, operation) for operation in catalog.OPERATIONS],
         middleware=[Middleware(_LastResort)],
         exception_handlers={HTTPException: _on_error, CircusError: _on_error},
     )
+    app.router.redirect_slashes = False  # nobody would have been asked whether he may, and the trail would say: ok
+    return app
 
 
 def _route(ops: Ops, operation: Operation) -> Route:
