@@ -57,6 +57,15 @@ def test_all_are_all_that_the_caller_sees(ops: Ops) -> None:
     assert states == {"web": "stopped", "web/2": "stopped", "db": "active"}
 
 
+@pytest.mark.parametrize("verb", ["start", "restart", "reload"])
+def test_all_that_a_caller_sees_are_not_ordered_by_their_names(verb: str) -> None:
+    """Who is named is started also when he is to be down."""
+    engine = FakeEngine(make_watcher("web"), make_watcher("db"))
+    ask(Ops(engine), "POST", f"/v1/{verb}", {}, WEB_ONLY)
+    (order,) = engine.heard
+    assert (order.names, order.among) == (None, {"web"})
+
+
 def test_what_concerns_all_of_circusd_needs_the_right_to_see_all(ops: Ops) -> None:
     for operation in catalog.OPERATIONS:
         if operation.whole:

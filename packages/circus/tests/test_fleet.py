@@ -180,6 +180,18 @@ def test_start_without_names_means_autostart_and_adopted_ones() -> None:
     assert scene.finished[op].detail == {"started": [101], "kept": [11]}
 
 
+@pytest.mark.parametrize("make", [Start, Restart, Reload])
+def test_all_among_some_are_no_more_of_them_than_without_names(make: Callable[..., Order]) -> None:
+    scene = Scene(watcher("down", autostart=False), watcher("up"), watcher("stranger"), watcher("held"))
+    scene.start_all()
+    scene.order(Stop, ("held",))
+    scene.exit("held")
+    scene.signals.clear()
+    scene.order(make, among=frozenset(("down", "up", "held")))
+    touched = {watcher for watcher, _ in scene.signals} | set(scene.spawning())
+    assert touched == {Start: {"held"}, Restart: {"up"}, Reload: {"up"}}[make]  # type: ignore[index]
+
+
 def test_a_stop_of_all_goes_backwards_and_those_of_one_priority_stop_together() -> None:
     scene = Scene(watcher("db", priority=5), watcher("web"), watcher("job"))
     scene.start_all()

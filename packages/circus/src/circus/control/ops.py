@@ -99,24 +99,27 @@ class Ops(Lookups, Grants):
         await self._operations.end()
 
     async def start(self, request: schema.OrderRequest) -> schema.DoneAnswer:
-        meant = self._meant(request)
-        return await self._order("start", meant, lambda op: events.Start(op, meant), wait=request.wait)
+        meant, among = self._meant(request), self._among(request)
+        named = None if among is not None else meant
+        return await self._order("start", meant, lambda op: events.Start(op, named, among=among), wait=request.wait)
 
     async def stop(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant = self._meant(request)
         return await self._order("stop", meant, lambda op: events.Stop(op, meant), wait=request.wait)
 
     async def restart(self, request: schema.OrderRequest) -> schema.DoneAnswer:
-        meant = self._meant(request)
-        return await self._order("restart", meant, lambda op: events.Restart(op, meant), wait=request.wait)
+        meant, among = self._meant(request), self._among(request)
+        named = None if among is not None else meant
+        return await self._order("restart", meant, lambda op: events.Restart(op, named, among=among), wait=request.wait)
 
     async def reload(self, request: schema.ReloadRequest) -> schema.DoneAnswer:
-        meant = self._meant(request)
+        meant, among = self._meant(request), self._among(request)
+        named = None if among is not None else meant
         graceful, sequential = request.graceful, request.sequential
         return await self._order(
             "reload",
             meant,
-            lambda op: events.Reload(op, meant, graceful=graceful, sequential=sequential),
+            lambda op: events.Reload(op, named, graceful=graceful, sequential=sequential, among=among),
             wait=request.wait,
         )
 
@@ -273,6 +276,10 @@ class Ops(Lookups, Grants):
             return None if self._caller.sees_all else tuple(self._names())
         with self._telling_removed(request.names):
             return names.match_watchers(self._names(), request.names, is_glob=request.match == "glob")
+
+    def _among(self, request: schema.OrderRequest) -> frozenset[str] | None:
+        """Of whom all are meant; not the same as each by its name, which would start also those that are to be down."""
+        return frozenset(self._names()) if request.names is None and not self._caller.sees_all else None
 
     async def _order(
         self, what: str, meant: tuple[str, ...] | None, make: Callable[[int], events.Order], *, wait: bool

@@ -53,10 +53,12 @@ class Remembering:
                 memory.remember_stopped(self._named(names) | joined, stopped=True)
             case events.Reload(_, None):
                 pass  # starts nothing; one that is named is started if it was stopped
+            case events.Start(_, None, among=among) | events.Restart(_, None, among=among):
+                memory.remember_stopped(self._named(among) | joined, stopped=False)
             case events.Start(_, names) | events.Restart(_, names) | events.Reload(_, names):
                 memory.remember_stopped(self._named(names) | joined, stopped=False)
 
-    def _named(self, names: tuple[str, ...] | None) -> set[str]:
+    def _named(self, names: Iterable[str] | None) -> set[str]:
         return set(self._engine.configs if names is None else names) & set(self._engine.configs)
 
     # How watchers stand -------------------------------------------------------------------------------------

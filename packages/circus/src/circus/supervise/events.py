@@ -19,12 +19,14 @@ from circus.supervise.states import SlotKey, WatcherPolicy
 class Start:
     """Start the named watchers (None: all with autostart), in order of priority, and what they require and want.
 
-    ``resumes``: these alone, and as an earlier manager has left them; else what they have done is forgiven.
+    ``resumes``: these alone, and as an earlier manager has left them; else what they have done is forgiven. ``among``,
+    here and below, where no names are given: all of these.
     """
 
     op: int
     names: tuple[str, ...] | None = None
     resumes: bool = False
+    among: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Restart:
     op: int
     names: tuple[str, ...] | None = None
     alone: bool = False
+    among: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Reload:
     names: tuple[str, ...] | None = None
     graceful: bool = True
     sequential: bool = False
+    among: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,17 +151,17 @@ class Fleet(Leading):
                 self._refuse(order, f"watcher {name!r} not found")
                 return
         match order:
-            case Start(op, resumes=resumes):
-                chosen = [watcher for watcher in self._chosen(names) if names is not None or not watcher.is_done]
+            case Start(op, resumes=resumes, among=among):
+                chosen = [each for each in self._chosen(names, among) if names is not None or not each.is_done]
                 self._begin_start(op, chosen, now, resumes=resumes)
             case Stop(op, alone=alone):
                 stopping = self._watchers if names is None else names
                 chosen = [self._watchers[name] for name in dict.fromkeys(stopping)]
                 self._begin_stop(op, chosen, now, alone=alone)
-            case Restart(op, alone=alone):
-                self._begin_restart(op, self._chosen(names), now, alone=alone)
-            case Reload(op, graceful=graceful, sequential=sequential):
-                chosen = self._chosen(names, is_reload=True)
+            case Restart(op, alone=alone, among=among):
+                self._begin_restart(op, self._chosen(names, among), now, alone=alone)
+            case Reload(op, graceful=graceful, sequential=sequential, among=among):
+                chosen = self._chosen(names, among, is_reload=True)
                 if graceful:
                     stages = [Stage(Verb.RELOAD, [watcher.name], sequential) for watcher in chosen]
                     self._begin(op, Verb.RELOAD, stages)
@@ -204,7 +204,9 @@ class Fleet(Leading):
     def _refuse(self, order: Order, error: str) -> None:
         self._actions.append(Finish(order.op, ok=False, error=error))
 
-    def _chosen(self, names: tuple[str, ...] | None, *, is_reload: bool = False) -> list[Watcher]:
+    def _chosen(
+        self, names: tuple[str, ...] | None, among: frozenset[str] | None, *, is_reload: bool = False
+    ) -> list[Watcher]:
         if names is not None:
             return self._in_order(self._watchers[name] for name in dict.fromkeys(names))
         return self._in_order(
@@ -212,6 +214,7 @@ class Fleet(Leading):
             for watcher in self._watchers.values()
             if (watcher.is_to_be_up or (watcher.policy.autostart and not is_reload))
             and watcher.name not in self._removing
+            and (among is None or watcher.name in among)
         )
 
     def _take_add(self, order: AddWatcher, now: float) -> None:

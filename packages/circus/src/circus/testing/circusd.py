@@ -286,8 +286,9 @@ class FakeEngine:
                 return {"numprocesses": new}
             case events.Stop(names=names):
                 return {"stopped": self._set(names, is_up=False)}
-            case events.Start(names=names):
-                return {"started": self._set(names, is_up=True), "kept": []}
+            case events.Start(names=names, among=among):
+                chosen = names if among is None else tuple(among)
+                return {"started": self._set(chosen, is_up=True), "kept": []}
             case _:
                 return {}
 
