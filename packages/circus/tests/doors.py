@@ -39,10 +39,13 @@ class Door:
         self.context = zmq.Context()
         self._socks: list[zmq.Socket[bytes]] = []
         self._left: list[object] = []  # tasks after the end
+        self._failure: BaseException | None = None
 
     def __enter__(self) -> Door:
         self._thread.start()
         assert self._is_up.wait(ANSWER_S)
+        if self._failure is not None:
+            raise self._failure
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,11 +59,18 @@ class Door:
             self.loop.call_soon_threadsafe(self._leave.set)
             self._thread.join(ANSWER_S)
         assert not self._thread.is_alive()
+        if self._failure is not None:
+            raise self._failure
         assert self._left == []
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.run(self._serve())
+        try:
+            with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:  # raised in the thread of the test
+            self._failure = error
+        finally:
+            self._is_up.set()
 
     async def _serve(self) -> None:
         ops = Ops(self.engine)
