@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from circus import clock
 from circus.config.model import CircusConfig
-from circus.control import doorman, places, seldom, selfsigned, server, tcp, tls
+from circus.control import doorman, keepalive, places, seldom, selfsigned, server, tcp, tls
 from circus.control.audit import Trail
 from circus.control.auditing import Auditing
 from circus.control.caller import OWNER
@@ -516,7 +516,7 @@ def test_who_has_vanished_is_asked_for_by_the_system(play: Play) -> None:
         assert place.transport is not None
         sock = place.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == tcp.KEEP_IDLE_S
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == keepalive.IDLE_S
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     play(scenario)

@@ -19,6 +19,7 @@ import zmq
 from tests.fuzz import house, mutate, zmtp_target
 
 from circus.bus import Event
+from circus.control import keepalive
 from circus.control.caller import Caller
 from circus.legacy.door import news, orders, wire, zmtp
 from circus.supervise import events
@@ -202,6 +203,28 @@ def test_a_flood_waits_at_who_makes_it_and_all_have_their_turn(
         assert other.hear()["status"] == "ok"
         assert turns.index("my db") <= 2
         flood.close()
+
+
+def test_what_was_read_of_a_flood_is_answered_as_its_answers_are_taken(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MAX_UNSENT", 20_000)
+    count = 30_000
+    with Door(engine, tmp_path) as door:
+        for data in (zmtp.message((b"",)), zmtp.message((b'{"command":0}',))):
+            sock, other = door.speaking(), door.dealer()
+            flood = data * count
+            thread = threading.Thread(target=sock.sendall, args=(flood,))
+            thread.start()
+            wait_for(lambda: door.call(lambda: any(each.is_full for each in door.listener().peers)), "it is full")
+            assert other.ask("numwatchers")["numwatchers"] == 2
+            assert door.call(lambda: max(each.unsent for each in door.listener().peers)) < 60_000
+            parser, heard = zmtp.Parser(), 0
+            parser.feed(zmtp.GREETING + zmtp.ready("ROUTER"))
+            while heard < count:
+                heard += len(parser.feed(sock.recv(65536)))
+            thread.join()
+            sock.close()
 
 
 def test_nothing_is_read_from_who_does_not_take_his_answers(
@@ -434,6 +457,16 @@ def test_who_says_nothing_has_no_place_for_long(
         slow.close()
 
 
+def test_who_has_vanished_is_asked_for_by_the_system(engine: FakeEngine, tmp_path: Path) -> None:
+    with Door(engine, tmp_path, endpoint="tcp://127.0.0.1:*") as door:
+        assert door.dealer().ask("numwatchers")["numwatchers"] == 2
+        (peer,) = door.listener().peers
+        assert peer._transport is not None
+        sock = peer._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == keepalive.IDLE_S
+
+
 def test_so_many_are_let_in_and_no_more(
     engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -500,6 +533,28 @@ def test_an_ipc_socket_is_for_its_owner_and_goes_with_the_door(engine: FakeEngin
         assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o600, os.geteuid())
         assert door.dealer().ask("numwatchers")["numwatchers"] == 2
     assert sorted(each.name for each in tmp_path.iterdir()) == []
+
+
+def test_what_lies_in_place_of_the_socket_is_not_given_away(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("mine")
+    socket_at, identity_of = tmp_path / "endpoint", wire._identity
+
+    def swapped(path: str) -> tuple[int, int] | None:
+        found = identity_of(path)
+        if path == str(socket_at) and not socket_at.is_symlink():
+            socket_at.unlink()
+            socket_at.symlink_to(tmp_path / "secret")
+        return found
+
+    given: list[object] = []
+    monkeypatch.setattr(wire, "_identity", swapped)
+    monkeypatch.setattr(os, "chown", lambda *args, **_: given.append(args))
+    with Door(engine, tmp_path, endpoint_owner=str(os.geteuid() + 1)) as door:
+        assert "endpoint is closed" in door.troubles["endpoint"]
+    assert [each for each in given if str(each[0]) == str(socket_at)] == []
+    assert socket_at.is_symlink()
 
 
 def test_what_somebody_else_has_is_left_to_him_and_the_rest_is_opened(

@@ -25,7 +25,7 @@ from uvicorn.server import ServerState
 
 from circus.config.doors import split_address
 from circus.config.model import CircusConfig
-from circus.control import server, tls
+from circus.control import keepalive, server, tls
 from circus.control.auditing import Auditing
 from circus.control.doorman import Doorman
 from circus.control.keyring import Keyring
@@ -52,9 +52,6 @@ MAX_RETRY_S = 60.0
 
 #: A start does not wait longer for doors: names are looked up, a certificate is made.
 SETTLE_S = 10.0
-
-#: Who follows events from a host that has vanished gives his place back after two minutes: the system asks for him.
-KEEP_IDLE_S, KEEP_INTERVAL_S, KEEP_COUNT = 60, 15, 4
 
 #: Where no descriptor is left for a connection.
 PAUSE_S = 1.0
@@ -271,21 +268,6 @@ class _Door:
                 sock.close()
 
 
-_OPTIONS = [
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    *(
-        (socket.IPPROTO_TCP, getattr(socket, name), value)
-        for name, value in (
-            ("TCP_KEEPIDLE", KEEP_IDLE_S),
-            ("TCP_KEEPINTVL", KEEP_INTERVAL_S),
-            ("TCP_KEEPCNT", KEEP_COUNT),
-        )
-        if hasattr(socket, name)
-    ),
-]
-
-
 class _TcpConnection(Connection):
     """Of somebody of whom nothing is known yet."""
 
@@ -297,8 +279,8 @@ class _TcpConnection(Connection):
         self._place.transport = transport
         with contextlib.suppress(OSError):
             sock = transport.get_extra_info("socket")
-            for level, option, value in _OPTIONS:
-                sock.setsockopt(level, option, value)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            keepalive.ask_after(sock)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

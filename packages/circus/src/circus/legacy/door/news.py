@@ -85,6 +85,9 @@ class Publisher:
             if not was_wanted:
                 self._on_interest(True)
 
+    def on_taken(self, peer: Peer) -> None:
+        """It hears from now on."""
+
     def on_gone(self, peer: Peer) -> None:
         if self._subscribers.pop(peer, None) is not None and not self._subscribers:
             self._on_interest(False)

@@ -23,6 +23,9 @@ log = logging.getLogger("circus.door")
 #: Of all peers together; most take a millisecond.
 MAX_AT_ONCE = 64
 
+#: That are begun one after the other; then the loop has other things to do.
+MAX_AT_A_TURN = 64
+
 #: Commands that wait for the end of an order, of all peers together.
 MAX_WAITING = 256
 
@@ -43,6 +46,7 @@ class Orders:
         self._at_once = 0
         self._waiting = 0
         self._has_ended = False
+        self._next_turn: asyncio.Handle | None = None
 
     # Of the listener ----------------------------------------------------------------------------------------
 
@@ -55,6 +59,9 @@ class Orders:
             self._go_on()
             if peer in self._inboxes:
                 peer.stop_reading("inbox")
+
+    def on_taken(self, _peer: Peer) -> None:
+        self._go_on()
 
     def on_gone(self, peer: Peer) -> None:
         """What it has ordered is done all the same, as far as it has begun."""
@@ -75,15 +82,25 @@ class Orders:
     # One command --------------------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        while self._inboxes and self._at_once < MAX_AT_ONCE:
-            peer, inbox = next(iter(self._inboxes.items()))
-            del self._inboxes[peer]
+        """Unless that happens anyway, in a turn of the loop's own."""
+        if self._next_turn is None:
+            self._turn()
+
+    def _turn(self) -> None:
+        self._next_turn = None
+        for _ in range(MAX_AT_A_TURN):
+            # Who takes no answers has none that wait for him.
+            peer = next((each for each in self._inboxes if not each.is_full), None)
+            if peer is None or self._at_once >= MAX_AT_ONCE:
+                return
+            inbox = self._inboxes.pop(peer)
             said = inbox.popleft()
             if inbox:
                 self._inboxes[peer] = inbox  # behind the others
             else:
                 peer.go_on_reading("inbox")
             self._begin(peer, said)
+        self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
 
     def _begin(self, peer: Peer, said: zmtp.Message) -> None:
         envelope = _envelope(said.frames)

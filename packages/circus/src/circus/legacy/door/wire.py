@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from circus.config.endpoints import Address
-from circus.control import auth
+from circus.control import auth, keepalive
 from circus.errors import CircusError
 from circus.legacy.door import zmtp
 from papa import places
@@ -32,6 +32,9 @@ HANDSHAKE_S = 10.0
 
 #: What a peer has not taken. Above it nothing more is read from who gives orders, and who listens misses news.
 MAX_UNSENT = 1024 * 1024
+
+#: Of one peer at once, then others have their turn: of the smallest messages these are 8,000, which take some 50 ms.
+READ_AT_ONCE = 16 * 1024
 
 #: At the end: for what is on its way to peers.
 FLUSH_S = 1.0
@@ -55,10 +58,11 @@ class House(Protocol):
     peers: frozenset[str]  # kinds that may come
 
     def on_said(self, peer: Peer, said: zmtp.Message | zmtp.TooLarge | zmtp.Subscription, /) -> None: ...
+    def on_taken(self, peer: Peer, /) -> None: ...  # it was full, and is not any more
     def on_gone(self, peer: Peer, /) -> None: ...
 
 
-class Peer(asyncio.Protocol):
+class Peer(asyncio.BufferedProtocol):
     """One connection. ``number`` tells it from all others of its listener, ``who`` is for people."""
 
     def __init__(self, listener: Listener, number: int, who: str) -> None:
@@ -80,9 +84,12 @@ class Peer(asyncio.Protocol):
         self._handshake = loop.call_later(HANDSHAKE_S, self.refuse, "it says nothing")
         self._transport.write(zmtp.GREETING)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._listener.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            for said in self._parser.feed(data):
+            for said in self._parser.feed(self._listener.buffer[:nbytes]):
                 self._on_said(said)
         except zmtp.NotSpoken as reason:
             self.refuse(str(reason))
@@ -92,6 +99,7 @@ class Peer(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.go_on_reading("unsent")
+        self._house.on_taken(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         if self._handshake is not None:
@@ -104,6 +112,11 @@ class Peer(asyncio.Protocol):
     @property
     def is_there(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def is_full(self) -> bool:
+        """It has not taken MAX_UNSENT; the house is told when there is room again."""
+        return "unsent" in self._reasons
 
     @property
     def unsent(self) -> int:
@@ -160,6 +173,7 @@ class Listener:
         self.address = address
         self.house = house
         self.place = address.text  # where it listens indeed
+        self.buffer = memoryview(bytearray(READ_AT_ONCE))  # of whoever is read from just now
         self._owner = owner
         self._peers: set[Peer] = set()
         self._told = 0
@@ -207,7 +221,7 @@ class Listener:
                     sock.bind(address)
                 self._identity = _identity(path)
                 if self._owner is not None:
-                    os.chown(path, self._owner, -1)
+                    _give(path, self._owner, self._identity)
             sock.listen(BACKLOG)
         except BaseException:
             sock.close()
@@ -240,6 +254,9 @@ class Listener:
                 sock.close()
                 continue
             sock.setblocking(False)
+            if not self.address.is_ipc:
+                with contextlib.suppress(OSError):  # it has gone already
+                    keepalive.ask_after(sock)
             self._numbers += 1
             peer = Peer(self, self._numbers, f"uid {auth.peer_uid(sock)}" if self.address.is_ipc else "anybody")
             self._peers.add(peer)
@@ -327,6 +344,21 @@ def _remove_left_over(path: str) -> None:
         except OSError:
             pass  # its queue is full, or it is not ours
     raise OSError("somebody listens there already")
+
+
+def _give(path: str, owner: int, identity: tuple[int, int] | None) -> None:
+    """Only what was made here: who may write in its directory may have put another file there meanwhile.
+
+    Raises: OSError.
+    """
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if (status.st_dev, status.st_ino) != identity or not stat.S_ISSOCK(status.st_mode):
+            raise OSError("somebody has put something else there")
+        os.chown(f"/proc/self/fd/{fd}", owner, -1)
+    finally:
+        os.close(fd)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -76,7 +76,7 @@ class Parser:
         self._parsing = self._parse()
         self._wanted = next(self._parsing)
 
-    def feed(self, data: bytes) -> list[Said]:
+    def feed(self, data: bytes | memoryview) -> list[Said]:
         """What is whole now.
 
         Raises: NotSpoken; nothing more can be fed then.
