@@ -353,6 +353,25 @@ def test_what_is_stopped_while_it_starts_leaves_nothing() -> None:
     never.stop().result()
 
 
+def test_what_comes_while_it_starts_is_refused_and_not_lost() -> None:
+    async def program() -> None:
+        arbiter = circus.get_arbiter([{"name": "one", "cmd": SLEEPER}], loop=asyncio.get_running_loop())
+        starting = asyncio.ensure_future(arbiter.start())  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        with pytest.raises(CallError, match="the arbiter is starting, and takes no orders yet"):
+            arbiter.add_watcher("two", SLEEPER)
+        with pytest.raises(CallError, match="the arbiter is starting"):
+            arbiter.rm_watcher("one")
+        with pytest.raises(CallError, match="the arbiter is starting"):
+            await arbiter.reload()
+        await starting
+        await arbiter.add_watcher("two", SLEEPER)
+        assert arbiter.statuses() == {"one": "active", "two": "stopped"}
+        await arbiter.stop()
+
+    asyncio.run(program())
+
+
 def test_what_was_started_by_one_that_cannot_come_up_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     pids: list[int] = []
 

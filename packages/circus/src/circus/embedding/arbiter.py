@@ -275,8 +275,9 @@ class Arbiter:
 
         On the arbiter's own loop what it returns may be awaited: then it is known, or what is wrong is raised.
 
-        Raises: AlreadyExist; CircusError.
+        Raises: AlreadyExist; CircusError; CallError, while the arbiter starts.
         """
+        self._life.check_not_coming()
         watcher = Watcher(name, cmd, options.pop("args", None), **options)
         if not self._life.up.is_set():
             self._take(watcher)
@@ -296,7 +297,8 @@ class Arbiter:
         return watcher
 
     def rm_watcher(self, name: str, nostop: bool = False) -> Outcome[dict[str, Any]]:
-        """Stop it, or leave what runs to itself, and know it no more."""
+        """Stop it, or leave what runs to itself, and know it no more. Raises: CallError, while the arbiter starts."""
+        self._life.check_not_coming()
         if not self._life.up.is_set():
             if name.lower() not in self._told:
                 raise KeyError(name)
@@ -324,8 +326,7 @@ class Arbiter:
 
     async def _perform(self, command: str, props: dict[str, Any]) -> dict[str, Any]:
         """Raises: CircusError, in the words of the ancestors where they had some."""
-        assert self._life.circusd is not None
-        ops, message = self._life.circusd.ops, {"command": command, "properties": props}
+        ops, message = self._life.running.ops, {"command": command, "properties": props}
         try:
             program = program_of(message)
             asked = next(program)

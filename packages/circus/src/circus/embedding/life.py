@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 import logging
 import threading
@@ -68,9 +69,10 @@ class Life:
             if not self._was_begun:
                 self._was_begun = True
                 self._let_go()
-            is_up = self._end is not None and not self.gone.is_set()
+            is_up = self._end is not None
         if is_up:
-            self.outcome(self.engine.quit())
+            with contextlib.suppress(CallError):  # it has ended by itself meanwhile
+                self.outcome(self.engine.quit())
         return Outcome(self._ended, self.loop, self._thread)
 
     # Up and down --------------------------------------------------------------------------------------------
@@ -161,9 +163,20 @@ class Life:
     @property
     def engine(self) -> Engine:
         """Raises: CallError, when it does not run."""
+        return self.running.engine
+
+    @property
+    def running(self) -> serving.Serving:
+        """Raises: CallError, when it does not run."""
         if self.circusd is None or self.gone.is_set():
+            self.check_not_coming()
             raise CallError("the arbiter does not run")
-        return self.circusd.engine
+        return self.circusd
+
+    def check_not_coming(self) -> None:
+        """Raises: CallError, when it has read what the program gave, and takes no orders yet."""
+        if self._was_begun and not self.up.is_set() and not self.gone.is_set():
+            raise CallError("the arbiter is starting, and takes no orders yet: try again when `start` has called back")
 
     def look(self, at: Callable[[], T]) -> T:
         """What ``at`` returns on the loop."""
