@@ -67,7 +67,8 @@ class World:
 
     @property
     def port(self) -> int:
-        return int(self.doors.addresses()[0].rpartition(":")[2])
+        (address,) = [each for each in self.doors.addresses() if "//127.0.0.1:" in each]
+        return int(address.rpartition(":")[2])
 
     async def connect(self, *, is_safe: bool = True) -> Peer:
         context = None
