@@ -85,6 +85,8 @@ def test_addresses_are_hosts_with_ports(tmp_path: Path) -> None:
         ("api.listen = 8443", "error c.ini:2: [circus]: api.listen = '8443' is no list of addresses (write HOST:PORT,"),
         ("api.listen = :8443", "error c.ini:2: [circus]: api.listen = "),
         ("api.listen = ::1:8443", "error c.ini:2: [circus]: api.listen = "),
+        ("api.listen = a..b:8443", "error c.ini:2: [circus]: api.listen = "),
+        (f"api.listen = {'x' * 64}:8443", "error c.ini:2: [circus]: api.listen = "),
         ("api.listen = a:b", "error c.ini:2: [circus]: api.listen = "),
         ("api.listen = a:65536", "error c.ini:2: [circus]: api.listen = "),
         (

@@ -107,6 +107,10 @@ def test_the_certificate_of_another_host_is_refused(listen: Callable[..., Listen
     assert caught.value.code == "unreachable"
 
 
+def test_a_host_that_is_no_ascii_is_asked_for_by_its_other_name() -> None:
+    assert "Host: xn--bcher-kva.example:1\r\n" in RemoteClient("https://b\u00fccher.example:1", token=TOKEN).headers
+
+
 def test_plain_http_is_spoken_with_this_host_alone(listen: Callable[..., Listener]) -> None:
     listener = listen(is_safe=False)
     client = RemoteClient(f"http://127.0.0.1:{listener.port}", token=TOKEN, timeout_s=50)
@@ -118,7 +122,11 @@ def test_plain_http_is_spoken_with_this_host_alone(listen: Callable[..., Listene
 
 
 @pytest.mark.parametrize(
-    "url", ["https://", "https://host", "https://host:x", "https://host:1/path", "https://a@host:1", "https://h:1?x"]
+    "url",
+    [
+        *("https://", "https://host", "https://host:x", "https://host:1/path", "https://a@host:1", "https://h:1?x"),
+        *("https://a..b:1", f"https://{'x' * 64}:1"),
+    ],
 )
 def test_what_is_no_endpoint_is_refused(url: str) -> None:
     with pytest.raises(CircusError) as caught:

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -252,14 +253,14 @@ def test_plain_http_is_spoken_where_it_is_said_in_so_many_words(play: Play) -> N
 
 
 def test_plain_http_is_not_opened_at_a_name_that_leads_elsewhere(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def elsewhere(*_args: object, **_options: object) -> Any:
+    def elsewhere(*_args: object, **_options: object) -> Any:
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("0.0.0.0", 0))]
 
     async def scenario(world: World) -> None:
         assert "no loopback address" in world.troubles["api localhost:0"]
         assert world.doors.addresses() == []
 
-    monkeypatch.setattr(asyncio.SelectorEventLoop, "getaddrinfo", elsewhere)
+    monkeypatch.setattr(socket, "getaddrinfo", elsewhere)
     play(scenario, api_tls=False, api_listen=("localhost:0",))
 
 
@@ -540,3 +541,29 @@ def test_several_doors_are_open_at_once(play: Play) -> None:
         assert (await (await world.connect()).ask("/v1/version", bearer))[0] == 200
 
     play(scenario, api_listen=("127.0.0.1:0", "127.0.0.2:0"))
+
+
+def test_a_look_up_that_hangs_holds_up_no_quit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released, asked, answered, look_up = threading.Event(), threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def hanging(*args: Any, **more: Any) -> Any:
+        asked.set()
+        released.wait(30)
+        answered.set()
+        return look_up(*args, **more)
+
+    async def whole() -> None:
+        engine = FakeEngine(make_watcher("web"))
+        ops, config = Ops(engine), CircusConfig(api_listen=("127.0.0.1:0",), api_tls=False)
+        doors = TcpDoors(make_app(ops), config, ops.keyring, ops.auditing, directory=tmp_path, troubles={})
+        starting = asyncio.create_task(doors.start())
+        while not asked.is_set():
+            await asyncio.sleep(0.01)
+        starting.cancel()
+        await doors.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    asyncio.run(whole())
+    assert not answered.is_set()
+    released.set()
+    assert answered.wait(30)

@@ -72,6 +72,8 @@ def split_address(address: str) -> tuple[str, int]:
         host = ipaddress.IPv6Address(host[1:-1]).compressed
     elif ":" in host or "[" in host:
         raise ValueError(address)
+    else:
+        host.encode("idna")  # as it is looked up; a label that is empty or too long is a ValueError
     if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise ValueError(address)
     return host, int(port)

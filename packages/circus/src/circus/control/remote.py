@@ -91,9 +91,9 @@ def _split(url: str) -> tuple[str, int, bool]:
     """Host, port, and whether by TLS."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
     except ValueError:
-        host = port = None
+        host, port = "", None
     if not host or port is None or parts.path not in ("", "/") or parts.query or parts.username is not None:
         raise CircusError("usage", f"{url[:200]!r} is no endpoint of a circusd", f"write {FORMS}")
     if parts.scheme == "http" and not _is_loopback(host):

@@ -17,7 +17,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
@@ -32,6 +32,7 @@ from circus.control.keyring import Keyring
 from circus.control.places import Place, Places
 from circus.control.server import Connection
 from circus.errors import CircusError
+from circus.streams.workers import run_aside
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -180,9 +181,12 @@ class TcpDoors:
     async def _open(self, address: str) -> _Door:
         """Raises: CircusError failed."""
         host, port = split_address(address)
-        loop = asyncio.get_running_loop()
+
+        def look_up() -> list[Any]:
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            found = await run_aside("circus-names", look_up)
             family, kind, _, _, where = found[0]
             if not self._config.api_tls and not ipaddress.ip_address(where[0]).is_loopback:
                 raise CircusError(

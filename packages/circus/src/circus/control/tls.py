@@ -21,6 +21,7 @@ from pathlib import Path
 from circus import clock
 from circus.engine import files
 from circus.errors import CircusError
+from circus.streams.workers import run_aside
 
 log = logging.getLogger("circus.control")
 
@@ -129,8 +130,12 @@ async def own(directory: Path, name: str, hosts: Sequence[str]) -> str:
     Raises: CircusError failed.
     """
     path = directory / OWN
-    if not await asyncio.to_thread(path.exists):
-        await asyncio.to_thread(_make, path, name, hosts)
+
+    def make() -> None:
+        if not path.exists():
+            _make(path, name, hosts)
+
+    await run_aside("circus-tls", make)
     return str(path)
 
 

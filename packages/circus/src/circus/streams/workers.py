@@ -157,6 +157,15 @@ class Worker:
             self._watch = asyncio.get_running_loop().call_later(UNANSWERED_S, self._look_whether_it_hangs)
 
 
+async def run_aside(name: str, call: Callable[[], T]) -> T:
+    """What ``call`` answers, from a thread for which nobody waits at the end, as for those of asyncio.to_thread."""
+    worker = Worker(name)
+    try:
+        return await worker.run(call)
+    finally:
+        worker.stop()
+
+
 class Opener(Worker):
     """A thread for calls that have nothing to do with each other: while one of them hangs another thread goes on."""
 
