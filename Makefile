@@ -9,8 +9,8 @@ ANCESTORS := .venv-ancestors
 PEERS := .venv-peers
 # What `make fuzz` needs, and no test.
 FUZZ := .venv-fuzz
-# As many at once as there are processors; most tests wait for processes. Who has nothing left takes from the others.
-PYTEST_ARGS ?= -n auto --dist worksteal
+# Three at once for two processors, as most tests wait for processes. Who has nothing left takes from the others.
+PYTEST_ARGS ?= -n $(shell $(PYTHON) -c 'import os; print(max(2, (os.cpu_count() or 1) * 3 // 2))') --dist worksteal
 # Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
 OTHER_PYTHONS ?= $(shell $(PYTHON) tests/pythons.py)
 INSTALL = pip install --quiet --disable-pip-version-check
