@@ -19,6 +19,7 @@ from circus.bus import Bus, Event
 from circus.config.model import NotifierConfig
 from circus.errors import CircusError
 from circus.notify import notifiers
+from circus.notify.desk import Outcome
 from circus.notify.messages import Sender
 from circus.notify.notifiers import Notifiers
 from circus.notify.ways import Place
@@ -331,6 +332,35 @@ def test_a_command_that_hangs_is_ended_with_what_it_has_started(
 
 
 # All of them ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["made", "awaited"])
+def test_an_attempt_that_fails_by_a_fault_of_ours_is_followed_by_others(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(notifiers.CommandAttempt):
+        attempts = 0
+
+        def __init__(self, *given: Any) -> None:
+            Faulty.attempts += 1
+            if way == "made" and Faulty.attempts == 1:
+                raise ImportError("no descriptor is left")
+            super().__init__(*given)
+
+        async def outcome(self) -> Outcome:
+            found = await super().outcome()
+            if way == "awaited" and Faulty.attempts == 1:
+                raise OSError
+            return found
+
+    async def work(bench: Bench) -> None:
+        monkeypatch.setattr(notifiers, "CommandAttempt", Faulty)
+        bench.has(argv=("/bin/true",))
+        bench.publish("web", "fatal", {})
+        await until(lambda: bench.shown()["sent"] == 1, "the second attempt")
+        assert Faulty.attempts == 2 and "a message could not be sent notifier=ops" in caplog.text
+
+    run(work, tmp_path)
 
 
 def test_one_that_hangs_holds_up_no_other(tmp_path: Path) -> None:

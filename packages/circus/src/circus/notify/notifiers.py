@@ -187,6 +187,9 @@ class _Notifier:
             outcome = await self._attempt.outcome()
         except RuntimeError as error:
             outcome = Outcome(f"{error}")  # the system has no thread for it
+        except Exception as error:
+            log.exception("a message could not be sent notifier=%s", config.name)
+            outcome = Outcome(f"{type(error).__name__}: circusd failed to send it")
         finally:
             self._attempt = None
         is_given_up = desk.settle(message, outcome, clock.monotonic(), told_missed=missed)
