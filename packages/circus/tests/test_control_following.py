@@ -17,7 +17,7 @@ from circus.control.caller import Caller
 from circus.control.dispatch import dispatch
 from circus.control.ops import Ops
 from circus.errors import CircusError
-from circus.logbook import strand
+from circus.logbook import cursors, strand
 from circus.logbook.writing import Laid
 from circus.testing.circusd import FakeEngine, make_watcher
 
@@ -422,3 +422,42 @@ def test_nothing_is_done_while_nothing_is_written(tmp_path: Path) -> None:
         await asyncio.gather(*waiting, return_exceptions=True)
 
     play(tmp_path, run)
+
+
+def test_who_does_not_see_all_writers_of_a_file_gets_no_line_of_which_nobody_knows_whose_it_is(tmp_path: Path) -> None:
+    theirs = Caller("web's", "test", patterns=("web",))
+
+    async def scenario(house: House) -> None:
+        (house.logs.folder / "shared.log").write_text("written before there was an index\n")
+        house.write((1, "from web"), stream="shared")
+        house.write((2, "from db"), stream="shared", watcher="db")
+        house.write((3, "own"), stream="own")
+        target = "/v1/watchers/web/logs"
+        told = {}
+        for caller in (OWNER, theirs):
+            page: Any = await dispatch(house.ops, caller, "GET", f"{target}?order=oldest")
+            followed = await dispatch(house.ops, caller, "GET", f"{target}?follow=true&since=0")
+            assert not isinstance(followed, dict)
+            ear = Ear(followed)
+            house.write((4, "the last"), stream="own")
+            await ear.until("the last")
+            await ear.leave()
+            told[caller] = [line["text"] for line in page["lines"]], ear.said
+        for lines in told[OWNER]:
+            assert "written before there was an index" in lines and "from db" not in lines
+        for lines in told[theirs]:
+            assert {"from web", "own"} <= set(lines) and "written before there was an index" not in lines
+
+    play(tmp_path, scenario)
+
+
+def test_places_in_logs_that_there_are_not_are_not_handed_on(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        house.write((1, "one"))
+        cursor = cursors.encode({f"none{number}": number for number in range(100)})
+        ear = await house.follow(f"cursor={cursor}")
+        await ear.until("one")
+        assert len(cursors.decode(ear.last_id)) == 1
+        await ear.leave()
+
+    play(tmp_path, scenario)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from circus.control.caller import VIEWER_VERBS, Caller
 from circus.control.catalog import OPERATIONS
 from circus.control.dispatch import dispatch
 from circus.control.ops import Ops
+from circus.engine import samples
 from circus.engine.samples import Use
 from circus.errors import CircusError
 from circus.supervise.states import SlotKey
@@ -52,6 +54,19 @@ def test_the_history_of_statistics_is_told_by_watcher_and_slot(engine: FakeEngin
     assert refused(engine, "/v1/stats/history?name=db", WEB_ONLY) == "not-found"
     for bad in ("limit=0", "limit=1001", "since=-1", "since=1e30", "name="):
         assert refused(engine, f"/v1/stats/history?{bad}") == "bad-request"
+
+
+def test_a_history_is_made_beside_the_loop(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def told(*asked: Any) -> list[samples.Sample]:
+        threads.append(threading.current_thread())
+        return []
+
+    monkeypatch.setattr(samples, "told", told)
+    engine.figures.samples.add(100.0, [Use(SlotKey("web", 1), 7, 0.0, 4096), Use(SlotKey("db", 1), 8, 0.0, 1)])
+    assert ask(engine, "/v1/stats/history")["samples"] == {}
+    assert len(threads) == 2 and threading.main_thread() not in threads
 
 
 def test_slots_are_told_with_their_process_and_the_ends_before(engine: FakeEngine) -> None:

@@ -74,6 +74,7 @@ def test_who_asks_while_a_look_is_under_way_gets_one_that_began_later(
             assert machine.looks == 2 or (machine.looks == 1 and first.done())
             assert later[0] is later[1]
             await first
+            assert engine.figures._looking is None, "the machine's processes are not remembered"
 
     story(run)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from circus.bus import Bus
 from circus.config.plan import Plan
 from circus.engine.pictures import Picture
-from circus.engine.samples import Sample
 from circus.logbook.writing import Laid
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -46,7 +46,7 @@ class SamplesFace(Protocol):
 
     @property
     def slots(self) -> Sequence[SlotKey]: ...
-    def of(self, slot: SlotKey, since: float = 0.0, most: int = ..., /) -> Sequence[Sample]: ...
+    def tail(self, slot: SlotKey, most: int, /) -> array[float]: ...
 
 
 class FiguresFace(Protocol):

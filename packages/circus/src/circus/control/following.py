@@ -157,7 +157,7 @@ class LogFeed:
         at, count = dict(cursor), 0
         while True:
             page = await self._page(ring, wanted.want(ring.watcher, REPLAY_PAGE, cursor=at, ends=places))
-            at.update(page.begins)
+            at = {name: place for name, place in at.items() if name in places} | page.begins
             for path, byte_count in page.missing.items():
                 yield loglines.missed(at, bytes=byte_count, path=path)
             for start in range(0, len(page.lines), BATCH):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -21,12 +21,13 @@ FAILED = "failed"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which lines of a watcher."""
+    """Which lines of a watcher. ``sees``: as of `Want`."""
 
     stream: str | None = None
     wid: int | None = None
     contains: str = ""
     since_ns: int = 0
+    sees: Callable[[str], bool] | None = None
 
     def is_met(self, line: Line) -> bool:
         """Of a log with one writer nobody says whose a line is, and need not."""
@@ -58,6 +59,7 @@ class Wanted:
             cursor,
             ends,
             is_backward=is_backward,
+            sees=self.sees,
         )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from array import array
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 from circus.config import show
 from circus.control import loglines, masking, plans, schema, views
@@ -15,8 +18,10 @@ from circus.control.face import EngineFace
 from circus.control.following import LogFeed
 from circus.control.loglines import Wanted
 from circus.control.queries import Queries
+from circus.engine import samples
 from circus.errors import CircusError
 from circus.logbook import cursors, pages
+from circus.supervise.states import SlotKey
 
 #: Lines that are told where nobody says how many, and those before what is followed.
 LINES = 100
@@ -100,7 +105,8 @@ class Lookups(Queries):
         """Raises: CircusError not-found, bad-request, limit, unavailable."""
         watcher = self._find(name).name
         _check_logs(asked)
-        wanted = Wanted(asked.stream, asked.instance, asked.contains or "", _ns(asked.since or 0.0))
+        sees = None if self._caller.sees_all else self._caller.sees
+        wanted = Wanted(asked.stream, asked.instance, asked.contains or "", _ns(asked.since or 0.0), sees)
         written = (last_event_id if asked.follow else "") or asked.cursor
         cursor = cursors.decode(written) if written else None
         if asked.follow:
@@ -111,7 +117,7 @@ class Lookups(Queries):
         until_ns = 2**63 if asked.until is None else _ns(asked.until)
         if asked.around_exit is not None:
             ended = await self._exit(watcher, asked.around_exit, asked.instance)
-            wanted = Wanted(asked.stream, int(str(ended["wid"])), asked.contains or "")
+            wanted = replace(wanted, wid=int(str(ended["wid"])))
             until_ns = _ns(float(str(ended["at"])) + AFTER_EXIT_S)
         is_backward = asked.order == "newest" or (asked.order is None and asked.since is None and cursor is None)
         limit = LINES if asked.limit is None else asked.limit
@@ -144,14 +150,23 @@ class Lookups(Queries):
         """Raises: CircusError not-found for an unknown watcher."""
         name = None if asked.name is None else self._find(asked.name).name
         figures = self._engine.figures
-        found: dict[str, dict[str, list[views.SampleAnswer]]] = {}
-        for slot in sorted(figures.samples.slots):
-            if (name is None and self._caller.sees(slot.watcher)) or slot.watcher == name:
-                samples = figures.samples.of(slot, asked.since, asked.limit)
-                if samples:
-                    by_wid = found.setdefault(slot.watcher, {})
-                    by_wid[str(slot.wid)] = [views.SampleAnswer(*sample) for sample in samples]
-        return views.StatsHistoryAnswer(figures.interval_s, found)
+        tails = {
+            slot: figures.samples.tail(slot, asked.limit)
+            for slot in sorted(figures.samples.slots)
+            if (name is None and self._caller.sees(slot.watcher)) or slot.watcher == name
+        }
+        return views.StatsHistoryAnswer(figures.interval_s, await asyncio.to_thread(_history, tails, asked))
+
+
+def _history(
+    tails: Mapping[SlotKey, array[float]], asked: views.StatsHistoryQuery
+) -> dict[str, dict[str, list[views.SampleAnswer]]]:
+    """In a thread: all that is kept would hold up the loop for half a second."""
+    found: dict[str, dict[str, list[views.SampleAnswer]]] = {}
+    for slot, tail in tails.items():
+        if told := samples.told(tail, asked.since, asked.limit):
+            found.setdefault(slot.watcher, {})[str(slot.wid)] = [views.SampleAnswer(*each) for each in told]
+    return found
 
 
 def _section(shown: show.Shown, *, reveal: bool) -> views.ConfigSection:

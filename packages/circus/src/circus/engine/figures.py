@@ -52,7 +52,11 @@ class Figures:
         if before is not None:
             await asyncio.wait([before])
         self._looking, self._next = self._next, None
-        look = await asyncio.to_thread(_look)
+        try:
+            look = await asyncio.to_thread(_look)
+        finally:
+            if self._looking is asyncio.current_task():
+                self._looking = None  # nobody keeps a row of each process of the machine
         uses = []
         for process in self._engine.lives.hosted:
             row = look.rows.get(process.pid)

@@ -81,20 +81,27 @@ class Samples:
 
     def of(self, slot: SlotKey, since: float = 0.0, most: int = MAX_OF_SLOT) -> list[Sample]:
         """The latest ``most`` of them since then, oldest first."""
-        ring = self._rings.get(slot, array("d"))
-        rows = list(_rows(ring, max(0, len(ring) - (most + 1) * _WIDTH)))
-        found = []
-        for number, (at, pid, cpu_s, memory) in enumerate(rows):
-            if at < since or number < len(rows) - most:
-                continue
-            before = rows[number - 1] if number else None
-            cpu = None
-            if before is not None and before[1] == pid and at > before[0] and cpu_s >= before[2]:
-                cpu = round((cpu_s - before[2]) / (at - before[0]) * 100, 1)
-            found.append(Sample(at, int(pid), cpu, int(memory)))
-        return found
+        return told(self.tail(slot, most), since, most)
+
+    def tail(self, slot: SlotKey, most: int) -> array[float]:
+        """A copy of the latest ``most`` of them, and of the one before these."""
+        return self._rings.get(slot, array("d"))[-(most + 1) * _WIDTH :]
 
 
-def _rows(ring: array[float], begin: int) -> Iterator[tuple[float, float, float, float]]:
-    for at in range(begin, len(ring), _WIDTH):
+def told(ring: array[float], since: float, most: int) -> list[Sample]:
+    """Of a `tail` for ``most``. Tens of thousands take long: called in a thread."""
+    rows, found = list(_rows(ring)), []
+    for number, (at, pid, cpu_s, memory) in enumerate(rows):
+        if at < since or number < len(rows) - most:
+            continue
+        before = rows[number - 1] if number else None
+        cpu = None
+        if before is not None and before[1] == pid and at > before[0] and cpu_s >= before[2]:
+            cpu = round((cpu_s - before[2]) / (at - before[0]) * 100, 1)
+        found.append(Sample(at, int(pid), cpu, int(memory)))
+    return found
+
+
+def _rows(ring: array[float]) -> Iterator[tuple[float, float, float, float]]:
+    for at in range(0, len(ring), _WIDTH):
         yield ring[at], ring[at + 1], ring[at + 2], ring[at + 3]

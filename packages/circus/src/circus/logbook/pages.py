@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from circus.logbook import catalogue
 from circus.logbook.matching import Literal
@@ -27,7 +27,8 @@ MAX_TEXT = 16 << 10
 @dataclass(frozen=True, slots=True)
 class Want:
     """``cursor``: places in logs (see cursors), from which on, or back to which, with ``is_backward``. ``ends``: no
-    further than these."""
+    further than these. ``sees``: who does not see all watchers of a log gets no line of which nobody knows whose
+    it is."""
 
     watcher: str
     limit: int
@@ -39,6 +40,7 @@ class Want:
     cursor: Mapping[str, int] | None = None
     ends: Mapping[str, int] | None = None
     is_backward: bool = False
+    sees: Callable[[str], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -87,7 +89,8 @@ def read(state_directory: str, want: Want) -> Page:
             streams = entry.watchers.get(want.watcher, set())
             if streams and (want.stream is None or want.stream in streams):
                 budgets.append(_Budget())
-                reader = LogReader(entry, logs, query, may_read=budgets[-1].may_read)
+                is_strict = want.sees is not None and not all(map(want.sees, entry.watchers))
+                reader = LogReader(entry, logs, replace(query, is_strict=is_strict), may_read=budgets[-1].may_read)
                 readers.append(reader)
                 reader.open()
         return _read(readers, want, lambda: any(each.is_spent for each in budgets))

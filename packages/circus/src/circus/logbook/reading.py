@@ -56,7 +56,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which lines are wanted."""
+    """Which lines are wanted. ``is_strict``: none of which nobody knows whose it is."""
 
     watchers: frozenset[str]
     stream: str | None = None
@@ -64,6 +64,7 @@ class Query:
     since_ns: int = 0
     until_ns: int = 2**63
     pattern: Pattern | Literal | None = None
+    is_strict: bool = False
 
 
 @dataclass(slots=True)
@@ -307,7 +308,7 @@ def _is_wanted(query: Query, source: Source | None, at_ns: int) -> bool:
     if not query.since_ns <= at_ns <= query.until_ns:
         return False
     if source is None or not source.watcher:
-        return query.stream is None and query.wid is None
+        return query.stream is None and query.wid is None and not query.is_strict
     return (
         source.watcher in query.watchers
         and query.stream in (None, source.stream)
