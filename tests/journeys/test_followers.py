@@ -19,7 +19,7 @@ FOLLOWERS = 200
 ORDERS = 200
 
 #: Far more than what the sockets and the ring hold for one who does not read.
-LINES = 20_000
+LINES = 8_000
 FLOOD = f"""
 import signal
 for number in range({LINES}):

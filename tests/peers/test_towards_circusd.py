@@ -89,7 +89,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         wait_for(lambda: circusctl(tmp_path, "status").stdout.count("active") == 2, "circusd 0.19", timeout_s=ANSWER_S)
         yield tmp_path
     finally:
-        circusctl(tmp_path, "quit")
+        circusctl(tmp_path, "--timeout", "2", "quit")  # it may go without a word
         try:
             circusd.wait(ANSWER_S)
         except subprocess.TimeoutExpired:
