@@ -67,13 +67,14 @@ def test_what_is_no_time_is_wrong_usage(path: str, text: str, capsys: pytest.Cap
         (["--endpoint", "https://127.0.0.1:1", "logs", "web", "--grep", "x"], "--grep works on circusd's own host"),
         (["--endpoint", "https://127.0.0.1:1", "logs", "web", "--cursor", "x"], "--cursor works on circusd's own host"),
         (["--endpoint", "https://127.0.0.1:1", "config", "show", "web"], "give FILE"),
+        (["--endpoint", "https://127.0.0.1:1", "audit"], "audit reads a file of this host"),
     ],
 )
 def test_what_does_not_work_over_tcp_is_one_line(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CIRCUSCTL_TOKEN", raising=False)
-    if "logs" in words or "config" in words:
+    if {"logs", "config", "audit"}.intersection(words):
         monkeypatch.setenv("CIRCUSCTL_TOKEN", "ct_x")
     assert main(words) == 2
     error = capsys.readouterr().err

@@ -34,6 +34,10 @@ def run(daemon: Daemon, args: argparse.Namespace) -> Answer:
 
     if args.count is not None and args.count < 1:
         raise CircusError("usage", f"-n {args.count} is no number of lines", "1 is the latest one")
+    if not args.file and not daemon.is_here:
+        raise CircusError(
+            "usage", "audit reads a file of this host, and circusd is on another", "ask there, or give --file"
+        )
     path = args.file or daemon.get("options")["options"].get("audit.file", audit.OFF)
     if path == audit.OFF:
         raise CircusError("not-found", "this circusd has no audit trail", "[circus] audit.file = off says so")
