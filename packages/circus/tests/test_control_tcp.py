@@ -524,6 +524,19 @@ def test_who_has_vanished_is_asked_for_by_the_system(play: Play) -> None:
     play(scenario)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such bound")
+def test_who_takes_nothing_of_an_answer_has_no_place_for_ever(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        _, bearer = await world.token()
+        await (await world.connect()).ask("/v1/version", bearer)
+        (place,) = world.doors._places
+        assert place.transport is not None
+        sock = place.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == tcp.TAKE_S * 1000
+
+    play(scenario)
+
+
 def test_doors_that_are_closed_end_streams_and_handshakes(play: Play) -> None:
     async def scenario(world: World) -> None:
         _, bearer = await world.token()

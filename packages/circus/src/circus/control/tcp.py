@@ -54,6 +54,10 @@ MAX_RETRY_S = 60.0
 #: A start does not wait longer for doors: names are looked up, a certificate is made.
 SETTLE_S = 10.0
 
+#: Who takes nothing of an answer, or has vanished in the middle of one, gives his place back after it, too: the system
+#: asks after him only when nothing is on its way.
+TAKE_S = 120
+
 #: Where no descriptor is left for a connection.
 PAUSE_S = 1.0
 
@@ -285,6 +289,8 @@ class _TcpConnection(Connection):
             sock = transport.get_extra_info("socket")
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             keepalive.ask_after(sock)
+            if (option := getattr(socket, "TCP_USER_TIMEOUT", None)) is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, TAKE_S * 1000)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
