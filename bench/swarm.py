@@ -12,6 +12,8 @@ import time
 from collections import deque
 from typing import Any
 
+from papa import places
+
 _CHUNK = 256 * 1024
 
 #: Of a client that does not read: what circusd can get rid of is what this and its own buffer hold.
@@ -36,7 +38,8 @@ class Follower:
         self.sock = socket.socket(socket.AF_UNIX)
         if is_slow:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
-        self.sock.connect(path)  # waits while circusd's queue is full
+        with places.unix_address(path) as address:
+            self.sock.connect(address)  # waits while circusd's queue is full
         self.sock.settimeout(PATIENCE_S)
         self.sock.sendall(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
 
@@ -89,7 +92,8 @@ class Orderer:
         head = f"POST {target} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         self._began, self._rest, self.has_ended = time.monotonic(), b"", False
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self._path)
+        with places.unix_address(self._path) as address:
+            self.sock.connect(address)
         self.sock.settimeout(PATIENCE_S)
         self.sock.sendall(head.encode() + f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
         return self.sock

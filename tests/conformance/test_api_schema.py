@@ -31,6 +31,7 @@ from circus.control.rows import Run
 from circus.engine.samples import Use
 from circus.supervise.states import SlotKey
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
+from papa import places
 
 #: Of each operation, good ones and as many bad ones.
 EXAMPLES = 25
@@ -88,7 +89,8 @@ class UnixAdapter(HTTPAdapter):
 def _connect(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(60)
-    sock.connect(path)
+    with places.unix_address(path) as address:
+        sock.connect(address)
     return sock
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from circus.circusctl import main
 from circus.control import selfsigned
+from papa import places
 from tests.house import BIN, House, opened, own_uid, ticker, wait_for
 
 #: A group that no system has.
@@ -77,9 +78,9 @@ def test_members_of_groups_may_what_their_role_may_and_others_are_refused(tmp_pa
 
 def ask(path: str, host: str, *headers: str) -> tuple[int, dict[str, Any]]:
     """What is answered to a GET at a unix socket."""
-    with socket.socket(socket.AF_UNIX) as sock:
+    with socket.socket(socket.AF_UNIX) as sock, places.unix_address(path) as address:
         sock.settimeout(50)
-        sock.connect(path)
+        sock.connect(address)
         lines = ["GET /v1/version HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", ""]
         sock.sendall("\r\n".join(lines).encode())
         answer = b"".join(iter(lambda: sock.recv(65536), b""))

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client import parser
 
+from papa import places
 from tests.house import ROOT, House, opened, ticker, wait_for
 
 ALERTS = ROOT / "docs/metrics/alerts.yml"
@@ -124,9 +125,10 @@ def collecting(house: House) -> Iterator[Prometheus]:
 
 def scrape(house: House, accept: str = "*/*") -> tuple[str, str]:
     """The page, and its type."""
-    with socket.socket(socket.AF_UNIX) as sock:
+    path = str(next((house.folder / "run").rglob("*.sock")))
+    with socket.socket(socket.AF_UNIX) as sock, places.unix_address(path) as address:
         sock.settimeout(50)
-        sock.connect(str(next((house.folder / "run").rglob("*.sock"))))
+        sock.connect(address)
         request = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
         sock.sendall(request.encode())
         answer = b""
