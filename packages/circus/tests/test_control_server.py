@@ -479,3 +479,11 @@ def test_the_path_of_a_control_socket_may_be_long(tmp_path: Path) -> None:
         for fd in others:
             os.close(fd)
     assert not os.path.exists(path)
+
+
+def test_the_access_log_of_a_program_that_has_its_own_uvicorn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, handler = logging.getLogger("uvicorn.access"), logging.NullHandler()
+    monkeypatch.setattr(theirs, "handlers", [handler])
+    monkeypatch.setattr(theirs, "propagate", True)
+    server_module.config_of(make_app(Ops(FakeEngine())))
+    assert (theirs.handlers, theirs.propagate) == ([handler], True)

@@ -422,6 +422,22 @@ def test_an_order_is_not_carried_out_whose_token_ends_before_all_of_it_is_there(
     play(scenario)
 
 
+def test_strangers_do_not_fill_the_log(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    upgrade = b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+    async def scenario(world: World) -> None:
+        for sent, status in ((b"nonsense\r\n\r\n", b"400"), (upgrade, b"401")):
+            for _ in range(2 * seldom.BURST):
+                peer = await world.connect()
+                peer.writer.write(sent)
+                assert (await peer.reader.readline()).split()[1] in (status, b"429")
+
+    play(scenario)
+    warnings = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert len(warnings) <= seldom.BURST + 1
+    assert {each.name for each in warnings} == {"circus.control"}
+
+
 def test_a_token_may_revoke_itself_and_is_told_so(play: Play) -> None:
     async def scenario(world: World) -> None:
         token, bearer = await world.token()

@@ -31,6 +31,11 @@ from circus.control.seldom import Seldom
 
 log = logging.getLogger("circus.control")
 
+#: What uvicorn says of each request that it does not understand is told in the answer; here it would fill the log, for
+#: anybody may send some. What goes wrong on our side is in it.
+_quiet = log.getChild("http")
+_quiet.setLevel(logging.ERROR)
+
 #: All who may listen to events and follow logs (`events.MAX_LISTENERS` of each), and 128 beside them for orders and
 #: queries. Each costs a descriptor, and some 30 KB while it is open.
 MAX_CONNECTIONS = 640
@@ -104,7 +109,7 @@ def config_of(app: ASGIApp) -> Config:
         lifespan="off",
         interface="asgi3",
         log_config=None,
-        access_log=False,
+        access_log=True,  # False would end that of a program in which we are embedded; ours is in `Connection`
         proxy_headers=False,
         server_header=False,
         date_header=False,
@@ -144,6 +149,7 @@ class Connection(H11Protocol):
 
     def __init__(self, config: Config, state: ServerState, app_state: dict[str, object]) -> None:
         super().__init__(config, state, app_state)
+        self.logger, self.access_log = _quiet, False
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self._deadline: asyncio.TimerHandle | None = None
 
