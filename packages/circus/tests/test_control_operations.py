@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from circus.control import operations, schema, sse
-from circus.control.caller import OWNER, Caller
+from circus.control.caller import OPERATOR_VERBS, OWNER, Caller
 from circus.control.ops import Ops
 from circus.errors import CircusError
 from circus.supervise.progress import Standing
@@ -335,6 +335,25 @@ def test_answers_that_are_kept_are_bounded_in_bytes_but_the_last_one_stays(
         for _ in range(3):
             answer = await ops.set_options("web", schema.SetRequest(options={"priority": 1}))
         assert [each.id for each in (await ops.operations()).operations] == [answer.operation]
+
+    story(run)
+
+
+def test_whoever_floods_circusd_with_orders_leaves_room_for_those_of_admins(
+    ops: Ops, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        monkeypatch.setattr(operations, "MAX_RUNNING_OF_OTHERS", 2)
+        restricted = ops.of(Caller("token web", "192.0.2.7", patterns=("web*",)))
+        operator = ops.of(Caller("uid 7", "unix", OPERATOR_VERBS))
+        for _ in range(2):
+            await begun(restricted, "web")
+        for each in (restricted, operator):
+            with pytest.raises(CircusError, match="2 operations are under way already"):
+                await begun(each, "web")
+        await begun(ops, "web")
+        assert engine.gate is not None
+        engine.gate.set()
 
     story(run)
 

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from circus import clock
 from circus.control import schema, sse, told
-from circus.control.caller import Caller
+from circus.control.caller import ADMIN_VERBS, Caller
 from circus.control.face import EngineFace
 from circus.engine.tracking import Track
 from circus.errors import CircusError
@@ -30,6 +30,8 @@ log = logging.getLogger("circus.control")
 
 #: Each is a task and a place in the engine's mailbox; far more than people and scripts have under way.
 MAX_RUNNING = 1_000
+#: Those from which on orders of others than admins are refused, so that one who floods circusd can be stopped.
+MAX_RUNNING_OF_OTHERS = 900
 #: Enough to find what was ordered today; about 1 KB each.
 MAX_ENDED = 256
 #: Of the answers of those that have ended, together: a reloadconfig of thousands of watchers has megabytes.
@@ -112,8 +114,10 @@ class Operations:
         work: Callable[[Entry], Coroutine[Any, Any, msgspec.Struct]],
     ) -> Entry:
         """Raises: CircusError limit."""
-        if len(self._running) >= MAX_RUNNING and what not in ENDINGS:
-            raise CircusError("limit", f"{MAX_RUNNING} operations are under way already", "wait until they have ended")
+        is_admin = caller.sees_all and caller.verbs >= ADMIN_VERBS
+        most = MAX_RUNNING if is_admin else min(MAX_RUNNING, MAX_RUNNING_OF_OTHERS)
+        if len(self._running) >= most and what not in ENDINGS:
+            raise CircusError("limit", f"{most} operations are under way already", "wait until they have ended")
         self._count += 1
         names = None if watchers is None else tuple(watchers)
         entry = Entry(f"{self._start}-{self._count}", what, names, caller)
