@@ -98,7 +98,10 @@ def test_what_is_not_found_is_looked_for_in_parts(logs: Pages, monkeypatch: pyte
     assert len(logs.all(1000)) == 505
 
 
-def test_a_line_that_has_no_end_yet_and_one_that_is_not_indexed_yet_are_waited_for(logs: Pages) -> None:
+def test_a_line_that_has_no_end_yet_and_one_that_is_not_indexed_yet_are_waited_for(
+    logs: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "INDEX_S", 1000.0)
     with open(logs.folder / "stdout.log", "ab") as file:
         file.write(b"not indexed\n")
     assert texts(logs.page(stream="stdout")) == ["one", "three", "five"]
