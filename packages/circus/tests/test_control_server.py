@@ -132,6 +132,18 @@ def test_nothing_is_kept_for_who_went_while_he_waited(play: Callable[[Scenario],
     play(scenario)
 
 
+@pytest.mark.parametrize("target", ["/v1/events", "/v1/watchers/web/logs?follow=true"])
+def test_a_stream_of_which_only_the_head_is_asked_has_an_end(target: str, play: Callable[[Scenario], None]) -> None:
+    async def scenario(world: World) -> None:
+        peer = await world.connect()
+        peer.writer.write(f"HEAD {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = (await peer.reader.readuntil(b"\r\n\r\n")).lower()
+        assert b" 200 " in head and b"content-type: text/event-stream" in head
+        assert (await peer.ask(GET))[1]["name"] == "default"
+
+    play(scenario)
+
+
 def test_an_idle_server_never_wakes_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "KEEP_ALIVE_S", 0.05)
 

@@ -76,6 +76,8 @@ def _route(ops: Ops, operation: Operation) -> Route:
         if isinstance(answer, bytes):
             return Response(answer, media_type=operation.media)
         media = operation.media_too or operation.media
+        if request.method == "HEAD":  # of what has no end
+            return Response(media_type=media)
         return StreamingResponse(answer, media_type=media, headers={"cache-control": "no-store"})
 
     return Route(operation.path.replace("{name}", "{name:path}"), endpoint, methods=[operation.method])
