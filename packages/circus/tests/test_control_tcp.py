@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from circus import clock
 from circus.config.model import CircusConfig
-from circus.control import doorman, keepalive, places, seldom, selfsigned, server, tcp, tls
+from circus.control import doorman, events, following, keepalive, places, seldom, selfsigned, server, tcp, tls
 from circus.control.audit import Trail
 from circus.control.auditing import Auditing
 from circus.control.caller import OWNER
@@ -420,6 +420,10 @@ def test_an_order_is_not_carried_out_whose_token_ends_before_all_of_it_is_there(
         assert world.engine.heard == []
 
     play(scenario)
+
+
+def test_whoever_listens_over_tcp_leaves_room_for_listeners_at_the_control_socket() -> None:
+    assert min(events.MAX_LISTENERS, following.MAX_FOLLOWERS) > places.MAX_KNOWN
 
 
 def test_strangers_do_not_fill_the_log(

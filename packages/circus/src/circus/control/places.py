@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from circus import clock
 
-#: Connections that have shown a token: of programs that follow events or logs, mostly. The control socket has its own.
-MAX_KNOWN = 256
+#: Connections that have shown a token: of programs that follow events or logs, mostly. The control socket has its own;
+#: and fewer than may listen (`events.MAX_LISTENERS`), so that there somebody always may, too.
+MAX_KNOWN = 224
 
 #: Connections that have shown none, those included with whom TLS is not agreed on yet.
 MAX_STRANGERS = 64
