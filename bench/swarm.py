@@ -21,7 +21,7 @@ SLOW_BUFFER = 4096
 
 
 #: As long as anything here may take on a loaded machine.
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 
 
 class Follower:
