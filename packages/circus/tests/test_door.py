@@ -214,6 +214,7 @@ def test_what_was_read_of_a_flood_is_answered_as_its_answers_are_taken(
         for data in (zmtp.message((b"",)), zmtp.message((b'{"command":0}',))):
             sock, other = door.speaking(), door.dealer()
             flood = data * count
+            sock.settimeout(None)  # it would count for all of the flood
             thread = threading.Thread(target=sock.sendall, args=(flood,))
             thread.start()
             wait_for(lambda: door.call(lambda: any(each.is_full for each in door.listener().peers)), "it is full")
