@@ -7,7 +7,8 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from tests.house import process, wait_for
 from circus import client, consumer, exc
 from circus.bus import Event
 from circus.control import endpoints
+from circus.errors import CircusError
 from circus.legacy import stats as legacy_stats
 from circus.legacy import zmq_client
+from circus.plugins import CircusPlugin
 from circus.stats.client import StatsClient
 from circus.supervise import events
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
@@ -170,6 +173,31 @@ def test_a_plugin_that_waits_for_a_circusd_takes_the_control_socket_when_there_i
                 assert running.stdout.readline() == "db\n"
                 running.terminate()
                 assert running.wait() == 0
+
+
+def test_a_plugin_says_why_no_events_can_come(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("circus.plugins.wire.HANDSHAKE_S", 0.01)
+    with answering(reply) as (endpoint, _), socket.socket() as bound:
+        for place in ("tcp://127.0.0.1:port", "udp://127.0.0.1:1"):
+            with pytest.raises(CircusError, match="is no endpoint of a circusd"):
+                CircusPlugin(endpoint, place, 5.0).start()
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        deaf = f"tcp://127.0.0.1:{bound.getsockname()[1]}"
+        for place, why in ((deaf, f"no circusd answers at {deaf}"), (endpoint, f"at {endpoint} publishes nothing")):
+            plugin, pool = CircusPlugin(endpoint, place, 5.0), ThreadPoolExecutor(1)
+            told = pool.submit(_stop_when, plugin, lambda why=why: why in caplog.text)
+            plugin.start()
+            told.result()
+            pool.shutdown()
+
+
+def _stop_when(plugin: CircusPlugin, fact: Callable[[], bool]) -> None:
+    try:
+        wait_for(fact, "the reason in the log")
+    finally:
+        plugin.stop()
 
 
 def test_statistics_come_by_zmq_under_the_names_that_the_ancestors_gave_them() -> None:

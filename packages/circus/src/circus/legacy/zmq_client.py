@@ -52,7 +52,7 @@ def exchange(
     """
     zmq, deadline = library(), time.monotonic() + timeout_s
     text, number = _written(message)
-    _check_listened(endpoint, timeout_s)
+    check_listened(endpoint, timeout_s)
     with zmq.Context() as context, context.socket(zmq.DEALER) as sock:
         _open(sock, endpoint)
         if not sock.poll(_left_ms(deadline), zmq.POLLOUT):
@@ -79,7 +79,7 @@ async def exchange_async(
 
     deadline = time.monotonic() + timeout_s
     text, number = _written(message)
-    await asyncio.to_thread(_check_listened, endpoint, timeout_s)
+    await asyncio.to_thread(check_listened, endpoint, timeout_s)
     with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as sock:
         _open(sock, endpoint)
         if not await sock.poll(_left_ms(deadline), zmq.POLLOUT):  # type: ignore[call-arg]
@@ -158,8 +158,11 @@ def _left_ms(deadline: float) -> int:
 # Who listens ------------------------------------------------------------------------------------------------
 
 
-def _check_listened(endpoint: str, timeout_s: float) -> None:
-    """ZMQ says nothing of a connection that is refused, and goes on trying."""
+def check_listened(endpoint: str, timeout_s: float) -> None:
+    """ZMQ says nothing of a connection that is refused, and goes on trying. May block.
+
+    Raises: CircusError usage, unreachable or timeout.
+    """
     kind, _, address = endpoint.partition("://")
     try:
         if kind == "tcp":

@@ -11,7 +11,7 @@ from typing import Any
 
 from circus.control import endpoints
 from circus.errors import CircusError
-from circus.legacy import zmq_feed
+from circus.legacy import zmq_client, zmq_feed
 from circus.legacy.client import CircusClient, cast_message, make_message
 from circus.legacy.exc import CallError
 from circus.legacy.util import to_bool
@@ -143,6 +143,7 @@ class CircusPlugin:
                 self._find_feed,
                 is_wanted=is_wanted,
                 on_unwanted=self._hear_by_socket,
+                on_failed=self._fail,
                 on_open=self._begin,
                 on_event=self._on_event,
             )
@@ -162,14 +163,18 @@ class CircusPlugin:
         if not found:
             what = f"circusd at {self.endpoint} does not say where its events are"
             raise CircusError("unreachable", what, "name the place: --pubsub tcp://HOST:PORT")
+        zmq_client.check_listened(str(found), self.client.timeout)
         return str(found)
 
     def _begin(self) -> None:
         try:
             self.handle_init()
         except Exception as error:  # noqa: BLE001 - raised again by start
-            self._failure = error
-            self.loop.stop()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self.loop.stop()
 
     def _end(self) -> None:
         signal.alarm(0)

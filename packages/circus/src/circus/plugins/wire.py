@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("circus.plugins")
 
+#: Who has not spoken by then has something said of him.
+HANDSHAKE_S = 10.0
+
 
 class WireEar:
     """``find`` says where events come from; it may block, and raise CircusError until circusd is there.
 
     ``is_wanted`` is asked until then; when it is not, ``on_unwanted`` is called, and no more happens. ``on_open`` is
-    called once, when they begin to come, ``on_event`` with topic and message of each.
+    called once, when they begin to come, ``on_event`` with topic and message of each; ``on_failed`` when none can come.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class WireEar:
         *,
         is_wanted: Callable[[], bool],
         on_unwanted: Callable[[], None],
+        on_failed: Callable[[Exception], None],
         on_open: Callable[[], None],
         on_event: Callable[[dict[str, Any]], None],
     ) -> None:
@@ -44,6 +48,7 @@ class WireEar:
         self._find = find
         self._is_wanted = is_wanted
         self._on_unwanted = on_unwanted
+        self._on_failed = on_failed
         self._on_open = on_open
         self._on_event = on_event
         self._task: asyncio.Task[None] | None = None
@@ -61,6 +66,12 @@ class WireEar:
             self._context = None
 
     async def _hear(self) -> None:
+        try:
+            await self._hear_on()
+        except Exception as error:  # noqa: BLE001 - raised by the plugin's start
+            self._on_failed(error)
+
+    async def _hear_on(self) -> None:
         import zmq
         import zmq.asyncio
 
@@ -73,7 +84,10 @@ class WireEar:
         monitor = sock.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         sock.subscribe(b"watcher.")
         zmq_client.connect(sock, endpoint)
-        await monitor.recv_multipart()
+        connected = asyncio.ensure_future(monitor.recv_multipart())
+        if not (await asyncio.wait([connected], timeout=HANDSHAKE_S))[0]:
+            log.warning("who listens at %s publishes nothing; is that the `pubsub_endpoint` of a circusd?", endpoint)
+        await connected
         sock.disable_monitor()
         self._on_open()
         while True:
@@ -91,6 +105,8 @@ class WireEar:
             try:
                 return await asyncio.to_thread(self._find)
             except CircusError as error:
+                if error.code == "usage":
+                    raise
                 if error.message != told:
                     told = error.message
                     log.warning("%s; trying again", told)
