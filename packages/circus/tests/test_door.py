@@ -116,6 +116,18 @@ def test_whatever_is_said_has_one_answer_and_the_door_stays_open(engine: FakeEng
         assert peer.ask("numwatchers")["numwatchers"] == 2
 
 
+def test_a_pattern_that_takes_for_ever_is_not_tried(engine: FakeEngine, tmp_path: Path) -> None:
+    with Door(engine, tmp_path) as door:
+        peer = door.dealer()
+        for name in ("(w+)+x", "(w|w)*x", "(w?){30}x", "w?w?w?w?w?x", "(we|we)(b|b.)(a|bc)(d|ef)(gh|i)x"):
+            reply = peer.ask("stop", name=name, match="regex")
+            assert (reply["errno"], reply["reason"][:-4].partition(" may take")[0]) == (3, repr(name))
+        assert peer.ask("stop", name="*a" * 200)["reason"] == "a name or pattern has at most 256 characters"
+        for name in ("web|my db", "(web|x)-?[0-9]*", "w.*", "(?:we)+b", r"\w{3}$"):
+            assert peer.ask("stop", name=name, match="regex")["status"] == "ok"
+        assert peer.ask("stop", name="(", match="regex")["errno"] == 3
+
+
 def test_a_fault_of_ours_is_an_error_reply_and_stands_in_the_log(
     engine: FakeEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from circus.legacy.commands import AsyncCaller, AsyncCommands, error_reply, refusal
-from circus.legacy.door import zmtp
+from circus.legacy.door import patterns, zmtp
 from circus.legacy.door.wire import Peer
 from circus.legacy.messages import COMMAND_ERROR, MESSAGE_ERROR, NOT_JSON, Refused, is_waiting
 
@@ -110,6 +110,9 @@ class Orders:
             message = json.loads(said.frames[-1])
         except (ValueError, RecursionError):
             _send(peer, envelope, error_reply(None, Refused(NOT_JSON, "json invalid")))
+            return
+        if why := patterns.why_not(message):
+            _send(peer, envelope, refusal(message, Refused(MESSAGE_ERROR, why)))
             return
         waits = is_waiting(message)
         if waits and self._waiting >= MAX_WAITING:
