@@ -78,11 +78,13 @@ class Serving:
     async def close(self) -> None:
         self.ops.close()
         doors = [each.close() for each in (self._tcp, self._old_door) if each is not None]
-        await asyncio.gather(self._control.close(), *doors)
-        await self.ops.end()
-        await self.ops.keyring.close()
-        await self.engine.close()
-        self._trail.close()
+        try:
+            await asyncio.gather(self._control.close(), *doors)
+            await self.ops.end()
+            await self.ops.keyring.close()
+        finally:  # whatever a door does: what was written must be committed
+            await self.engine.close()
+            self._trail.close()
 
 
 def _trail(config: CircusConfig, directory: str) -> audit.Trail:
