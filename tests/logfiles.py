@@ -40,6 +40,7 @@ class LogFiles:
         head = Path(path).read_bytes()[:256]
         laid = Laid(path, found.st_dev, found.st_ino, base, head, tuple(runs))
         book.lay(laid)
+        book.rest()  # nobody closes it
         return laid
 
     def rotate(self, stream: str) -> None:
