@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.house import wait_for
 
 from circus.config import checks
 from circus.probes import MAX_MORE_S, MAX_TEXT, NotSo, Said, network, tidy, understand
@@ -287,8 +288,7 @@ def test_many_commands_take_turns_and_nobody_is_left_when_circusd_ends(tmp_path:
 
     assert with_commands(work) == AT_ONCE
     for each in tmp_path.iterdir():
-        found = row(int(each.name))
-        assert found is None or found.state == "Z"
+        wait_for(lambda pid=int(each.name): (found := row(pid)) is None or found.state == "Z", "the end of all")
 
 
 # Lines ------------------------------------------------------------------------------------------------------
