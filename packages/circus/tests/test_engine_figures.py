@@ -11,6 +11,7 @@ from tests.workbench import DB, WEB, Bench, opened, story
 
 from circus import procfs
 from circus.engine import figures
+from circus.engine.samples import told
 from circus.procfs import Row
 from circus.supervise.states import SlotKey
 
@@ -46,7 +47,7 @@ def test_all_who_ask_at_once_share_a_look_and_it_is_remembered(bench: Bench, mon
             looks = await asyncio.gather(*(engine.figures.look() for _ in range(20)))
             assert (machine.looks, len(set(map(id, looks)))) == (1, 1)
             pid = bench.papa.row("circus.web.1")["pid"]
-            (sample,) = engine.figures.samples.of(SLOT)
+            (sample,) = told(engine.figures.samples.tail(SLOT, 10), 0.0, 10)
             assert (sample.pid, sample.memory, sample.cpu) == (pid, 4096, None)
             assert len(engine.figures.samples.slots) == 2
 
@@ -55,7 +56,9 @@ def test_all_who_ask_at_once_share_a_look_and_it_is_remembered(bench: Bench, mon
             machine.rows[pid] = replace(machine.rows[pid], start_ticks=machine.rows[pid].start_ticks + 1)
             monkeypatch.setattr("circus.engine.samples.MIN_GAP_S", 0.0)
             await engine.figures.look()
-            assert len(engine.figures.samples.of(SLOT)) == 1, "that is somebody else's number by now"
+            assert len(told(engine.figures.samples.tail(SLOT, 10), 0.0, 10)) == 1, (
+                "that is somebody else's number by now"
+            )
 
     story(run)
 

@@ -79,10 +79,6 @@ class Samples:
             if not ring:
                 del self._rings[slot]
 
-    def of(self, slot: SlotKey, since: float = 0.0, most: int = MAX_OF_SLOT) -> list[Sample]:
-        """The latest ``most`` of them since then, oldest first."""
-        return told(self.tail(slot, most), since, most)
-
     def tail(self, slot: SlotKey, most: int) -> array[float]:
         """A copy of the latest ``most`` of them, and of the one before these."""
         return self._rings.get(slot, array("d"))[-(most + 1) * _WIDTH :]
