@@ -1,0 +1,40 @@
+"""Tables fit where they stand, and colours count for nothing in their widths."""
+
+from __future__ import annotations
+
+import pytest
+
+from circus.cli.columns import Cell, table
+
+HEADS = ("NAME", "PID", "WHY")
+
+
+def test_columns_are_as_wide_as_their_text_and_numbers_stand_at_their_right() -> None:
+    rows = [("web", "7", "up"), ("a-long-name", "4711", "down")]
+    assert table(HEADS, rows, width=80, right=("PID",)) == [
+        "NAME          PID  WHY",
+        "web             7  up",
+        "a-long-name  4711  down",
+    ]
+
+
+def test_words_are_cut_and_numbers_are_not() -> None:
+    lines = table(HEADS, [("web", "123456789012", "x" * 60)], width=40, right=("PID",))
+    assert max(map(len, lines)) == 40
+    assert lines[1].startswith("web   123456789012  xxxx")
+    assert lines[1].endswith("x…")
+
+
+def test_what_cannot_fit_is_longer() -> None:
+    lines = table(HEADS, [("web", "1" * 50, "x" * 60)], width=40, right=("PID",))
+    assert "1" * 50 in lines[1]
+
+
+def test_paint_is_around_the_text_alone() -> None:
+    rows = [(Cell("web", lambda text: f"<{text}>"), "7", "up")]
+    assert table(HEADS, rows, width=80, paint=lambda text: f"[{text}]") == ["[NAME]  [PID]  [WHY]", "<web>   7    up"]
+
+
+@pytest.mark.parametrize("width", [1, 20, 200])
+def test_no_rows_are_heads_alone(width: int) -> None:
+    assert table(HEADS, [], width=width) == ["NAME  PID  WHY"]
