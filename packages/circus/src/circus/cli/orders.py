@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from circus import nearest
 from circus.cli.asking import begun_lines, name_argument, optional_name, wait_arguments
 from circus.errors import CircusError
 
@@ -188,7 +189,9 @@ def _matching(daemon: Daemon, patterns: list[str]) -> list[str]:
     except re.error as error:
         raise CircusError("usage", f"{error.pattern!r} is no regular expression: {error}") from None
     if not found:
-        raise CircusError("not-found", f"no watcher matches {', '.join(patterns)}", f"there are: {', '.join(known)}")
+        # A pattern that is one name is perhaps a slip in it.
+        hint = nearest.hint(patterns[0], known, f"there are: {', '.join(known)}")
+        raise CircusError("not-found", f"no watcher matches {', '.join(patterns)}", hint)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from circus import nearest
 from circus.cli import render
 from circus.cli.asking import name_argument, optional_name
 from circus.errors import CircusError
@@ -103,7 +104,8 @@ def ask_globaloptions(daemon: Daemon, args: argparse.Namespace) -> Answer:
     if args.option is None:
         return {"options": options}
     if args.option not in options:
-        raise CircusError("not-found", f"{args.option!r} option not found", f"there are: {', '.join(sorted(options))}")
+        hint = nearest.hint(args.option, options, f"there are: {', '.join(sorted(options))}")
+        raise CircusError("not-found", f"{args.option!r} option not found", hint)
     return {"options": {args.option: options[args.option]}}
 
 
@@ -111,11 +113,8 @@ def ask_get(daemon: Daemon, args: argparse.Namespace) -> Answer:
     answer = ask_options(daemon, args)
     for key in args.keys:
         if key not in answer["options"]:
-            raise CircusError(
-                "not-found",
-                f"{answer['name']}: {key!r} option not found",
-                f"`circusctl options {args.name}` lists them",
-            )
+            hint = nearest.hint(key, answer["options"], f"`circusctl options {args.name}` lists them")
+            raise CircusError("not-found", f"{answer['name']}: {key!r} option not found", hint)
     return {"name": answer["name"], "options": {key: answer["options"][key] for key in args.keys}}
 
 

@@ -6,17 +6,13 @@ Only the parser of the one command is built.
 from __future__ import annotations
 
 import argparse
-import sys
 
 import circus
+from circus import nearest
 from circus.cli import commands, configuration, terminal, tokens
 from circus.cli.asking import Command
-from circus.cli.printing import say
+from circus.cli.parser import Formatter, Parser
 from circus.errors import CircusError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
 
 COMMANDS = commands.COMMANDS | {each.name: each for each in (*tokens.COMMANDS, *configuration.COMMANDS)}
 
@@ -42,53 +38,50 @@ that it is alive; Ctrl-C stops waiting, not the order. --timeout bounds both, th
 Exit status: 0 done, 1 failed, unreachable or timed out, 2 usage, 3 refused by circusd."""
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Knows the width, for which argparse would import shutil and with it three compressors."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=terminal.columns() - 2)
-
-
-class _Parser(argparse.ArgumentParser):
-    """One line for a wrong command line, instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise CircusError("usage", message, f"see `{self.prog} --help`")
-
-    def print_help(self, _file: object = None) -> NoReturn:
-        sys.exit(say(self.format_help()))
-
-
 def parse(words: list[str]) -> tuple[Command, argparse.Namespace] | str:
     """What is asked, or a text that says how to ask. Raises: CircusError usage."""
     at = _command_index(words)
     parser = _global_parser()
-    options = parser.parse_args(words[:at])
+    options = _read_globals(parser, words, at)
     if options.version:
         return f"{circus.__version__}\n"
+    if words[at : at + 1] == ["help"]:
+        options.help, at = True, at + 1
     if at == len(words):
         if options.help:
             return _overview(parser)
         raise CircusError("usage", "no command is given", "`circusctl --help` lists them")
-    if words[at] in GROUPS and words[at + 1 : at + 2] in (["-h"], ["--help"]):
+    if words[at] in GROUPS and (
+        words[at + 1 : at + 2] in (["-h"], ["--help"]) or (options.help and at + 1 == len(words))
+    ):
         return _of_group(words[at])
-    name = _command_name(words[at:])
-    command = _find_command(name)
-    at += name.count(" ")
+    command = _find_command(words[at:])
+    at += command.name.count(" ")
     command_parser = _command_parser(command)
     if options.help:
         return command_parser.format_help()
     return command, _parse(command, command_parser, words[at + 1 :], options)
 
 
-def _parse(command: Command, parser: _Parser, words: list[str], options: argparse.Namespace) -> argparse.Namespace:
+def _read_globals(parser: Parser, words: list[str], at: int) -> argparse.Namespace:
+    """Options of circusctl itself; one of a command that stands before it is told where it belongs."""
+    unknown = parser.parse_known_args(words[:at])[1]
+    if unknown and at < len(words):
+        command = _command_parser(_find_command(words[at:]))
+        if (near := command.nearest_option(unknown[0])) and near not in parser.options:
+            hint = f"did you mean `{command.prog} {near}`?"
+            raise CircusError("usage", f"unrecognized arguments: {' '.join(unknown)}", hint)
+    return parser.read(words[:at])
+
+
+def _parse(command: Command, parser: Parser, words: list[str], options: argparse.Namespace) -> argparse.Namespace:
     if not command.takes_command:
-        return parser.parse_intermixed_args(words, options)
+        return parser.read(words, options)
     at, is_named = 0, False
     while at < len(words) and words[at] != "--" and not (is_named and not words[at].startswith("-")):
         is_named = is_named or not words[at].startswith("-")
         at += 2 if words[at] in (*_GLOBAL_WITH_VALUE, "--option") else 1
-    args = parser.parse_intermixed_args(words[:at], options)
+    args = parser.read(words[:at], options)
     args.command = words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
     return args
 
@@ -101,14 +94,8 @@ def _command_index(words: list[str]) -> int:
     return min(at, len(words))
 
 
-def _command_name(words: list[str]) -> str:
-    """The command's name at the begin of what is behind the global options."""
-    if words[0] not in GROUPS:
-        return words[0]
-    if len(words) == 1 or words[1].startswith("-"):
-        known = ", ".join(name.partition(" ")[2] for name in COMMANDS if name.startswith(f"{words[0]} "))
-        raise CircusError("usage", f"{words[0]} needs another word: {known}", "`circusctl --help` says what they do")
-    return " ".join(words[:2])
+def _second_words(group: str) -> list[str]:
+    return [name.partition(" ")[2] for name in COMMANDS if name.startswith(f"{group} ")]
 
 
 def _of_group(group: str) -> str:
@@ -117,25 +104,39 @@ def _of_group(group: str) -> str:
     return "\n".join([f"usage: circusctl {group} COMMAND", "", *lines, "", "`circusctl COMMAND --help` says more.", ""])
 
 
-def _find_command(word: str) -> Command:
-    command = COMMANDS.get(word)
+def _find_command(words: list[str]) -> Command:
+    """The command whose one or two words are the first of ``words``. Raises: CircusError usage."""
+    first, second = words[0], words[1] if len(words) > 1 else ""
+    if first in GROUPS:
+        if not second or second.startswith("-"):
+            known = ", ".join(_second_words(first))
+            raise CircusError("usage", f"{first} needs another word: {known}", f"`circusctl {first} --help` says more")
+        first = f"{first} {second}"
+    command = COMMANDS.get(first)
     if command is None:
-        # Imported for the mistake alone.
-        import difflib
-
-        near = difflib.get_close_matches(word, COMMANDS, n=1)
-        hint = f"did you mean `circusctl {near[0]}`?" if near else "`circusctl --help` lists the commands"
-        raise CircusError("usage", f"unknown command {word!r}", hint)
+        near = _nearest_command(*words[:2])
+        listing = f"{words[0]} --help" if words[0] in GROUPS else "--help"
+        hint = f"did you mean `circusctl {near}`?" if near else f"`circusctl {listing}` lists the commands"
+        raise CircusError("usage", f"unknown command {first!r}", hint)
     return command
 
 
-def _global_parser() -> _Parser:
-    parser = _Parser(
+def _nearest_command(first: str, second: str = "") -> str | None:
+    """``confg chekc`` is a slip of ``config check``, and ``confg`` alone of ``config``."""
+    near = nearest.nearest(first, [name.partition(" ")[0] for name in COMMANDS])
+    if near not in GROUPS:
+        return near
+    meant = nearest.nearest(second, _second_words(near))
+    return f"{near} {meant}" if meant else None if first == near else near
+
+
+def _global_parser() -> Parser:
+    parser = Parser(
         prog="circusctl",
         usage="circusctl [--endpoint E] [--timeout S] [--json] COMMAND [ARGUMENT...]",
         description="Steers a running circusd.",
         epilog=_EPILOG,
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
         add_help=False,
         allow_abbrev=False,
     )
@@ -145,11 +146,11 @@ def _global_parser() -> _Parser:
     return parser
 
 
-def _command_parser(command: Command) -> _Parser:
-    parser = _Parser(
+def _command_parser(command: Command) -> Parser:
+    parser = Parser(
         prog=f"circusctl {command.name}",
         description=f"{command.help[0].upper()}{command.help[1:]}.",
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     command.arguments(parser)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
+from circus import nearest as slips
 from circus.config.doors import API
 from circus.config.families import FAMILIES as FAMILIES
 from circus.config.families import FLAPPING as FLAPPING
@@ -333,8 +334,4 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 @functools.lru_cache(maxsize=256)  # many watchers have the same options of their own
 def _nearest(name: str, known: tuple[str, ...]) -> str | None:
-    import difflib  # most configurations have no slip, and circusd no need of this for the rest of its life
-
-    folded = {each.lower(): each for each in known}
-    matches = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=LIKENESS)
-    return folded[matches[0]] if matches else None
+    return slips.nearest(name, known, LIKENESS)

@@ -10,6 +10,7 @@ import re
 import signal
 from collections.abc import Callable
 
+from circus import nearest
 from circus.config import checks, cron, doors, quantities, receivers, rollouts
 
 #: Names of a circusd become part of file names and of names in the kernel.
@@ -25,6 +26,9 @@ COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
 #: When a file is rotated by time.
 ROTATIONS = ("S", "M", "H", "D", "MIDNIGHT", "W0", "W1", "W2", "W3", "W4", "W5", "W6")
+
+#: As people write them.
+SIGNALS = tuple(each.name.removeprefix("SIG") for each in signal.Signals)
 
 _LEVELS = ("critical", "error", "warning", "info", "debug")
 
@@ -77,7 +81,8 @@ def parse_signal(text: str) -> int:
         base = base.strip() if base.startswith("SIG") else f"SIG{base.strip()}"
         found = getattr(signal.Signals, base, None)
         if found is None or (sign and not offset.strip().isdecimal()):
-            raise ValueError("is not a signal; write a name like TERM or SIGQUIT, or a number")
+            meant = nearest.hint(base[3:], SIGNALS, "write a name like TERM or SIGQUIT, or a number")
+            raise ValueError(f"is not a signal; {meant}")
         number = int(found)
         if sign:
             number += int(offset) if sign == "+" else -int(offset)

@@ -16,6 +16,7 @@ import json
 import socket
 import time
 
+from circus import nearest
 from circus.control import auth, endpoints
 from circus.errors import TABLE, CircusError
 from papa.errors import PapaError
@@ -193,6 +194,8 @@ class Client:
             )
         others = [name for name in endpoints.known_names() if endpoints.socket_path(name) != self.path]
         hint = "start one with `circusd CONFIG`, or name another by --endpoint or CIRCUSCTL_ENDPOINT"
+        if near := nearest.nearest(endpoints.name_of_socket(self.path) or "", others):
+            hint = f"did you mean --endpoint {near}? Or {hint}"
         if others:
             hint += f" (here: {', '.join(others[:10])})"
         return CircusError("unreachable", f"no circusd answers at {self.path}: {error.strerror or error}", hint)

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
+from circus import nearest
 from circus.config import show
 from circus.control import loglines, masking, plans, schema, views
 from circus.control.audit import Trail
@@ -71,7 +72,8 @@ class Lookups(Queries):
         found = [each for each in told.sockets if each["name"] == name.lower()]
         if not found:
             known = ", ".join(each["name"] for each in told.sockets) or "none"
-            raise CircusError("not-found", f"socket {name[:40]!r} not found", f"there are: {known}")
+            hint = nearest.hint(name[:40], [str(each["name"]) for each in told.sockets], f"there are: {known}")
+            raise CircusError("not-found", f"socket {name[:40]!r} not found", hint)
         return schema.SocketsAnswer(found)
 
     async def config(self, asked: views.ConfigQuery) -> views.ConfigAnswer:

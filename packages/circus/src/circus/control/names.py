@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Sequence
 
+from circus import nearest
 from circus.errors import CircusError
 
 #: Known names that a hint lists; more would hide the message.
@@ -50,12 +51,7 @@ def match_watchers(known: Iterable[str], patterns: Sequence[str], *, is_glob: bo
 
 
 def _hint(names: list[str], name: str) -> str:
-    import difflib  # only for who has mistyped a name
-
-    by_folded = {candidate.casefold(): candidate for candidate in names}
-    if near := difflib.get_close_matches(name.casefold(), by_folded, n=1):
-        return f"did you mean {by_folded[near[0]]!r}?"
     if not names:
         return "there are no watchers"
     listed = ", ".join(sorted(names)[:MAX_NAMES_IN_HINT])
-    return f"there are: {listed}" + (", ..." if len(names) > MAX_NAMES_IN_HINT else "")
+    return nearest.hint(name, names, f"there are: {listed}" + (", ..." if len(names) > MAX_NAMES_IN_HINT else ""))

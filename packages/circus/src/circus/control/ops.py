@@ -18,8 +18,9 @@ from typing import Any, Self
 from msgspec import structs
 
 import circus
+from circus import nearest
 from circus.config import amend
-from circus.config.values import parse_signal
+from circus.config.values import SIGNALS, parse_signal
 from circus.control import masking, names, plans, schema, scrapes, told
 from circus.control.audit import Trail
 from circus.control.auditing import Auditing
@@ -352,7 +353,8 @@ def _signal_number(written: int | str) -> int:
     try:
         return parse_signal(str(written))
     except ValueError:
-        raise CircusError("bad-request", f"{str(written)[:40]!r} is no signal", SIGNAL_FORMS) from None
+        hint = nearest.hint(str(written).upper().removeprefix("SIG"), SIGNALS, SIGNAL_FORMS)
+        raise CircusError("bad-request", f"{str(written)[:40]!r} is no signal", hint) from None
 
 
 def _texts(values: object) -> dict[str, str]:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from circus import nearest
 from circus.control.caller import ALL, ROLES, Caller
 from circus.errors import CircusError
 
@@ -143,7 +144,9 @@ class Book:
         for token in self._tokens.values():
             if which in (token.id, token.name):
                 return Book(each for each in self._tokens.values() if each is not token), token
-        raise CircusError("not-found", f"there is no token {which[:MAX_NAME]!r}", "`circusctl token list` has them all")
+        known = [token.name for token in self._tokens.values()]
+        hint = nearest.hint(which[:MAX_NAME], known, "`circusctl token list` has them all")
+        raise CircusError("not-found", f"there is no token {which[:MAX_NAME]!r}", hint)
 
     def proven(self, text: str, now: float) -> Token | None:
         """The token whose text this is, if it counts at ``now``."""

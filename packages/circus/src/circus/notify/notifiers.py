@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from circus import clock
+from circus import clock, nearest
 from circus.bus import Bus, Event
 from circus.config.model import NotifierConfig
 from circus.errors import CircusError
@@ -66,7 +66,8 @@ class Notifiers:
         """
         if (found := self._by_name.get(name)) is None:
             known = ", ".join(self._by_name) or "none"
-            raise CircusError("not-found", f"notifier {name!r} not found", f"there are: {known}")
+            hint = nearest.hint(name, self._by_name, f"there are: {known}")
+            raise CircusError("not-found", f"notifier {name!r} not found", hint)
         return await found.test()
 
     async def close(self) -> None:

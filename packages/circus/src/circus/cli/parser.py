@@ -1,0 +1,66 @@
+"""How circusctl reads words: argparse, but one line for what is wrong, and the word that was perhaps meant."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from circus import nearest
+from circus.cli import terminal
+from circus.cli.printing import say
+from circus.errors import CircusError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Knows the width, for which argparse would import shutil and with it three compressors."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=terminal.columns() - 2)
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for a wrong command line, instead of the whole usage."""
+
+    def read(self, words: list[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:
+        """Raises: CircusError usage."""
+        if any(not action.option_strings for action in self._actions):
+            asked, rest = self.parse_known_intermixed_args(words, namespace)
+        else:
+            asked, rest = self.parse_known_args(words, namespace)
+        if rest:
+            near = next(filter(None, map(self.nearest_option, rest)), None)
+            hint = f"did you mean {near}?" if near else self._hint
+            raise CircusError("usage", f"unrecognized arguments: {' '.join(rest)}", hint)
+        return asked
+
+    def nearest_option(self, word: str) -> str | None:
+        """The option that ``word`` is a slip of, if it is one at all."""
+        name = word.partition("=")[0]
+        return nearest.nearest(name, self.options) if word.startswith("--") else None
+
+    @property
+    def options(self) -> list[str]:
+        return [option for action in self._actions for option in action.option_strings]
+
+    @property
+    def _hint(self) -> str:
+        return f"see `{self.prog} --help`"
+
+    def error(self, message: str) -> NoReturn:
+        raise CircusError("usage", message, self._hint)
+
+    def print_help(self, _file: object = None) -> NoReturn:
+        sys.exit(say(self.format_help()))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """argparse lists what may stand there in another form with every version of Python."""
+        if action.choices is None or value in action.choices:
+            return
+        choices = list(map(str, action.choices))
+        name = "/".join(action.option_strings) or action.metavar
+        what = f"argument {name}: {value!r} is none of {', '.join(choices)}"
+        raise CircusError("usage", what, nearest.hint(str(value), choices, self._hint))
