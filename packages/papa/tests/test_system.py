@@ -173,3 +173,32 @@ def test_a_file_that_is_not_the_kernels_log_is_left_alone(tmp_path, monkeypatch)
 
 def test_resident_memory_is_a_plausible_number():
     assert 1 << 20 < system.rss_bytes() < 1 << 34
+
+
+def test_who_reaps_learns_what_the_child_used_and_that_it_left_a_core():
+    pid = start("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 3")
+    wait_for(lambda: system.child_status(pid, is_pidfd=False) == 3, "its end")
+    facts = system.reap(pid)
+    assert facts["core"] is False
+    assert facts["user_s"] + facts["system_s"] > 0
+    assert facts["max_rss"] > 100_000
+    assert facts["major_faults"] >= 0
+    assert system.reap(pid) == {}, "somebody reaped it before"
+    assert system.reap(0) == system.reap(os.getppid()) == {}
+
+
+def test_a_core_is_told_of():
+    # Where the system has no place for it the bit is not set: what the parent is told is what is passed on.
+    pid = start("ulimit -c unlimited; cd /tmp; kill -ABRT $$")
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert system.reap(pid)["core"] is (ended.si_code == os.CLD_DUMPED)
+
+
+def test_a_child_that_runs_is_not_reaped():
+    pid = start("exec sleep 1000")
+    try:
+        assert system.reap(pid) == {}
+        assert system.is_alive(pid, None)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

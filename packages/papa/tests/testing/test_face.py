@@ -10,6 +10,7 @@ import pytest
 from papa.client.output import Overtaken, StreamFiles
 from papa.errors import PapaError
 from papa.testing import FakeKernel, FakePapa
+from papa.testing.kernel import NO_USE
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_an_end_is_told_after_the_output_and_its_entry_goes_when_all_is_acknowle
         await asyncio.sleep(0)
         assert [name for name, _ in events(papa)] == ["output", "eof", "eof", "exit"]
         assert events(papa)[-1][1] == {
-            "id": row["id"], "status": -15, "at": papa.clock.wall(), "heads": {"out": 0, "err": 3},
+            "id": row["id"], "status": -15, "at": papa.clock.wall(), "heads": {"out": 0, "err": 3}, **NO_USE,
         }  # fmt: skip
         await papa.commit(exits=[row["id"]])
         assert papa.row("web")["running"] is False

@@ -21,8 +21,9 @@ class Process:
     """One hosted process, living or dead."""
 
     __slots__ = (
-        "_output", "_source", "_weight", "argv", "connection", "digest", "exit", "gid", "id", "is_covered",
-        "is_exit_acked", "is_removed", "meta", "name", "notices", "owner", "pid", "start_ticks", "started_at", "uid",
+        "_output", "_source", "_weight", "argv", "connection", "digest", "exit", "exit_facts", "gid", "id",
+        "is_covered", "is_exit_acked", "is_removed", "meta", "name", "notices", "owner", "pid", "start_ticks",
+        "started_at", "uid",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +57,8 @@ class Process:
         self.is_covered = is_covered
         #: (status or None when nobody knows it, wall clock) once it ended.
         self.exit: tuple[int | None, float] | None = None
+        #: What its parent has learned besides; nothing where that was another one, or a kernel that has gone.
+        self.exit_facts: dict[str, Any] = {}
         self.is_exit_acked = False
         self.is_removed = False
         #: The live owner: what it calls itself, and its connection (any object, compared by identity).
@@ -101,6 +104,11 @@ class Process:
     def is_running(self) -> bool:
         return self.exit is None
 
+    def end_row(self) -> dict[str, Any]:
+        """How it ended. It must have."""
+        assert self.exit is not None
+        return {"status": self.exit[0], "at": self.exit[1], **self.exit_facts}
+
     @property
     def is_over(self) -> bool:
         """Nothing is owed any more: the entry, its record and its files may go."""
@@ -119,7 +127,7 @@ class Process:
             "argv": list(self.argv),
             "meta": self.meta,
             "owner": self.owner,
-            "exit": None if self.exit is None else {"status": self.exit[0], "at": self.exit[1]},
+            "exit": None if self.exit is None else self.end_row(),
             "streams": {} if self.output is None else self.output.row(),
             "covered": self.is_covered,
         }

@@ -259,7 +259,7 @@ class Host:
             self.coverage.tell(f"how process {number} ({process.name}, pid {process.pid}) ended: nobody saw it")
         self.table.end(process, status, time.time())
         is_recorded = self.durable.write_process(process)
-        system.reap(process.pid)
+        process.exit_facts = system.reap(process.pid)
         pidfd = self.pidfds.pop(number, None)
         if is_recorded:
             self.vault.drop(f"p{number}")

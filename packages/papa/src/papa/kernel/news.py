@@ -48,9 +48,8 @@ class News:
         """It ended; told again to each new owner until it is acknowledged."""
         if process.exit is None or process.is_exit_acked:
             return
-        status, at = process.exit
         heads = {} if process.output is None else process.output.heads
-        self._tell(process, "exit", {"id": process.id, "status": status, "at": at, "heads": heads})
+        self._tell(process, "exit", {"id": process.id, **process.end_row(), "heads": heads})
         self.watched(process.id)
 
     def watched(self, number: int) -> None:

@@ -18,7 +18,6 @@ What an exit means for outputs, records and clients is not decided here.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
@@ -106,9 +105,9 @@ class Reaper:
             if life.pidfd is not None:
                 continue
             if life.is_child:
-                pid, status = os.waitpid(life.pid, os.WNOHANG)
-                if pid:
-                    self._end(number, os.waitstatus_to_exitcode(status))
+                status = system.child_status(life.pid, is_pidfd=False)
+                if status is not None:
+                    self._end(number, status)
             elif not system.is_alive(life.pid, life.ticks):
                 self._end(number, self._status_of_foreign(life))
 
@@ -134,10 +133,7 @@ class Reaper:
 
 def _is_child(pid: int, pidfd: int | None) -> bool:
     try:
-        if pidfd is not None:
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        else:
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        system.child_status(pid if pidfd is None else pidfd, is_pidfd=pidfd is not None)
     except ChildProcessError:
         return False
     return True

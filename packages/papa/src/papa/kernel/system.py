@@ -34,6 +34,10 @@ import time
 
 from papa.errors import PapaError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 TIERS = ("full", "pidfd", "portable")
 
 #: Bytes of one splice or read: a whole pipe of the default size, so that one call empties it (pipe(7)).
@@ -54,6 +58,8 @@ if sys.platform == "linux" and os.uname().machine in ("x86_64", "i686", "aarch64
     _FIONREAD = 0x541B
 else:
     from termios import FIONREAD as _FIONREAD
+# getrusage(2): kilobytes; bytes on macOS.
+_MAX_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _PIDFD_INFO_BYTES = 64
 _PIDFD_EXIT_CODE_AT = 60
 
@@ -221,25 +227,39 @@ def exit_status_by_pidfd(pidfd: int) -> int | None:
     return os.waitstatus_to_exitcode(struct.unpack_from("=i", info, _PIDFD_EXIT_CODE_AT)[0])
 
 
-def child_status(pidfd: int) -> int | None:
-    """How a child of ours ended, which stays a zombie until reap(); None while it runs.
+def child_status(id: int, *, is_pidfd: bool = True) -> int | None:
+    """How a child of ours, a pidfd or a pid, ended; it stays a zombie until reap(). None while it runs.
 
     Raises: ChildProcessError when it is not our child.
     """
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    kind = os.P_PIDFD if is_pidfd else os.P_PID
+    result = os.waitid(kind, id, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if result is None:
         return None
     return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
 
-def reap(pid: int) -> None:
-    """Lets a child that ended go. One that runs, that was reaped already, or that is not ours, is left alone."""
+def reap(pid: int) -> dict[str, Any]:
+    """Lets a child that ended go, and says what only its parent learns: whether it left a core, and what it used.
+
+    Nothing for one that runs, that was reaped already, or that is not ours: it is left alone. What it used counts in
+    the children that it waited for. ``max_rss`` is no less than what the kernel itself has, as a child begins with
+    its memory.
+    """
     try:
         # 0 is no pid: who ended before anybody knew its pid.
-        if pid:
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+        ended, status, usage = os.wait4(pid, os.WNOHANG) if pid else (0, 0, None)
     except ChildProcessError:
-        pass
+        return {}
+    if not ended or usage is None:
+        return {}
+    return {
+        "core": os.WCOREDUMP(status),
+        "user_s": usage.ru_utime,
+        "system_s": usage.ru_stime,
+        "max_rss": usage.ru_maxrss * _MAX_RSS_UNIT,
+        "major_faults": usage.ru_majflt,
+    }
 
 
 # --- moving bytes ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -108,9 +108,16 @@ class FakePapa(Asking):
         """The process writes ``data``; the stream's head afterwards."""
         return self.kernel.write(which, stream, data)
 
-    def end(self, which: int | str, status: int = 0, *, keep_open: bool = False) -> None:
+    def end(
+        self,
+        which: int | str,
+        status: int = 0,
+        *,
+        keep_open: bool = False,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         """The process ends (a negative status is a signal); with ``keep_open`` a grandchild holds its streams."""
-        self.kernel.end(which, status, keep_open=keep_open)
+        self.kernel.end(which, status, keep_open=keep_open, facts=facts)
 
     def eof(self, which: int | str, stream: str | None = None) -> None:
         """The last writer of the stream (None: of every stream) is gone."""

@@ -42,6 +42,9 @@ _HELLO = {"papa": __version__, "protocol": 1, "pid": 1, "instance": "fake", "tie
 
 _SOCKET_REFERENCE = re.compile(r"\$\(socket\.(.+?)\.(?:fileno|port)\)")
 
+#: What a parent learns of a child that has used nothing and left no core.
+NO_USE = {"core": False, "user_s": 0.0, "system_s": 0.0, "max_rss": 0, "major_faults": 0}
+
 
 class FakeKernel:
     """The state of a fake kernel. Its files lie in a directory of their own, which `close` removes."""
@@ -147,12 +150,20 @@ class FakeKernel:
         self._notify()
         return files.output.streams[stream].head
 
-    def end(self, which: int | str, status: int = 0, *, keep_open: bool = False) -> None:
-        """The process ends; its streams too, unless a grandchild keeps them open."""
+    def end(
+        self,
+        which: int | str,
+        status: int = 0,
+        *,
+        keep_open: bool = False,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The process ends; its streams too, unless a grandchild keeps them open. ``facts``: of its use and core."""
         process = self._find(which)
         if not process.is_running or process.id in self._ending:
             raise ValueError(f"{process!r} has ended already")
         self._ending[process.id] = status
+        process.exit_facts = {**NO_USE, **(facts or {})}
         if not keep_open:
             self._end_streams(process, model.STREAMS)
         self._pump()
@@ -219,7 +230,7 @@ class FakeKernel:
     def _tell_exit(self, process: Process) -> None:
         if process.exit is not None and not process.is_exit_acked:
             heads = process.output.heads if process.output is not None else {}
-            self._tell(process, "exit", {"status": process.exit[0], "at": process.exit[1], "heads": heads})
+            self._tell(process, "exit", {**process.end_row(), "heads": heads})
 
     def _settle(self, process: Process) -> None:
         if process.is_over:
