@@ -77,6 +77,13 @@ reference: $(VENV)/.runtime
 	$(BIN)/python -m circus.config.tables docs/*.md
 	$(BIN)/python -m circus.control.apipage docs/reference/api.md
 	$(BIN)/circusctl config schema > docs/reference/circus.schema.json
+	$(BIN)/python -m circus.cli.shapespage docs/reference
+
+# What each command of circusctl shows, at two widths, in colours and in a pipe: tests/golden/circusctl/pages. Read what
+# has changed before you commit it. GOLDEN_ARGS="status 'config check'" makes some.
+.PHONY: golden
+golden: $(VENV)/.dev
+	$(BIN)/python -m tests.golden.circusctl.make $(GOLDEN_ARGS)
 
 # All worlds; with CHAOS_ARGS one run, of the house unless they say otherwise.
 chaos: $(VENV)/.dev

@@ -30,7 +30,7 @@ def describe() -> dict[str, Any]:
     types: list[type[msgspec.Struct]] = [schema.ErrorAnswer]
     for operation in catalog.OPERATIONS:
         types += [kind for kind in (operation.answer, operation.body, operation.query) if kind is not None]
-    schemas_of, components = msgspec.json.schema_components(types, schema_hook=_hook, ref_template=_REF)
+    schemas_of, components = msgspec.json.schema_components(types, schema_hook=anything, ref_template=_REF)
     by_type = dict(zip(types, schemas_of, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in catalog.OPERATIONS:
@@ -46,7 +46,7 @@ def describe() -> dict[str, Any]:
         "security": [{}, {"token": []}],
         "paths": paths,
         "components": {
-            "schemas": {name: _told(each) for name, each in components.items() if name not in queries},
+            "schemas": {name: one_line_each(each) for name, each in components.items() if name not in queries},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "Over TCP; a unix socket knows its peer"}
             },
@@ -54,17 +54,18 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _told(shape: Any) -> Any:
-    """With descriptions in one line, not as they stand in the source."""
+def one_line_each(shape: Any) -> Any:
+    """``shape`` with descriptions in one line, not as they stand in the source."""
     if isinstance(shape, dict):
         return {
-            key: " ".join(each.split()) if key == "description" and isinstance(each, str) else _told(each)
+            key: " ".join(each.split()) if key == "description" and isinstance(each, str) else one_line_each(each)
             for key, each in shape.items()
         }
-    return [_told(each) for each in shape] if isinstance(shape, list) else shape
+    return [one_line_each(each) for each in shape] if isinstance(shape, list) else shape
 
 
-def _hook(kind: type) -> dict[str, Any]:
+def anything(kind: type) -> dict[str, Any]:
+    """The schema hook for what may be any value."""
     if kind is object:
         return {"description": "Anything"}
     raise NotImplementedError

@@ -176,7 +176,8 @@ class FakeEngine:
         self, name: str | None = None, pid: int | None = None, extended: bool = False
     ) -> Mapping[str, Mapping[Any, Any]]:
         self.heard.append(("stats", name, pid, extended))
-        return self.infos
+        found = {name: self.infos.get(name, {})} if name is not None else self.infos
+        return found if pid is None or name is None else {name: {pid: found[name].get(pid)}}
 
     def options(self, name: str, /) -> Mapping[str, Any]:
         return {
