@@ -93,6 +93,18 @@ def spawn(*words: str, **more: object) -> subprocess.Popen[str]:
         ("numprocesses", "3\n"),
         ("numprocesses web", "2\n"),
         ("numprocesses web 7", "7\n"),
+        ("numprocesses web db 4", "web: 4\ndb: 4\n"),
+        ("numprocesses w* db", "web: 2\ndb: 1\n"),
+        ("status web db", "db: active\nweb: active\n"),
+        ("status W*", "web: active\n"),
+        ("status --match regex w|d", "db: active\nweb: active\n"),
+        ("list web db", "web: 13181,13182\ndb: 11981\n"),
+        ("incr * 2", "db: 3\nweb: 4\n"),
+        ("decr db WEB", "db: 0\nweb: 1\n"),
+        ("rm * --nostop", "ok\n"),
+        ("kill web db", "ok\n"),
+        ("exits web db", "none is known\n"),
+        ("get * numprocesses", "db:\n  numprocesses: 1\nweb:\n  numprocesses: 2\n"),
         ("numwatchers", "2\n"),
         ("signal web TERM", "ok\n"),
         ("signal web 13181 --children 9", "ok\n"),
@@ -160,6 +172,7 @@ def test_the_version_command_tells_both_sides(ctl: Ctl) -> None:
         ("signal web RTMIN+1 --recursive", ("signal", "web", int(signal.SIGRTMIN) + 1, None, False, True)),
         ("signal web --childpid 77 hup", ("signal", "web", 1, None, 77, False)),
         ("signal web 13181 hup", ("signal", "web", 1, 13181, False, False)),
+        ("signal W* --match glob 9", ("signal", "web", 9, None, False, False)),
         ("stats --extended web 13181", ("stats", "web", 13181, True)),
         ("quit", "quit"),
         ("shutdown", "shutdown"),
@@ -171,6 +184,37 @@ def test_the_version_command_tells_both_sides(ctl: Ctl) -> None:
 def test_every_command_orders_what_it_says(line: str, heard: object, ctl: Ctl) -> None:
     assert ctl(*line.split())[0] == 0
     assert ctl.circusd.engine.heard == [heard]
+
+
+@pytest.mark.parametrize(
+    ("line", "heard"),
+    [
+        ("incr web db 2", [events.SetCount(1, "web", delta=2), events.SetCount(2, "db", delta=2)]),
+        ("rm WEB db", [("remove", "web", False), ("remove", "db", False)]),
+        ("kill web 13182 13181 13182", [events.Kill(1, "web", 13182), events.Kill(2, "web", 13181)]),
+        ("kill *", [events.Kill(1, "db"), events.Kill(2, "web")]),
+        (
+            "signal web 13181 13182 --children hup",
+            [("signal", "web", 1, 13181, True, False), ("signal", "web", 1, 13182, True, False)],
+        ),
+        ("signal db web hup", [("signal", "db", 1, None, False, False), ("signal", "web", 1, None, False, False)]),
+        ("stats web db", [("stats", "web", None, False), ("stats", "db", None, False)]),
+        ("stats web 13181 13182", [("stats", "web", 13181, False), ("stats", "web", 13182, False)]),
+    ],
+)
+def test_several_watchers_and_several_processes_are_named_in_one_command(
+    line: str, heard: list[object], ctl: Ctl
+) -> None:
+    assert ctl(*line.split())[0] == 0
+    assert ctl.circusd.engine.heard == heard
+
+
+def test_several_answers_in_json_are_told_by_what_they_are_about(ctl: Ctl) -> None:
+    answers = json.loads(ctl("--json", "incr", "web", "db")[1])["answers"]
+    assert {name: answer["numprocesses"] for name, answer in answers.items()} == {"web": 3, "db": 2}
+    assert json.loads(ctl("--json", "list", "*")[1])["answers"]["db"]["name"] == "db"
+    told = json.loads(ctl("--json", "status", "web", "db")[1])
+    assert [watcher["name"] for watcher in told["watchers"]] == ["web", "db"]
 
 
 def test_a_name_with_odd_characters_reaches_its_watcher(ctl: Ctl) -> None:
@@ -420,8 +464,16 @@ def test_nothing_that_a_terminal_obeys_is_printed(ctl: Ctl) -> None:
         ("set web cmd", 2, "cmd has no value", "KEY VALUE"),
         ("set web uid 1 uid 2", 2, "twice", "once"),
         ("set web gracefull_timeout 3", 3, "web: unknown option gracefull_timeout", "did you mean graceful_timeout?"),
-        ("incr web many", 2, "many", "circusctl incr --help"),
-        ("status a b", 2, "b", "circusctl status --help"),
+        ("incr web many", 3, "watcher 'many' not found", "there are: db, web"),
+        ("status web wbe", 3, "watcher 'wbe' not found", "did you mean 'web'?"),
+        ("signal web db 4711 HUP", 2, "pids are those of one watcher", "circusctl signal --help"),
+        ("kill web db 4711", 2, "pids are those of one watcher", "circusctl kill --help"),
+        ("kill * 4711", 2, "pids are those of one watcher", "in place of a pattern"),
+        ("signal web 13181 4711 HUP", 3, "web: 4711 is none of its processes", "13181, 13182"),
+        ("kill web 13181 4711", 3, "web: 4711 is none of its processes", "13181, 13182"),
+        ("rm web nope", 3, "watcher 'nope' not found", "there are: db, web"),
+        ("incr web nope 2", 3, "watcher 'nope' not found", "there are: db, web"),
+        ("stats web db 4711", 2, "pids are those of one watcher", "circusctl stats --help"),
         ("status --nope", 2, "--nope", "circusctl status --help"),
         ("--nope status", 2, "--nope", "circusctl --help"),
         ("--timeout 0 status", 2, "more than 0", "circusctl --help"),

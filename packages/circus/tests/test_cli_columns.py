@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from circus.cli.columns import Cell, table
+from circus.cli.columns import Cell, cut, table, width_of, wrapped
 
 HEADS = ("NAME", "PID", "WHY")
 
@@ -38,3 +38,35 @@ def test_paint_is_around_the_text_alone() -> None:
 @pytest.mark.parametrize("width", [1, 20, 200])
 def test_no_rows_are_heads_alone(width: int) -> None:
     assert table(HEADS, [], width=width) == ["NAME  PID  WHY"]
+
+
+def test_wide_letters_take_two_columns_and_marks_none() -> None:
+    assert [width_of(text) for text in ("web", "日本", "e\u0301", "")] == [3, 4, 1, 0]
+    lines = table(("NAME", "PID"), [("日本", "7"), ("e\u0301", "8")], width=80)
+    assert lines == ["NAME  PID", "日本  7", "e\u0301     8"]
+    assert cut("日本語", 5) == "日本…"
+    assert cut("日本語", 4) == "日…"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", [""]),
+        ("one two", ["one two"]),
+        ("one two three", ["one two", "three"]),
+        ("abcdefghijk", ["abcdefgh", "ijk"]),
+        ("a abcdefghijk b", ["a", "abcdefgh", "ijk b"]),
+        ("日本語日本", ["日本語日", "本"]),
+    ],
+)
+def test_text_is_broken_between_words(text: str, lines: list[str]) -> None:
+    assert wrapped(text, 8) == lines
+
+
+def test_the_last_column_goes_on_below_itself_in_its_colour() -> None:
+    row = ("web", Cell("a text that is longer than that", lambda text: f"<{text}>"))
+    assert table(("NAME", "WHY"), [row], width=24, wraps=True) == [
+        "NAME  WHY",
+        "web   <a text that is>",
+        "      <longer than that>",
+    ]

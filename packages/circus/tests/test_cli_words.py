@@ -49,7 +49,7 @@ def circusd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCir
         ("--verbos status", 2, "did you mean `circusctl status --verbose`?"),
         ("--zzzzz status", 2, "see `circusctl --help`"),
         ("status --zzzzz", 2, "see `circusctl status --help`"),
-        ("status web more", 2, "see `circusctl status --help`"),
+        ("run web more", 2, "see `circusctl run --help`"),
         ("start --match glub", 2, "did you mean 'glob'?"),
         ("--color allways status", 2, "did you mean 'always'?"),
         ("token create x --role amdin", 2, "did you mean 'admin'?"),

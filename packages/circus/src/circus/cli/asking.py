@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from circus import nearest
 from circus.control.client import target
+from circus.errors import CircusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from circus.control.client import Client
 
     Answer = dict[str, Any]
+    #: What an order is for (a watcher, a pid), its path and its body.
+    Orders = dict[str, tuple[tuple[str, ...], dict[str, object]]]
+
+#: What makes a name a pattern.
+_PATTERN = frozenset("*?[")
 
 
 class Daemon:
@@ -39,6 +46,11 @@ class Daemon:
     def post(self, *path: str, body: dict[str, object]) -> Answer:
         return self._client.post(target(*path), body, is_bounded=self._is_bounded)
 
+    def order_each(self, orders: Orders) -> Answer:
+        """What one answers; of several ``answers``, by what they are for. All are given before one is waited for."""
+        told = {key: self.post(*path, body=body) for key, (path, body) in orders.items()}
+        return next(iter(told.values())) if len(told) == 1 else {"answers": told}
+
 
 class Command:
     """``fails`` says whether an answer, though there is one, ends circusctl with the status of a failure, or a status.
@@ -50,7 +62,8 @@ class Command:
 
     def warnings(self, answer: Answer, args: argparse.Namespace) -> list[str]:
         """For standard error. They stay the same for weeks, so only a verbose status lists them."""
-        told = [f"warning: {warning}" for warning in answer.get("warnings", ())]
+        parts = (answer, *answer.get("answers", {}).values())
+        told = [f"warning: {warning}" for each in parts for warning in each.get("warnings", ())]
         if len(told) > 1 and not getattr(args, "verbose", False):
             return [told[0], f"warning: and {len(told) - 1} more; see `circusctl status -v`"]
         return told
@@ -80,14 +93,90 @@ def name_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a watcher, in any case")
 
 
-def optional_name(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", nargs="?", help="a watcher, in any case; without it: all")
+def names_arguments(
+    parser: argparse.ArgumentParser, *, nargs: str = "+", metavar: str = "NAME", what: str = ""
+) -> None:
+    parser.add_argument("names", metavar=metavar, nargs=nargs, help=what or "watchers or patterns, in any case")
+    match_argument(parser)
+
+
+def match_argument(parser: argparse.ArgumentParser) -> None:
+    how = "how NAME is read (default: glob)"
+    parser.add_argument("--match", choices=("glob", "simple", "regex"), default="glob", help=how)
 
 
 def wait_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--waiting", dest="wait", action="store_true", default=True, help="wait for the end (default)")
+    group.add_argument(
+        "--wait", "--waiting", dest="wait", action="store_true", default=True, help="wait for the end (default)"
+    )
     group.add_argument("--no-wait", dest="wait", action="store_false", help="return when it has begun")
+
+
+# Who is meant ------------------------------------------------------------------------------------------------
+
+
+def find_names(daemon: Daemon, given: list[str], match: str) -> list[str]:
+    """The watchers that are meant, each once. A single name is left to circusd.
+
+    Raises: CircusError not-found, for the first one that names none; usage.
+    """
+    if match != "regex" and (match == "simple" or not _PATTERN.intersection("".join(given))) and len(given) == 1:
+        return given
+    known: list[str] = daemon.get("watchers")["watchers"]
+    if match == "regex":
+        return _matching(known, given)
+    # Imported for several names alone.
+    from circus.control import names
+
+    try:
+        return list(names.match_watchers(known, given, is_glob=match == "glob"))
+    except CircusError:
+        for name in given:
+            if match == "simple" or not _PATTERN.intersection(name):
+                daemon.get("watchers", name)  # knows more of it: that somebody has removed it
+        raise
+
+
+def _matching(known: list[str], patterns: list[str]) -> list[str]:
+    """Regular expressions are tried here: one that never ends hangs its author, not circusd."""
+    import re
+
+    try:
+        found = [name for name in known if any(re.match(pattern, name.lower()) for pattern in patterns)]
+    except re.error as error:
+        raise CircusError("usage", f"{error.pattern!r} is no regular expression: {error}") from None
+    if not found:
+        # A pattern that is one name is perhaps a slip in it.
+        hint = nearest.hint(patterns[0], known, f"there are: {', '.join(known)}")
+        raise CircusError("not-found", f"no watcher matches {', '.join(patterns)}", hint)
+    return found
+
+
+def ask_each(names: list[str], ask: Callable[[str], Answer]) -> Answer:
+    """The answer about one; about several ``answers``, by their names."""
+    if len(names) == 1:
+        return ask(names[0])
+    return {"answers": {name: ask(name) for name in names}}
+
+
+def each_lines(answer: Answer, lines: Callable[[Answer], Iterable[str]]) -> Iterable[str]:
+    """The lines about one; those about several are indented, below their names."""
+    if "answers" not in answer:
+        yield from lines(answer)
+        return
+    for name, each in answer["answers"].items():
+        yield f"{name}:"
+        yield from (f"  {line}" for line in lines(each))
+
+
+def split_pids(words: list[str], command: str) -> tuple[list[str], list[int]]:
+    """Names, and the pids among the words behind the first. Raises: CircusError usage."""
+    pids = [int(word) for word in words[1:] if word.isascii() and word.isdecimal()]
+    names = [word for at, word in enumerate(words) if not at or not (word.isascii() and word.isdecimal())]
+    if pids and len(names) > 1:
+        raise CircusError("usage", "pids are those of one watcher", f"see `circusctl {command} --help`")
+    return names, list(dict.fromkeys(pids))
 
 
 # Questions and lines -----------------------------------------------------------------------------------------
@@ -102,6 +191,8 @@ _PAST = {"stop": "stopped", "restart": "restarted", "start": "started"}
 
 def ok_lines(answer: Answer, _args: argparse.Namespace) -> list[str]:
     """And who was taken along, which only dependencies bring about."""
+    if "answers" in answer:
+        return [*(line for each in answer["answers"].values() for line in begun_lines(each)), "ok"]
     joined = answer.get("joined", {})
     told = [
         f"{past}, too: {', '.join(sorted(name for name in joined if joined[name] == verb))}"

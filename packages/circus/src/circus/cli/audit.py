@@ -8,7 +8,7 @@ from circus.errors import CircusError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from circus.cli.asking import Answer, Daemon
 
@@ -75,11 +75,29 @@ def _text(entry: Answer) -> str:
     at = render.moment(_at(entry))
     if "missing" in entry:
         return f"{at} {entry['missing']} lines are missing here: the file could not be written"
-    words = [at, entry.get("who", "nobody known"), _in_brackets([entry.get("from", "")]), entry.get("operation", "")]
-    words += [",".join(map(str, entry.get("watchers", ()))), entry.get("about", "")]
-    words.append(_in_brackets([*entry.get("options", ()), *entry.get("given", ())]))
-    took = f", {entry['ms']:.0f} ms" if isinstance(entry.get("ms"), int | float) else ""
+    words = [at, entry.get("who", "nobody known"), _in_brackets([entry.get("from", "")]), _what(entry)]
+    took = f", {_took(entry)} ms" if _took(entry) else ""
     return f"{' '.join(str(word) for word in words if word)}: {entry.get('result', '')}{took}"
+
+
+def row(entry: Answer, cell: Callable[[str], str]) -> tuple[str, ...]:
+    """The same in columns: when, who, from where, how it ended (as ``cell`` makes it), milliseconds, what."""
+    at = render.moment(_at(entry))
+    if "missing" in entry:
+        missing = f"{entry['missing']} lines are missing here: the file could not be written"
+        return at, "", "", cell("missing"), "", missing
+    who, origin = (str(entry.get(key, "")) for key in ("who", "from"))
+    return at, who, origin, cell(str(entry.get("result", ""))), _took(entry), _what(entry)
+
+
+def _what(entry: Answer) -> str:
+    words = [entry.get("operation", ""), ",".join(map(str, entry.get("watchers", ()))), entry.get("about", "")]
+    words.append(_in_brackets([*entry.get("options", ()), *entry.get("given", ())]))
+    return " ".join(str(word) for word in words if word)
+
+
+def _took(entry: Answer) -> str:
+    return f"{entry['ms']:.0f}" if isinstance(entry.get("ms"), int | float) else ""
 
 
 def _in_brackets(words: list[object]) -> str:

@@ -25,7 +25,7 @@ from circus.errors import TABLE, CircusError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from circus.cli.asking import Command
@@ -51,7 +51,7 @@ def _run(words: list[str]) -> int:
     if isinstance(asked, str):
         return say(asked)
     command, args = asked
-    args.terminal = terminal.find(args.color or "auto")
+    args.terminal = terminal.find(args.color or "auto", has_tables=args.table)
     return _perform(command, args)
 
 
@@ -90,9 +90,19 @@ def _show(command: Command, answer: dict[str, Any], args: argparse.Namespace) ->
     if args.json:
         text = json.dumps(answer, indent=4, sort_keys=True) if args.prettify else json.dumps(answer)
         return say(f"{text}\n") or _status(command, answer)
-    status = say("".join(f"{line}\n" for line in command.lines(answer, args)))
+    status = say("".join(f"{line}\n" for line in _lines(command, answer, args)))
     write(sys.stderr, "".join(f"{line}\n" for line in command.warnings(answer, args)))
     return status or _status(command, answer)
+
+
+def _lines(command: Command, answer: dict[str, Any], args: argparse.Namespace) -> Iterable[str]:
+    if args.terminal.has_tables:
+        # For people alone: scripts get the ancestors' lines.
+        from circus.cli import tables
+
+        if (draw := tables.OF.get(command.name)) is not None and (drawn := draw(answer, args)) is not None:
+            return drawn
+    return command.lines(answer, args)
 
 
 def _status(command: Command, answer: dict[str, Any]) -> int:
@@ -105,5 +115,6 @@ def _report(error: CircusError, *, is_json: bool) -> int:
         body = {"code": error.code, "message": error.message, "hint": error.hint}
         say(json.dumps({"error": body}) + "\n")
     else:
-        write(sys.stderr, f"error: {error}\n")
+        marked = terminal.find(stream=sys.stderr).paint("error:", "bold", "red")
+        write(sys.stderr, f"{marked} {error}\n")
     return error.exit_status

@@ -1,4 +1,7 @@
-"""Tables as plain columns: as wide as what stands in them, the last one cut where the terminal ends. Pure."""
+"""Tables as plain columns: as wide as what stands in them, cut or wrapped where the terminal ends. Pure.
+
+Widths are those of a terminal: letters of East Asia take two columns, marks that stand on a letter none.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ GAP = "  "
 CUT = "…"
 #: No column is made narrower than this to fit.
 LEAST = 8
+#: The last column is not wrapped into less: its text goes on beyond the terminal's edge.
+LEAST_TO_WRAP = 16
 
 
 class Cell(str):
@@ -29,17 +34,80 @@ class Cell(str):
 
 
 def table(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], *, width: int, right: Sequence[str] = (), paint: Paint = str
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    width: int,
+    right: Sequence[str] = (),
+    paint: Paint = str,
+    wraps: bool = False,
 ) -> list[str]:
     """``rows`` below ``heads``; columns named in ``right`` stand at their right. ``paint`` is of the heads.
 
-    A row may be longer than ``width`` only where even narrow columns do not fit; nothing is wrapped.
+    A text that is too long is cut; with ``wraps`` that of the last column goes on below itself. A row may be longer
+    than ``width`` only where even narrow columns do not fit.
     """
     body = [list(row) for row in rows]
-    widths = [max([len(head), *(len(row[at]) for row in body)]) for at, head in enumerate(heads)]
+    widths = [max([len(head), *(width_of(row[at]) for row in body)]) for at, head in enumerate(heads)]
+    if wraps:
+        before = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
+        widths[-1] = min(widths[-1], max(width - before, LEAST_TO_WRAP))
     widths = _fitting(widths, [head in right for head in heads], width)
     lines = [_line([Cell(head, paint) for head in heads], heads, widths, right)]
-    return lines + [_line(row, heads, widths, right) for row in body]
+    for row in body:
+        rest = wrapped(row[-1], widths[-1]) if wraps else [row[-1]]
+        last = row[-1].paint if isinstance(row[-1], Cell) else str
+        lines.append(_line([*row[:-1], Cell(rest[0], last)], heads, widths, right))
+        indent = " " * (sum(widths[:-1]) + len(GAP) * (len(widths) - 1))
+        lines += [indent + last(more) for more in rest[1:]]
+    return lines
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """At least one line; broken between words, and within one only where it is wider than a line."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if width_of(longer) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        while width_of(word) > width:
+            part = _begin(word, width)
+            lines.append(part)
+            word = word[len(part) :]
+        line = word
+    return [*lines, line] if line or not lines else lines
+
+
+def width_of(text: str) -> int:
+    """Columns of a terminal that ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    # Imported for such letters alone.
+    import unicodedata
+
+    width = 0
+    for letter in text:
+        if not unicodedata.combining(letter) and unicodedata.category(letter) not in ("Mn", "Me"):
+            width += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+    return width
+
+
+def cut(text: str, width: int) -> str:
+    """``text``, or as much of its begin as fits, and a sign that there was more."""
+    return text if width_of(text) <= width else f"{_begin(text, width - 1)}{CUT}"
+
+
+def _begin(text: str, width: int) -> str:
+    """As many letters as fit, and at least one."""
+    if text.isascii():
+        return text[: max(width, 1)]
+    end = 1
+    while end < len(text) and width_of(text[: end + 1]) <= width:
+        end += 1
+    return text[:end]
 
 
 def _fitting(widths: list[int], is_right: list[bool], width: int) -> list[int]:
@@ -58,8 +126,8 @@ def _fitting(widths: list[int], is_right: list[bool], width: int) -> list[int]:
 def _line(row: Sequence[str], heads: Sequence[str], widths: list[int], right: Sequence[str]) -> str:
     parts = []
     for text, head, width in zip(row, heads, widths, strict=True):
-        shown = text if len(text) <= width else f"{text[: width - 1]}{CUT}"
+        shown = cut(text, width)
         painted = text.paint(shown) if isinstance(text, Cell) else shown
-        room = " " * (width - len(shown))
+        room = " " * (width - width_of(shown))
         parts.append(room + painted if head in right else painted + room)
     return GAP.join(parts).rstrip()

@@ -13,7 +13,7 @@ from circus.cli.asking import Command
 _TABLE = (
     Command("status", "state of the watchers", queries.ask_status, queries.status_lines, queries.status_arguments),
     Command(
-        "list", "names of the watchers, or pids of one", queries.ask_list, queries.list_lines, asking.optional_name
+        "list", "names of the watchers, or pids of one", queries.ask_list, queries.list_lines, queries.list_arguments
     ),
     Command("start", "start watchers", orders.give_order("start"), asking.ok_lines, orders.order_arguments),
     Command("stop", "stop watchers", orders.give_order("stop"), asking.ok_lines, orders.order_arguments),
@@ -73,14 +73,14 @@ _TABLE = (
         "options",
         "options of a watcher",
         queries.ask_options,
-        lambda answer, _: render.options_lines(answer["options"]),
+        queries.options_lines,
         queries.options_arguments,
     ),
     Command(
         "get",
         "single options of a watcher",
         queries.ask_get,
-        lambda answer, _: render.options_lines(answer["options"]),
+        queries.options_lines,
         queries.get_arguments,
     ),
     Command(

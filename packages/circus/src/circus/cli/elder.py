@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from circus.cli.asking import Answer, Command
+    from circus.cli.asking import Answer, Command, Orders
     from circus.control.client import Client
 
 #: For the end of an order, where --timeout says nothing: several watchers with the ancestors' 30 s for a stop. They do
@@ -54,8 +54,8 @@ class Elder:
         """As ``command.run``; two of them do not ask for what the others do."""
         if command.name == "listen":
             return self._listen(args.topics)
-        if command.name == "numprocesses" and args.count is None:
-            reply = self._ask("numprocesses", **({"name": args.name} if args.name else {}))
+        if command.name == "numprocesses" and len(args.names) < 2:
+            reply = self._ask("numprocesses", **({"name": args.names[0]} if args.names else {}))
             return {"numprocesses": reply["numprocesses"]}
         return command.run(self, args)  # type: ignore[arg-type]
 
@@ -108,6 +108,10 @@ class Elder:
             case _:
                 raise self._unknown(path[-1])
         return {"waited": waits}
+
+    def order_each(self, orders: Orders) -> Answer:
+        told = {key: self.post(*path, body=body) for key, (path, body) in orders.items()}
+        return next(iter(told.values())) if len(told) == 1 else {"answers": told}
 
     def _stats(self, query: dict[str, str]) -> Answer:
         extended = {"extended": True} if query.get("extended") else {}

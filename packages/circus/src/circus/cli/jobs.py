@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circus.cli import render
-from circus.cli.asking import name_argument
+from circus.cli.asking import ask_each, each_lines, find_names, name_argument, names_arguments
 from circus.errors import CircusError
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def runs_arguments(parser: argparse.ArgumentParser) -> None:
-    name_argument(parser)
+    names_arguments(parser, what="jobs or patterns, in any case")
     parser.add_argument("-n", dest="count", metavar="N", type=int, default=10, help="the last N (default: 10)")
 
 
@@ -58,11 +58,19 @@ def run_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
 def ask_runs(daemon: Daemon, args: argparse.Namespace) -> Answer:
     if args.count < 1:
         raise CircusError("usage", f"-n {args.count} is no number of runs", "1 is the latest one")
-    answer = daemon.get("watchers", args.name, "runs")
-    return {**answer, "runs": answer["runs"][-args.count :]}
+
+    def ask(name: str) -> Answer:
+        answer = daemon.get("watchers", name, "runs")
+        return {**answer, "runs": answer["runs"][-args.count :]}
+
+    return ask_each(find_names(daemon, args.names, args.match), ask)
 
 
 def runs_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    return each_lines(answer, _runs_lines)
+
+
+def _runs_lines(answer: Answer) -> Iterable[str]:
     if answer["job"] is None:
         return [f"{answer['name']} is no job"]
     lines = [f"{render.moment(run['due'])}  {render.run_text(run)}" for run in answer["runs"]]

@@ -70,16 +70,19 @@ def status(answer: Answer) -> int:
 
 
 def _brief(each: Answer) -> str:
-    told = f"{each['id']}  {moment(each['begun_at'])}  {each['state']:7}  {_what(each)}  ({each['by']})"
+    told = f"{each['id']}  {moment(each['begun_at'])}  {each['state']:7}  {what(each)}  ({each['by']})"
+    return told + trouble(each)
+
+
+def trouble(each: Answer) -> str:
+    """How far it is, or why it has failed."""
     if each["progress"] is not None:
-        told += f": {_progress(each['progress'])[0]}"
-    elif each["error"] is not None:
-        told += f": {one_line(each['error']['message'])}"
-    return told
+        return f": {_progress(each['progress'])[0]}"
+    return "" if each["error"] is None else f": {one_line(each['error']['message'])}"
 
 
 def _whole(each: Answer) -> list[str]:
-    told = [f"{_what(each)}: {each['state']}", f"  ordered {moment(each['begun_at'])} by {_by(each)}"]
+    told = [f"{what(each)}: {each['state']}", f"  ordered {moment(each['begun_at'])} by {_by(each)}"]
     if each["ended_at"] is not None:
         told.append(f"  ended   {moment(each['ended_at'])}")
     if each["progress"] is not None:
@@ -93,7 +96,8 @@ def _by(each: Answer) -> str:
     return one_line(f"{each['by']}, {each['origin']}")
 
 
-def _what(each: Answer) -> str:
+def what(each: Answer) -> str:
+    """``stop web db``."""
     names = each["watchers"]
     if names is None:
         return str(each["what"])

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 
-from circus import nearest
-from circus.cli.asking import begun_lines, name_argument, optional_name, wait_arguments
+from circus.cli.asking import (
+    ask_each,
+    begun_lines,
+    find_names,
+    name_argument,
+    names_arguments,
+    split_pids,
+    wait_arguments,
+)
 from circus.errors import CircusError
 
 TYPE_CHECKING = False
@@ -28,6 +34,13 @@ _RM = """\
 A watcher of the file stays away, also over a restart of circusd and reloadconfig,
 until its section is changed or `circusctl add NAME` brings it back. What --nostop
 leaves is listed as foreign; the next watcher of that name takes it over."""
+
+_SIGNAL = """\
+Nothing is sent unless all names and pids are found.
+
+  circusctl signal web HUP
+  circusctl signal web 4711 4712 USR1
+  circusctl signal web db 'worker-*' HUP"""
 
 _KILL = """\
 Ends processes as a stop does it (signal, grace, SIGKILL, with the hooks), and
@@ -72,13 +85,7 @@ what has moved.
 
 
 def order_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", metavar="NAME", nargs="*", help="watchers or patterns; without any: all")
-    parser.add_argument(
-        "--match",
-        choices=("glob", "simple", "regex"),
-        default="glob",
-        help="how NAME is read (default: glob)",
-    )
+    names_arguments(parser, nargs="*", what="watchers or patterns, in any case; without any: all")
     wait_arguments(parser)
 
 
@@ -89,24 +96,24 @@ def reload_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def change_arguments(parser: argparse.ArgumentParser) -> None:
-    name_argument(parser)
-    parser.add_argument("by", metavar="N", nargs="?", type=int, default=1, help="by how many (default: 1)")
+    what = "watchers or patterns, in any case; then by how many (default: 1)"
+    names_arguments(parser, metavar="NAME|N", what=what)
     wait_arguments(parser)
 
 
 def numprocesses_arguments(parser: argparse.ArgumentParser) -> None:
-    optional_name(parser)
-    parser.add_argument("count", metavar="COUNT", nargs="?", type=int, help="have so many from now on")
+    what = "watchers or patterns, in any case, without any: all; then how many they have from now on"
+    names_arguments(parser, nargs="*", metavar="NAME|COUNT", what=what)
     wait_arguments(parser)
 
 
 def signal_arguments(parser: argparse.ArgumentParser) -> None:
-    name_argument(parser)
-    parser.add_argument("pid", metavar="PID", nargs="?", type=int, help="only this process of the watcher")
-    parser.add_argument("signum", metavar="SIGNAL", help="15, TERM, SIGTERM, RTMIN+1")
+    what = "watchers or patterns, or one and pids of it; then the signal: 15, TERM, SIGTERM, RTMIN+1"
+    names_arguments(parser, metavar="NAME|PID|SIGNAL", what=what)
     parser.add_argument("--children", action="store_true", help="to the children, and not to the process itself")
     parser.add_argument("--recursive", action="store_true", help="to all that descend from it, too")
     parser.add_argument("--childpid", metavar="PID", type=int, help="to this descendant alone")
+    parser.epilog = _SIGNAL
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def rm_arguments(parser: argparse.ArgumentParser) -> None:
-    name_argument(parser)
+    names_arguments(parser)
     parser.add_argument(
         "--nostop", action="store_true", help="leave its processes running in papa, nobody's from then on"
     )
@@ -130,8 +137,7 @@ def rm_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def kill_arguments(parser: argparse.ArgumentParser) -> None:
-    name_argument(parser)
-    parser.add_argument("pid", metavar="PID", nargs="?", type=int, help="only this process of the watcher")
+    names_arguments(parser, metavar="NAME|PID", what="watchers or patterns, or one and pids of it")
     parser.add_argument("--signum", metavar="SIGNAL", help="in place of the stop signal: 15, TERM, SIGTERM, RTMIN+1")
     parser.add_argument(
         "--graceful_timeout", metavar="S", type=float, help="seconds until SIGKILL, in place of its own"
@@ -172,7 +178,7 @@ def give_order(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
         body: dict[str, object] = {"wait": args.wait}
         if args.names:
             is_regex = args.match == "regex"
-            body["names"] = _matching(daemon, args.names) if is_regex else args.names
+            body["names"] = find_names(daemon, args.names, args.match) if is_regex else args.names
             body["match"] = "simple" if is_regex else args.match
         if verb == "reload":
             body |= {"graceful": not args.terminate, "sequential": args.sequential}
@@ -181,40 +187,69 @@ def give_order(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
     return run
 
 
-def _matching(daemon: Daemon, patterns: list[str]) -> list[str]:
-    """Regular expressions are tried here: one that never ends hangs its author, not circusd."""
-    known = daemon.get("watchers")["watchers"]
-    try:
-        found = [name for name in known if any(re.match(pattern, name.lower()) for pattern in patterns)]
-    except re.error as error:
-        raise CircusError("usage", f"{error.pattern!r} is no regular expression: {error}") from None
-    if not found:
-        # A pattern that is one name is perhaps a slip in it.
-        hint = nearest.hint(patterns[0], known, f"there are: {', '.join(known)}")
-        raise CircusError("not-found", f"no watcher matches {', '.join(patterns)}", hint)
-    return found
-
-
 def give_change(sign: int) -> Callable[[Daemon, argparse.Namespace], Answer]:
     def run(daemon: Daemon, args: argparse.Namespace) -> Answer:
-        return daemon.post("watchers", args.name, "count", body={"delta": sign * args.by, "wait": args.wait})
+        given, by = _count_of(args.names)
+        delta = sign * (1 if by is None else by)
+        return _change(daemon, args, given, {"delta": delta, "wait": args.wait})
 
     return run
 
 
+def _change(daemon: Daemon, args: argparse.Namespace, given: list[str], body: dict[str, object]) -> Answer:
+    names = find_names(daemon, given, args.match)
+    return daemon.order_each({name: (("watchers", name, "count"), body) for name in names})
+
+
+def _count_of(words: list[str]) -> tuple[list[str], int | None]:
+    """Names, and the number behind them: a word alone is a name."""
+    last = words[-1] if len(words) > 1 else ""
+    if last.isascii() and last.removeprefix("-").isdecimal():
+        return words[:-1], int(last)
+    return words, None
+
+
 def give_numprocesses(daemon: Daemon, args: argparse.Namespace) -> Answer:
-    if args.count is not None:
-        return daemon.post("watchers", args.name, "count", body={"count": args.count, "wait": args.wait})
-    if args.name:
-        watcher = daemon.get("status", args.name)
-        return {"numprocesses": watcher["numprocesses"], "watcher_name": watcher["name"]}
+    given, count = _count_of(args.names)
+    if count is not None:
+        return _change(daemon, args, given, {"count": count, "wait": args.wait})
+    if given:
+        return ask_each(find_names(daemon, given, args.match), lambda name: _number_of(daemon, name))
     return {"numprocesses": sum(watcher["numprocesses"] for watcher in daemon.get("status")["watchers"])}
 
 
+def _number_of(daemon: Daemon, name: str) -> Answer:
+    watcher = daemon.get("status", name)
+    return {"numprocesses": watcher["numprocesses"], "watcher_name": watcher["name"]}
+
+
 def give_signal(daemon: Daemon, args: argparse.Namespace) -> Answer:
-    body = {"signum": args.signum, "pid": args.pid, "children": args.children, "recursive": args.recursive}
+    *words, signum = args.names
+    if not words:
+        raise CircusError("usage", "SIGNAL is missing", "see `circusctl signal --help`")
+    body: dict[str, object] = {"signum": signum, "children": args.children, "recursive": args.recursive}
     body["childpid"] = args.childpid
-    return daemon.post("watchers", args.name, "signal", body=body)
+    return daemon.order_each(_of_processes(daemon, args.match, words, "signal", body))
+
+
+def _of_processes(
+    daemon: Daemon, match: str, words: list[str], verb: str, body: dict[str, object]
+) -> dict[str, tuple[tuple[str, ...], dict[str, object]]]:
+    """An order for each watcher, or for each process of one. Raises: CircusError not-found, before any is given."""
+    given, pids = split_pids(words, verb)
+    names = find_names(daemon, given, match)
+    if not pids:
+        return {name: (("watchers", name, verb), {**body, "pid": None}) for name in names}
+    if len(names) > 1:
+        raise CircusError("usage", "pids are those of one watcher", "name it, in place of a pattern")
+    name = names[0]
+    if len(pids) > 1:
+        known = daemon.get("watchers", name)["pids"]
+        for pid in pids:
+            if pid not in known:
+                listed = ", ".join(map(str, known[:10])) or "none"
+                raise CircusError("not-found", f"{name}: {pid} is none of its processes", f"its pids: {listed}")
+    return {str(pid): (("watchers", name, verb), {**body, "pid": pid}) for pid in pids}
 
 
 def give_add(daemon: Daemon, args: argparse.Namespace) -> Answer:
@@ -234,12 +269,14 @@ def give_add(daemon: Daemon, args: argparse.Namespace) -> Answer:
 
 
 def give_rm(daemon: Daemon, args: argparse.Namespace) -> Answer:
-    return daemon.post("watchers", args.name, "remove", body={"nostop": args.nostop, "wait": args.wait})
+    names = find_names(daemon, args.names, args.match)
+    body: dict[str, object] = {"nostop": args.nostop, "wait": args.wait}
+    return daemon.order_each({name: (("watchers", name, "remove"), body) for name in names})
 
 
 def give_kill(daemon: Daemon, args: argparse.Namespace) -> Answer:
-    body: dict[str, object] = {"pid": args.pid, "signum": args.signum, "wait": args.wait}
-    return daemon.post("watchers", args.name, "kill", body=body | {"graceful_timeout": args.graceful_timeout})
+    body: dict[str, object] = {"signum": args.signum, "wait": args.wait, "graceful_timeout": args.graceful_timeout}
+    return daemon.order_each(_of_processes(daemon, args.match, args.names, "kill", body))
 
 
 def give_set(daemon: Daemon, args: argparse.Namespace) -> Answer:
@@ -277,8 +314,15 @@ def give_waiting(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
 
 
 def number_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:
+    """Of several watchers below their names, unless it is a line for each."""
+    if "answers" in answer:
+        return [line for name, each in answer["answers"].items() for line in _number_of_one(each, f"{name}: ")]
+    return _number_of_one(answer, "")
+
+
+def _number_of_one(answer: Answer, name: str) -> list[str]:
     number = answer.get("numprocesses")
-    return [*begun_lines(answer), "ok" if number is None else str(number)]
+    return [*begun_lines(answer), f"{name}{'ok' if number is None else number}"]
 
 
 def forget_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:

@@ -177,6 +177,11 @@ def process_lines(pid: str, info: Any) -> Iterable[str]:
     yield f"{pid}: {_info_text(info)}"
     for child in info.get("children", ()):
         yield f"   {_info_text(child) if isinstance(child, dict) else one_line(child)}"
+    yield from added_lines(info)
+
+
+def added_lines(info: Answer) -> Iterable[str]:
+    """What the hook extended_stats has added."""
     for key, value in info.items():
         if key not in _INFO_FIELDS and key not in _OTHER_FIELDS:
             yield f"   {one_line(key)}: {one_line(json.dumps(value))}"
@@ -196,24 +201,28 @@ def _info_text(info: Answer) -> str:
 
 def options_lines(options: Answer) -> Iterable[str]:
     for key in sorted(options):
-        yield f"{key}: {one_line(_plain(options[key]))}"
+        yield f"{key}: {one_line(plain(options[key]))}"
 
 
 def sockets_lines(answer: Answer) -> Iterable[str]:
     """``6:socket 'web' at 127.0.0.1:8080``, by descriptor."""
 
-    def descriptor(row: Answer) -> Any:
-        return row.get("fd", row.get("fileno", -1))
-
     for row in sorted(answer["sockets"], key=descriptor):
-        place = row.get("path") or f"{row.get('host')}:{row.get('port')}"
-        yield f"{descriptor(row)}:socket '{row['name']}' at {place}"
+        yield f"{descriptor(row)}:socket '{row['name']}' at {place(row)}"
 
 
-def _plain(value: Any) -> Any:
+def descriptor(socket: Answer) -> Any:
+    return socket.get("fd", socket.get("fileno", -1))
+
+
+def place(socket: Answer) -> str:
+    return str(socket.get("path") or f"{socket.get('host')}:{socket.get('port')}")
+
+
+def plain(value: Any) -> Any:
     """Values as configuration files write them, where they can."""
     if isinstance(value, dict):
-        return ",".join(f"{key}={_plain(each)}" for key, each in value.items())
+        return ",".join(f"{key}={plain(each)}" for key, each in value.items())
     return value
 
 

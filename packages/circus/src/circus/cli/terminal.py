@@ -31,12 +31,20 @@ _STYLES = {
 
 
 class Terminal:
-    """``columns`` of characters; ``is_there``: people read it; ``has_colour``."""
+    """``columns`` of characters; ``is_there``: people read it; ``has_colour``; ``has_tables`` instead of lines."""
 
-    __slots__ = ("columns", "has_colour", "is_there")
+    __slots__ = ("columns", "has_colour", "has_tables", "is_there")
 
-    def __init__(self, *, is_there: bool = False, columns: int = COLUMNS, has_colour: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        is_there: bool = False,
+        columns: int = COLUMNS,
+        has_colour: bool = False,
+        has_tables: bool = False,
+    ) -> None:
         self.is_there, self.columns, self.has_colour = is_there, columns, has_colour
+        self.has_tables = is_there or has_tables
 
     def paint(self, text: str, *styles: str) -> str:
         """``text`` in ``styles`` (bold, dim, and the names of colours), where there is colour."""
@@ -45,8 +53,10 @@ class Terminal:
         return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
 
 
-def find(when: str = "auto", stream: TextIO | None = None) -> Terminal:
+def find(when: str = "auto", stream: TextIO | None = None, *, has_tables: bool = False) -> Terminal:
     """The one at ``stream``, which is standard output unless said. ``when`` there is colour: one of ``WHEN``.
+
+    ``has_tables`` wants tables also where none is: into a pager, whose terminal standard error knows.
 
     NO_COLOR (of any value but none) and TERM=dumb turn colours off where ``when`` does not say.
     """
@@ -54,7 +64,8 @@ def find(when: str = "auto", stream: TextIO | None = None) -> Terminal:
     is_there = is_terminal(stream)
     is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     has_colour = when == "always" or (when == "auto" and is_there and not is_plain)
-    return Terminal(is_there=is_there, columns=columns(stream), has_colour=has_colour)
+    at = stream if is_there or not has_tables else sys.stderr
+    return Terminal(is_there=is_there, columns=columns(at), has_colour=has_colour, has_tables=has_tables)
 
 
 def is_terminal(stream: TextIO) -> bool:

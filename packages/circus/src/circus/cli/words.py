@@ -168,6 +168,8 @@ def _add_global_options(parser: argparse.ArgumentParser, *, default: str | None)
     parser.add_argument("--json", action="store_true", default=default or False, help="print the answer as JSON")
     when = "colours: auto (at a terminal), always, never"
     parser.add_argument("--color", metavar="WHEN", choices=terminal.WHEN, default=default, help=when)
+    table = "tables, as at a terminal, also into a pipe or a file"
+    parser.add_argument("--table", action="store_true", default=default or False, help=table)
     parser.add_argument("--prettify", action="store_true", default=default or False, help="JSON over many lines")
 
 
