@@ -55,10 +55,10 @@ class Daemon:
 class Command:
     """``fails`` says whether an answer, though there is one, ends circusctl with the status of a failure, or a status.
 
-    With ``takes_command`` all behind the first word is the command line of a program, and not read.
+    With ``program_behind`` all behind so many words is the command line of a program, and not read.
     """
 
-    __slots__ = ("arguments", "fails", "help", "lines", "name", "run", "takes_command")
+    __slots__ = ("arguments", "fails", "help", "lines", "name", "program_behind", "run")
 
     def warnings(self, answer: Answer, args: argparse.Namespace) -> list[str]:
         """For standard error. They stay the same for weeks, so only a verbose status lists them."""
@@ -76,10 +76,10 @@ class Command:
         lines: Callable[[Answer, argparse.Namespace], Iterable[str]],
         arguments: Callable[[argparse.ArgumentParser], None],
         fails: Callable[[Answer], int] = lambda _answer: False,
-        takes_command: bool = False,
+        program_behind: int | None = None,
     ) -> None:
         self.name, self.help, self.run, self.lines, self.arguments = name, help, run, lines, arguments
-        self.fails, self.takes_command = fails, takes_command
+        self.fails, self.program_behind = fails, program_behind
 
 
 # Arguments ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import sys
 
 from circus.cli import terminal
 from circus.cli.asking import Daemon
+from circus.cli.parser import ASK
 from circus.cli.printing import open_streams, say, write
 from circus.cli.words import parse
 from circus.control import endpoints
@@ -37,6 +38,11 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     open_streams()
+    if words[:1] == [ASK] or "AUTO_COMPLETE" in os.environ:
+        # At a TAB, and never else.
+        from circus.cli import completer
+
+        return completer.answer(words, os.environ)
     try:
         return _run(words)
     except CircusError as error:

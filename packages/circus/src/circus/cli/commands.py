@@ -115,7 +115,7 @@ _TABLE = (
         notify.has_failed,
     ),
     Command("listen", "print events as they happen", listen.run, listen.lines, listen.arguments),
-    Command("add", "add a watcher", orders.give_add, asking.ok_lines, orders.add_arguments, takes_command=True),
+    Command("add", "add a watcher", orders.give_add, asking.ok_lines, orders.add_arguments, program_behind=1),
     Command("rm", "stop a watcher and remove it", orders.give_rm, asking.ok_lines, orders.rm_arguments),
     Command("kill", "end processes; others follow", orders.give_kill, asking.ok_lines, orders.kill_arguments),
     Command("set", "change options of a watcher", orders.give_set, asking.ok_lines, orders.set_arguments),

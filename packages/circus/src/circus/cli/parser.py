@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
+#: The first word of what shells ask at a TAB; no command, as people never type it.
+ASK = "__complete"
+
+
 class Formatter(argparse.RawDescriptionHelpFormatter):
     """Knows the width, for which argparse would import shutil and with it three compressors."""
 
@@ -41,6 +45,16 @@ class Parser(argparse.ArgumentParser):
         """The option that ``word`` is a slip of, if it is one at all."""
         name = word.partition("=")[0]
         return nearest.nearest(name, self.options) if word.startswith("--") else None
+
+    @property
+    def actions(self) -> list[argparse.Action]:
+        return self._actions
+
+    @property
+    def taking(self) -> dict[str, argparse.Action]:
+        """The options that take a value, with what they are."""
+        taking = [action for action in self._actions if action.nargs is None]
+        return {option: action for action in taking for option in action.option_strings}
 
     @property
     def options(self) -> list[str]:

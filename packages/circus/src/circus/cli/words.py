@@ -9,12 +9,14 @@ import argparse
 
 import circus
 from circus import nearest
-from circus.cli import commands, configuration, terminal, tokens
+from circus.cli import commands, configuration, shells, terminal, tokens
 from circus.cli.asking import Command
 from circus.cli.parser import Formatter, Parser
 from circus.errors import CircusError
 
-COMMANDS = commands.COMMANDS | {each.name: each for each in (*tokens.COMMANDS, *configuration.COMMANDS)}
+COMMANDS = commands.COMMANDS | {
+    each.name: each for each in (*tokens.COMMANDS, *configuration.COMMANDS, *shells.COMMANDS)
+}
 
 #: Commands of two words, by the first.
 GROUPS = {name.partition(" ")[0] for name in COMMANDS if " " in name}
@@ -40,8 +42,8 @@ Exit status: 0 done, 1 failed, unreachable or timed out, 2 usage, 3 refused by c
 
 def parse(words: list[str]) -> tuple[Command, argparse.Namespace] | str:
     """What is asked, or a text that says how to ask. Raises: CircusError usage."""
-    at = _command_index(words)
-    parser = _global_parser()
+    at = command_index(words)
+    parser = global_parser()
     options = _read_globals(parser, words, at)
     if options.version:
         return f"{circus.__version__}\n"
@@ -57,17 +59,17 @@ def parse(words: list[str]) -> tuple[Command, argparse.Namespace] | str:
         return _of_group(words[at])
     command = _find_command(words[at:])
     at += command.name.count(" ")
-    command_parser = _command_parser(command)
+    own = command_parser(command)
     if options.help:
-        return command_parser.format_help()
-    return command, _parse(command, command_parser, words[at + 1 :], options)
+        return own.format_help()
+    return command, _parse(command, own, words[at + 1 :], options)
 
 
 def _read_globals(parser: Parser, words: list[str], at: int) -> argparse.Namespace:
     """Options of circusctl itself; one of a command that stands before it is told where it belongs."""
     unknown = parser.parse_known_args(words[:at])[1]
     if unknown and at < len(words):
-        command = _command_parser(_find_command(words[at:]))
+        command = command_parser(_find_command(words[at:]))
         if (near := command.nearest_option(unknown[0])) and near not in parser.options:
             hint = f"did you mean `{command.prog} {near}`?"
             raise CircusError("usage", f"unrecognized arguments: {' '.join(unknown)}", hint)
@@ -75,18 +77,29 @@ def _read_globals(parser: Parser, words: list[str], at: int) -> argparse.Namespa
 
 
 def _parse(command: Command, parser: Parser, words: list[str], options: argparse.Namespace) -> argparse.Namespace:
-    if not command.takes_command:
+    at = program_index(command, parser, words)
+    if at is None:
         return parser.read(words, options)
-    at, is_named = 0, False
-    while at < len(words) and words[at] != "--" and not (is_named and not words[at].startswith("-")):
-        is_named = is_named or not words[at].startswith("-")
-        at += 2 if words[at] in (*_GLOBAL_WITH_VALUE, "--option") else 1
     args = parser.read(words[:at], options)
     args.command = words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
     return args
 
 
-def _command_index(words: list[str]) -> int:
+def program_index(command: Command, parser: Parser, words: list[str]) -> int | None:
+    """Where a program begins, or would, among the words of a command: behind some others, or at ``--``."""
+    if command.program_behind is None:
+        return None
+    at = count = 0
+    while at < len(words) and words[at] != "--":
+        if not words[at].startswith("-"):
+            if count == command.program_behind:
+                break
+            count += 1
+        at += 2 if words[at] in parser.taking else 1
+    return at
+
+
+def command_index(words: list[str]) -> int:
     """Where the command stands: the first word that is neither a global option nor the value of one."""
     at = 0
     while at < len(words) and words[at].startswith("-"):
@@ -130,7 +143,7 @@ def _nearest_command(first: str, second: str = "") -> str | None:
     return f"{near} {meant}" if meant else None if first == near else near
 
 
-def _global_parser() -> Parser:
+def global_parser() -> Parser:
     parser = Parser(
         prog="circusctl",
         usage="circusctl [--endpoint E] [--timeout S] [--json] COMMAND [ARGUMENT...]",
@@ -146,7 +159,7 @@ def _global_parser() -> Parser:
     return parser
 
 
-def _command_parser(command: Command) -> Parser:
+def command_parser(command: Command) -> Parser:
     parser = Parser(
         prog=f"circusctl {command.name}",
         description=f"{command.help[0].upper()}{command.help[1:]}.",
