@@ -241,6 +241,11 @@ SCENES: dict[str, str] = {
         config show circus {folder}/circus.ini
         config show nobody
     """,
+    "completion": """
+        completion fish
+        completion csh
+        completion
+    """,
 }
 
 #: Pages that would say what stands elsewhere, and is compared there.

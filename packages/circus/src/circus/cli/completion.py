@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Where files of this host are meant; what stands there is known to the shell alone.
 FILES = "files"
 
-#: What stands where help writes a word in capitals -> a kind of names.
+#: What stands where help writes a word in capitals -> a kind of names. ``A|B`` is one of both, at first ``A``.
 _KINDS = {
     "NAME": "watchers",
     "PATTERN": "watchers",
@@ -183,13 +183,20 @@ def _of_action(
         return Found(_fitting(begun, ((str(choice), "") for choice in action.choices)))
     meta = action.metavar if isinstance(action.metavar, str) else ""
     meta = meta.partition(" [")[0]
-    kind = _OTHERWISE.get((command.name if command else "", meta), _KINDS.get(meta, ""))
-    if kind == FILES:
+    if (kinds := _kinds(command, meta, given)) == [FILES]:
         return Found(is_files=True)
-    if kind == "settings":
+    if kinds == ["settings"]:
         return Found(_fitting(begun, _settings(meta, given, begun, names_of)))
-    candidates = names_of(kind, given) if kind else ()
+    candidates = (each for kind in kinds for each in names_of(kind, given))
     return Found(_fitting(begun, ((word, what) for word, what in candidates if word not in given)))
+
+
+def _kinds(command: Command | None, meta: str, given: list[str]) -> list[str]:
+    kind = _OTHERWISE.get((command.name if command else "", meta), _KINDS.get(meta))
+    if kind is not None:
+        return [kind] if kind else []
+    parts = [_KINDS[part] for part in meta.split("|") if part in _KINDS]
+    return parts if given else parts[:1]
 
 
 def _settings(meta: str, given: list[str], begun: str, names_of: NamesOf) -> Iterable[Candidate]:

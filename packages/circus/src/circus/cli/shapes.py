@@ -181,6 +181,13 @@ class ConfigShow(Struct, frozen=True):
     shown: list[ShownSection]
 
 
+class Completion(Struct, frozen=True):
+    """What the shell is to run."""
+
+    shell: str
+    script: str
+
+
 class AnySchema(Struct, frozen=True):
     """A JSON Schema."""
 
@@ -219,6 +226,7 @@ ANSWERS: Mapping[str, tuple[type[Struct], ...]] = {
     "config check": (ConfigCheck,),
     "config show": (ConfigShow,),
     "config schema": (AnySchema,),
+    "completion": (Completion,),
 }
 
 #: These print an object in each line, until they end; operations with --follow.
