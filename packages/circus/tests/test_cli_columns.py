@@ -56,6 +56,7 @@ def test_wide_letters_take_two_columns_and_marks_none() -> None:
         ("one two three", ["one two", "three"]),
         ("abcdefghijk", ["abcdefgh", "ijk"]),
         ("a abcdefghijk b", ["a", "abcdefgh", "ijk b"]),
+        ("  one two three", ["  one", "  two", "  three"]),
         ("日本語日本", ["日本語日", "本"]),
     ],
 )

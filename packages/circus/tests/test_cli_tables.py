@@ -192,7 +192,7 @@ def test_figures_stand_below_each_other_and_children_are_indented(ctl: Ctl, engi
         "WATCHER  PID  CPU%  MEM%    RSS   VIRT     TIME    AGE  USER  COMMAND",
         "web        7   0.0  0.01  1.52M  5.00M  0:00.00  1m15s  root  sleep",
         "           8   0.0  0.01  1.52M  5.00M  0:00.00  1m15s  root    sleep",
-        "                                                              queue: 3",
+        "                                                                queue: 3",
     ]
     engine.daemon_info = {**FACTS, "pid": 4, "cmdline": "circusd"}
     assert " ".join(ctl("dstats")[1].split()) == "circusd 4 0.0 0.01 1.52M 5.00M 0:00.00 1m15s root circusd"

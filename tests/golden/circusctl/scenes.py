@@ -32,6 +32,10 @@ SCENES: dict[str, str] = {
         status -v
         status web
         status web -v
+        status web 'w*' db
+        status --match regex (w|d).*
+        --table status web
+        --table --color always status web
         status WEB
         status mailer
         status nobody
@@ -42,6 +46,7 @@ SCENES: dict[str, str] = {
         list
         list web
         list db
+        list web db
         list nobody
     """,
     "start": """
@@ -74,6 +79,7 @@ SCENES: dict[str, str] = {
     "incr": """
         incr web
         incr web 3
+        incr web api 2
         incr web --no-wait
         incr '日報 worker'
         incr nobody
@@ -88,6 +94,8 @@ SCENES: dict[str, str] = {
         numprocesses
         numprocesses web
         numprocesses web 4
+        numprocesses web api
+        numprocesses web api 3
         numprocesses web -1
         numprocesses nobody
     """,
@@ -96,6 +104,10 @@ SCENES: dict[str, str] = {
         signal web HUP
         signal web 5001 --children TERM
         signal web 1 USR1
+        signal web 5001 5002 HUP
+        signal web 5001 1 HUP
+        signal web db 1 HUP
+        signal web db HUP
         signal web NOPE
         signal web
     """,
@@ -103,6 +115,7 @@ SCENES: dict[str, str] = {
         stats
         stats web
         stats web 5001 --extended
+        stats web api
         stats web 1
     """,
     "dstats": "dstats",
@@ -114,18 +127,21 @@ SCENES: dict[str, str] = {
     "options": """
         options web
         options web --reveal
+        options web db
         options nobody
     """,
     "get": """
         get web cmd numprocesses
         get web env
         get web nope
+        get 'w*' cmd
         get web
     """,
     "exits": """
         exits api
         exits api -n 1
         exits web
+        exits api web
         exits api -n 0
     """,
     "listsockets": "listsockets",
@@ -138,6 +154,7 @@ SCENES: dict[str, str] = {
         runs backup
         runs backup -n 1
         runs web
+        runs backup web
     """,
     "operations": """
         operations
@@ -187,12 +204,15 @@ SCENES: dict[str, str] = {
     "rm": """
         rm web
         rm api --nostop
+        rm cache db
         rm nobody
     """,
     "kill": """
         kill web
         kill web 5001 --signum INT --graceful_timeout 3
         kill web 1
+        kill web 5001 5002
+        kill web api
     """,
     "set": """
         set web graceful_timeout 5

@@ -64,9 +64,14 @@ def table(
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """At least one line; broken between words, and within one only where it is wider than a line."""
+    """At least one line; broken between words, and within one only where it is wider than a line. Each is indented as
+    the text is."""
+    words = text.lstrip(" ")
+    indent = text[: len(text) - len(words)]
+    if indent and words:
+        return [indent + line for line in wrapped(words, max(width - len(indent), 1))]
     lines, line = [], ""
-    for word in text.split(" "):
+    for word in words.split(" "):
         longer = f"{line} {word}" if line else word
         if width_of(longer) <= width:
             line = longer

@@ -32,6 +32,14 @@ class WatcherStatus(schema.WatcherAnswer, frozen=True, kw_only=True, omit_defaul
     output: dict[str, dict[str, float]] = {}
 
 
+def _of_several(one: type[Struct]) -> type[Struct]:
+    """The same about several watchers, or several processes of one: by name or pid."""
+    name = f"Several{one.__name__}"
+    made = msgspec.defstruct(name, [("answers", dict[str, one])], frozen=True, module=__name__)  # type: ignore[valid-type]
+    made.__doc__ = f"Where several were asked for: {one.__name__}, by the name of the watcher, or by pid."
+    return made
+
+
 class NumWatchers(Struct, frozen=True):
     numwatchers: int
 
@@ -192,30 +200,40 @@ class AnySchema(Struct, frozen=True):
     """A JSON Schema."""
 
 
+_SEVERAL_DONE = _of_several(schema.DoneAnswer)
+_SEVERAL_SIGNALS = _of_several(schema.SignalAnswer)
+_SEVERAL_PIDS = _of_several(schema.PidsAnswer)
+_SEVERAL_NUMBERS = _of_several(NumProcesses)
+_SEVERAL_OPTIONS = _of_several(schema.OptionsAnswer)
+_SEVERAL_EXITS = _of_several(schema.ExitsAnswer)
+_SEVERAL_RUNS = _of_several(schema.RunsAnswer)
+
 #: Command -> what it prints: one of these; of those in ``STREAMS``, one in each line.
 ANSWERS: Mapping[str, tuple[type[Struct], ...]] = {
     "status": (schema.StatusAnswer, WatcherStatus),
-    "list": (schema.WatchersAnswer, schema.PidsAnswer),
-    **dict.fromkeys(("start", "stop", "restart", "reload", "incr", "decr"), (schema.DoneAnswer,)),
-    "numprocesses": (NumProcesses, schema.DoneAnswer),
+    "list": (schema.WatchersAnswer, schema.PidsAnswer, _SEVERAL_PIDS),
+    **dict.fromkeys(("start", "stop", "restart", "reload"), (schema.DoneAnswer,)),
+    **dict.fromkeys(("incr", "decr"), (schema.DoneAnswer, _SEVERAL_DONE)),
+    "numprocesses": (NumProcesses, schema.DoneAnswer, _SEVERAL_NUMBERS, _SEVERAL_DONE),
     "numwatchers": (NumWatchers,),
-    "signal": (schema.SignalAnswer,),
+    "signal": (schema.SignalAnswer, _SEVERAL_SIGNALS),
     "stats": (schema.StatsAnswer,),
     "dstats": (schema.DaemonStatsAnswer,),
     "globaloptions": (schema.GlobalOptionsAnswer,),
-    "options": (schema.OptionsAnswer,),
-    "get": (schema.OptionsAnswer,),
-    "exits": (schema.ExitsAnswer,),
+    "options": (schema.OptionsAnswer, _SEVERAL_OPTIONS),
+    "get": (schema.OptionsAnswer, _SEVERAL_OPTIONS),
+    "exits": (schema.ExitsAnswer, _SEVERAL_EXITS),
     "listsockets": (schema.SocketsAnswer,),
     "run": (schema.RunAnswer,),
-    "runs": (schema.RunsAnswer,),
+    "runs": (schema.RunsAnswer, _SEVERAL_RUNS),
     "operations": (told.OperationsAnswer, told.OperationAnswer, told.ProgressAnswer),
     "logs": (LogRow, LogGap, LogWarnings),
     "audit": (Audit,),
     "notify list": (Notifiers,),
     "notify test": (schema.NotifierAnswer,),
     "listen": (Heard, Missed),
-    **dict.fromkeys(("add", "rm", "kill", "set"), (schema.DoneAnswer,)),
+    **dict.fromkeys(("add", "set"), (schema.DoneAnswer,)),
+    **dict.fromkeys(("rm", "kill"), (schema.DoneAnswer, _SEVERAL_DONE)),
     "forget": (schema.ForgetAnswer,),
     "reloadconfig": (schema.PlanAnswer,),
     **dict.fromkeys(("quit", "shutdown"), (schema.DoneAnswer,)),

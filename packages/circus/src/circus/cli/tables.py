@@ -144,7 +144,8 @@ def _slot_row(name: str, slot: Answer, terminal: Terminal, now: float) -> list[s
 
 def _note(slot: Answer) -> str:
     """What is to be said of a process besides its state."""
-    told = [slot["reason"], slot.get("health", ""), slot.get("said", "")]
+    health = slot.get("health", "")
+    told = [slot["reason"], health if health not in slot["reason"] else "", slot.get("said", "")]
     if not slot["reason"] and slot["pid"] is None and slot["last_status"] is not None:
         told[0] = render.ending(slot["last_status"])
     return "; ".join(one_line(each) for each in told if each)
@@ -218,15 +219,17 @@ def stats(answer: Answer, args: argparse.Namespace) -> list[str]:
                 continue
             rows.append([watcher, *_figures(info)])
             rows += [
-                ["", *_figures(child, "  ")] if isinstance(child, dict) else [*[""] * 9, f"  {child}"]
+                ["", *_figures(child, "  ")]
+                if isinstance(child, dict)
+                else [*[""] * 9, Cell(f"  {one_line(child)}", str)]
                 for child in info.get("children", ())
             ]
             for line in render.added_lines(info):
-                rows.append([*[""] * 9, line.strip()])
-    right = heads[1:8]
-    # What is empty belongs to the row above.
+                rows.append([*[""] * 9, Cell(f"  {line.strip()}", str)])
+    # What is empty belongs to the row above it.
     shown = [[each if each == "" or isinstance(each, Cell) else _text(each) for each in row] for row in rows]
-    return table(heads, shown, width=args.terminal.columns, right=right, paint=_head(args.terminal))
+    terminal: Terminal = args.terminal
+    return table(heads, shown, width=terminal.columns, right=heads[1:8], paint=_head(terminal), wraps=True)
 
 
 def _figures(info: Answer, indent: str = "") -> list[object]:
