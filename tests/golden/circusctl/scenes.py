@@ -22,6 +22,9 @@ SCENES: dict[str, str] = {
         --endpoint nobody status
         --endpoint https://127.0.0.1:1 status
         --token-file f status
+        --ssh -x status
+        --ssh_keyfile f status
+        ipython
         notify
         notify --help
         config --help
@@ -116,6 +119,7 @@ SCENES: dict[str, str] = {
         stats web
         stats web 5001 --extended
         stats web api
+        stats web 5001 5002
         stats web 1
     """,
     "dstats": "dstats",

@@ -18,7 +18,7 @@ from circus.cli import terminal
 from circus.cli.asking import Daemon
 from circus.cli.parser import ASK
 from circus.cli.printing import open_streams, say, write
-from circus.cli.words import parse
+from circus.cli.words import SSH, command_index, parse
 from circus.control import endpoints
 from circus.control.client import DEFAULT_TIMEOUT_S, Client
 from circus.errors import TABLE, CircusError
@@ -53,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    at = command_index(words)
+    if any(word.partition("=")[0] in SSH for word in words[:at]):
+        # For another host, and then for nothing else.
+        from circus.cli import ssh
+
+        ssh.hand_over(words[:at], words[at:])
     asked = parse(words)
     if isinstance(asked, str):
         return say(asked)

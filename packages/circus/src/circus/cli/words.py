@@ -24,7 +24,10 @@ GROUPS = {name.partition(" ")[0] for name in COMMANDS if " " in name}
 #: A year, far below what the system's clocks can add up.
 MAX_TIMEOUT_S = 366 * 86400
 
-_GLOBAL_WITH_VALUE = ("--endpoint", "--timeout", "--token-file", "--cacert", "--fingerprint", "--color")
+#: Options that hand the whole command line to another host; see the module ``ssh``.
+SSH = ("--ssh", "--ssh_keyfile")
+
+_GLOBAL_WITH_VALUE = ("--endpoint", "--timeout", "--token-file", "--cacert", "--fingerprint", "--color", *SSH)
 
 _EPILOG = """\
 The endpoint is NAME, /path, unix:///path or the `endpoint` of circusd's configuration; without it
@@ -126,6 +129,9 @@ def _find_command(words: list[str]) -> Command:
             raise CircusError("usage", f"{first} needs another word: {known}", f"`circusctl {first} --help` says more")
         first = f"{first} {second}"
     command = COMMANDS.get(first)
+    if first == "ipython":
+        hint = "a plugin, or `circusctl --json` from outside, does what it was for"
+        raise CircusError("usage", "ipython ran a shell inside of circusd, where a slip stops everything: gone", hint)
     if command is None:
         near = _nearest_command(*words[:2])
         listing = f"{words[0]} --help" if words[0] in GROUPS else "--help"
@@ -155,6 +161,8 @@ def global_parser() -> Parser:
     )
     parser.add_argument("-h", "--help", action="store_true", help="this text; before a command: the command's")
     parser.add_argument("--version", action="store_true", help="print the version of circusctl")
+    parser.add_argument("--ssh", metavar="PLACE", help="run circusctl at USER@HOST:PORT, by ssh")
+    parser.add_argument("--ssh_keyfile", metavar="F", help="with --ssh: the key")
     _add_global_options(parser, default=None)
     return parser
 
