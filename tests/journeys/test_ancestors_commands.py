@@ -111,10 +111,11 @@ TABLE = [
 ELSEWHERE = {"listen", "quit"}
 
 #: As `circusctl --help` of 0.19 lists them.
-ANCESTORS = """
-    add decr dstats get globaloptions incr ipython kill list listen listsockets numprocesses numwatchers options quit
-    reload reloadconfig restart rm set signal start stats status stop
-""".split()
+ANCESTORS = [
+    "add", "decr", "dstats", "get", "globaloptions", "incr", "ipython", "kill", "list", "listen", "listsockets",
+    "numprocesses", "numwatchers", "options", "quit", "reload", "reloadconfig", "restart", "rm", "set", "signal",
+    "start", "stats", "status", "stop",
+]  # fmt: skip
 
 #: A stand-in for ssh: it says how it was called, and runs what it was given with a shell, as sshd does.
 SSH = """\

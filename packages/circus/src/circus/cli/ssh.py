@@ -25,7 +25,7 @@ def hand_over(words: list[str], command: list[str]) -> NoReturn:
         raise CircusError("usage", "--ssh_keyfile is for --ssh", "write --ssh USER@HOST:PORT, too")
     argv = [*_argv(given["--ssh"], given.get("--ssh_keyfile")), shlex.join(["circusctl", *kept, *command])]
     try:
-        os.execvp("ssh", argv)
+        os.execvp("ssh", argv)  # noqa: S606 - it takes our place
     except OSError as error:
         what = f"--ssh needs the program ssh, which cannot be run: {error.strerror}"
         raise CircusError("failed", what, "install the OpenSSH client") from None
