@@ -19,6 +19,9 @@ ANSWER_S = 50.0
 #: What terminals obey: colours, the cursor, titles, modes.
 _OBEYED = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>()][A-Z0-9]?|[\x00\x07]")
 
+#: The begin of such, whose rest has not come yet.
+_PARTLY_OBEYED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07]*|[()])?\Z")
+
 
 class Terminal:
     """``shown`` is all that the program has printed; the terminal echoes what is typed, if the program lets it."""
@@ -26,6 +29,7 @@ class Terminal:
     def __init__(self, master: int, process: subprocess.Popen[bytes]) -> None:
         self._master = master
         self.process = process
+        self._raw = b""
         self.shown = ""
 
     def type(self, text: str) -> None:
@@ -50,7 +54,9 @@ class Terminal:
             chunk = os.read(self._master, 1 << 16)
         except OSError:  # nobody has the other side any more
             return False
-        self.shown += _OBEYED.sub("", chunk.decode(errors="replace")).replace("\r", "")
+        self._raw += chunk
+        whole = _PARTLY_OBEYED.sub("", self._raw.decode(errors="ignore"))
+        self.shown = _OBEYED.sub("", whole).replace("\r", "")
         return bool(chunk)
 
 

@@ -43,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from circus.cli import completer
 
         return completer.answer(words, os.environ)
+    return _obey(words)
+
+
+def _obey(words: list[str]) -> int:
     try:
         return _run(words)
     except CircusError as error:
@@ -62,6 +66,11 @@ def _run(words: list[str]) -> int:
     asked = parse(words)
     if isinstance(asked, str):
         return say(asked)
+    if not isinstance(asked, tuple):
+        # For who types many commands.
+        from circus.cli import shell
+
+        return shell.run(words, _obey)
     command, args = asked
     args.terminal = terminal.find(args.color or "auto", has_tables=args.table)
     return _perform(command, args)

@@ -29,6 +29,9 @@ SSH = ("--ssh", "--ssh_keyfile")
 
 _GLOBAL_WITH_VALUE = ("--endpoint", "--timeout", "--token-file", "--cacert", "--fingerprint", "--color", *SSH)
 
+#: How the error about a command begins that there is not.
+UNKNOWN = "unknown command"
+
 _EPILOG = """\
 The endpoint is NAME, /path, unix:///path or the `endpoint` of circusd's configuration; without it
 CIRCUSCTL_ENDPOINT, else the circusd called "default". Where no circusd of this machine has it,
@@ -43,8 +46,11 @@ that it is alive; Ctrl-C stops waiting, not the order. --timeout bounds both, th
 Exit status: 0 done, 1 failed, unreachable or timed out, 2 usage, 3 refused by circusd."""
 
 
-def parse(words: list[str]) -> tuple[Command, argparse.Namespace] | str:
-    """What is asked, or a text that says how to ask. Raises: CircusError usage."""
+def parse(words: list[str]) -> tuple[Command, argparse.Namespace] | argparse.Namespace | str:
+    """What is asked, or the options alone where no command is, or a text that says how to ask.
+
+    Raises: CircusError usage.
+    """
     at = command_index(words)
     parser = global_parser()
     options = _read_globals(parser, words, at)
@@ -55,7 +61,7 @@ def parse(words: list[str]) -> tuple[Command, argparse.Namespace] | str:
     if at == len(words):
         if options.help:
             return _overview(parser)
-        raise CircusError("usage", "no command is given", "`circusctl --help` lists them")
+        return options
     if words[at] in GROUPS and (
         words[at + 1 : at + 2] in (["-h"], ["--help"]) or (options.help and at + 1 == len(words))
     ):
@@ -136,7 +142,7 @@ def _find_command(words: list[str]) -> Command:
         near = _nearest_command(*words[:2])
         listing = f"{words[0]} --help" if words[0] in GROUPS else "--help"
         hint = f"did you mean `circusctl {near}`?" if near else f"`circusctl {listing}` lists the commands"
-        raise CircusError("usage", f"unknown command {first!r}", hint)
+        raise CircusError("usage", f"{UNKNOWN} {first!r}", hint)
     return command
 
 
