@@ -56,6 +56,12 @@ def test_the_history_of_statistics_is_told_by_watcher_and_slot(engine: FakeEngin
         assert refused(engine, f"/v1/stats/history?{bad}") == "bad-request"
 
 
+def test_a_history_ends_with_a_sample_of_now_for_who_asks_for_a_look(engine: FakeEngine) -> None:
+    engine.figures.uses = [[Use(SlotKey("web", 1), 7, 1.0, 4096)]]
+    assert ask(engine, "/v1/stats/history")["samples"] == {}
+    assert ask(engine, "/v1/stats/history?look=true")["samples"]["web"]["1"][0]["pid"] == 7
+
+
 def test_a_history_is_made_beside_the_loop(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def hand_over(words: list[str], command: list[str]) -> NoReturn:
+def hand_over(words: list[str], command: list[str], *, program: str = "circusctl") -> NoReturn:
     """``words`` stand before the ``command``. Raises: CircusError usage, and failed where there is no ssh."""
     given, kept = _parted(words)
     if "--ssh" not in given:
         raise CircusError("usage", "--ssh_keyfile is for --ssh", "write --ssh USER@HOST:PORT, too")
-    argv = [*_argv(given["--ssh"], given.get("--ssh_keyfile")), shlex.join(["circusctl", *kept, *command])]
+    argv = [*_argv(given["--ssh"], given.get("--ssh_keyfile")), shlex.join([program, *kept, *command])]
     try:
         os.execvp("ssh", argv)  # noqa: S606 - it takes our place
     except OSError as error:

@@ -152,6 +152,8 @@ class Lookups(Queries):
         """Raises: CircusError not-found for an unknown watcher."""
         name = None if asked.name is None else self._find(asked.name).name
         figures = self._engine.figures
+        if asked.look:
+            await figures.look()
         tails = {
             slot: figures.samples.tail(slot, asked.limit)
             for slot in sorted(figures.samples.slots)

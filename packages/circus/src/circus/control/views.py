@@ -18,11 +18,12 @@ Moment = Annotated[float, Meta(ge=0, le=2**32)]
 
 class StatsHistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """``name``: of this watcher alone; ``since``: seconds since 1970; ``limit``: at most so many of each slot, the
-    latest."""
+    latest; ``look``: take a sample before, as a question for statistics does."""
 
     name: Name | None = None
     since: Moment = 0.0
     limit: Annotated[int, Meta(ge=1, le=MAX_SAMPLES)] = 100
+    look: bool = False
 
 
 class SampleAnswer(Struct, frozen=True):

@@ -23,7 +23,7 @@ from circus.control.routes import make_app
 from circus.control.server import ControlServer
 from circus.engine import tracking
 from circus.engine.pictures import Picture
-from circus.engine.samples import Samples
+from circus.engine.samples import Samples, Use
 from circus.errors import CircusError
 from circus.logbook.writing import Laid
 from circus.supervise import events
@@ -79,9 +79,16 @@ def make_slot(wid: int, *, state: SlotState = SlotState.RUNNING, pid: int | None
 
 
 class FakeFigures:
+    """``uses`` are what the next looks find."""
+
     def __init__(self) -> None:
         self.samples = Samples()
         self.interval_s = 0.0
+        self.uses: list[list[Use]] = []
+
+    async def look(self) -> None:
+        if self.uses:
+            self.samples.add(time.time(), self.uses.pop(0))
 
 
 class FakeEngine:
