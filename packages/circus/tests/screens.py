@@ -11,11 +11,11 @@ from typing import Any
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from circus.cli.columns import width_of
 from circus.control.client import Client
 from circus.testing.circusd import FakeCircusd, FakeEngine
 from circus.tui.app import CircusTop
 from circus.tui.lister import Bar, Lister
-from circus.tui.painting import columns
 
 #: However busy the machine is.
 BOUND_S = 60.0
@@ -59,7 +59,7 @@ class Stage:
         """Until all of them stand there, and all of it fits."""
         await self.until(lambda: all(text in self.text for text in texts), " and ".join(texts))
         width = self.app.size.width
-        assert not [line for line in self.lines() if columns(line.rstrip()) > width]
+        assert not [line for line in self.lines() if width_of(line.rstrip()) > width]
 
     async def misses(self, text: str) -> None:
         await self.until(lambda: text not in self.text, f"{text} is gone")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from circus.cli.columns import width_of
 from circus.errors import CircusError
 from circus.tui import orders, painting, rows, sparks
 from circus.tui.choosing import Choice
@@ -170,11 +171,11 @@ def text(line: painting.Line) -> str:
 def test_no_line_is_wider_than_the_terminal(width: int, name: str) -> None:
     row = head({"name": name, "slots": [slot(reason="it uses " + "much " * 80)]})
     down = head({"name": name, "slots": [slot(state="fatal", pid=None, reason="it gave up, " * 20)]})
-    layout = painting.Layout.of(width, painting.columns(name))
+    layout = painting.Layout.of(width, width_of(name))
     for each in (row, down):
         lines = [painting.row_line(each, layout, 200.0, levels=sparks.BLOCKS, is_below=True)]
         for line in (*lines, *painting.detail_lines(each, width)):
-            assert painting.columns(text(line).rstrip()) <= width
+            assert width_of(text(line).rstrip()) <= width
     assert len(text(painting.head_line(layout))) <= width
 
 

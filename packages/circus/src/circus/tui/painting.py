@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from circus.cli.columns import cut as shortened
+from circus.cli.columns import width_of, wrapped
 from circus.cli.render import duration, one_line
 from circus.tui import sparks
 from circus.tui.rows import FIRST_QUIET, Row, Trouble
@@ -99,9 +101,7 @@ def detail_lines(row: Row | None, width: int) -> tuple[Line, Line]:
         return (), ()
     name, style = f" {one_line(row.name)}: ", _STYLES[row.trouble]
     why = one_line(row.why) or row.state
-    first = clip(why, max(0, width - columns(name)))
-    if len(first) < len(why) and " " in first:
-        first = first[: first.rindex(" ")]
+    first = wrapped(why, max(1, width - width_of(name)))[0]
     return cut(((name, "bold"), (first, style)), width), cut(((f"   {why[len(first) :].strip()}", style),), width)
 
 
@@ -130,32 +130,22 @@ def cut(line: Line, width: int) -> Line:
             break
         piece = clip(text, left)
         cut_spans.append((piece, style))
-        left -= columns(piece)
+        left -= width_of(piece)
     return tuple(cut_spans)
 
 
 def fit(text: str, width: int) -> str:
-    """Exactly so many columns; what is cut has a mark."""
-    if columns(text) > width:
-        text = clip(text, width - 1) + "~"
-    return text + " " * (width - columns(text))
+    """Exactly so many columns."""
+    shown = shortened(text, width)
+    return shown + " " * (width - width_of(shown))
 
 
 def clip(text: str, width: int) -> str:
     if text.isascii():
         return text[:width]
-    while columns(text) > width:
+    while width_of(text) > width:
         text = text[:-1]
     return text
-
-
-def columns(text: str) -> int:
-    """That a terminal takes for it."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
 
 
 def size(count: float | None) -> str:
