@@ -79,7 +79,10 @@ class Elder:
             case ("dstats",):
                 return {"info": self._ask("dstats")["info"], "papa": _NOT_TOLD}
             case ("sockets",):
-                return {"sockets": self._ask("listsockets")["sockets"]}
+                rows = self._ask("listsockets")["sockets"]
+                return {
+                    "sockets": [{"fileno" if key == "fd" else key: row[key] for key in row} for row in rows],
+                }
             case ("stats",):
                 return self._stats(query or {})
         raise self._unknown(path[-1])
@@ -94,6 +97,8 @@ class Elder:
             case ("watchers", name, "signal" | "kill" as verb):
                 properties = {key: value for key, value in body.items() if value is not None and key != "wait"}
                 self._ask(verb, waits=waits, name=name, **properties)
+                if verb == "signal":  # how many got it is not told
+                    return {}
             case ("watchers", name, "add"):
                 self._add(name, body, waits=waits)
             case ("watchers", name, "remove"):

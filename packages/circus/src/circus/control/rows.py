@@ -80,9 +80,23 @@ class Notifier(TypedDict):
 
 
 class Socket(TypedDict):
-    """What papa says of a socket; of a unix socket ``path`` instead of ``host`` and ``port``."""
+    """What papa says of a socket; of a unix socket ``path`` instead of ``host`` and ``port``. ``meta``: whose it is;
+    ``covered``: it outlives a SIGKILL of papa. The rest is as the configuration has it, where that is not the
+    default."""
 
     name: str
+    id: NotRequired[int]
+    family: NotRequired[str]
+    type: NotRequired[str]
+    covered: NotRequired[bool]
+    meta: NotRequired[dict[str, object]]
+    interface: NotRequired[str]
+    blocking: NotRequired[bool]
+    reuseport: NotRequired[bool]
+    replace: NotRequired[bool]
+    umask: NotRequired[int]
+    uid: NotRequired[int]
+    gid: NotRequired[int]
     fileno: NotRequired[int]
     host: NotRequired[str]
     port: NotRequired[int]
