@@ -188,7 +188,7 @@ def test_a_wide_terminal_tells_why_beside_the_figures_and_a_narrow_one_below() -
 
     assert "it uses" in line(120) and "it uses" not in line(80)
     first, second = painting.detail_lines(row, 30)
-    assert (text(first), text(second)) == (" web: it uses more memory", "   than it may")
+    assert (text(first), text(second)) == (" web: it uses more memory than", "   it may")
 
 
 def test_what_is_shown_has_nothing_that_a_terminal_would_obey() -> None:
