@@ -548,19 +548,6 @@ def test_a_time_out_bounds_an_order_only_if_it_was_given(ctl: Ctl) -> None:
     timer.join()
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_order(ctl: Ctl, root: str) -> None:
-    engine = ctl.circusd.engine
-    engine.gate = asyncio.Event()
-    with spawn("stop") as process:
-        while not engine.heard:
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (130, "")
-    assert err == "circusctl: stopped waiting; an order that circusd has taken goes on\n"
-    ctl.circusd.call(engine.gate.set)
-
-
 @pytest.mark.parametrize(
     ("words", "status"), [("list", 1), ("--help", 1), ("list --help", 1), ("--version", 1), ("--json nope", 2)]
 )

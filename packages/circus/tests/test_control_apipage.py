@@ -20,4 +20,4 @@ def test_each_operation_stands_on_the_page_with_its_right_and_what_it_takes() ->
     (logs,) = [line for line in page.splitlines() if "{name}/logs" in line]
     assert logs.endswith("`follow`, `since`, `until`, `contains`, `stream`, `instance`, `limit`, `cursor`, `order`, "
                          "`around_exit`, Last-Event-ID |")  # fmt: skip
-    assert "| `POST /v1/quit` | circusd leaves; what uses papa stays | quit* (admin) | `wait` |" in page
+    assert "| `POST /v1/quit` | circusd leaves; what uses papa stays | quit* (admin) | `wait`, `tag` |" in page

@@ -67,6 +67,29 @@ def test_an_order_that_is_waited_for_has_an_id_too_and_its_answer_is_kept(ops: O
     story(run)
 
 
+def test_a_tag_finds_it_while_it_runs_and_when_it_has_ended(ops: Ops, engine: FakeEngine) -> None:
+    async def run() -> None:
+        engine.gate = asyncio.Event()
+        first = asyncio.create_task(ops.stop(schema.OrderRequest(names=["web"], tag="mine-1")))
+        await asyncio.create_task(ops.count("db", schema.CountRequest(delta=1, wait=False, tag="mine-2")))
+        running = await ops.operation("mine-1", 0)
+        assert (running.what, running.state) == ("stop", "running")
+        engine.gate.set()
+        answer = await first
+        assert (await ops.operation("mine-1", 0)).id == answer.operation == running.id
+        assert (await ops.operation("mine-2", 10)).what == "count"
+        await ops.stop(schema.OrderRequest(names=["db"], tag="mine-1"))
+        assert (await ops.operation("mine-1", 0)).watchers == ["db"], "the latest one"
+        stranger = Caller("nobody", "unix", OPERATOR_VERBS, ("web",))
+        assert (await ops.of(stranger).operation("mine-1", 0)).watchers == ["web"], "the latest that he sees"
+        for unknown in ("", "mine-3"):
+            with pytest.raises(CircusError) as caught:
+                await ops.operation(unknown, 0)
+            assert caught.value.code == "not-found"
+
+    story(run)
+
+
 def test_one_that_failed_tells_why(ops: Ops, engine: FakeEngine) -> None:
     async def run() -> None:
         engine.refusal = "web: no such program"

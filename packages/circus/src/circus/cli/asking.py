@@ -24,12 +24,13 @@ _PATTERN = frozenset("*?[")
 
 class Daemon:
     """The circusd that a command line means; ``is_bounded``: the user gave --timeout, so it bounds orders
-    too.
+    too. ``program`` is circusctl with what it needs to ask this one.
     """
 
-    def __init__(self, client: Client, *, is_bounded: bool) -> None:
+    def __init__(self, client: Client, *, is_bounded: bool, program: str = "circusctl") -> None:
         self._client = client
         self._is_bounded = is_bounded
+        self.program = program
 
     def get(self, *path: str, query: dict[str, str] | None = None) -> Answer:
         return self._client.get(target(*path, query=query))
@@ -46,9 +47,18 @@ class Daemon:
     def post(self, *path: str, body: dict[str, object]) -> Answer:
         return self._client.post(target(*path), body, is_bounded=self._is_bounded)
 
+    def order(self, *path: str, body: dict[str, object]) -> Answer:
+        """As ``post``; who waits for its end learns what it waits for, and is told the id when he gives up."""
+        return self.order_each({"": (path, body)})
+
     def order_each(self, orders: Orders) -> Answer:
         """What one answers; of several ``answers``, by what they are for. All are given before one is waited for."""
-        told = {key: self.post(*path, body=body) for key, (path, body) in orders.items()}
+        told = {key: self.post(*path, body=body) for key, (path, body) in orders.items() if not body.get("wait")}
+        waited = {key: order for key, order in orders.items() if key not in told}
+        if waited:
+            from circus.cli import waiting  # only for orders
+
+            told = waiting.give(self, waited, is_bounded=self._is_bounded)
         return next(iter(told.values())) if len(told) == 1 else {"answers": told}
 
 

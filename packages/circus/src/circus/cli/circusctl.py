@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 
 from circus.cli import terminal
@@ -51,8 +52,9 @@ def _obey(words: list[str]) -> int:
         return _run(words)
     except CircusError as error:
         return _report(error, is_json="--json" in words)
-    except KeyboardInterrupt:
-        write(sys.stderr, "circusctl: stopped waiting; an order that circusd has taken goes on\n")
+    except KeyboardInterrupt as stopped:
+        text = str(stopped) or "stopped waiting; an order that circusd has taken goes on"
+        write(sys.stderr, f"circusctl: {text}\n")
         return INTERRUPTED
 
 
@@ -93,7 +95,7 @@ def _answers(command: Command, args: argparse.Namespace) -> dict[str, Any] | Ite
         from circus.cli import remotely
 
         client: Client = remotely.client(endpoint, args, timeout_s)
-        return command.run(Daemon(client, is_bounded=args.timeout is not None), args)
+        return command.run(_daemon(client, args), args)
     for option in ("token_file", "cacert", "fingerprint"):
         if getattr(args, option) is not None:
             name = option.replace("_", "-")
@@ -104,7 +106,12 @@ def _answers(command: Command, args: argparse.Namespace) -> dict[str, Any] | Ite
         from circus.cli.elder import Elder
 
         return Elder(endpoint, args.timeout).answers(command, args)
-    return command.run(Daemon(Client(path, timeout_s=timeout_s), is_bounded=args.timeout is not None), args)
+    return command.run(_daemon(Client(path, timeout_s=timeout_s), args), args)
+
+
+def _daemon(client: Client, args: argparse.Namespace) -> Daemon:
+    program = f"circusctl --endpoint {shlex.quote(args.endpoint)}" if args.endpoint else "circusctl"
+    return Daemon(client, is_bounded=args.timeout is not None, program=program)
 
 
 def _show(command: Command, answer: dict[str, Any], args: argparse.Namespace) -> int:

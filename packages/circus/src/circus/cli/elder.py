@@ -114,6 +114,9 @@ class Elder:
                 raise self._unknown(path[-1])
         return {"waited": waits}
 
+    def order(self, *path: str, body: dict[str, object]) -> Answer:
+        return self.post(*path, body=body)
+
     def order_each(self, orders: Orders) -> Answer:
         told = {key: self.post(*path, body=body) for key, (path, body) in orders.items()}
         return next(iter(told.values())) if len(told) == 1 else {"answers": told}

@@ -37,7 +37,7 @@ def runs_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def give_run(daemon: Daemon, args: argparse.Namespace) -> Answer:
-    return daemon.post("watchers", args.name, "run", body={"wait": args.wait})
+    return daemon.order("watchers", args.name, "run", body={"wait": args.wait})
 
 
 def status_of_run(answer: Answer) -> int:

@@ -112,8 +112,18 @@ def _progress(progress: Answer) -> list[str]:
     first = f"{progress['watchers_done']} of {progress['watchers']} watchers"
     if progress["processes"]:
         first += f", {progress['processes_done']} of {progress['processes']} processes"
-    told = [first]
-    for each in progress["waits_for"]:
-        count = f"{each['done']} of {each['of']} {each['what']}, " if each["of"] else ""
-        told.append(f"  {one_line(each['watcher'])}: {count}{one_line(each['why'])}")
-    return told
+    return [first, *(f"  {standing(each)}" for each in progress["waits_for"])]
+
+
+def standing(each: Answer) -> str:
+    """``web: 0 of 1 ended, waits for its processes to end``."""
+    count = f"{each['done']} of {each['of']} {each['what']}, " if each["of"] else ""
+    return f"{one_line(each['watcher'])}: {count}{one_line(each['why'])}"
+
+
+def waits_for(progress: Answer) -> str:
+    """In one line how far it is, and who is not there yet."""
+    first, *others = _progress(progress)
+    named = [line.strip() for line in others[:_MAX_NAMES]]
+    more = [f"and {len(others) - _MAX_NAMES} more watchers"] if len(others) > _MAX_NAMES else []
+    return "; ".join([first, *named, *more])

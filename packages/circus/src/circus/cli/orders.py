@@ -182,7 +182,7 @@ def give_order(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
             body["match"] = "simple" if is_regex else args.match
         if verb == "reload":
             body |= {"graceful": not args.terminate, "sequential": args.sequential}
-        return daemon.post(verb, body=body)
+        return daemon.order(verb, body=body)
 
     return run
 
@@ -265,7 +265,7 @@ def give_add(daemon: Daemon, args: argparse.Namespace) -> Answer:
     body: dict[str, object] = {"options": options, "start": args.start, "wait": args.wait}
     if args.command:
         body |= {"cmd": args.command[0], "args": args.command[1:]}
-    return daemon.post("watchers", args.name, "add", body=body)
+    return daemon.order("watchers", args.name, "add", body=body)
 
 
 def give_rm(daemon: Daemon, args: argparse.Namespace) -> Answer:
@@ -285,7 +285,7 @@ def give_set(daemon: Daemon, args: argparse.Namespace) -> Answer:
         raise CircusError("usage", f"{keys[-1]} has no value", "write KEY VALUE [KEY VALUE ...]")
     if len({*keys}) != len(keys):
         raise CircusError("usage", "an option is given twice", "give each once")
-    return daemon.post(
+    return daemon.order(
         "watchers", args.name, "set", body={"options": dict(zip(keys, values, strict=True)), "wait": args.wait}
     )
 
@@ -303,11 +303,11 @@ def give_reloadconfig(daemon: Daemon, args: argparse.Namespace) -> Answer:
         body["plan"] = args.verbose = True
     elif args.apply is not None:
         body["apply"] = args.apply
-    return daemon.post("reloadconfig", body=body)
+    return daemon.order("reloadconfig", body=body)
 
 
 def give_waiting(verb: str) -> Callable[[Daemon, argparse.Namespace], Answer]:
-    return lambda daemon, args: daemon.post(verb, body={"wait": args.wait})
+    return lambda daemon, args: daemon.order(verb, body={"wait": args.wait})
 
 
 # Lines -------------------------------------------------------------------------------------------------------

@@ -225,7 +225,7 @@ def _names_of(options: dict[str, Any]) -> list[str]:
 
 
 #: These are told of in other words.
-_TOLD = frozenset(("names", "match", "options"))
+_TOLD = frozenset(("names", "match", "options", "tag"))
 
 
 def _given(body: msgspec.Struct) -> list[str]:

@@ -63,11 +63,15 @@ class Client:
 
     def get(self, target: str) -> dict[str, Any]:
         """The answer to a query, within ``timeout_s``."""
-        return self._exchange("GET", target, None, is_bounded=True)
+        return self._send("GET", target, None, is_bounded=True).finish()
 
     def post(self, target: str, body: dict[str, object], *, is_bounded: bool = False) -> dict[str, Any]:
         """The answer to an order; ``timeout_s`` bounds its first sign of life, or all if ``is_bounded``."""
-        return self._exchange("POST", target, json.dumps(body).encode(), is_bounded=is_bounded)
+        return self.begin(target, body, is_bounded=is_bounded).finish()
+
+    def begin(self, target: str, body: dict[str, object], *, is_bounded: bool = False) -> Pending:
+        """An order that circusd has taken, or refused; its answer has yet to be waited for."""
+        return self._send("POST", target, json.dumps(body).encode(), is_bounded=is_bounded)
 
     def open_events(
         self, topics: Sequence[str], *, last_id: str = "", since: float | None = None
@@ -96,35 +100,24 @@ class Client:
                 _understand(status, reader.read_body(length))
         except (TimeoutError, _Garbled, OSError) as error:
             sock.close()
-            raise self._failed(error, is_order=False) from None
+            raise self.failed(error, is_order=False) from None
         except BaseException:
             sock.close()
             raise
         return sock, reader.rest
 
-    def _exchange(self, method: str, target: str, body: bytes | None, *, is_bounded: bool) -> dict[str, Any]:
+    def _send(self, method: str, target: str, body: bytes | None, *, is_bounded: bool) -> Pending:
         deadline = time.monotonic() + self.timeout_s
-        has_ordered = False
-        with self._connect(deadline, is_order=body is not None) as sock:
-            try:
-                head = f"{method} {target} HTTP/1.1\r\n{self.headers}Connection: close\r\n"
-                if body is not None:
-                    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-                    head += "Expect: 100-continue\r\n"
-                reader = _Reader(sock, deadline)
-                reader.send(head.encode("ascii") + b"\r\n")
-                status, length = reader.read_head()
-                if status == 100 and body is not None:
-                    has_ordered = True
-                    reader.send(body)
-                    if not is_bounded:
-                        reader.deadline = None
-                    status, length = reader.read_head()
-                return _understand(status, reader.read_body(length))
-            except (TimeoutError, _Garbled, OSError) as error:
-                raise self._failed(error, is_order=body is not None, has_ordered=has_ordered) from None
+        sock = self._connect(deadline, is_order=body is not None)
+        pending = Pending(self, sock, _Reader(sock, deadline), is_order=body is not None)
+        head = f"{method} {target} HTTP/1.1\r\n{self.headers}Connection: close\r\n"
+        if body is not None:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            head += "Expect: 100-continue\r\n"
+        pending.send(head.encode("ascii") + b"\r\n", body, is_bounded=is_bounded)
+        return pending
 
-    def _failed(self, error: Exception, *, is_order: bool, has_ordered: bool = False) -> CircusError:
+    def failed(self, error: Exception, *, is_order: bool, has_ordered: bool = False) -> CircusError:
         if isinstance(error, TimeoutError):
             return self._timed_out(is_order=is_order, has_ordered=has_ordered)
         if isinstance(error, OSError):
@@ -199,6 +192,61 @@ class Client:
         if others:
             hint += f" (here: {', '.join(others[:10])})"
         return CircusError("unreachable", f"no circusd answers at {self.path}: {error.strerror or error}", hint)
+
+
+class Pending:
+    """A request that is on its way; ``has_answer`` where its descriptor need not be waited for. Raises CircusError."""
+
+    def __init__(self, client: Client, sock: socket.socket, reader: _Reader, *, is_order: bool) -> None:
+        self._client, self._sock, self._reader = client, sock, reader
+        self._is_order, self._has_ordered = is_order, False
+        self._head: tuple[int, int] | None = None
+
+    def send(self, head: bytes, body: bytes | None, *, is_bounded: bool) -> None:
+        try:
+            self._reader.send(head)
+            if body is None:
+                return
+            self._head = self._reader.read_head()
+            if self._head[0] == 100:
+                self._head, self._has_ordered = None, True
+                self._reader.send(body)
+                if not is_bounded:
+                    self._reader.deadline = None
+        except (TimeoutError, _Garbled, OSError) as error:
+            raise self._failed(error) from None
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def has_answer(self) -> bool:
+        # TLS may have deciphered more than was asked for.
+        unread = self._sock.pending() if hasattr(self._sock, "pending") else 0
+        return self._head is not None or bool(self._reader.rest) or unread > 0
+
+    @property
+    def deadline(self) -> float | None:
+        return self._reader.deadline
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def finish(self) -> dict[str, Any]:
+        """Waits for the answer."""
+        try:
+            with self._sock:
+                status, length = self._head or self._reader.read_head()
+                return _understand(status, self._reader.read_body(length))
+        except (TimeoutError, _Garbled, OSError) as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> CircusError:
+        self.close()
+        return self._client.failed(error, is_order=self._is_order, has_ordered=self._has_ordered)
 
 
 class _Garbled(Exception):

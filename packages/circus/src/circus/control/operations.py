@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -53,10 +54,11 @@ _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
 
 class Entry:
-    """``watchers`` None: all, or circusd itself. ``what`` is the right that it needs."""
+    """``watchers`` None: all, or circusd itself. ``what`` is the right that it needs. ``tag``: of whoever ordered."""
 
-    def __init__(self, id: str, what: str, watchers: tuple[str, ...] | None, caller: Caller) -> None:
+    def __init__(self, id: str, what: str, watchers: tuple[str, ...] | None, caller: Caller, tag: str = "") -> None:
         self.id = id
+        self.tag = tag
         self.what = what
         self.watchers = watchers
         self.by, self.origin = caller.name, caller.origin
@@ -112,6 +114,7 @@ class Operations:
         watchers: Iterable[str] | None,
         caller: Caller,
         work: Callable[[Entry], Coroutine[Any, Any, msgspec.Struct]],
+        tag: str = "",
     ) -> Entry:
         """Raises: CircusError limit."""
         is_admin = caller.sees_all and caller.verbs >= ADMIN_VERBS
@@ -120,7 +123,7 @@ class Operations:
             raise CircusError("limit", f"{most} operations are under way already", "wait until they have ended")
         self._count += 1
         names = None if watchers is None else tuple(watchers)
-        entry = Entry(f"{self._start}-{self._count}", what, names, caller)
+        entry = Entry(f"{self._start}-{self._count}", what, names, caller, tag)
         self._running[entry.id] = entry
         entry.task = asyncio.get_running_loop().create_task(self._run(entry, work))
         entry.task.add_done_callback(functools.partial(_look_at, entry))
@@ -172,8 +175,8 @@ class Operations:
     # What is known of them ------------------------------------------------------------------------------------
 
     def find(self, id: str, caller: Caller) -> Entry:
-        """Raises: CircusError not-found."""
-        entry = self._running.get(id) or self._ended.get(id)
+        """By its id, or by the tag that it was ordered with. Raises: CircusError not-found."""
+        entry = self._running.get(id) or self._ended.get(id) or self._tagged(id, caller)
         if entry is not None and entry.is_seen_by(caller):
             return entry
         start, _, number = id.rpartition("-")
@@ -186,6 +189,11 @@ class Operations:
             elif entry is None and 0 < int(number) <= self._count:
                 hint = f"the last {MAX_ENDED} that have ended are kept; it has ended before"
         raise CircusError("not-found", f"operation {id[:60]!r} is not known", hint)
+
+    def _tagged(self, tag: str, caller: Caller) -> Entry | None:
+        """The latest one."""
+        entries = itertools.chain(reversed(self._running.values()), reversed(self._ended.values()))
+        return next((entry for entry in entries if entry.tag == tag != "" and entry.is_seen_by(caller)), None)
 
     def listed(self, caller: Caller) -> list[told.OperationAnswer]:
         """In the order in which they were given, those that have ended first; without what they have answered."""

@@ -102,16 +102,16 @@ class Ops(Lookups, Grants):
     async def start(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant, among = self._meant(request), self._among(request)
         named = None if among is not None else meant
-        return await self._order("start", meant, lambda op: events.Start(op, named, among=among), wait=request.wait)
+        return await self._order("start", meant, lambda op: events.Start(op, named, among=among), request=request)
 
     async def stop(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant = self._meant(request)
-        return await self._order("stop", meant, lambda op: events.Stop(op, meant), wait=request.wait)
+        return await self._order("stop", meant, lambda op: events.Stop(op, meant), request=request)
 
     async def restart(self, request: schema.OrderRequest) -> schema.DoneAnswer:
         meant, among = self._meant(request), self._among(request)
         named = None if among is not None else meant
-        return await self._order("restart", meant, lambda op: events.Restart(op, named, among=among), wait=request.wait)
+        return await self._order("restart", meant, lambda op: events.Restart(op, named, among=among), request=request)
 
     async def reload(self, request: schema.ReloadRequest) -> schema.DoneAnswer:
         meant, among = self._meant(request), self._among(request)
@@ -121,7 +121,7 @@ class Ops(Lookups, Grants):
             "reload",
             meant,
             lambda op: events.Reload(op, named, graceful=graceful, sequential=sequential, among=among),
-            wait=request.wait,
+            request=request,
         )
 
     async def count(self, name: str, request: schema.CountRequest) -> schema.DoneAnswer:
@@ -135,7 +135,7 @@ class Ops(Lookups, Grants):
             "count",
             (watcher.name,),
             lambda op: events.SetCount(op, watcher.name, count=count, delta=delta or 0),
-            wait=request.wait,
+            request=request,
         )
         wished = watcher.numprocesses + (delta or 0) if count is None else count
         if watcher.singleton and wished > 1:
@@ -149,7 +149,7 @@ class Ops(Lookups, Grants):
         async def work(_entry: Entry) -> schema.RunAnswer:
             return schema.RunAnswer(watcher.name, await self._engine.run(watcher.name, wait=request.wait))
 
-        entry = self._operations.begin("run", (watcher.name,), self._caller, work)
+        entry = self._operations.begin("run", (watcher.name,), self._caller, work, request.tag)
         return await self._operations.answer(entry, schema.RunAnswer)
 
     async def signal(self, name: str, request: schema.SignalRequest) -> schema.SignalAnswer:
@@ -177,7 +177,7 @@ class Ops(Lookups, Grants):
             "kill",
             (watcher.name,),
             lambda op: events.Kill(op, watcher.name, pid, signum, grace_s),
-            wait=request.wait,
+            request=request,
         )
 
     async def add(self, name: str, request: schema.AddRequest) -> schema.DoneAnswer:
@@ -195,7 +195,7 @@ class Ops(Lookups, Grants):
             answer = schema.DoneAnswer() if finish is None else _done(_good(finish))
             return structs.replace(answer, warnings=[*warnings, *answer.warnings])
 
-        return await self._change("add", name, work, wait=request.wait)
+        return await self._change("add", name, work, request=request)
 
     async def remove(self, name: str, request: schema.RemoveRequest) -> schema.DoneAnswer:
         watcher = self._find(name)
@@ -203,7 +203,7 @@ class Ops(Lookups, Grants):
         async def work() -> None:
             await self._engine.remove_watcher(watcher.name, nostop=request.nostop)
 
-        return await self._done("remove", (watcher.name,), work, wait=request.wait)
+        return await self._done("remove", (watcher.name,), work, request=request)
 
     async def set_options(self, name: str, request: schema.SetRequest) -> schema.DoneAnswer:
         watcher = self._find(name)
@@ -214,7 +214,7 @@ class Ops(Lookups, Grants):
         async def work(entry: Entry) -> schema.DoneAnswer:
             return schema.DoneAnswer(warnings=await self._engine.set_options(watcher.name, texts, on_begun=entry.begin))
 
-        return await self._change("set", watcher.name, work, wait=request.wait)
+        return await self._change("set", watcher.name, work, request=request)
 
     async def forget(self, request: schema.ForgetRequest) -> schema.ForgetAnswer:
         meant = None
@@ -244,7 +244,7 @@ class Ops(Lookups, Grants):
             done = await self._engine.reloadconfig(request.apply, on_begun=entry.begin)
             return plans.answer(done, base, is_applied=True)
 
-        entry = self._operations.begin("reloadconfig", None, self._caller, work)
+        entry = self._operations.begin("reloadconfig", None, self._caller, work, request.tag)
         if request.wait:
             return await self._operations.answer(entry, schema.PlanAnswer)
         begun = await self._begun(entry)
@@ -252,10 +252,10 @@ class Ops(Lookups, Grants):
         return structs.replace(answer, operation=entry.id)
 
     async def quit(self, request: schema.Request) -> schema.DoneAnswer:
-        return await self._done("quit", None, self._engine.quit, wait=request.wait)
+        return await self._done("quit", None, self._engine.quit, request=request)
 
     async def shutdown(self, request: schema.Request) -> schema.DoneAnswer:
-        return await self._done("shutdown", None, self._engine.shutdown, wait=request.wait)
+        return await self._done("shutdown", None, self._engine.shutdown, request=request)
 
     # Operations ---------------------------------------------------------------------------------------------
 
@@ -283,30 +283,42 @@ class Ops(Lookups, Grants):
         return frozenset(self._names()) if request.names is None and not self._caller.sees_all else None
 
     async def _order(
-        self, what: str, meant: tuple[str, ...] | None, make: Callable[[int], events.Order], *, wait: bool
+        self, what: str, meant: tuple[str, ...] | None, make: Callable[[int], events.Order], *, request: schema.Request
     ) -> schema.DoneAnswer:
         async def work(_entry: Entry) -> schema.DoneAnswer:
             return _done(_good(await self._engine.order(make)))
 
-        return await self._told(self._operations.begin(what, meant, self._caller, work), wait=wait)
+        entry = self._operations.begin(what, meant, self._caller, work, request.tag)
+        return await self._told(entry, wait=request.wait)
 
     async def _done(
-        self, what: str, meant: tuple[str, ...] | None, ending: Callable[[], Awaitable[None]], *, wait: bool
+        self,
+        what: str,
+        meant: tuple[str, ...] | None,
+        ending: Callable[[], Awaitable[None]],
+        *,
+        request: schema.Request,
     ) -> schema.DoneAnswer:
         async def work(_entry: Entry) -> schema.DoneAnswer:
             await ending()
             return schema.DoneAnswer()
 
-        return await self._told(self._operations.begin(what, meant, self._caller, work), wait=wait)
+        entry = self._operations.begin(what, meant, self._caller, work, request.tag)
+        return await self._told(entry, wait=request.wait)
 
     async def _change(
-        self, what: str, name: str, work: Callable[[Entry], Coroutine[Any, Any, schema.DoneAnswer]], *, wait: bool
+        self,
+        what: str,
+        name: str,
+        work: Callable[[Entry], Coroutine[Any, Any, schema.DoneAnswer]],
+        *,
+        request: schema.Request,
     ) -> schema.DoneAnswer:
         """What is refused before it has begun is refused also to whoever does not wait."""
-        entry = self._operations.begin(what, (name,), self._caller, work)
-        if not wait:
+        entry = self._operations.begin(what, (name,), self._caller, work, request.tag)
+        if not request.wait:
             await self._begun(entry)
-        return await self._told(entry, wait=wait)
+        return await self._told(entry, wait=request.wait)
 
     async def _told(self, entry: Entry, *, wait: bool) -> schema.DoneAnswer:
         if wait:

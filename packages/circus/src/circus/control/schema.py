@@ -19,17 +19,22 @@ MAX_COUNT = 10_000
 #: Names in one request, and characters in a name.
 MAX_NAMES = 1_000
 MAX_NAME_LENGTH = 256
+#: Enough for who orders, and for the number of his order.
+MAX_TAG_LENGTH = 64
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 Names = Annotated[list[Name], Meta(min_length=1, max_length=MAX_NAMES)]
+Tag = Annotated[str, Meta(max_length=MAX_TAG_LENGTH, pattern="^[A-Za-z0-9._-]*$")]
 Options = Annotated[dict[Annotated[str, Meta(max_length=MAX_NAME_LENGTH)], Any], Meta(max_length=MAX_NAMES)]
 Pid = Annotated[int, Meta(ge=1, le=2**22)]
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True):
-    """``wait``: answer when the operation has ended, not when it has begun."""
+    """``wait``: answer when the operation has ended, not when it has begun. ``tag``: under which name, besides its id,
+    the operation is found meanwhile; one's own, that nobody else gives."""
 
     wait: bool = True
+    tag: Tag = ""
 
 
 class OrderRequest(Request, frozen=True):
