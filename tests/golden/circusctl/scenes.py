@@ -238,6 +238,11 @@ SCENES: dict[str, str] = {
     """,
     "quit": "quit",
     "shutdown": "shutdown",
+    "drill": """
+        drill --rounds 0
+        drill --connections 65
+        drill --http nothing
+    """,
     "version": "version",
     "token create": """
         token create deploy --role operator --verb restart --watcher web* --expires 30d

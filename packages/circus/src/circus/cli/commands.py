@@ -7,7 +7,7 @@ for people. Errors are raised as CircusError; the caller prints them.
 
 from __future__ import annotations
 
-from circus.cli import asking, audit, jobs, listen, logs, notify, operations, orders, queries, render
+from circus.cli import asking, audit, drill, jobs, listen, logs, notify, operations, orders, queries, render
 from circus.cli.asking import Command
 
 _TABLE = (
@@ -146,6 +146,14 @@ _TABLE = (
         orders.give_waiting("shutdown"),
         asking.ok_lines,
         asking.wait_arguments,
+    ),
+    Command(
+        "drill",
+        "kill circusd under its services, and count what they notice",
+        drill.run,
+        drill.lines,
+        drill.arguments,
+        drill.has_failed,
     ),
     Command(
         "version",

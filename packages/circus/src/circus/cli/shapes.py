@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from circus.cli import drill_shapes
 from circus.config.schema import DIALECT
 from circus.control import grants, rows, schema, told
 from circus.control.openapi import anything, one_line_each
@@ -245,6 +246,7 @@ ANSWERS: Mapping[str, tuple[type[Struct], ...]] = {
     "config show": (ConfigShow,),
     "config schema": (AnySchema,),
     "completion": (Completion,),
+    "drill": (drill_shapes.Drill,),
 }
 
 #: These print an object in each line, until they end; operations with --follow.

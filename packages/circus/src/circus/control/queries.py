@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -121,7 +122,13 @@ class Queries:
     async def version(self) -> schema.VersionAnswer:
         engine = self._engine
         return schema.VersionAnswer(
-            engine.name, circus.__version__, os.getpid(), API_VERSION, engine.config_path, self.doors.addresses()
+            engine.name,
+            circus.__version__,
+            os.getpid(),
+            API_VERSION,
+            engine.config_path,
+            self.doors.addresses(),
+            sys.orig_argv,
         )
 
     async def logs(self) -> schema.LogsAnswer:

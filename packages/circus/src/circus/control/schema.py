@@ -256,7 +256,8 @@ class LogsAnswer(Struct, frozen=True):
 
 
 class VersionAnswer(Struct, frozen=True):
-    """``config`` is the path of the main file; ``listening``: the addresses of the API over TCP."""
+    """``config`` is the path of the main file; ``listening``: the addresses of the API over TCP; ``argv``: the command
+    that this process was started by."""
 
     name: str
     version: str
@@ -264,6 +265,7 @@ class VersionAnswer(Struct, frozen=True):
     api: int
     config: str
     listening: list[str] = []
+    argv: list[str] = []
 
 
 class DoneAnswer(Struct, frozen=True):

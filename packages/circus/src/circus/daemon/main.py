@@ -203,4 +203,9 @@ def _set_title() -> None:
         from setproctitle import setproctitle  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         return
+    # The title takes the room of the arguments alone: how circusd was started can still be read in /proc/PID/environ.
+    is_ours = "SPT_NOENV" not in os.environ
+    os.environ["SPT_NOENV"] = "1"
     setproctitle("circusd")
+    if is_ours:
+        del os.environ["SPT_NOENV"]
