@@ -184,7 +184,9 @@ class FakeEngine:
     ) -> Mapping[str, Mapping[Any, Any]]:
         self.heard.append(("stats", name, pid, extended))
         found = {name: self.infos.get(name, {})} if name is not None else self.infos
-        return found if pid is None or name is None else {name: {pid: found[name].get(pid)}}
+        if pid is None or name is None:
+            return found
+        return {name: {key: info for key, info in found[name].items() if str(key) == str(pid)}}
 
     def options(self, name: str, /) -> Mapping[str, Any]:
         return {
