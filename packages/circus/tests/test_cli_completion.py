@@ -105,6 +105,10 @@ def test_every_place_has_its_words(line: str, found: list[str]) -> None:
         "add --start new -- -",
         "--cacert ",
         "audit --file ",
+        "init ",
+        "init -- ",
+        "init --name x prog --to",
+        "init --to ",
     ],
 )
 def test_where_files_are_meant_the_shell_knows_them(line: str) -> None:

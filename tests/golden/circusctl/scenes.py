@@ -270,6 +270,15 @@ SCENES: dict[str, str] = {
         config show circus {folder}/circus.ini
         config show nobody
     """,
+    "init": """
+        init --to {folder}/first.ini --processes 2 --socket 127.0.0.1:8000 -- /bin/sleep '$(circus.sockets.sleep)'
+        init --to {folder}/first.ini -- /bin/sleep 60
+        init --to {folder}/first.ini --force '/bin/sleep 60 | cat'
+        init --to {folder}/second.ini -- no-such-program
+        init --socket here -- /bin/sleep
+        init --to {folder}/first.toml -- /bin/sleep
+        init
+    """,
     "completion": """
         completion fish
         completion csh

@@ -197,6 +197,15 @@ class Completion(Struct, frozen=True):
     script: str
 
 
+class Init(Struct, frozen=True):
+    """What the watcher of the new file runs; ``notes`` are findings as `config check` has them."""
+
+    file: str
+    watcher: str
+    argv: list[str]
+    notes: list[str]
+
+
 class AnySchema(Struct, frozen=True):
     """A JSON Schema."""
 
@@ -247,6 +256,7 @@ ANSWERS: Mapping[str, tuple[type[Struct], ...]] = {
     "config schema": (AnySchema,),
     "completion": (Completion,),
     "drill": (drill_shapes.Drill,),
+    "init": (Init,),
 }
 
 #: These print an object in each line, until they end; operations with --follow.

@@ -9,13 +9,13 @@ import argparse
 
 import circus
 from circus import nearest
-from circus.cli import commands, configuration, shells, terminal, tokens
+from circus.cli import commands, configuration, init, shells, terminal, tokens
 from circus.cli.asking import Command
 from circus.cli.parser import Formatter, Parser
 from circus.errors import CircusError
 
 COMMANDS = commands.COMMANDS | {
-    each.name: each for each in (*tokens.COMMANDS, *configuration.COMMANDS, *shells.COMMANDS)
+    each.name: each for each in (*tokens.COMMANDS, *configuration.COMMANDS, *shells.COMMANDS, *init.COMMANDS)
 }
 
 #: Commands of two words, by the first.

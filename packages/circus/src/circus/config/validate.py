@@ -346,8 +346,10 @@ class _Check:
             what = error.message.removeprefix(f"{config.name}: ")
             yield self._error(what.partition(" ")[0], what, error.hint)
             return
+        # What quotes keep apart is no variable, though it is one again when the line has been split.
+        written = {name for text in (config.cmd, config.args, config.shell_args) for name in expand.variables_in(text)}
         for name in dict.fromkeys(name for word in words for name in expand.variables_in(word)):
-            if not name.lower().startswith("sockets."):
+            if name in written and not name.lower().startswith("sockets."):
                 hint = "define it in [env], or correct the name"
                 yield self._warning("cmd", f"the command refers to circus.{name}, which is not known", hint)
         if config.shell:
