@@ -51,7 +51,7 @@ class Daemon:
         """As ``post``; who waits for its end learns what it waits for, and is told the id when he gives up."""
         return self.order_each({"": (path, body)})
 
-    def order_each(self, orders: Orders) -> Answer:
+    def order_each(self, orders: Orders, *, are_several: bool = False) -> Answer:
         """What one answers; of several ``answers``, by what they are for. All are given before one is waited for."""
         told = {key: self.post(*path, body=body) for key, (path, body) in orders.items() if not body.get("wait")}
         waited = {key: order for key, order in orders.items() if key not in told}
@@ -59,7 +59,7 @@ class Daemon:
             from circus.cli import waiting  # only for orders
 
             told = waiting.give(self, waited, is_bounded=self._is_bounded)
-        return next(iter(told.values())) if len(told) == 1 else {"answers": told}
+        return {"answers": told} if are_several else next(iter(told.values()))
 
 
 class Command:
@@ -126,6 +126,11 @@ def wait_arguments(parser: argparse.ArgumentParser) -> None:
 # Who is meant ------------------------------------------------------------------------------------------------
 
 
+def are_several(given: list[str], match: str, found: list[str]) -> bool:
+    """Whether it is more than a name. How many a pattern finds does not count: scripts rely on one shape of answer."""
+    return len(given) > 1 or match == "regex" or found != given
+
+
 def find_names(daemon: Daemon, given: list[str], match: str) -> list[str]:
     """The watchers that are meant, each once. A single name is left to circusd.
 
@@ -163,11 +168,11 @@ def _matching(known: list[str], patterns: list[str]) -> list[str]:
     return found
 
 
-def ask_each(names: list[str], ask: Callable[[str], Answer]) -> Answer:
+def ask_each(daemon: Daemon, given: list[str], match: str, ask: Callable[[str], Answer]) -> Answer:
     """The answer about one; about several ``answers``, by their names."""
-    if len(names) == 1:
-        return ask(names[0])
-    return {"answers": {name: ask(name) for name in names}}
+    found = find_names(daemon, given, match)
+    told = {name: ask(name) for name in found}
+    return {"answers": told} if are_several(given, match, found) else next(iter(told.values()))
 
 
 def each_lines(answer: Answer, lines: Callable[[Answer], Iterable[str]]) -> Iterable[str]:

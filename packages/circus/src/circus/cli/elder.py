@@ -117,9 +117,9 @@ class Elder:
     def order(self, *path: str, body: dict[str, object]) -> Answer:
         return self.post(*path, body=body)
 
-    def order_each(self, orders: Orders) -> Answer:
+    def order_each(self, orders: Orders, *, are_several: bool = False) -> Answer:
         told = {key: self.post(*path, body=body) for key, (path, body) in orders.items()}
-        return next(iter(told.values())) if len(told) == 1 else {"answers": told}
+        return {"answers": told} if are_several else next(iter(told.values()))
 
     def _stats(self, query: dict[str, str]) -> Answer:
         extended = {"extended": True} if query.get("extended") else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circus.cli import render
-from circus.cli.asking import ask_each, each_lines, find_names, name_argument, names_arguments
+from circus.cli.asking import ask_each, each_lines, name_argument, names_arguments
 from circus.errors import CircusError
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ def ask_runs(daemon: Daemon, args: argparse.Namespace) -> Answer:
         answer = daemon.get("watchers", name, "runs")
         return {**answer, "runs": answer["runs"][-args.count :]}
 
-    return ask_each(find_names(daemon, args.names, args.match), ask)
+    return ask_each(daemon, args.names, args.match, ask)
 
 
 def runs_lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:

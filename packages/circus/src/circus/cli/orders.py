@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from circus.cli.asking import (
+    are_several,
     ask_each,
     begun_lines,
     find_names,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
 
-    from circus.cli.asking import Answer, Daemon
+    from circus.cli.asking import Answer, Daemon, Orders
 
 _ADD = """\
 Options of circusctl stand before CMD; what is behind it belongs to the program.
@@ -198,7 +199,8 @@ def give_change(sign: int) -> Callable[[Daemon, argparse.Namespace], Answer]:
 
 def _change(daemon: Daemon, args: argparse.Namespace, given: list[str], body: dict[str, object]) -> Answer:
     names = find_names(daemon, given, args.match)
-    return daemon.order_each({name: (("watchers", name, "count"), body) for name in names})
+    orders: Orders = {name: (("watchers", name, "count"), body) for name in names}
+    return daemon.order_each(orders, are_several=are_several(given, args.match, names))
 
 
 def _count_of(words: list[str]) -> tuple[list[str], int | None]:
@@ -214,7 +216,7 @@ def give_numprocesses(daemon: Daemon, args: argparse.Namespace) -> Answer:
     if count is not None:
         return _change(daemon, args, given, {"count": count, "wait": args.wait})
     if given:
-        return ask_each(find_names(daemon, given, args.match), lambda name: _number_of(daemon, name))
+        return ask_each(daemon, given, args.match, lambda name: _number_of(daemon, name))
     return {"numprocesses": sum(watcher["numprocesses"] for watcher in daemon.get("status")["watchers"])}
 
 
@@ -229,17 +231,16 @@ def give_signal(daemon: Daemon, args: argparse.Namespace) -> Answer:
         raise CircusError("usage", "SIGNAL is missing", "see `circusctl signal --help`")
     body: dict[str, object] = {"signum": signum, "children": args.children, "recursive": args.recursive}
     body["childpid"] = args.childpid
-    return daemon.order_each(_of_processes(daemon, args.match, words, "signal", body))
+    return _order_processes(daemon, args.match, words, "signal", body)
 
 
-def _of_processes(
-    daemon: Daemon, match: str, words: list[str], verb: str, body: dict[str, object]
-) -> dict[str, tuple[tuple[str, ...], dict[str, object]]]:
+def _order_processes(daemon: Daemon, match: str, words: list[str], verb: str, body: dict[str, object]) -> Answer:
     """An order for each watcher, or for each process of one. Raises: CircusError not-found, before any is given."""
     given, pids = split_pids(words, verb)
     names = find_names(daemon, given, match)
     if not pids:
-        return {name: (("watchers", name, verb), {**body, "pid": None}) for name in names}
+        orders: Orders = {name: (("watchers", name, verb), {**body, "pid": None}) for name in names}
+        return daemon.order_each(orders, are_several=are_several(given, match, names))
     if len(names) > 1:
         raise CircusError("usage", "pids are those of one watcher", "name it, in place of a pattern")
     name = names[0]
@@ -249,7 +250,8 @@ def _of_processes(
             if pid not in known:
                 listed = ", ".join(map(str, known[:10])) or "none"
                 raise CircusError("not-found", f"{name}: {pid} is none of its processes", f"its pids: {listed}")
-    return {str(pid): (("watchers", name, verb), {**body, "pid": pid}) for pid in pids}
+    orders = {str(pid): (("watchers", name, verb), {**body, "pid": pid}) for pid in pids}
+    return daemon.order_each(orders, are_several=len(pids) > 1)
 
 
 def give_add(daemon: Daemon, args: argparse.Namespace) -> Answer:
@@ -271,12 +273,13 @@ def give_add(daemon: Daemon, args: argparse.Namespace) -> Answer:
 def give_rm(daemon: Daemon, args: argparse.Namespace) -> Answer:
     names = find_names(daemon, args.names, args.match)
     body: dict[str, object] = {"nostop": args.nostop, "wait": args.wait}
-    return daemon.order_each({name: (("watchers", name, "remove"), body) for name in names})
+    orders: Orders = {name: (("watchers", name, "remove"), body) for name in names}
+    return daemon.order_each(orders, are_several=are_several(args.names, args.match, names))
 
 
 def give_kill(daemon: Daemon, args: argparse.Namespace) -> Answer:
     body: dict[str, object] = {"signum": args.signum, "wait": args.wait, "graceful_timeout": args.graceful_timeout}
-    return daemon.order_each(_of_processes(daemon, args.match, args.names, "kill", body))
+    return _order_processes(daemon, args.match, args.names, "kill", body)
 
 
 def give_set(daemon: Daemon, args: argparse.Namespace) -> Answer:

@@ -92,7 +92,7 @@ def only(status: Answer, names: list[str]) -> Answer:
 def ask_list(daemon: Daemon, args: argparse.Namespace) -> Answer:
     if not args.names:
         return daemon.get("watchers")
-    return ask_each(find_names(daemon, args.names, args.match), lambda name: daemon.get("watchers", name))
+    return ask_each(daemon, args.names, args.match, lambda name: daemon.get("watchers", name))
 
 
 def ask_numwatchers(daemon: Daemon, _args: argparse.Namespace) -> Answer:
@@ -124,11 +124,11 @@ def ask_exits(daemon: Daemon, args: argparse.Namespace) -> Answer:
         answer = daemon.get("watchers", name, "exits")
         return {**answer, "exits": answer["exits"][-args.count :]}
 
-    return ask_each(find_names(daemon, args.names, args.match), ask)
+    return ask_each(daemon, args.names, args.match, ask)
 
 
 def ask_options(daemon: Daemon, args: argparse.Namespace) -> Answer:
-    return ask_each(find_names(daemon, args.names, args.match), lambda name: _options_of(daemon, name, args))
+    return ask_each(daemon, args.names, args.match, lambda name: _options_of(daemon, name, args))
 
 
 def _options_of(daemon: Daemon, name: str, args: argparse.Namespace) -> Answer:
@@ -158,7 +158,7 @@ def ask_get(daemon: Daemon, args: argparse.Namespace) -> Answer:
                 raise CircusError("not-found", f"{answer['name']}: {key!r} option not found", hint)
         return {"name": answer["name"], "options": {key: answer["options"][key] for key in args.keys}}
 
-    return ask_each(find_names(daemon, [args.name], "glob"), ask)
+    return ask_each(daemon, [args.name], "glob", ask)
 
 
 # Lines -------------------------------------------------------------------------------------------------------
