@@ -43,7 +43,9 @@ def answer(argv: list[str], environ: Mapping[str, str]) -> int:
     try:
         signal.setitimer(signal.ITIMER_REAL, patience_s())
         lines = _ancestors(environ) if is_ancestors else _ANSWERS[argv[1]](argv[2:])
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        text = "".join(f"{line}\n" for line in lines)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.stdout.write(text)
         sys.stdout.flush()
     except (LookupError, OSError, ValueError):
         pass  # there is nobody who could read why
