@@ -20,6 +20,7 @@ from bench.measurements import (
     spawn,
     takeover,
     throughput,
+    top,
     tree,
 )
 
@@ -43,5 +44,6 @@ MEASUREMENTS = {
     "respawn": respawn,
     "roll": roll,
     "takeover": takeover,
+    "top": top,
     "tree": tree,
 }

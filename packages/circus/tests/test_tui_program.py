@@ -21,7 +21,7 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_says_its_version_and_what_it_takes() -> None:
-    assert run("--version").stdout == f"{circus.__version__}\n"
+    assert run("--process-timeout", "3", "--version").stdout == f"{circus.__version__}\n"
     told = run("--help").stdout
     for option in ("--endpoint", "--ssh", "--token-file", "--version"):
         assert option in told

@@ -79,5 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cacert", metavar="F", help="over TCP: certificates to trust")
     parser.add_argument("--fingerprint", metavar="SHA256", help="over TCP: circusd's certificate")
     parser.add_argument("--ssh", metavar="PLACE", help="run circus-top at USER@HOST:PORT, by ssh")
+    # A process that has ended goes with the next answer; nobody waits until it has been silent for so long.
+    parser.add_argument("--process-timeout", metavar="S", type=float, help="as of Circus 0.19: taken, and not needed")
     parser.add_argument("--version", action="store_true", help="print the version")
     return parser
