@@ -105,6 +105,7 @@ class Bench:
             engine.trees.close()
             engine.jobs.close()
             engine.probing.close()
+            engine.proofs.close()
             engine.notices.close()
             engine.lives.close()
             await engine.link.close()

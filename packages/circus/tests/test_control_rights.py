@@ -74,6 +74,7 @@ MAY = {
     "watchers.logs": "voa w",
     "watchers.options": "voa w",
     "watchers.runs": "voa w",
+    "watchers.why": "voa w",
     "watchers.exits": "voa w",
     "watchers.pids": "voa w",
 }

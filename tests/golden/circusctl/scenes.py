@@ -141,6 +141,15 @@ SCENES: dict[str, str] = {
         get 'w*' cmd
         get web
     """,
+    "why": """
+        why web
+        why api
+        why API.2 -n 1
+        why mailer -n 0
+        why api -n 51
+        why api.9
+        why nobody
+    """,
     "exits": """
         exits api
         exits api -n 1

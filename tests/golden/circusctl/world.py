@@ -90,6 +90,9 @@ def _exit(wid: int, ago_s: float, ran_s: float, status: int | None, reason: str,
     return told | more
 
 
+USAGE = {"user_s": 0.14, "system_s": 0.03, "max_rss": 31 << 20, "major_faults": 3}
+
+
 def _info(pid: int, wid: int | None = None, **more: Any) -> dict[str, object]:
     told: dict[str, object] = {
         "pid": pid, "cmdline": "web", "username": "www", "nice": 0, "mem_info1": "21.50M", "mem_info2": "310.25M",
@@ -149,8 +152,9 @@ def make_engine(folder: Path) -> FakeEngine:
     engine.ends["api"] = [
         _exit(1, 2 * DAY, 3 * DAY, 0, "ended with status 0", ordered=True),
         _exit(2, 200.0, 12.0, -11, "ended by signal 11 (SIGSEGV)", signal="SIGSEGV"),
-        _exit(2, 100.0, 0.2, 1, "ended with status 1"),
+        _exit(2, 100.0, 0.2, 1, "ended with status 1", core=False, usage=USAGE),
     ]
+    engine.whys.update(_whys())
     engine.ran["backup"] = RUNS
     engine.told_of = {
         "ops": _notifier("https://hooks.example/***"),
@@ -158,6 +162,43 @@ def make_engine(folder: Path) -> FakeEngine:
     }
     engine.made = PLAN
     return engine
+
+
+def _order(what: str, ago_s: float, **more: Any) -> dict[str, object]:
+    told = {"what": what, "by": "token deploy", "origin": "192.0.2.7", "at": NOW - ago_s, "operation": "17-4"}
+    return told | {"along": False} | more
+
+
+def _whys() -> dict[str, dict[str, Any]]:
+    wanted = {"up": True, "numprocesses": 2, "in_file": 2, "source": "order", "reason": "", "file": "", "line": 0}
+    pause = {"kind": "backoff", "what": "ended with status 1, the 3rd failure in a row", "wid": 2, "since": None}
+    then = "the next attempt (3 of 5 failures in a row)"
+    ill = {"kind": "order", "what": "gave up: 5 starts failed in 10 s", "wid": 1, "since": None, "until": None}
+    changes = [
+        ("cmd", "/srv/api/serve --workers 4", "/srv/api/serve --workers 16 --preload", "/etc/circus.ini", 12, False),
+        ("stop_signal", None, "INT", "by hand", 0, False),
+        ("env TOKEN", "", "", "/etc/circus.ini", 19, True),
+    ]
+    return {
+        "api": {
+            "well": False,
+            "wanted": wanted | {"order": _order("start", 300.0), "count_order": _order("count", 290.0), "in_file": 1},
+            "waits": [pause | {"until": NOW + 8, "then": then}],
+            "next": {"at": NOW + 8, "what": then},
+            "ran_well": NOW - 4 * DAY,
+            "changes": changes,
+            "last_set": _order("set", 310.0, by="uid 0", origin="unix"),
+            "last_reload": _order("reloadconfig", 305.0),
+        },
+        "mailer": {
+            "well": False,
+            "wanted": wanted
+            | {"up": False, "source": "circusd", "reason": "gave up: 5 starts failed in 10 s"}
+            | {"order": _order("restart", 60.0, by="", origin="", along=True), "count_order": None},
+            "waits": [ill | {"then": ""}],
+            "next": {"at": None, "what": "none by itself: it needs an order (`circusctl start mailer`)"},
+        },
+    }
 
 
 EVENTS: list[tuple[str, float, dict[str, object]]] = [

@@ -7,7 +7,7 @@ for people. Errors are raised as CircusError; the caller prints them.
 
 from __future__ import annotations
 
-from circus.cli import asking, audit, drill, jobs, listen, logs, notify, operations, orders, queries, render
+from circus.cli import asking, audit, drill, jobs, listen, logs, notify, operations, orders, queries, render, why
 from circus.cli.asking import Command
 
 _TABLE = (
@@ -83,6 +83,7 @@ _TABLE = (
         queries.options_lines,
         queries.get_arguments,
     ),
+    Command("why", "why a watcher is as it is", why.ask, why.lines, why.arguments, why.is_not_well),
     Command(
         "exits", "how the processes of a watcher ended", queries.ask_exits, queries.exit_lines, queries.exit_arguments
     ),

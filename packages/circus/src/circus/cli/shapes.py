@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from circus.cli import drill_shapes
 from circus.config.schema import DIALECT
-from circus.control import grants, rows, schema, told
+from circus.control import grants, reasons, rows, schema, told
 from circus.control.openapi import anything, one_line_each
 
 Schema = dict[str, Any]
@@ -233,6 +233,7 @@ ANSWERS: Mapping[str, tuple[type[Struct], ...]] = {
     "options": (schema.OptionsAnswer, _SEVERAL_OPTIONS),
     "get": (schema.OptionsAnswer, _SEVERAL_OPTIONS),
     "exits": (schema.ExitsAnswer, _SEVERAL_EXITS),
+    "why": (reasons.WhyAnswer,),
     "listsockets": (schema.SocketsAnswer,),
     "run": (schema.RunAnswer,),
     "runs": (schema.RunsAnswer, _SEVERAL_RUNS),

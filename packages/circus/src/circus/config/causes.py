@@ -154,7 +154,7 @@ class Causes:
         for name in names:
             each = known.get(name)
             place = (each.file, each.line) if each is not None and name in new else NOWHERE
-            yield Cause(f"env {name}", *_presence(old.get(name), new.get(name)), *place, is_hidden=True)
+            yield Cause(f"env {name}", *presence(old.get(name), new.get(name)), *place, is_hidden=True)
 
     # One option ---------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class Causes:
         shown = _value(option, old, before), _value(option, new, after)
         if isinstance(old, str | tuple) and not self._former.get(title, self._old).is_known:
             # What a variable stood for may be in it.
-            return Cause(option.name, *_presence(*shown), *place, is_hidden=True)
+            return Cause(option.name, *presence(*shown), *place, is_hidden=True)
         return _masked(option.name, *shown, place)
 
     def _before(self, title: str, key: str) -> Entry | None:
@@ -206,12 +206,21 @@ def _value(option: Option, value: Any, entry: Entry | None) -> str | None:
 _OURS = options.WATCHER.keys() | doors.API.keys()
 
 
+def _is_hidden(name: str) -> bool:
+    return name.startswith("env.") or (name not in _OURS and masking.is_secret(name))
+
+
+def shown_of(name: str, text: str) -> str | None:
+    """What may be shown of an option; None: nothing."""
+    return None if _is_hidden(name) else masking.mask_addresses(text)
+
+
 def _masked(name: str, old: str | None, new: str | None, place: Place) -> Cause:
-    if name.startswith("env.") or (name not in _OURS and masking.is_secret(name)):
-        return Cause(name, *_presence(old, new), *place, is_hidden=True)
+    if _is_hidden(name):
+        return Cause(name, *presence(old, new), *place, is_hidden=True)
     before, after = _shown(old), _shown(new)
     if before == after and (old != new or not _names_variables(new or "")):
-        return Cause(name, *_presence(old, new), *place, is_hidden=True)
+        return Cause(name, *presence(old, new), *place, is_hidden=True)
     return Cause(name, before, after, *place)
 
 
@@ -219,7 +228,7 @@ def _names_variables(text: str) -> bool:
     return any(name.lower().startswith("env.") for name in expand.variables_in(text))
 
 
-def _presence(old: str | None, new: str | None) -> tuple[str | None, str | None]:
+def presence(old: str | None, new: str | None) -> tuple[str | None, str | None]:
     """Whether there is one, and no more."""
     return None if old is None else "", None if new is None else ""
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from circus.control import grants, schema, told, views
+from circus.control import grants, reasons, schema, told, views
 from circus.control.ops import Ops
 from circus.control.scrapes import Page
 from circus.errors import CircusError
@@ -239,6 +239,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "watchers.options", "/v1/watchers/{name}/options", "The options of a watcher",
         lambda ops, call: ops.options(call.name, reveal=call.query.reveal), schema.OptionsAnswer,
         query=schema.OptionsQuery,
+    ),
+    _get(
+        "watchers.why", "/v1/watchers/{name}/why", "Why a watcher is as it is",
+        lambda ops, call: ops.why(call.name, call.query), reasons.WhyAnswer, query=reasons.WhyQuery,
     ),
     _get(
         "watchers.runs", "/v1/watchers/{name}/runs", "The runs of a job",

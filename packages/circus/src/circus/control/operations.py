@@ -67,7 +67,7 @@ class Entry:
         self.state = RUNNING
         self.error: CircusError | None = None
         self.result = b""
-        self.track = Track(id, watchers or ())
+        self.track = Track(id, watchers or (), what, caller.name, caller.origin)
         self.begun: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.is_good = False  # nothing refuses it any more
         self.is_awaited = False

@@ -29,11 +29,11 @@ from circus.control.events import Feed
 from circus.control.face import EngineFace
 from circus.control.grants import Grants
 from circus.control.keyring import Keyring
-from circus.control.lookups import Lookups
 from circus.control.operations import Entry, Operations
 from circus.control.queries import check_pid
 from circus.control.requests import Requests
 from circus.control.scrapes import Page
+from circus.control.whys import Whys
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -46,7 +46,7 @@ SIGNAL_FORMS = "use a number (15), a name (TERM, SIGTERM) or a real-time signal 
 DECIDED_S = 2.0
 
 
-class Ops(Lookups, Grants):
+class Ops(Whys, Grants):
     """Orders are here, queries and tokens in their own rooms."""
 
     def __init__(self, engine: EngineFace, trail: Trail | None = None) -> None:
@@ -269,6 +269,10 @@ class Ops(Lookups, Grants):
 
     def follow(self, id: str, last_id: str) -> AsyncIterator[bytes]:
         return self._operations.follow(self._operations.find(id, self._caller), self._caller, last_id)
+
+    def _under_way(self, watcher: str) -> list[told.OperationAnswer]:
+        listed = self._operations.listed(self._caller)
+        return [each for each in listed if each.ended_at is None and watcher in (each.watchers or (watcher,))]
 
     # Below the doors --------------------------------------------------------------------------------------
 

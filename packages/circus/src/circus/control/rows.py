@@ -11,8 +11,20 @@ Moment = Annotated[float, Meta(description="Seconds since 1970")]
 Status = Annotated[int | None, Meta(description="Negative: the signal that ended it; null: nobody knows")]
 
 
+class Usage(TypedDict):
+    """What a process used, with those of its children that it waited for: seconds of processors, and at most so many
+    bytes of memory at a time. ``major_faults``: pages that had to be read from a disk."""
+
+    user_s: float
+    system_s: float
+    max_rss: int
+    major_faults: int
+
+
 class Exit(TypedDict):
-    """How a process ended; ``ordered`` null: circusd was away; ``why``: what circusd ended it for."""
+    """How a process ended; ``ordered`` null: circusd was away; ``why``: what circusd, or the system, ended it for;
+    ``perhaps``: what may be why, and what speaks for it. ``core`` (it left a core) and ``usage`` are told where papa
+    was its parent all the time."""
 
     at: Moment
     watcher: str
@@ -25,6 +37,9 @@ class Exit(TypedDict):
     ordered: bool | None
     reason: str
     why: NotRequired[str]
+    perhaps: NotRequired[str]
+    core: NotRequired[bool]
+    usage: NotRequired[Usage]
 
 
 class Run(TypedDict):

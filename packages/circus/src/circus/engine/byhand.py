@@ -17,8 +17,9 @@ from circus.config.amend import Edits
 from circus.config.diff import diff
 from circus.config.model import CircusConfig
 from circus.config.plan import Plan
-from circus.engine import filing, leftovers, planning, reconfigure
+from circus.engine import filing, leftovers, planning, reconfigure, tracking
 from circus.engine.changing import Decided
+from circus.engine.remembering import ordered
 from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -57,6 +58,7 @@ async def set_options(
 
         def before() -> None:
             log.info("%s set by hand: %s", name, ", ".join(given))
+            engine.annals.note_order((name,), "set", ordered("set", tracking.current()))
 
         return Decided(new, diff(engine.config, new), edits, keys=tuple(texts), before=before, begun=on_begun)
 
@@ -102,6 +104,7 @@ async def add_watcher(
 
         def before() -> None:
             log.info("%s added by hand", name)
+            engine.annals.note_order((name,), "set", ordered("add", tracking.current()))
             engine.memory.remember_stopped({name}, stopped=True)
 
         return Decided(new, diff(engine.config, new), edits, before=before, begun=on_begun)
@@ -186,6 +189,9 @@ async def reloadconfig(engine: Engine, expected: str | None, on_begun: Callable[
 
         def begun() -> None:
             heed(engine, planned.filed)
+            changed = [new.name for new, _, _ in planned.plan.changes.change]
+            order = ordered("reloadconfig", tracking.current())
+            engine.annals.note_order((*changed, *planned.plan.changes.add), "reload", order)
             engine.rolls.forget_refused()  # what is refused once more is told anew
             on_begun(planned.plan)
 

@@ -1,4 +1,4 @@
-"""The system's own bounds of control groups (`limits.cgroup_memory_max`, ...), and what it says of a breach.
+"""The system's own bounds of control groups (`limits.cgroup_memory_max`, ...).
 
 Bounds are written when a process is in its group, when it is adopted, and when the options change. What cannot be set
 is said, once in the log and in `circusctl status`, and the process runs without it.
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 from circus import cgroups
 from circus.config.model import LimitsPolicy
-from circus.engine.hosted import Hosted
 from circus.errors import CircusError
 
 FILES = ("memory.max", "memory.high", "cpu.max", "pids.max")
@@ -55,13 +54,3 @@ def _missing_controllers(path: str, circusd: str, wanted: Mapping[str, str]) -> 
     base = os.path.dirname(os.path.dirname(path))
     enabled = cgroups.enable(base, circusd, controllers)
     return [each for each in controllers if each not in enabled]
-
-
-def why_killed(hosted: Hosted, policy: LimitsPolicy | None) -> str:
-    """Where SIGKILL came from the system, as the group had no memory left; empty where nobody knows of that."""
-    if not hosted.cgroup or policy is None or not policy.cgroup_memory_max:
-        return ""
-    events = dict(line.split() for line in (cgroups.read(hosted.cgroup, "memory.events") or "").splitlines())
-    if events.get("oom_kill", "0") == "0":
-        return ""
-    return f"out of memory: its control group may have {policy.cgroup_memory_max >> 20}M (limits.cgroup_memory_max)"

@@ -35,7 +35,9 @@ from circus.engine import (
     spawning,
     startup,
     tracking,
+    whys,
 )
+from circus.engine.annals import Annals
 from circus.engine.changing import Changes
 from circus.engine.demand import Demand
 from circus.engine.executor import Executor
@@ -49,6 +51,7 @@ from circus.engine.names import Names
 from circus.engine.notices import Notices
 from circus.engine.pictures import Picture, Pictures
 from circus.engine.probing import Probing
+from circus.engine.proofs import Proofs
 from circus.engine.remembering import Remembering
 from circus.engine.rolls import Rolls
 from circus.engine.runbook import Runbook
@@ -90,9 +93,11 @@ class Engine:
         self.memory = memory
         memory.use(config.path)
         book = Runbook(memory.path.parent)
-        self.keeper = Keeper(memory, History(memory.path.parent), book)
+        self.annals = Annals(memory.path.parent)
+        self.keeper = Keeper(memory, History(memory.path.parent), book, self.annals)
         self.jobs = Jobs(self, book)
         self.remembering = Remembering(self)
+        self.proofs = Proofs(self)
         self.bus = Bus()
         self.names = Names(config.name)
         self.name = config.name
@@ -139,7 +144,7 @@ class Engine:
         self._posted = 0.0  # when it was
         self._operations = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[actions.Finish]] = {}
-        self._by_hand: set[int] = set()  # operations that people wait for
+        self._by_hand: dict[int, tracking.Track | None] = {}  # operations that people wait for
         self._tasks = Tasks()
         self.changes = Changes(self)  # of the configuration, on their way
         self.plans = planning.Plans()
@@ -164,6 +169,7 @@ class Engine:
     async def close(self) -> None:
         """Write and commit what was taken, give back what nobody needs, let go of the rest."""
         self._tasks.cancel()
+        self.proofs.close()
         await leaving.close(self)
 
     def on_essential_ended(self, watcher: str, status: int | None) -> None:
@@ -196,8 +202,8 @@ class Engine:
                 for action in caused:
                     self.executor.carry_out(action)
                 self.remembering.touch(event, caused)
-                if getattr(event, "op", None) in self._by_hand:
-                    self.remembering.note_order(event, caused)
+                if (op := getattr(event, "op", None)) in self._by_hand:
+                    self.remembering.note_order(event, caused, self._by_hand[op])
             except Exception:
                 log.exception("an event could not be dealt with event=%r", event)
                 if (op := getattr(event, "op", None)) is not None:
@@ -216,7 +222,7 @@ class Engine:
         future: asyncio.Future[actions.Finish] = asyncio.get_running_loop().create_future()
         self._waiting[op] = future
         if is_by_hand:
-            self._by_hand.add(op)
+            self._by_hand[op] = tracking.current()
         order, survivors = make(op), self.trees.mark()
         self.post(order)
         tracking.begin(op, order, future)
@@ -227,7 +233,7 @@ class Engine:
             return await self.trees.with_survivors(finish, order, survivors)
         finally:
             self._waiting.pop(op, None)
-            self._by_hand.discard(op)
+            self._by_hand.pop(op, None)
 
     def standings(self, ops: Collection[int]) -> list[Standing]:
         return self.fleet.standings(ops)
@@ -429,6 +435,9 @@ class Engine:
 
     async def exits(self, name: str) -> list[dict[str, object]]:
         return await shown.exits(self, name)
+
+    async def why(self, name: str) -> dict[str, Any]:
+        return await whys.why(self, name)
 
     async def run(self, name: str, *, wait: bool) -> dict[str, object]:
         return await self.jobs.run(name, wait=wait)

@@ -68,6 +68,11 @@ class Executor:
             case _:
                 assert_never(action)
 
+    def left_s(self, key: events.TimerKey) -> float | None:
+        """Seconds until this timer fires; None: there is none."""
+        handle = self._timers.get(key)
+        return None if handle is None else max(0.0, handle.when() - asyncio.get_running_loop().time())
+
     def close(self) -> None:
         """Nothing more is begun or answered."""
         for handle in self._timers.values():

@@ -13,10 +13,10 @@ import logging
 import os
 import signal
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from circus.engine import files
 
@@ -41,10 +41,20 @@ MAX_WAITING = 10_000
 Key = tuple[str, int, int, float]
 
 
+class Usage(NamedTuple):
+    """Of a process and those of its children that it waited for; seconds of processors, bytes, reads from a disk."""
+
+    user_s: float
+    system_s: float
+    max_rss: int
+    major_faults: int
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """``at`` and ``started_at`` are wall clock, as the kernel has them; ``status`` is negative for a signal, None if
-    nobody knows; ``is_ordered`` is None for an end that no circusd saw."""
+    nobody knows; ``is_ordered`` is None for an end that no circusd saw. ``core`` and ``usage`` are None where the
+    kernel whose child it was has gone."""
 
     at: float
     watcher: str
@@ -53,7 +63,10 @@ class Exit:
     started_at: float
     status: int | None
     is_ordered: bool | None = False
-    why: str = ""  # circusd ended it, if a rule said so
+    why: str = ""  # circusd or the system ended it, if a rule said so
+    perhaps: str = ""  # what may be why, and what speaks for it
+    core: bool | None = None  # it left a core
+    usage: Usage | None = None
 
     @property
     def key(self) -> Key:
@@ -77,9 +90,13 @@ class Exit:
             how = f"ended by signal {-self.status} ({self.signal})"
         else:
             how = f"ended with status {self.status}"
+        if self.core:
+            how = f"{how}, and left a core"
         if self.is_ordered is None:
             return f"{how}, while circusd was away"
         told = f"{how}, as ordered" if self.is_ordered else how
+        if self.perhaps:
+            told = f"{told}; perhaps {self.perhaps}"
         return f"{told}: {self.why}" if self.why else told
 
     def to_json(self) -> dict[str, object]:
@@ -95,6 +112,9 @@ class Exit:
             "ordered": self.is_ordered,
             "reason": self.reason,
             **({"why": self.why} if self.why else {}),
+            **({"perhaps": self.perhaps} if self.perhaps else {}),
+            **({"core": self.core} if self.core is not None else {}),
+            **({"usage": self.usage._asdict()} if self.usage is not None else {}),
         }
 
 
@@ -103,6 +123,14 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"SIG{number}"
+
+
+def usage_of(told: Mapping[str, Any]) -> Usage | None:
+    """Of what papa tells of an end, and of what is noted; None where it is not told. Raises: ValueError, TypeError."""
+    if "max_rss" not in told:
+        return None
+    user_s, system_s = round(float(told["user_s"]), 3), round(float(told["system_s"]), 3)
+    return Usage(user_s, system_s, int(told["max_rss"]), int(told["major_faults"]))
 
 
 # Reading ----------------------------------------------------------------------------------------------------
@@ -138,6 +166,9 @@ def parse(data: bytes) -> tuple[list[Exit], int]:
             status=None if fields["status"] is None else int(fields["status"]),
             is_ordered=None if fields["ordered"] is None else bool(fields["ordered"]),
             why=str(fields.get("why", "")),
+            perhaps=str(fields.get("perhaps", "")),
+            core=None if fields.get("core") is None else bool(fields["core"]),
+            usage=usage_of(fields.get("usage") or {}),
         )
         found.setdefault(ended.key, ended)
 

@@ -1,4 +1,5 @@
-"""Brings to the disk what circusd remembers, beside the loop: wishes, ends of processes, and runs of jobs.
+"""Brings to the disk what circusd remembers, beside the loop: wishes, ends of processes, runs of jobs, and who
+ordered what.
 
 The idea: whoever changes something notes that; one write at a time takes all that was noted until then, so that five
 hundred ends at once are a few writes. An order's answer waits for its write, and for a disk that does not answer only
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 
+from circus.engine.annals import Annals
 from circus.engine.history import Exit, History
 from circus.engine.memory import Memory
 from circus.engine.runbook import Runbook
@@ -29,11 +31,14 @@ RETRY_LAST_S = 60.0
 
 
 class Keeper:
-    def __init__(self, memory: Memory, history: History, book: Runbook | None = None) -> None:
+    def __init__(
+        self, memory: Memory, history: History, book: Runbook | None = None, annals: Annals | None = None
+    ) -> None:
         self.trouble = ""
         self._memory = memory
         self._history = history
         self._book = book
+        self._annals = annals
         self._worker: Worker | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -41,12 +46,14 @@ class Keeper:
         self._noted = self._written = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         memory.on_change = self.note
+        if annals is not None:
+            annals.on_change = self.note_aside
 
     @property
     def troubles(self) -> tuple[str, ...]:
         """For status."""
-        book = "" if self._book is None else self._book.trouble
-        return tuple(each for each in (self.trouble, self._memory.trouble, self._history.trouble, book) if each)
+        others = [each.trouble for each in (self._book, self._annals) if each is not None]
+        return tuple(each for each in (self.trouble, self._memory.trouble, self._history.trouble, *others) if each)
 
     def note(self, *, is_pressing: bool = True) -> None:
         """Something has changed; what is not pressing may wait for more of its kind."""
@@ -56,6 +63,11 @@ class Keeper:
         if is_pressing:
             self._begin()
         elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._begin)
+
+    def note_aside(self) -> None:
+        """Something has changed that nobody waits for."""
+        if self._task is None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._begin)
 
     def note_exit(self, ended: Exit) -> None:
@@ -83,6 +95,8 @@ class Keeper:
 
     async def close(self) -> None:
         """The last is written, unless the disk hangs."""
+        if self._is_aside_waiting:
+            self._noted += 1
         if self._noted > self._written and not self.trouble:
             await self.kept()
         await self.abandon()
@@ -98,6 +112,12 @@ class Keeper:
         if self._worker is not None:
             self._worker.stop()
         self._memory.on_change = None
+        if self._annals is not None:
+            self._annals.on_change = None
+
+    @property
+    def _is_aside_waiting(self) -> bool:
+        return self._annals is not None and self._annals.is_waiting
 
     def _begin(self) -> None:
         if self._timer is not None:
@@ -108,7 +128,7 @@ class Keeper:
 
     async def _write(self) -> None:
         try:
-            while self._written < self._noted:
+            while self._written < self._noted or self._is_aside_waiting:
                 number = self._noted
                 error = await self._write_once()
                 self._written = number
@@ -127,6 +147,7 @@ class Keeper:
     async def _write_once(self) -> OSError | None:
         memory, exits = self._memory.take(), self._history.take()
         runs = None if self._book is None else self._book.take()
+        annals = None if self._annals is None else self._annals.take()
 
         def write() -> None:
             if self._book is not None and runs is not None:
@@ -136,6 +157,8 @@ class Keeper:
                 exits.clear()
             if memory is not None:
                 self._memory.write(memory)
+            if self._annals is not None and annals is not None:
+                self._annals.write(annals)
 
         if self._worker is None:
             self._worker = Worker("circus-memory")
@@ -146,6 +169,8 @@ class Keeper:
             self._memory.give_back()
             if self._book is not None:
                 self._book.give_back()
+            if self._annals is not None:
+                self._annals.give_back()
             if isinstance(error, OSError):
                 return error
             log.exception("what is remembered could not be written")

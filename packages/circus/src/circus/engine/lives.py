@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from circus import clock, procfs
-from circus.engine import ceilings, runbook
+from circus.engine import oom, runbook
 from circus.engine.groups import Groups
-from circus.engine.history import Exit
+from circus.engine.history import Exit, usage_of
 from circus.engine.hosted import Hosted, HostedTable
 from circus.engine.link import UNANSWERED
 from circus.engine.spawner import Spawner
@@ -50,6 +50,7 @@ class Lives:
         self._tasks = Tasks()
         self._early: dict[int, dict[str, Any]] = {}
         self._spawning = 0
+        self._shortages = oom.Shortages()
 
     async def settled(self, timeout_s: float) -> None:
         """What ended is acknowledged, as far as its output is where it belongs; at most ``timeout_s``."""
@@ -137,6 +138,7 @@ class Lives:
         if not has_exited:
             self._engine.tallies.came(slot)
             self._engine.jobs.on_hosted(hosted)
+            self._engine.proofs.look_later(slot.watcher)
         self._engine.probing.hold(hosted, row, fds)
         # One that has ended may be known to the pump already: then its output goes on where it was.
         take = self._engine.pump.reattach if has_exited else self._engine.pump.add
@@ -179,30 +181,33 @@ class Lives:
     def on_exit(self, hosted: Hosted, end: Mapping[str, Any], heads: dict[str, int]) -> None:
         """The process has ended: tell the core at once, and settle with the kernel when its output is safe.
 
-        ``end`` has the kernel's ``status`` and ``at``.
+        ``end`` has the kernel's ``status`` and ``at``, and what it knows besides.
         """
         if hosted.has_exited:
             return
         hosted.has_exited, hosted.exit_status = True, end["status"]
         self._engine.probing.forget(hosted)
-        self._note_end(hosted, end["at"], is_ordered=hosted.is_being_ended)
+        self._note_end(hosted, end, is_ordered=hosted.is_being_ended)
         self._engine.pump.on_exit(hosted.kernel_id, heads)
         self._engine.post(events.Exited(hosted.slot, hosted.incarnation, hosted.exit_status))
         if hosted.is_being_ended and not self._engine.trees.has_to_go(hosted):
             self._engine.trees.look_after(hosted, is_late=True)
         self._tasks.begin(self._settle(hosted))
 
-    def settle_ended(self, hosted: Hosted, ended_at: float) -> None:
+    def settle_ended(self, hosted: Hosted, end: Mapping[str, Any]) -> None:
         """As on_exit, for a process that ended without a circusd: no core waits for it."""
-        self._note_end(hosted, ended_at, is_ordered=None)
+        self._note_end(hosted, end, is_ordered=None)
         self._tasks.begin(self._settle_ended(hosted))
 
-    def _note_end(self, hosted: Hosted, at: float, *, is_ordered: bool | None) -> None:
+    def _note_end(self, hosted: Hosted, end: Mapping[str, Any], *, is_ordered: bool | None) -> None:
         slot, config = hosted.slot, self._engine.configs.get(hosted.slot.watcher)
-        if hosted.exit_status == -signal.SIGKILL and not is_ordered and config is not None:
-            hosted.why = ceilings.why_killed(hosted, config.limits)
+        perhaps = ""
+        if hosted.exit_status == -signal.SIGKILL and not is_ordered:
+            hosted.why = oom.proof(hosted, None if config is None else config.limits)
+            if not hosted.why and is_ordered is False:  # else nobody knows what the machine has counted before
+                perhaps = self._shortages.perhaps()
         hosted.end = Exit(
-            at=at,
+            at=end["at"],
             watcher=slot.watcher,
             wid=slot.wid,
             pid=hosted.pid,
@@ -210,10 +215,14 @@ class Lives:
             status=hosted.exit_status,
             is_ordered=is_ordered,
             why=hosted.why,
+            perhaps=perhaps,
+            core=end.get("core"),
+            usage=usage_of(end),
         )
         self._engine.keeper.note_exit(hosted.end)
         self._engine.tallies.ended(hosted.end)
-        self._engine.jobs.on_end(hosted, at)
+        self._engine.proofs.on_end(hosted)
+        self._engine.jobs.on_end(hosted, end["at"])
 
     async def _settle(self, hosted: Hosted) -> None:
         """Begun after the cores were told of the end, so that they wait already for its tree, if they do."""
@@ -277,7 +286,7 @@ class Lives:
             await self._end_orphan(hosted)
         if not hosted.has_exited:
             hosted.has_exited = True
-            self._note_end(hosted, clock.wall(), is_ordered=hosted.is_being_ended)
+            self._note_end(hosted, {"at": clock.wall()}, is_ordered=hosted.is_being_ended)
             self._engine.post(events.Exited(hosted.slot, hosted.incarnation, None))
         self._tasks.begin(self._forget(hosted))
 

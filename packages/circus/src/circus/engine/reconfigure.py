@@ -183,6 +183,7 @@ async def _remove(engine: Engine, names: Iterable[str], *, nostop: bool = False)
                 await leftovers.let_go(engine, name)
             engine.forget_config(name)
             engine.memory.forget(name)
+            engine.annals.forget(name)
     return finishes
 
 

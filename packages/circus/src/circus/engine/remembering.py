@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from circus import clock
+from circus.engine import tracking
+from circus.engine.annals import Order
 from circus.engine.policy import policy_of
 from circus.supervise import actions, adopt, events, recall
 from circus.supervise.budget import UNTOUCHED, Recollection
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from papa.client.reply import Reply
 
 log = logging.getLogger("circus.memory")
+
+
+def ordered(what: str, track: tracking.Track | None) -> Order:
+    """Without a track it was a signal to circusd, or a program that has circusd in it."""
+    if track is None:
+        return Order(what, "", "", clock.wall())
+    return Order(track.what or what, track.by, track.origin, clock.wall(), track.id)
 
 
 class Remembering:
@@ -35,14 +44,15 @@ class Remembering:
 
     # What was ordered ---------------------------------------------------------------------------------------
 
-    def note_order(self, event: events.Event, caused: Iterable[actions.Action]) -> None:
-        """``event`` is an order by hand."""
+    def note_order(self, event: events.Event, caused: Iterable[actions.Action], track: tracking.Track | None) -> None:
+        """``event`` is an order by hand, of the operation ``track`` if a caller gave it."""
         engine, memory = self._engine, self._engine.memory
         # Only an order that makes no sense fails before anything was tried.
         op = getattr(event, "op", None)
         if any(isinstance(action, actions.Finish) and action.op == op and not action.ok for action in caused):
             return
         joined = {each.watcher for each in caused if isinstance(each, actions.Joined) and each.op == op}
+        self._note_who(event, joined, track)
         match event:
             case events.SetCount(_, name):
                 watcher = engine.fleet.watchers.get(engine.find(name) or "")
@@ -57,6 +67,26 @@ class Remembering:
                 memory.remember_stopped(self._named(among) | joined, stopped=False)
             case events.Start(_, names) | events.Restart(_, names) | events.Reload(_, names):
                 memory.remember_stopped(self._named(names) | joined, stopped=False)
+
+    def _note_who(self, event: events.Event, joined: set[str], track: tracking.Track | None) -> None:
+        """That it was ordered, of watchers whose wish is now what was ordered."""
+        annals, watchers = self._engine.annals, self._engine.fleet.watchers
+        order = ordered(type(event).__name__.lower(), track)
+        match event:
+            case events.SetCount(_, name):
+                annals.note_order(self._named((self._engine.find(name) or name,)), "count", order)
+                return
+            case events.Stop(_, names):
+                named, is_up = self._named(names), False
+            case events.Start(_, names, among=among) | events.Restart(_, names, among=among):
+                named, is_up = self._named(among if names is None else names), True
+            case events.Reload(_, names):
+                named, is_up = self._named(names), True
+            case _:
+                return
+        met = {name for name in named | joined if name in watchers and watchers[name].wants_up is is_up}
+        annals.note_order(met & named, "wish", order)
+        annals.note_order(met - named, "wish", replace(order, along=True))
 
     def _named(self, names: Iterable[str] | None) -> set[str]:
         return set(self._engine.configs if names is None else names) & set(self._engine.configs)
@@ -75,6 +105,10 @@ class Remembering:
                         self._judged.setdefault(slot.watcher, {})[slot.wid] = hosted.kernel_id, hosted.started_at
                 case events.Spawned(slot) | events.SpawnFailed(slot) | actions.Spawn(slot):
                     self._touched.add(slot.watcher)
+                    if isinstance(each, events.Spawned):
+                        self._engine.proofs.look_later(slot.watcher)
+                case events.Ready(slot):
+                    self._engine.proofs.look_later(slot.watcher)
                 case actions.Publish(watcher):
                     self._touched.add(watcher)
 
@@ -104,6 +138,7 @@ class Remembering:
     def take_up(self, plan: adopt.AdoptionPlan, replies: dict[int, Reply]) -> None:
         """Tell the fleet how the watchers stood under the circusd before, with the deaths that nobody has seen."""
         engine = self._engine
+        engine.annals.keep(each.name for each in engine.config.watchers)
         engine.memory.keep_standings({each.name: each.digest for each in engine.config.watchers})
         taken = {(each.watcher.lower(), each.wid) for each in (*plan.keep, *plan.drifted, *plan.surplus)}
         ended: dict[str, list[adopt.Survivor]] = {}

@@ -270,13 +270,12 @@ async def settle_ended(engine: Engine, survivor: adopt.Survivor, reply: Reply) -
     row = reply.ok
     hosted = await engine.lives.take_over(slot, 0, row, reply.fds, has_exited=True)
     engine.pump.on_exit(row["id"], heads_of(row))
-    ended_at = clock.wall()
-    if row["exit"] is not None:
-        hosted.exit_status, ended_at = row["exit"]["status"], row["exit"]["at"]
+    end = row["exit"] or {"status": None, "at": clock.wall()}
+    hosted.exit_status = end["status"]
     log.info("%s pid=%d ended while circusd was away", slot, row["pid"])
     reaped = {"process_pid": row["pid"], "exit_code": hosted.exit_status, "wid": slot.wid}
     engine.publish(slot.watcher, "reap", reaped)
-    engine.lives.settle_ended(hosted, ended_at)
+    engine.lives.settle_ended(hosted, end)
 
 
 async def our_rows(engine: Engine) -> list[dict[str, Any]]:

@@ -18,10 +18,12 @@ _TRACK: ContextVar[Track | None] = ContextVar("track", default=None)
 
 
 class Track:
-    """``id`` names the operation, ``watchers`` are those that it concerns, as far as that is known."""
+    """``id`` names the operation, ``watchers`` are those that it concerns, as far as that is known; ``by`` and
+    ``origin`` are the caller's, who has ordered ``what``."""
 
-    def __init__(self, id: str, watchers: Iterable[str]) -> None:
+    def __init__(self, id: str, watchers: Iterable[str], what: str = "", by: str = "", origin: str = "") -> None:
         self.id = id
+        self.what, self.by, self.origin = what, by, origin
         self.watchers = dict.fromkeys(watchers)
         self.arrived: set[str] = set()  # by orders that have ended
         self.open: dict[int, tuple[str, ...]] = {}  # orders to the cores that have not, and whom they name

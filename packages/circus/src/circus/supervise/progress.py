@@ -17,7 +17,7 @@ from circus.supervise.watcher import Watcher
 
 NOT_REACHED = "waits for its turn"
 
-_WHY = {
+WHY = {
     Phase.DOWN: "has not begun",
     Phase.WAITING: "waits for a connection",
     Phase.INHERITED: "has not begun",
@@ -102,7 +102,7 @@ def _why(ticket: Ticket | None, watcher: Watcher | None) -> str:
         return NOT_REACHED
     if watcher.phase is Phase.HELD:
         return watcher.blocked or f"waits for {', '.join(watcher.waits_for)}"
-    return watcher.reloading or _WHY[watcher.phase]
+    return watcher.reloading or WHY[watcher.phase]
 
 
 def waiting_first(rows: Iterable[Standing]) -> list[Standing]:

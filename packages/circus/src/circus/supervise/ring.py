@@ -163,6 +163,11 @@ class Ring:
         return self.policy.oneshot and bool(wanted) and all(slot.state is SlotState.EXITED for slot in wanted)
 
     @property
+    def warmup(self) -> TimerKey | None:
+        """The timer of the pause that it is in, between two starts."""
+        return self._warmup
+
+    @property
     def is_to_be_up(self) -> bool:
         """Wanted up for good, not only for one run."""
         return self.wants_up and not self._is_once

@@ -115,6 +115,7 @@ class FakeEngine:
         self.add_error = ""  # why an added watcher does not start
         self.changed: dict[str, dict[str, str]] = {}  # options that were set
         self.ends: dict[str, list[Mapping[str, object]]] = {}
+        self.whys: dict[str, dict[str, Any]] = {}  # watcher -> what differs from one that is as it is wanted
         self.ran: dict[str, list[Mapping[str, object]]] = {}  # jobs
         self.infos: dict[str, dict[Any, Any]] = {}
         self.counters: dict[str, dict[str, dict[str, float]]] = {}
@@ -228,6 +229,22 @@ class FakeEngine:
 
     async def exits(self, name: str, /) -> list[Mapping[str, object]]:
         return self.ends.get(name, [])
+
+    async def why(self, name: str, /) -> Mapping[str, Any]:
+        watcher = self.watchers[name]
+        wanted = {"up": watcher.wants_up, "numprocesses": watcher.numprocesses, "in_file": watcher.numprocesses}
+        place = {"source": "file", "reason": "autostart = true by default", "file": "", "line": 0}
+        return {
+            "well": True,
+            "wanted": {**wanted, **place, "order": None, "count_order": None},
+            "waits": [],
+            "next": {"at": None, "what": ""},
+            "ran_well": None,
+            "changes": [],
+            "last_set": None,
+            "last_reload": None,
+            **self.whys.get(name, {}),
+        }
 
     async def run(self, name: str, /, *, wait: bool) -> Mapping[str, object]:
         self.heard.append(("run", name, wait))
