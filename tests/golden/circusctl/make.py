@@ -69,14 +69,15 @@ def play(page: str, variant: Variant, *options: str) -> list[tuple[str, Shown]]:
     found = []
     with _place() as folder, standing_circusd(folder) as circusd:
         for line in scenes.lines_of(page):
-            command, *needs = line.split(" # ")
+            command, *needs = (each.strip() for each in f" {line}".split(" # "))
             told = dict(need.partition(" ")[::2] for need in needs)
             words = [*options, *shlex.split(command.replace("{folder}", str(folder)))]
             with _meanwhile(told.get("meanwhile", ""), circusd):
-                shown = screen.run(words, variant, until=told.get("until", ""))
+                shown = screen.run(words, variant, until=told.get("until", ""), typed=told.get("typed", ""))
             if "quiet" not in told:
                 placed = Shown(shown.status, _placed(shown.text, folder), _placed(shown.told, folder))
-                found.append((command.replace("{folder}", _SHOWN), placed))
+                typed = f" <<< {told['typed']!r}" if "typed" in told else ""
+                found.append((f"{command.replace('{folder}', _SHOWN)}{typed}".strip(), placed))
     return found
 
 

@@ -1,7 +1,8 @@
 """The command lines: a page each, told one after the other to one circusd. {folder} is where its files are.
 
 Behind ` # ` stands what is needed for a line: `until TEXT` presses Ctrl-C when TEXT stands there, `quiet` does
-something first and shows nothing, `meanwhile NAME` does something of `MEANWHILE` when somebody listens.
+something first and shows nothing, `meanwhile events` lets them happen when somebody listens, `typed A; B` are lines of
+standard input.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ SCENES: dict[str, str] = {
         notify --help
         config --help
         token --help
+    """,
+    "shell": """
+        # typed status web; lst; stop 'web'; status web; exit; list
+        --json # typed numwatchers; get web
+        # typed
     """,
     "status": """
         status

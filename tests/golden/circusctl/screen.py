@@ -54,8 +54,8 @@ class Shown:
     told: str = ""
 
 
-def run(words: list[str], variant: Variant, *, until: str = "") -> Shown:
-    """With ``until`` somebody presses Ctrl-C as soon as that stands there."""
+def run(words: list[str], variant: Variant, *, until: str = "", typed: str = "") -> Shown:
+    """With ``until`` somebody presses Ctrl-C as soon as that stands there. ``typed``: lines of input, by semicolons."""
     with _environment(variant), contextlib.ExitStack() as stack:
         out, out_end = _open(variant)
         streams = [_Reader(out, until)]
@@ -64,7 +64,7 @@ def run(words: list[str], variant: Variant, *, until: str = "") -> Shown:
             told, told_end = _open(variant)
             streams.append(_Reader(told, until))
             ends[1] = told_end
-        stack.enter_context(_standard(ends))
+        stack.enter_context(_standard(_input(typed), *ends))
         watchdog = threading.Timer(PATIENCE_S, _press_ctrl_c)
         watchdog.start()
         try:
@@ -80,6 +80,13 @@ def _status(words: list[str]) -> int:
         return main(words)
     except SystemExit as end:
         return int(end.code or 0)
+
+
+def _input(typed: str) -> int:
+    reading, writing = os.pipe()
+    os.write(writing, "".join(f"{line.strip()}\n" for line in typed.split("; ") if line).encode())
+    os.close(writing)
+    return reading
 
 
 def _open(variant: Variant) -> tuple[int, int]:
@@ -136,17 +143,16 @@ def _environment(variant: Variant) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _standard(ends: list[int]) -> Iterator[None]:
-    """Standard output and error lead to ``ends``, which are closed behind it; there is no input."""
+def _standard(*ends: int) -> Iterator[None]:
+    """Standard input, output and error are ``ends``, which are closed behind it."""
     kept_streams: tuple[Any, ...] = (sys.stdin, sys.stdout, sys.stderr)
     for stream in kept_streams[1:]:
         stream.flush()
     kept = [os.dup(fd) for fd in range(3)]
-    nothing = os.open(os.devnull, os.O_RDONLY)
     try:
-        for target, source in enumerate((nothing, *ends)):
+        for target, source in enumerate(ends):
             os.dup2(source, target)
-        for fd in {nothing, *ends}:
+        for fd in set(ends):
             os.close(fd)
         sys.stdin, sys.stdout, sys.stderr = (
             open(fd, "w" if fd else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the end of this

@@ -13,6 +13,7 @@ from unittest import mock
 
 import circus
 from circus.bus import Event
+from circus.cli import circusctl, waiting
 from circus.config.causes import Cause
 from circus.config.model import Finding
 from circus.config.plan import Item, Plan
@@ -29,6 +30,8 @@ from circus.testing.circusd import FakeEngine, make_slot, make_watcher
 NOW = 1_795_348_800.0
 PID = 4242
 VERSION = "1.0.0"
+
+PATIENCE_S = 60.0
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -290,8 +293,10 @@ def _write_logs(folder: Path) -> None:
 
 
 def still() -> list[tuple[Any, str, Any]]:
-    """What is to be put in the place of what: the time, our pid, our user, secrets."""
+    """What is to be put in the place of what: the time, our pid, our user, secrets; and patience, on a busy machine."""
     return [
+        (circusctl, "DEFAULT_TIMEOUT_S", PATIENCE_S),
+        (waiting, "SOON_S", PATIENCE_S),
         (time, "time", lambda: NOW),
         (os, "getpid", lambda: PID),
         (circus, "__version__", VERSION),

@@ -75,6 +75,6 @@ class Parser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         choices = list(map(str, action.choices))
-        name = "/".join(action.option_strings) or action.metavar
+        name = "/".join(action.option_strings) or action.metavar or action.dest
         what = f"argument {name}: {value!r} is none of {', '.join(choices)}"
         raise CircusError("usage", what, nearest.hint(str(value), choices, self._hint))

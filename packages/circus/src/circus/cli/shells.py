@@ -88,7 +88,9 @@ Or for all users of the host, once, by its administrator:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=tuple(_SCRIPTS), help="the shell whose script is printed")
+    parser.add_argument(
+        "shell", metavar="SHELL", choices=tuple(_SCRIPTS), help="bash, zsh or fish: whose script is printed"
+    )
     parser.epilog = _EPILOG
 
 
