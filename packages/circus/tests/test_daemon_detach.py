@@ -8,24 +8,27 @@ import sys
 
 import pytest
 
+from circus.daemon import detach
 from circus.daemon.detach import MAX_MESSAGE, Readiness
 
-PROGRAM = """
+STARTER = "import sys; from circus.daemon import detach; detach.start([sys.executable, '-c', *sys.argv[1:]])"
+CIRCUSD = """
 import os, sys, time
 from circus.daemon import detach
-readiness = detach.detach()
-detach.close_terminal()
+from circus.daemon.ward import Ward
+ward = Ward.of(os.environ)
+readiness = detach.Readiness(ward.starter)
 {then}
 """
 
 
 def run(then: str) -> subprocess.CompletedProcess[str]:
-    program = PROGRAM.format(then=then)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=40)
+    command = [sys.executable, "-c", STARTER, CIRCUSD.format(then=then)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=40)
 
 
 def test_the_starter_ends_well_when_the_daemon_is_up() -> None:
-    done = run("readiness.tell(); time.sleep(0.3)")
+    done = run("ward.up(); readiness.tell(); time.sleep(0.3)")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -33,15 +36,36 @@ def test_the_starter_ends_well_when_the_daemon_is_up() -> None:
     ("then", "said"),
     [
         ("readiness.tell('no port\\n  hint: another'); os._exit(0)", "no port\n  hint: another\n"),
-        ("os._exit(0)", "circusd ended before it was up; its log says why\n"),
+        ("os._exit(3)", "circusd ended before it was up; its log says why\n"),
         ("os.kill(os.getpid(), 9)", "circusd ended before it was up; its log says why\n"),
-        ("print('lost'); print('lost', file=sys.stderr); readiness.tell('x')", "x\n"),
+        ("detach.close_terminal(); print('lost'); print('lost', file=sys.stderr); readiness.tell('x')", "x\n"),
         ("readiness.tell('x'); readiness.tell(); readiness.tell('y')", "x\n"),
     ],
 )
 def test_the_starter_says_what_the_daemon_tells_and_ends_with_1(then: str, said: str) -> None:
     done = run(then)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+@pytest.mark.parametrize("status", [0, 1, 2])
+def test_one_that_has_said_by_itself_what_is_wrong_ends_the_starter_with_its_status(status: int) -> None:
+    done = run(f"print('help'); sys.stderr.write('wrong'); sys.exit({status})")
+    assert (done.returncode, done.stdout, done.stderr) == (status, "help\n", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["--daemon", "c.ini"], True),
+        (["c.ini", "--daem"], True),
+        (["--d", "c.ini"], True),
+        (["c.ini"], False),
+        (["--", "--daemon"], False),
+        (["--daemonx"], False),
+    ],
+)
+def test_the_option_is_seen_as_argparse_sees_it(words: list[str], wanted: bool) -> None:
+    assert detach.is_wanted(words) is wanted
 
 
 def test_a_message_has_a_bound() -> None:

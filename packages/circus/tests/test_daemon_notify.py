@@ -26,6 +26,31 @@ def test_the_manager_is_told_and_forgotten_by_the_environment(tmp_path: Path, is
         assert door.recv(999).decode() == "STOPPING=1\nSTATUS=leaving"
 
 
+@pytest.mark.parametrize(("pid", "listens"), [("", True), ("own", True), ("1", False)])
+def test_its_watchdog_hears_the_beats_of_a_circusd_that_is_up(tmp_path: Path, pid: str, listens: bool) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(str(tmp_path / "notify"))
+        environ = {
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "WATCHDOG_USEC": "3000000",
+            "WATCHDOG_PID": str(os.getpid()) if pid == "own" else pid,
+        }
+        manager = Manager.of(environ)
+        assert environ == {}
+        assert manager.watchdog_s == (3.0 if listens else 0.0)
+        manager.beat()
+        manager.ready("up")
+        manager.beat()
+        manager.stopping("leaving")
+        told = [door.recv(999).decode() for _ in range(4 if listens else 2)]
+    assert told[0].startswith("EXTEND_TIMEOUT_USEC=" if listens else "READY=1")
+    assert ("WATCHDOG=1" in told) is listens
+
+
+def test_a_watchdog_of_nobody_is_not_heard() -> None:
+    assert Manager.of({"WATCHDOG_USEC": "3000000"}).watchdog_s == 0.0
+
+
 def test_without_a_manager_nobody_is_told(caplog: pytest.LogCaptureFixture) -> None:
     Manager.of({}).ready("up")
     assert not caplog.records

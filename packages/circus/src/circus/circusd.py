@@ -1,6 +1,6 @@
 """Entry of the program circusd; `python -m circus.circusd` is the same.
 
-As PID 1, in a container, it is the warden that starts the circusd proper.
+As PID 1 in a container, and in the background, there is a warden, which starts the circusd proper.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ import sys
 
 
 def main() -> None:
-    if os.getpid() == 1:
-        from circus import warden
+    from circus import warden
 
-        sys.exit(warden.run([sys.executable, *sys.orig_argv[1:]]))
-    # The warden needs none of it.
+    argv = [sys.executable, *sys.orig_argv[1:]]
+    if os.getpid() == 1:
+        warden.become(argv)
+    # Neither the warden nor whoever waits for it needs more.
+    from circus.daemon import detach
+
+    if warden.VARIABLE not in os.environ and detach.is_wanted(sys.argv[1:]):
+        detach.start(argv)
     from circus.daemon.main import main as run
 
     run()

@@ -43,6 +43,19 @@ def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Ite
             yield f"{one_line(by_hand[name])}: {one_line(name)}"
         for foreign in status["foreign"]:
             yield f"foreign: {foreign_text(foreign)}"
+        yield from warden_lines(status)
+
+
+def warden_lines(status: Answer) -> Iterable[str]:
+    """``circusd: pid 812 under its warden, pid 811; replaced 2 times, last (pid 702) was killed by signal 9``."""
+    warden = status.get("warden")
+    if not warden or not (warden["pid"] or warden["replaced"]):
+        return
+    text = f"circusd: pid {status['pid']} " + (f"under its warden, pid {warden['pid']}" if warden["pid"] else "alone")
+    if warden["replaced"]:
+        times = "once" if warden["replaced"] == 1 else f"{warden['replaced']} times"
+        text += f"; replaced {times}, last: {one_line(warden['reason'])}"
+    yield text
 
 
 def differing_lines(drift: str | None, by_hand: str | None) -> Iterable[str]:

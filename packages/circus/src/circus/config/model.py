@@ -339,6 +339,11 @@ class CircusConfig:
     api_certificate: str | None = None  # paths; None: its own
     api_key: str | None = None
     api_rate: int = 500  # requests of a token in a second; 0: any number
+    warden: bool = True
+    watchdog_s: float = 30.0  # of silence, until circusd is replaced; 0: for ever
+    limits_memory: int = 0  # bytes, of circusd itself; 0: any
+    limits_cpu: float | None = None  # percent of one processor; None: any
+    limits_grace_s: float = 60.0
     watchers: tuple[WatcherConfig, ...] = ()
     sockets: tuple[SocketConfig, ...] = ()
     notifiers: tuple[NotifierConfig, ...] = ()

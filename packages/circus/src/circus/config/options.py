@@ -18,6 +18,7 @@ from circus.config.families import FAMILIES as FAMILIES
 from circus.config.families import FLAPPING as FLAPPING
 from circus.config.option import Option as Option
 from circus.config.option import table as _table
+from circus.config.warding import WARDEN
 
 _STATS = "statistics are answered by circusctl stats; there is no separate statistics process"
 _WEB = "there is no separate web process"
@@ -87,6 +88,7 @@ CIRCUS = _table(
     Option("proc_name", "text", None, "Once: the title of the process.", "none", idle=_NEVER),
     Option("prereload_fn", "text", None, "Once: a function to call before a reload.", "none", idle=_NEVER),
     *API.values(),
+    *WARDEN.values(),
 )  # fmt: skip
 
 WATCHER = _table(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from circus.bus import Bus
 from circus.config.plan import Plan
 from circus.engine.pictures import Picture
+from circus.engine.view import Warden
 from circus.logbook.writing import Laid
 from circus.supervise import events
 from circus.supervise.actions import Finish
@@ -39,6 +40,8 @@ class ViewFace(Protocol):
     def jobs(self) -> Mapping[str, Any]: ...
     @property
     def said(self) -> Mapping[SlotKey, str]: ...
+    @property
+    def warden(self) -> Warden: ...
 
 
 class SamplesFace(Protocol):

@@ -51,6 +51,7 @@ class Queries:
             warnings=self._warnings(view) if self._caller.sees_all else [],
             survivors=self._of_seen(view.survivors),
             notifiers=dict(self._engine.notifiers()) if self._caller.sees_all else {},
+            warden=schema.Warden(view.warden.pid, view.warden.replaced, view.warden.reason),
         )
 
     def _warnings(self, view: ViewFace) -> list[str]:

@@ -173,6 +173,15 @@ class WatcherAnswer(Struct, frozen=True, omit_defaults=True):
     waits_for: list[str] = []  # before it starts
 
 
+class Warden(Struct, frozen=True):
+    """Who starts circusd again when it crashes or hangs; ``pid`` 0: nobody of ours. ``replaced``: how often that was,
+    since its first start; ``reason``: why last."""
+
+    pid: int = 0
+    replaced: int = 0
+    reason: str = ""
+
+
 class StatusAnswer(Struct, frozen=True):
     name: str  # of the circusd
     version: str
@@ -188,6 +197,7 @@ class StatusAnswer(Struct, frozen=True):
     # watcher -> who is left of its processes that have ended
     survivors: dict[str, list[Survivor]] = {}
     notifiers: dict[str, Notifier] = {}
+    warden: Warden = Warden()
 
 
 class WatchersAnswer(Struct, frozen=True):

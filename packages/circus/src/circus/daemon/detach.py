@@ -1,29 +1,32 @@
 """Going to the background: the starter waits until the daemon serves, and says if it does not.
 
-Forks twice with a new session between, before any thread or event loop exists. A pipe carries one message from the
-daemon to the starter: empty when it serves, else the error to print.
+The starter makes a warden, in a session of its own, and that starts circusd. Through a pipe, which the warden passes on
+to its first circusd, comes one message: that it serves, or the error to print. What circusd says before that (warnings,
+mistakes in the configuration, help) it says itself: until then it has the starter's standard streams.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
-from circus.warden import ENDS
+from circus import warden
+
+OPTION = "--daemon"
 
 #: An error message; more is cut.
 MAX_MESSAGE = 64 << 10
 
+#: What circusd ends with when it has said why: it has printed a page, an error, or what is wrong with the command line.
+TOLD = (0, 1, 2)
+
 
 class Readiness:
-    """The daemon's end of the pipe; for a circusd in the foreground there is none, and nothing is told.
+    """The daemon's end of the pipe; a circusd whom nobody waits for has none, and nothing is told."""
 
-    A warden listens until the end, a starter only until circusd is up.
-    """
-
-    def __init__(self, fd: int | None = None, *, is_heard_to_the_end: bool = False) -> None:
+    def __init__(self, fd: int | None = None) -> None:
         self._fd = fd
-        self._is_heard_to_the_end = is_heard_to_the_end
 
     def tell(self, error: str = "") -> None:
         """Tell the starter, once: up (no error), or what went wrong."""
@@ -33,28 +36,40 @@ class Readiness:
             os.write(self._fd, b"+" if not error else b"-" + error.encode(errors="replace")[:MAX_MESSAGE])
         except OSError:
             pass  # the starter is gone; the log has it too
-        if error or not self._is_heard_to_the_end:
-            os.close(self._fd)
-            self._fd = None
-
-    def tell_status(self, status: int) -> None:
-        """Tell the warden with which exit status the container shall end."""
-        if self._fd is not None:
-            os.write(self._fd, ENDS + str(status).encode())
+        os.close(self._fd)
+        self._fd = None
 
 
-def detach() -> Readiness:
-    """Fork into the background. Only the daemon returns; the starter exits with the daemon's success or failure."""
+def is_wanted(words: list[str]) -> bool:
+    """Whether the command line says so, shortened or not, as argparse reads it: that is not loaded here."""
+    options = words[: words.index("--")] if "--" in words else words
+    return any(len(word) > len("--") and OPTION.startswith(word) for word in options)
+
+
+def start(argv: list[str]) -> NoReturn:
+    """Start a warden, and by it the circusd of ``argv``, in the background; end with success or failure of that."""
     reading, writing = os.pipe()
-    if (child := os.fork()) > 0:
-        os.close(writing)
-        os.waitpid(child, 0)
-        _wait_and_exit(reading)
-    os.close(reading)
-    os.setsid()
-    if os.fork() > 0:
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.set_inheritable(writing, True)
+        command = warden.command(argv, writing)
+        os.execv(command[0], command)  # noqa: S606 - the warden, in place of this fork
+    os.close(writing)
+    message = b""
+    while chunk := os.read(reading, MAX_MESSAGE):
+        message += chunk
+    if message == b"+":
         os._exit(0)
-    return Readiness(writing)
+    text = message[1:].decode(errors="replace")
+    if not text:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status in TOLD:
+            os._exit(status)
+        text = "circusd ended before it was up; its log says why"
+    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def close_terminal() -> None:
@@ -66,15 +81,3 @@ def close_terminal() -> None:
         os.dup2(null, fd)
     if null > 2:
         os.close(null)
-
-
-def _wait_and_exit(reading: int) -> None:
-    message = b""
-    while chunk := os.read(reading, MAX_MESSAGE):
-        message += chunk
-    if message == b"+":
-        os._exit(0)
-    text = message[1:].decode(errors="replace") or "circusd ended before it was up; its log says why"
-    sys.stderr.write(text.rstrip("\n") + "\n")
-    sys.stderr.flush()
-    os._exit(1)

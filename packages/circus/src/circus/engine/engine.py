@@ -61,7 +61,7 @@ from circus.engine.tallies import Tallies
 from circus.engine.tasks import Tasks
 from circus.engine.telling import Telling
 from circus.engine.trees import Trees
-from circus.engine.view import EngineView
+from circus.engine.view import EngineView, Warden
 from circus.errors import CircusError
 from circus.hooks import HookSet
 from circus.logbook.writing import Laid
@@ -127,6 +127,7 @@ class Engine:
         self.link = Link(kernel, lambda: startup.reattach(self))
         self.is_started = False  # all that runs is held
         self.is_outlived = True  # by the kernel; in a container nothing outlives circusd
+        self.warden = Warden()
         self.status: int | None = None  # of the container, when something essential has ended it
         self.configs: dict[str, WatcherConfig] = {}
         self.tallies = Tallies(self.configs)

@@ -53,6 +53,7 @@ def view(engine: Engine, needs_restart: str) -> EngineView:
         survivors={name: [each.to_json() for each in left] for name, left in survived.items()},
         jobs={name: job for name in engine.configs if (job := engine.jobs.shown(name)) is not None},
         said=engine.probing.said(),
+        warden=engine.warden,
     )
 
 

@@ -14,6 +14,15 @@ REMOVED = "removed by hand"
 
 
 @dataclass(frozen=True, slots=True)
+class Warden:
+    """``pid`` 0: there is none. ``replaced``: how often circusd was since its first start; ``reason``: why last."""
+
+    pid: int = 0
+    replaced: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineView:
     """``sockets`` are the kernel's rows; ``foreign`` are hosted processes of other configurations; ``drift`` says of
     watchers (by name) what about their running processes is not as configured."""
@@ -33,3 +42,4 @@ class EngineView:
     # Watchers that are jobs: when they run next, and how they did last.
     jobs: dict[str, dict[str, object]] = field(default_factory=dict)
     said: Mapping[SlotKey, str] = field(default_factory=dict)  # by processes, of themselves
+    warden: Warden = field(default_factory=Warden)

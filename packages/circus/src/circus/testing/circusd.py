@@ -24,6 +24,7 @@ from circus.control.server import ControlServer
 from circus.engine import tracking
 from circus.engine.pictures import Picture
 from circus.engine.samples import Samples, Use
+from circus.engine.view import Warden
 from circus.errors import CircusError
 from circus.logbook.writing import Laid
 from circus.supervise import events
@@ -47,6 +48,7 @@ class FakeView:
     warnings: tuple[object, ...] = ()
     survivors: Mapping[str, list[dict[str, object]]] = field(default_factory=dict)
     jobs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    warden: Warden = field(default_factory=Warden)
 
 
 def make_watcher(name: str, count: int = 1, **changes: Any) -> WatcherView:
