@@ -27,6 +27,7 @@ ACCESS = "tests/journeys/test_access.py::"
 AUDIT = "tests/journeys/test_audit.py::test_the_trail_is_where_and_as_large_as_its_options_say"
 
 READY = "tests/journeys/test_ready.py::"
+WARDEN = "tests/journeys/test_warden.py::"
 
 ROWS: dict[str, str] = {
     **dict.fromkeys(
@@ -37,6 +38,11 @@ ROWS: dict[str, str] = {
         CIRCUSD,
     ),
     **dict.fromkeys(("circus audit.file", "circus audit.max_bytes", "circus audit.backup_count"), AUDIT),
+    "circus warden": WARDEN + "test_whoever_wants_no_warden_has_none",
+    "circus watchdog": WARDEN + "test_a_stopped_circusd_is_replaced_and_its_stacks_are_in_the_log",
+    "circus limits.memory": WARDEN + "test_one_that_uses_too_much_memory_begins_anew_in_place",
+    "circus limits.cpu": WARDEN + "test_one_that_uses_too_much_time_of_processors_begins_anew_in_place",
+    "circus limits.grace": "packages/circus/tests/test_daemon_beats.py::test_the_grace_says_how_long_and_how_often",
     "circus umask": PROCESS,
     "circus env_file": PROCESS,
     "circus store_size": "tests/inventory/test_circusd.py::test_what_goes_into_no_file_is_kept_as_long_as_is_said",

@@ -62,7 +62,7 @@ def test_the_schema_of_a_status_is_stable() -> None:
     answer = msgspec.to_builtins(run(Ops(engine).status()))
     assert list(answer) == [
         *("name", "version", "pid", "started_at", "watchers", "kernel", "foreign", "drift", "by_hand", "warnings"),
-        *("output", "survivors", "notifiers"),
+        *("output", "survivors", "notifiers", "warden"),
     ]
     assert answer["output"] == engine.counters
     assert answer["warnings"] == ["w"]
