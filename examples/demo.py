@@ -1,4 +1,4 @@
-"""What `make demo` runs: starts examples/hello.ini, restarts circusd under it twice, and counts.
+"""What `make demo` runs: starts examples/hello.ini, restarts circusd under it and kills it, and counts.
 
 Everything lives in a runtime root of its own that is removed at the end: no other circusd is disturbed.
 """
@@ -54,7 +54,11 @@ class Demo:
 
     def start(self):
         self.run("circusd", "--daemon", "--pidfile", str(self.pidfile), CONFIG)
-        wait_for(lambda: "stopp" not in (out := self.status()) and "start" not in out, "all watchers active")
+        wait_for(self.is_up, "all watchers active")
+
+    def is_up(self):
+        out = self.status()
+        return "stopp" not in out and "start" not in out
 
     def end(self):
         """Leave nothing behind, also when the demo broke in the middle."""
@@ -75,7 +79,8 @@ class Demo:
         return done.stdout if done.returncode == 0 else "starting"
 
     def circusd_pid(self):
-        return int(self.pidfile.read_text())
+        """0 while the file is written anew."""
+        return int(self.pidfile.read_text() or 0)
 
     def pids(self):
         return {
@@ -144,11 +149,10 @@ def play(demo):
     circusds.append(demo.circusd_pid())
     time.sleep(1)
 
-    say("Kill it: kill -9, a second without any circusd, start")
+    say("Kill it: kill -9, and its warden brings another one")
     print(f"$ kill -9 {circusds[-1]}", flush=True)
     os.kill(circusds[-1], signal.SIGKILL)
-    time.sleep(1)
-    demo.start()
+    wait_for(lambda: demo.circusd_pid() not in (0, circusds[-1]) and demo.is_up(), "another circusd")
     circusds.append(demo.circusd_pid())
     demo.run("circusctl", "status")
     after = demo.pids()

@@ -90,9 +90,10 @@ class Stack:
         wait_for(lambda: not self.pidfile.exists(), "circusd gone")
 
     def kill_circusd(self):
+        """Its warden brings another one."""
         pid = int(self.pidfile.read_text())
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not is_running(pid), "circusd gone")
+        wait_for(lambda: self.pidfile.read_text() not in ("", f"{pid}\n") and self.is_up(), "another circusd")
 
     def kill_papa(self):
         """Kill the kernel, and wait until its holder has started another one."""
@@ -157,13 +158,6 @@ def wait_for(fact, what, seconds=30):
         time.sleep(0.05)
 
 
-def is_running(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
-    except FileNotFoundError:
-        return False
-
-
 def read_log(folder, name):
     """All of a log with its rotated parts, oldest first, in lines."""
     parts = [folder / f"{name}.{number}" for number in range(10, 0, -1)] + [folder / name]
@@ -211,17 +205,12 @@ def play(stack):
         time.sleep(1)
         stack.start()
 
-    def kill():
-        stack.kill_circusd()
-        time.sleep(1)
-        stack.start()
-
     say(f"Eight clients ask without a pause for {LOAD_S} s, again and again; meanwhile:")
     trouble = 0
     print(f"{'':<30} {'requests':>9} {'failed':>7}   nginx and uwsgi")
     for what, do, how in (
         ("circusctl quit; circusd", restart, {}),
-        ("kill -9 circusd; circusd", kill, {}),
+        ("kill -9 circusd", stack.kill_circusd, {}),
         # Requests that take a while: a careless replacement would throw them away.
         ("circusctl reload web_app", lambda: stack.run("circusctl", "reload", "web_app"), {"work_s": 0.03}),
         # An idle connection that stays open is cut by nginx itself when it reads its configuration again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -236,7 +237,7 @@ def test_a_warden_whose_name_another_circusd_has_taken_gives_up(daemon: Daemon) 
 
 def test_whoever_wants_no_warden_has_none(daemon: Daemon) -> None:
     daemon.start("warden = false")
-    assert "warden" not in daemon.house.asked("status", "-v")
+    assert json.loads(daemon.house.asked("status", "--json"))["warden"]["pid"] == 0
     parent = int(Path(f"/proc/{daemon.pid()}/stat").read_text().rpartition(")")[2].split()[1])
     assert b"warden.py" not in Path(f"/proc/{parent}/cmdline").read_bytes()
     daemon.warden = 0

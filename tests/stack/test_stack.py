@@ -46,7 +46,6 @@ def test_no_request_fails_while_circusd_leaves_dies_and_comes_back_and_while_the
 
     load = stack.load(LOAD_S)
     stack.kill_circusd()
-    stack.start()
     requests, failed = load.result()
     assert (requests > FEW, failed, pids(stack)) == (True, 0, before)
 

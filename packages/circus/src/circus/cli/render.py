@@ -49,13 +49,11 @@ def status_lines(status: Answer, now: float, *, is_verbose: bool = False) -> Ite
 def warden_lines(status: Answer) -> Iterable[str]:
     """``circusd: pid 812 under its warden, pid 811; replaced 2 times, last (pid 702) was killed by signal 9``."""
     warden = status.get("warden")
-    if not warden or not (warden["pid"] or warden["replaced"]):
+    if not warden or not warden["replaced"]:
         return
-    text = f"circusd: pid {status['pid']} " + (f"under its warden, pid {warden['pid']}" if warden["pid"] else "alone")
-    if warden["replaced"]:
-        times = "once" if warden["replaced"] == 1 else f"{warden['replaced']} times"
-        text += f"; replaced {times}, last: {one_line(warden['reason'])}"
-    yield text
+    under = f"under its warden, pid {warden['pid']}" if warden["pid"] else "alone"
+    times = "once" if warden["replaced"] == 1 else f"{warden['replaced']} times"
+    yield f"circusd: pid {status['pid']} {under}; replaced {times}, last: {one_line(warden['reason'])}"
 
 
 def differing_lines(drift: str | None, by_hand: str | None) -> Iterable[str]:
