@@ -291,6 +291,7 @@ def test_the_palette_has_all_commands_with_their_lines_and_carries_one_out(path:
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_why_shows_what_is_wanted_what_is_and_how_it_ended(path: str, size: tuple[int, int]) -> None:
     engine = house()
+    engine.whys["mail"] = {"well": False, "next": {"at": None, "what": "nothing before the port is free"}}
     end = {
         "at": time.time(), "watcher": "mail", "wid": 1, "pid": 4711, "started_at": time.time() - 3, "ran_s": 3.0,
         "status": 3, "signal": None, "ordered": False, "reason": "ended with status 3",
@@ -300,9 +301,14 @@ def test_why_shows_what_is_wanted_what_is_and_how_it_ended(path: str, size: tupl
     async def scenario(stage: Stage, _circusd: FakeCircusd) -> None:
         await stage.sees(">mail")
         await stage.press("w")
-        await stage.sees("why mail", "backoff", "pid 4711 after 3s: ended with status 3")
+        await stage.sees("circusctl why mail", "mail is not as it is wanted", "nothing before the port is free")
+        await stage.sees("pid 4711 after 3s: ended with status 3")
+        await stage.press("l")
+        await stage.sees("log of mail")
         await stage.press("escape")
-        await stage.sees(">mail")
+        await stage.misses("log of mail")
+        await stage.press("escape")
+        await stage.misses("circusctl why mail")
 
     play(engine, path, scenario, size=size)
 

@@ -141,7 +141,7 @@ class Overview(Board):
 
     def action_why(self) -> None:
         if (row := self.row) is not None:
-            self.app.push_screen(Why(row.watcher))
+            self.app.push_screen(Why(row.watcher, row.wid))
 
     def action_warnings(self) -> None:
         status = self.top.watching.status or {}
