@@ -11,6 +11,8 @@ import os
 import re
 import shlex
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +153,29 @@ def test_the_table_has_them_all_and_they_are_ours_but_one() -> None:
     assert set(ANCESTORS) - COMMANDS.keys() == {"ipython"}
 
 
+#: The module, its words, exit status, and what is printed as a regular expression. There is no circusd-stats: circusd
+#: publishes statistics itself.
+PROGRAMS = [
+    ("circus.circusd", "--version", 0, r"\d+\.\S+\n"),
+    ("circus.circusd", "", 0, r"(?s)usage: circusd .*"),
+    ("circus.circusd", "--log-level DEBUG --version", 0, r"\d+\.\S+\n"),
+    ("circus.circusd", "--log-level loud x.ini", 2, r"(?s).*--log-level.*"),
+    ("circus.circusctl", "--version", 0, r"\d+\.\S+\n"),
+    ("circus.plugins.host", "--version", 0, r"\d+\.\S+\n"),
+    ("circus.plugins.host", "", 2, r".*CLASS.*\n"),
+    ("circus.circustop", "--version", 0, r"\d+\.\S+\n"),
+]
+
+
+@pytest.mark.parametrize(("module", "words", "status", "expected"), PROGRAMS)
+def test_the_programs_of_the_ancestors(module: str, words: str, status: int, expected: str) -> None:
+    # As their entry points are called: not every environment has the scripts again since the last one was added.
+    code = f"import sys; from {module} import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert re.fullmatch(expected, done.stdout + done.stderr), done
+
+
 def test_the_raw_answer_in_one_line_or_in_many(house: House) -> None:
     assert house.ctl("--json", "numwatchers").stdout == '{"numwatchers": 2}\n'
     assert house.ctl("--json", "--prettify", "numwatchers").stdout == '{\n    "numwatchers": 2\n}\n'
@@ -166,7 +191,7 @@ def test_by_ssh_the_circusctl_there_is_asked(house: House, tmp_path: Path) -> No
     asked = [BIN / "circusctl", "--ssh", "ann@host:2222", "--ssh_keyfile", "key", "--json"]
     done = house.run(*asked, "list", "we[b]", "--match", "glob")
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["name"] == "web"
+    assert list(json.loads(done.stdout)["answers"]) == ["web"]
     called = (tmp_path / "called").read_text()
     assert called == "-p 2222 -i key -- ann@host circusctl --json list 'we[b]' --match glob\n"
     done = house.run(BIN / "circusctl", "--ssh=[::1]:22", "status", "it's $HOME")
