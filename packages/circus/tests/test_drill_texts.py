@@ -85,6 +85,13 @@ def test_bytes_that_nobody_read_must_be_there_by_their_number() -> None:
     assert compare(PLAIN, [b"a", b"bb", b"ccc", b"dddd", b"dddd"], [stream]) == Tally(compared=7, doubled=5, unseen=7)
 
 
+def test_lines_out_of_which_something_was_dropped_are_lost_and_their_rests_are_no_strangers() -> None:
+    mark = b"[papa: 6 bytes of output were dropped here]"
+    stream = whole(b"first\nsecond\nthird\n")
+    assert compare(PLAIN, [b"first", b"sec", mark, b"ird"], [stream]) == Tally(compared=19, lost=13, said=6)
+    assert compare(PLAIN, [b"first", b"second", mark, b"ird", b"ird"], [stream]).doubled == 4
+
+
 def test_at_the_very_end_nothing_is_known_of_what_nobody_read() -> None:
     stream = Written([(0, b"a\nb"), (7, b"c")], 0, 8, 7)
     assert compare(PLAIN, [b"a"], [stream]).lost == 0

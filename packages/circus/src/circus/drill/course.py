@@ -12,16 +12,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
+from typing import Any
 
 from circus import clock, procfs
 from circus.control.client import Client, target
-from circus.drill import account, manager, premises, texts
+from circus.drill import account, manager, premises
 from circus.drill.account import Process, Result, Round
-from circus.drill.capture import Recorder
+from circus.drill.evidence import Evidence
 from circus.drill.kernel import Kernel
-from circus.drill.logfiles import LogFile
-from circus.drill.scene import Log, Scene
-from circus.drill.visitors import MAX_SOCKETS, Visitor
+from circus.drill.scene import Scene
 from circus.errors import CircusError
 
 #: Between two questions whether somebody answers again: how exact the seconds of blindness are.
@@ -29,9 +28,6 @@ ASK_S = 0.01
 
 #: One question to a circusd that may be half up.
 ANSWER_S = 2.0
-
-#: Output that was written while nobody was there is in its file within this.
-SETTLE_S = 20.0
 
 #: After each kill the services are watched for as long again, so that what breaks late is seen.
 WATCH_S = 0.5
@@ -45,10 +41,7 @@ class Course:
     def __init__(self, scene: Scene, kernel: Kernel, wish: premises.Wish, say: Say) -> None:
         self._scene, self._kernel, self._wish, self._say = scene, kernel, wish, say
         self._pid = scene.pid
-        self._recorder = Recorder()
-        self._visitors: list[Visitor] = []
-        self._files: dict[str, LogFile] = {}
-        self._least: dict[tuple[int, str], int] = {}
+        self._evidence = Evidence(scene, self._rows)
         self._rounds: list[Round] = []
         self._signal = 0
         self._children: list[subprocess.Popen[bytes]] = []
@@ -58,60 +51,38 @@ class Course:
         """Raises: CircusError failed, when it was interrupted or circusd did not come back."""
         with self._deferred_signals(), contextlib.ExitStack() as undo:
             undo.callback(self._close)
-            self._watch()
+            self._evidence.begin(self._kernel, self._wish)
             below = _below([process.pid for process in self._everybody()])
-            before = self._counters()
             began_at = clock.wall()
             for _ in range(self._wish.rounds):
                 self._kill_manager()
                 if self._wish.kernel:
                     self._kill_kernel()
+                    if self._rounds[-1].successor is None:
+                        break
                     self._reexecute_kernel()
-            self._settle()
-            for visitor in self._visitors:
-                visitor.close()
-            alive = procfs.rows()
-            there = {(row.pid, row.start_ticks) for row in alive.values() if row.state not in "ZX"}
-            found = account.fates(self._everybody(), there, self._exits(there), began_at)
+            self._evidence.settle(self._obey_signals)
+            alive = {(row.pid, row.start_ticks) for row in procfs.rows().values() if row.state not in "ZX"}
+            fates = account.fates(self._everybody(), alive, self._exits(alive), began_at)
             return Result(
-                fates=found,
+                fates=fates,
                 descendants=len(below),
-                descendants_gone=sum(each not in there for each in below),
-                connections=account.blamed([each.count for each in self._visitors], found),
-                outputs=self._compare(before),
+                descendants_gone=sum(each not in alive for each in below),
+                connections=self._evidence.connections(fates),
+                outputs=self._evidence.outputs(),
                 rounds=self._rounds,
             )
-
-    # Before -------------------------------------------------------------------------------------------------
-
-    def _watch(self) -> None:
-        scene, wish = self._scene, self._wish
-        for process in scene.processes:
-            self._recorder.attach(process.kernel_id, process.pid, self._kernel.files(process.kernel_id))
-        self._recorder.begin()
-        for log in scene.logs:
-            try:
-                self._files[log.path] = LogFile(log.path)
-            except OSError as error:
-                log.why = f"it cannot be read: {error.strerror}"
-        # What stands in the files by now was in the kernel by now.
-        self._least = self._recorder.heads()
-        self._recorder.catch_up()
-        for row in scene.sockets[:MAX_SOCKETS]:
-            self._visitors.append(Visitor(row, name=row["name"], held=wish.connections, path=wish.http))
-        for visitor in self._visitors:
-            visitor.begin()
 
     def _everybody(self) -> list[Process]:
         return self._scene.processes + (self._scene.others if self._wish.kernel else [])
 
-    def _counters(self) -> dict[tuple[int, str], tuple[int, int]]:
-        """(head, dropped) of each stream, as the kernel counts."""
-        return {
-            (row["id"], stream): (counts["head"], counts["dropped"])
-            for row in self._kernel.rows()
-            for stream, counts in row["streams"].items()
-        }
+    def _rows(self) -> list[dict[str, Any]]:
+        """All that the kernel hosts; nothing while it is away."""
+        if self._rounds and self._rounds[-1].successor is None:
+            return []
+        with contextlib.suppress(CircusError):
+            return self._kernel.rows()
+        return []
 
     # Kills --------------------------------------------------------------------------------------------------
 
@@ -196,9 +167,7 @@ class Course:
             time.sleep(ASK_S)
         if turn.successor is None:
             return
-        for process in self._scene.processes:  # its files are opened anew
-            with contextlib.suppress(CircusError):
-                self._recorder.attach(process.kernel_id, process.pid, self._kernel.files(process.kernel_id))
+        self._evidence.reopen(self._kernel)
         turn.held_s = self._await_held(killed_at)
         self._say(f"papa serves as pid {turn.successor} after {turn.away_s:.2f} s")
         self._linger()
@@ -208,25 +177,6 @@ class Course:
 
     # After --------------------------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """What was written until now is acknowledged, where somebody writes it to a file."""
-        heads = self._recorder.heads()
-        in_files = [key for log in self._scene.logs for key in log.streams if key in heads]
-        deadline = clock.monotonic() + SETTLE_S
-        while clock.monotonic() < deadline:
-            self._obey_signals()
-            acked = self._acked()
-            if all(acked.get(key, heads[key]) >= heads[key] for key in in_files):
-                return
-            time.sleep(ASK_S)
-
-    def _acked(self) -> dict[tuple[int, str], int]:
-        return {
-            (row["id"], stream): max(counts["acked"], counts["low"])
-            for row in self._kernel.rows()
-            for stream, counts in row["streams"].items()
-        }
-
     def _exits(self, alive: set[tuple[int, int]]) -> dict[str, list[dict[str, object]]]:
         gone = {each.watcher for each in self._everybody() if (each.pid, each.start_ticks) not in alive}
         found: dict[str, list[dict[str, object]]] = {}
@@ -234,72 +184,6 @@ class Course:
             with contextlib.suppress(CircusError):
                 found[watcher] = self._client.get(target("watchers", watcher, "exits"))["exits"]
         return found
-
-    def _compare(self, before: dict[tuple[int, str], tuple[int, int]]) -> list[account.Output]:
-        acked = self._acked()
-        added = {log.path: self._added(log) for log in self._scene.logs}
-        self._recorder.catch_up()
-        after = self._counters()
-        outputs = [self._compared(log, added[log.path], acked) for log in self._scene.logs]
-        outputs += [
-            account.Output(where, len(streams), why="they go into no log file")
-            for where, streams in sorted(self._scene.elsewhere.items())
-        ]
-        keys = [log.streams for log in self._scene.logs] + [each for _, each in sorted(self._scene.elsewhere.items())]
-        for output, streams in zip(outputs, keys, strict=True):
-            for key in streams:
-                head, dropped = before.get(key, (0, 0))
-                output.taken += max(0, after.get(key, (head, 0))[0] - head)
-                output.dropped += max(0, after.get(key, (0, dropped))[1] - dropped)
-            output.lost = max(output.lost, output.dropped)
-        return outputs
-
-    def _added(self, log: Log) -> list[bytes]:
-        file = self._files.get(log.path)
-        if file is None or log.why:
-            return []
-        try:
-            return file.added()
-        except texts.Unclear as error:
-            log.why = str(error)
-        except OSError as error:
-            log.why = f"it cannot be read: {error.strerror}"
-        return []
-
-    def _compared(self, log: Log, added: list[bytes], acked: dict[tuple[int, str], int]) -> account.Output:
-        output = account.Output(log.path, len(log.streams), why=log.why)
-        streams = []
-        for key in log.streams:
-            recorded = self._recorder.streams.get(key)
-            if recorded is None or not recorded.is_whole:
-                output.why = output.why or "more was written than the drill has room for"
-                continue
-            sure_to = min(recorded.at, acked.get(key, recorded.at))
-            streams.append(texts.Written(recorded.pieces, self._least.get(key, recorded.start), sure_to, recorded.pid))
-        newcomers = self._newcomers(log)
-        if newcomers and not output.why:
-            output.why = f"{newcomers} processes that write into it were started meanwhile"
-        if output.why:
-            return output
-        try:
-            tally = texts.compare(log.look, added, streams)
-        except texts.Unclear as error:
-            output.why = str(error)
-            return output
-        output.compared, output.lost, output.doubled, output.unseen, output.said = tally
-        return output
-
-    def _newcomers(self, log: Log) -> int:
-        """Processes of the watchers of this file that were not there when the drill began."""
-        known = {process.kernel_id for process in self._scene.processes}
-        watchers = {
-            each.watcher for each in self._scene.processes if any(each.kernel_id == id for id, _ in log.streams)
-        }
-        return sum(
-            row["id"] not in known
-            for row in self._kernel.rows()
-            if row["meta"].get("circusd") == self._scene.name and row["meta"].get("watcher") in watchers
-        )
 
     # Signals ------------------------------------------------------------------------------------------------
 
@@ -325,11 +209,7 @@ class Course:
             )
 
     def _close(self) -> None:
-        for visitor in self._visitors:
-            visitor.close()
-        self._recorder.close()
-        for file in self._files.values():
-            file.close()
+        self._evidence.close()
         for child in self._children:
             child.poll()
             child.returncode = child.returncode or 0  # it lives on without us, and nobody shall warn of it

@@ -80,13 +80,17 @@ def compare(look: str, found: Iterable[bytes], streams: Iterable[Written]) -> Ta
             _count(most, owner, data)
             _count(least, owner, _sure(each, start, data))
     there: Counter[bytes] = Counter()
-    said = 0
+    said, before, is_behind = 0, b"", False
     for line in found:
         key, dropped = _bare(look, line)
         said += dropped
-        if key is not None:
+        # What is missing there may have been cut out of lines, whose ends are the file's own.
+        if dropped and before not in most:
+            there[before] -= 1
+        if key is not None and (key in most or not is_behind):
             there[key] += 1
-    beyond = _bytes(there - most, look)
+        before, is_behind = key or b"", bool(dropped)
+    beyond = _bytes(there - most, look)  # as `Counter` has it, none is negative
     return Tally(
         compared=_bytes(least, look),
         lost=_bytes(least - there, look) + max(0, surely_unseen - beyond),
