@@ -126,6 +126,7 @@ def test_a_circusd_in_the_background_is_brought_back_as_often_as_it_is_killed(tm
             answer = drill(house, "--yes", "--rounds", "2")
             first, second = answer["result"]["rounds"]
             assert first["successor"] == second["pid"] != second["successor"]
+            assert first["by"] == second["by"] and first["by"].startswith("its warden")
             assert answer["result"]["held"]
             assert house.pids("kept") == before
             assert json.loads(house.asked("version", "--json"))["pid"] == second["successor"]

@@ -12,7 +12,9 @@ from circus import procfs, warden
 from circus.errors import CircusError
 
 #: Variables that say something to that one process alone.
-_ITS_OWN = frozenset((warden.VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS"))
+_ITS_OWN = frozenset(
+    (warden.VARIABLE, warden.KEPT, "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS")
+)
 
 #: How systemctl may take to say what a unit is.
 SYSTEMCTL_S = 5.0
@@ -96,7 +98,9 @@ def _reopen(pid: int, fd: int) -> int:
 def keeper(pid: int) -> str:
     """Who starts it again when it is killed, in words; empty: nobody."""
     found = procfs.row(pid)
-    if procfs.variable(pid, warden.VARIABLE.encode()) and found is not None and found.parent > 0:
+    # `FD PID ...`; a warden that was not wanted has left circusd alone.
+    told = procfs.variable(pid, warden.VARIABLE.encode()).split()
+    if found is not None and str(found.parent) in told[1:2]:
         return f"its warden (pid {found.parent})"
     unit, is_of_user = _unit(pid)
     if unit and procfs.variable(pid, b"INVOCATION_ID") and _restarts(unit, is_of_user=is_of_user):
