@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circus.engine import history
-from circus.engine.history import Exit, History, latest, parse, read
+from circus.engine.history import Exit, History, Usage, latest, parse, read
 
 
 def end(pid: int, watcher: str = "web", *, status: int | None = 1, is_ordered: bool | None = False) -> Exit:
@@ -27,6 +28,8 @@ def wrote(folder: Path, *exits: Exit) -> History:
 
 def test_what_was_noted_is_read_without_a_circusd(tmp_path: Path) -> None:
     exits = [end(1), end(2, "db", status=-9), end(3, status=None), end(4, is_ordered=True), end(5, is_ordered=None)]
+    used = Usage(0.25, 0.125, 1 << 20, 3)
+    exits += [replace(end(6), core=False, usage=used), replace(end(7), core=True, perhaps="out of memory")]
     wrote(tmp_path / "state", *exits)
     assert read(tmp_path / "state") == exits
     assert read(tmp_path / "elsewhere") == []
@@ -41,6 +44,8 @@ def test_what_was_noted_is_read_without_a_circusd(tmp_path: Path) -> None:
         (end(1, status=None), "ended, nobody knows how"),
         (end(1, status=-15, is_ordered=True), "ended by signal 15 (SIGTERM), as ordered"),
         (end(1, status=0, is_ordered=None), "ended with status 0, while circusd was away"),
+        (replace(end(1, status=-6), core=True), "ended by signal 6 (SIGABRT), and left a core"),
+        (replace(end(1, status=-9), perhaps="out of memory"), "ended by signal 9 (SIGKILL); perhaps out of memory"),
     ],
 )
 def test_each_end_is_told_in_words(ended: Exit, told: str) -> None:

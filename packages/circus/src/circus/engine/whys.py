@@ -6,7 +6,6 @@ All of it is found out when somebody asks; how its processes ended is `shown.exi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -51,21 +50,13 @@ async def why(engine: Engine, name: str) -> dict[str, Any]:
 def is_as_wanted(watcher: Watcher) -> bool:
     if not watcher.wants_up:
         is_gone = watcher.phase is Phase.DOWN and not any(slot.is_alive for slot in watcher.slots.values())
-        return is_gone and not watcher.given_up and all(_has_ended_well(slot.last_status) for slot in _spent(watcher))
+        return is_gone and all(slot.last_status == 0 for slot in watcher.slots.values() if slot.is_spent)
     if watcher.phase is Phase.WAITING or watcher.is_done:
         return True
     ready = [each for each in watcher.view().slots if each.state is SlotState.RUNNING and each.is_ready]
     is_ill = any(each.health == "unhealthy" for each in ready)
     is_moving = watcher.phase not in (Phase.UP, Phase.INHERITED)
     return not (is_ill or is_moving) and (watcher.policy.is_job or len(ready) == watcher.policy.numprocesses)
-
-
-def _spent(watcher: Watcher) -> Iterable[Any]:
-    return (slot for slot in watcher.slots.values() if slot.is_spent)
-
-
-def _has_ended_well(status: int | None) -> bool:
-    return status == 0
 
 
 def _wanted(engine: Engine, config: WatcherConfig, watcher: Watcher) -> dict[str, Any]:
@@ -85,7 +76,7 @@ def _wanted(engine: Engine, config: WatcherConfig, watcher: Watcher) -> dict[str
     }
     if order is not None and watcher.wants_up is not (order.what == "stop"):
         return told | {"source": ORDER}
-    if watcher.wants_up is config.autostart and not watcher.given_up:
+    if watcher.wants_up is config.autostart:
         entry = engine.proofs.source().entry(causes.title_of(config), "autostart")
         written = "by default" if entry is None else ""
         place = (config.file, config.line) if entry is None else (entry.file, entry.line)
