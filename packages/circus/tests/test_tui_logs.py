@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packages.circus.tests.screens import LARGE, SMALL, Stage, play
+from packages.circus.tests.screens import LARGE, SMALL, Stage, play, play_alone
 from tests.logfiles import LogFiles
 
 from circus.control import following
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
-from circus.tui import logs
+from circus.tui import logs, watching
 
 NOW = int(time.time())
 
@@ -20,6 +20,9 @@ NOW = int(time.time())
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "BREATH_S", 0.0)
+    for module in (logs, watching):
+        monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.02)
+        monkeypatch.setattr(module, "MOST_PAUSE_S", 0.1)
 
 
 class House:
@@ -99,7 +102,9 @@ def test_a_search_goes_from_one_line_that_has_it_to_the_next_in_both_directions(
 
         await open_log(stage)
         await stage.sees("line 59")
-        await stage.press("slash", *"needle")
+        await stage.press("slash")
+        await stage.sees("Enter: go on")
+        await stage.press(*"needle")
         await stage.sees("3 lines of 60")
         await stage.press("enter")
         await stage.until(lambda: "line 40 Needle" in at(), "the last one")
@@ -120,12 +125,9 @@ def test_above_the_first_line_are_older_ones(house: House, monkeypatch: pytest.M
         await open_log(stage)
         await stage.sees("line 25", "line 34")
         assert "line 24" not in stage.text
-        await stage.press("home", "up")
-        await stage.sees("line 24")
-        for _ in range(4):
+        for oldest in (15, 5, 0):
             await stage.press("home", "up")
-        await stage.press("home")
-        await stage.sees("line 00")
+            await stage.sees(f"line {oldest:02}")
 
     play(house.engine, house.path, scenario)
 
@@ -161,7 +163,9 @@ def test_a_log_that_cannot_be_read_says_so(house: House) -> None:
         await open_log(stage)
         await stage.press("x")
         await stage.sees("no crashes are known")
-        await stage.press("slash", *"abc", "enter")
+        await stage.press("slash")
+        await stage.sees("Enter: go on")
+        await stage.press(*"abc", "enter")
         await stage.sees("'abc' is not there")
         await stage.press("escape")
         await stage.sees(">web")
@@ -170,3 +174,21 @@ def test_a_log_that_cannot_be_read_says_so(house: House) -> None:
         await stage.sees("not found; f: follow again")
 
     play(house.engine, house.path, scenario)
+
+
+def test_the_screen_follows_the_next_circusd_from_where_the_one_before_it_left(house: House) -> None:
+    house.files.write("stdout", (NOW - 9, "before"))
+
+    async def scenario(stage: Stage) -> None:
+        with FakeCircusd(house.engine, stage.path):
+            await open_log(stage)
+            await stage.sees("web.1 before")
+        await stage.sees("circusd is away since", "web.1 before")
+        house.files.write("stdout", (NOW - 5, "meanwhile"))
+        with FakeCircusd(house.engine, stage.path) as circusd:
+            await stage.sees("meanwhile")
+            house.write(circusd, (NOW, "after"))
+            await stage.sees("web.1 after")
+            assert stage.text.count("web.1 before") == 1
+
+    play_alone(house.path, scenario)

@@ -106,12 +106,12 @@ class CircusTop(App[None]):
 
     async def _follow(self, line: str, id: str) -> None:
         async with contextlib.aclosing(self.link.listen("operations", id, "events")) as events:
-            async for kind, told in events:
-                if kind == "end":
-                    self._tell_end(line, told)
+            async for heard in events:
+                if heard.kind == "end":
+                    self._tell_end(line, heard.told)
                     return
-                if kind != OPEN:
-                    self.say(f"{line}: {next(iter(operations.lines(told, argparse.Namespace())))}", "cyan")
+                if heard.kind != OPEN:
+                    self.say(f"{line}: {next(iter(operations.lines(heard.told, argparse.Namespace())))}", "cyan")
         raise CircusError("unreachable", "circusd has left before it has ended", "the table shows what became of it")
 
     def _tell_end(self, line: str, told: dict[str, object]) -> None:

@@ -12,7 +12,7 @@ import json
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from circus.control import sse
 from circus.control.client import Client, target
@@ -29,6 +29,14 @@ OPEN = "open"
 T = TypeVar("T")
 
 
+class Heard(NamedTuple):
+    """One event of a stream; ``id`` is where to go on behind it."""
+
+    kind: str
+    told: dict[str, Any]
+    id: str = ""
+
+
 class Link:
     """Every call raises CircusError, and nothing else."""
 
@@ -42,18 +50,16 @@ class Link:
     async def post(self, *path: str, body: dict[str, object]) -> dict[str, Any]:
         return await self._run(lambda: self._client.post(target(*path), body, is_bounded=True))
 
-    async def listen(
-        self, *path: str, query: dict[str, str] | None = None
-    ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-        """OPEN once circusd listens, then kind and data of each event, until circusd ends it. To be closed."""
+    async def listen(self, *path: str, query: dict[str, str] | None = None) -> AsyncGenerator[Heard, None]:
+        """OPEN once circusd listens, then each event, until circusd ends it. To be closed."""
         sock, data = await self._run(lambda: self._client.open_stream(target(*path, query=query)))
         sock.setblocking(True)
         parser, reading = sse.Parser(), None
         try:
-            yield OPEN, {}
+            yield Heard(OPEN, {})
             while True:
                 for said in self._parse(parser, data):
-                    yield said.kind, json.loads(said.data)
+                    yield Heard(said.kind, json.loads(said.data), said.last_id)
                 reading = self._threads.submit(sock.recv, _CHUNK)
                 data = await _result(asyncio.wrap_future(reading))
                 if not data:

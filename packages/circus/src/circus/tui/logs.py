@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterable
 from typing import Any
@@ -14,10 +15,11 @@ from circus.errors import CircusError
 from circus.tui import loglines, painting
 from circus.tui.boards import Board
 from circus.tui.dialogs import Ask
-from circus.tui.link import OPEN
+from circus.tui.link import OPEN, Heard
 from circus.tui.lister import Bar, Lister
 from circus.tui.loglines import LogLines
 from circus.tui.painting import Line
+from circus.tui.watching import FIRST_PAUSE_S, MOST_PAUSE_S
 
 #: Lines of one question.
 PAGE = 500
@@ -46,9 +48,9 @@ class Logs(Board):
         super().__init__(Lister(self._paint))
         self._title = Bar()
         self._watcher, self._wid = watcher, wid
+        self._path = ("watchers", watcher, "logs")
         self._log = LogLines()
         self._older = ""  # where to go on backwards; empty: nothing is older
-        self._latest = ""
         self._crash = 0  # counted from the last one; 0: none is shown
         self._shift = 0
         self._following: Worker[None] | None = None
@@ -74,16 +76,28 @@ class Logs(Board):
         self._log.replace(self._read(page))
         self._older = page["cursor"] if page["more"] else ""
         self._show("follows", len(self._log.lines) - 1)
-        query = self._query(follow="true", cursor=page["latest"])
-        async with contextlib.aclosing(self.top.link.listen("watchers", self._watcher, "logs", query=query)) as events:
-            async for kind, told in events:
-                if kind == "missed":
-                    self._append(loglines.gap(self._watcher, told))
-                elif kind == "failed":
-                    raise CircusError("failed", told["message"])
-                elif kind != OPEN:
-                    self._append(loglines.of_answer(self._watcher, told))
-        raise CircusError("unreachable", "circusd has left")
+        cursor, pause_s = page["latest"], FIRST_PAUSE_S
+        while True:
+            query = self._query(follow="true", cursor=cursor)
+            try:
+                async with contextlib.aclosing(self.top.link.listen(*self._path, query=query)) as events:
+                    async for heard in events:
+                        self._hear(heard)
+                        cursor, pause_s = heard.id or cursor, FIRST_PAUSE_S
+            except CircusError as error:
+                if error.code not in ("unreachable", "timeout"):
+                    raise
+            # It has left, or lets go of all who follow: the next one knows the cursor, too.
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, MOST_PAUSE_S)
+
+    def _hear(self, heard: Heard) -> None:
+        if heard.kind == "missed":
+            self._append(loglines.gap(self._watcher, heard.told))
+        elif heard.kind == "failed":
+            raise CircusError("failed", heard.told["message"])
+        elif heard.kind != OPEN:
+            self._append(loglines.of_answer(self._watcher, heard.told))
 
     def _append(self, line: loglines.LogLine) -> None:
         """Whoever stands at the end stays there; others keep the line that they look at."""
@@ -175,7 +189,7 @@ class Logs(Board):
 
     async def _page(self, **more: str) -> dict[str, Any]:
         query = self._query(limit=str(PAGE), **more)
-        return await self.top.link.get("watchers", self._watcher, "logs", query=query)
+        return await self.top.link.get(*self._path, query=query)
 
     def _read(self, page: dict[str, Any]) -> list[loglines.LogLine]:
         return [loglines.of_answer(self._watcher, told) for told in page["lines"]]

@@ -46,7 +46,6 @@ class Overview(Board):
         self.choice = Choice()
         self._rows: list[Row] = []
         self._layout = Layout.of(80, 0)
-        self._at: tuple[str, int | None] | None = None  # of the row at the cursor
 
     def body(self) -> Iterable[Widget]:
         yield self._choice_bar
@@ -63,20 +62,23 @@ class Overview(Board):
 
     def show_state(self) -> None:
         super().show_state()
+        row = self.row
         self._rows = self.choice.rows(self.top.watching.groups)
         names = [len(row.name) + 2 * (row.wid is not None) for row in self._rows]
         self._layout = Layout.of(self.size.width, max(names, default=0))
-        places = (at for at, row in enumerate(self._rows) if row.key == self._at)
-        self.lister.show(len(self._rows), next(places, None))
+        self.lister.show(len(self._rows), self._place(row) if row is not None else None)
         self._note_row()
         self._head.show(painting.head_line(self._layout))
+
+    def _place(self, wanted: Row) -> int | None:
+        """Where this row stands now."""
+        return next((at for at, row in enumerate(self._rows) if row.key == wanted.key), None)
 
     def on_lister_moved(self) -> None:
         self._note_row()
 
     def _note_row(self) -> None:
         row = self.row
-        self._at = row.key if row is not None else None
         for bar, line in zip(self._details, painting.detail_lines(row, self.size.width), strict=True):
             bar.show(line)
         choice, (first, last) = self.choice, self.lister.shown
@@ -97,9 +99,10 @@ class Overview(Board):
         self.show_state()
 
     def action_open(self) -> None:
-        if self.row is not None and not self.choice.is_flat:
-            self.choice.toggle(self.row.watcher)
-            self._at = (self.row.watcher, None)
+        if (row := self.row) is not None and not self.choice.is_flat:
+            self.choice.toggle(row.watcher)
+            # One of its processes is perhaps not shown any more.
+            self.lister.go_to(next(at for at, each in enumerate(self._rows) if each.watcher == row.watcher))
             self.show_state()
 
     def action_open_all(self) -> None:
