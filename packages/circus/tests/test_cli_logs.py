@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.house import wait_for
 
 from circus.circusctl import main
-from circus.cli import logs
+from circus.cli import logs, shades
 from circus.engine import history, memory
 from circus.engine.history import Exit
 from circus.logbook import catalogue, entries, writing
@@ -224,3 +225,17 @@ def test_a_pipe_that_nobody_reads_any_more_ends_it_quietly(place: Place) -> None
         wait_for(has_ended, "its end")
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_people_at_a_terminal_see_whose_lines_they_are(
+    shown: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shades.time, "time", lambda: float(TEN + 86400))
+    assert shown("--table logs web")[1] == [
+        b"2026-11-22 10:00:00.000 web.1 | out 1",
+        "2026-11-22 10:00:02.000 web.2 ! err \N{REPLACEMENT CHARACTER}".encode(),
+        b"2026-11-22 10:00:04.000 web.1 | out 2",
+    ]
+    assert shown("--table logs web --raw")[1] == shown("logs web")[1]
+    coloured = shown("--table --color always logs web")[1]
+    assert b"\x1b[1;31m!\x1b[0m err" in coloured[1]

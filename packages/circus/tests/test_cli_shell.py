@@ -159,9 +159,7 @@ def test_ctrl_c_ends_a_line_or_the_waiting_and_not_the_shell(
     shell.type("stop web\n")
     wait_for(lambda: engine.heard, "the order")
     shell.type("\x03")
-    shell.wait_for(
-        PROMPT, after=shell.wait_for("stopped waiting; an order that circusd has taken goes on", after=begin)
-    )
+    shell.wait_for(PROMPT, after=shell.wait_for("stop web goes on: `circusctl operations ", after=begin))
     circusd.call(engine.gate.set)
     ask(shell, "numwatchers\n", "\n2\n")
     assert leave(shell) == 0

@@ -16,7 +16,7 @@ import pytest
 
 import circus
 from circus.circusctl import main
-from circus.cli import columns, tables, terminal
+from circus.cli import columns, painting, tables, terminal
 from circus.cli.words import COMMANDS
 from circus.supervise.states import SlotState, WatcherState
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_slot, make_watcher
@@ -267,5 +267,5 @@ def test_a_terminal_is_told_what_scripts_are_not(ctl: Ctl, capsys: pytest.Captur
 
 def test_colours_that_are_known_are_those_that_terminals_have() -> None:
     painter = terminal.Terminal(has_colour=True)
-    for state in tables.COLOURS:
-        assert painter.paint(state, *tables.COLOURS[state]).startswith("\x1b[")
+    for state in painting.COLOURS:
+        assert painter.paint(state, *painting.COLOURS[state]).startswith("\x1b[")

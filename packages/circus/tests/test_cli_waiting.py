@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.house import wait_for
+from tests.screens import Screen
 
 from circus.circusctl import main
 from circus.cli import waiting
@@ -59,35 +58,6 @@ def open_gate(circusd: FakeCircusd) -> None:
     gate = circusd.engine.gate
     assert gate is not None
     circusd.call(gate.set)
-
-
-class Screen:
-    """What is drawn at a terminal, as it comes."""
-
-    def __init__(self) -> None:
-        self._leader, self.end = pty.openpty()
-        self.text = ""
-
-    def read(self) -> bool:
-        """More of it; False when nobody can draw any more."""
-        try:
-            data = os.read(self._leader, 65536)
-        except OSError:
-            return False
-        self.text += data.decode()
-        return bool(data)
-
-    def until(self, text: str) -> None:
-        while text not in self.text:
-            assert self.read(), self.text
-
-    def __enter__(self) -> Screen:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for descriptor in (self._leader, self.end):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
 
 
 # Giving up ---------------------------------------------------------------------------------------------------

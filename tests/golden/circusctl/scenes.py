@@ -208,6 +208,11 @@ SCENES: dict[str, str] = {
         notify test mail
         notify test nobody
     """,
+    "events": """
+        events # until fatal # meanwhile events
+        events watcher.web. # until spawn # meanwhile events
+        --json events watcher.api. # until exit_code # meanwhile events
+    """,
     "listen": """
         listen # until fatal # meanwhile events
         listen watcher.web. # until spawn # meanwhile events

@@ -53,8 +53,7 @@ def _obey(words: list[str]) -> int:
     except CircusError as error:
         return _report(error, is_json="--json" in words)
     except KeyboardInterrupt as stopped:
-        text = str(stopped) or "stopped waiting; an order that circusd has taken goes on"
-        write(sys.stderr, f"circusctl: {text}\n")
+        write(sys.stderr, f"circusctl: {str(stopped) or 'stopped waiting'}\n")
         return INTERRUPTED
 
 

@@ -7,7 +7,21 @@ for people. Errors are raised as CircusError; the caller prints them.
 
 from __future__ import annotations
 
-from circus.cli import asking, audit, drill, jobs, listen, logs, notify, operations, orders, queries, render, why
+from circus.cli import (
+    asking,
+    audit,
+    drill,
+    events,
+    jobs,
+    listen,
+    logs,
+    notify,
+    operations,
+    orders,
+    queries,
+    render,
+    why,
+)
 from circus.cli.asking import Command
 
 _TABLE = (
@@ -115,6 +129,7 @@ _TABLE = (
         notify.test_arguments,
         notify.has_failed,
     ),
+    Command("events", "what happens, as it happens", events.run, events.lines, events.arguments),
     Command("listen", "print events as they happen", listen.run, listen.lines, listen.arguments),
     Command("add", "add a watcher", orders.give_add, asking.ok_lines, orders.add_arguments, program_behind=1),
     Command("rm", "stop a watcher and remove it", orders.give_rm, asking.ok_lines, orders.rm_arguments),

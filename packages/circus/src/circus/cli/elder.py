@@ -52,7 +52,7 @@ class Elder:
 
     def answers(self, command: Command, args: argparse.Namespace) -> Answer | Iterator[Answer]:
         """As ``command.run``; two of them do not ask for what the others do."""
-        if command.name == "listen":
+        if command.name in ("listen", "events"):
             return self._listen(args.topics)
         if command.name == "numprocesses" and len(args.names) < 2:
             reply = self._ask("numprocesses", **({"name": args.names[0]} if args.names else {}))

@@ -35,16 +35,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    # Imported for this command alone.
+    return follow(daemon.client, args.topics)
+
+
+def follow(client: Client, topics: list[str], *, since: float | None = None) -> Iterator[dict[str, Any]]:
+    """Events, and what was missed, over every end of circusd. Raises: CircusError, when none is there to begin with."""
+    # Imported for this alone.
     from circus.control.listening import Listening
 
-    listening = Listening(daemon.client, args.topics)
+    listening = Listening(client, topics, since=since)
     while True:
         try:
             yield from map(_told, listening.read())
         except CircusError:
             listening.close()
-            listening = _wait_for_next(daemon.client, args.topics, listening.last_id)
+            listening = _wait_for_next(client, topics, listening.last_id)
 
 
 def lines(answer: dict[str, Any], _args: argparse.Namespace) -> list[str]:

@@ -9,8 +9,8 @@ import os
 import sys
 import time
 
+from circus.cli import log_sources
 from circus.cli.asking import Daemon
-from circus.control import endpoints
 from circus.errors import TABLE, CircusError
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from circus.cli.terminal import Terminal
     from circus.logbook.catalogue import Entry
     from circus.logbook.reading import Line, LogReader, Query
 
@@ -68,6 +69,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="the last lines before the Nth last end of a process (1: the latest), and those up to 1 s after it",
     )
+    parser.add_argument("--raw", action="store_true", help="the lines alone, as they were written, at a terminal too")
     parser.add_argument("--cursor", metavar="C", help="go on behind the line that had this cursor (see --json)")
     parser.epilog = _EPILOG
 
@@ -89,7 +91,7 @@ def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         from circus.cli import remote_logs
 
         return remote_logs.run(daemon, args, _how_many(args))
-    show = _Show(is_json=args.json)
+    show = _Show(args)
     try:
         with contextlib.closing(_Session(daemon, args, show)) as session:
             session.run()
@@ -105,8 +107,24 @@ def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     return iter(())
 
 
-def lines(answer: dict[str, Any], _args: argparse.Namespace) -> list[str]:
-    return [answer["line"]] if "line" in answer else []
+def is_marked(args: argparse.Namespace) -> bool:
+    """People at a terminal see whose lines they are; pipes get what was written."""
+    return bool(args.terminal.has_tables and not args.raw and not args.json)
+
+
+def lines(answer: dict[str, Any], args: argparse.Namespace) -> list[str]:
+    """Those of a circusd on another host."""
+    if "line" not in answer:
+        return []
+    if not is_marked(args):
+        return [answer["line"]]
+    from datetime import datetime
+
+    from circus.cli import shades
+
+    at = None if answer["time"] is None else datetime.fromisoformat(answer["time"]).timestamp()
+    who = (answer["watcher"] or "", answer["wid"] or 0, answer["stream"] or "")
+    return [shades.log_line(args.terminal, at, *who, answer["line"])]
 
 
 def _how_many(args: argparse.Namespace) -> int:
@@ -136,7 +154,7 @@ class _Session:
 
         self._args = args
         self._show = show
-        self._state, known = _find_state(daemon)
+        self._state, known = log_sources.find_state(daemon)
         self._logs = os.path.join(self._state, "logs")
         try:
             entries = catalogue.load(self._logs)
@@ -144,7 +162,7 @@ class _Session:
             raise CircusError(
                 "failed", f"{self._logs} cannot be read: {error.strerror}", "ask as the user that circusd runs as"
             ) from None
-        self._watchers = _watchers(args.names, entries, known)
+        self._watchers = log_sources.watchers_of(args.names, entries, known)
         self._query = self._make_query()
         self._given = cursors.decode(args.cursor) if args.cursor is not None else None
         self._readers: list[LogReader] = []
@@ -189,7 +207,7 @@ class _Session:
         until_ns = 2**63 if args.until is None else moments.parse(args.until, now)
         wid = args.instance
         if args.around_exit is not None:
-            at_s, wid = _exit_of(self._state, self._watchers, args.around_exit, wid)
+            at_s, wid = log_sources.exit_of(self._state, self._watchers, args.around_exit, wid)
             until_ns = int((at_s + 1) * 1e9)
         pattern = None if args.grep is None else Pattern(args.grep)
         return Query(self._watchers, args.stream, wid, since_ns, until_ns, pattern)
@@ -208,7 +226,7 @@ class _Session:
             try:
                 reader.open()
             except OSError as error:
-                _warn(f"{entry.path} cannot be read: {error.strerror}")
+                log_sources.warn(f"{entry.path} cannot be read: {error.strerror}")
                 continue
             reader.await_index()
             new.append(reader)
@@ -229,7 +247,9 @@ class _Session:
         for reader in self._readers:
             position = given.get(reader.id, reader.begin)
             if position > reader.end:
-                _warn(f"{reader.entry.path} is shorter than it was at the cursor: it is shown from its begin")
+                log_sources.warn(
+                    f"{reader.entry.path} is shorter than it was at the cursor: it is shown from its begin"
+                )
                 position = reader.begin
             self._show.positions[reader.id] = max(position, reader.begin)
             parts.append(reader.forward(position, ends[reader.id]))
@@ -289,18 +309,29 @@ class _Session:
 class _Show:
     """Standard output."""
 
-    def __init__(self, *, is_json: bool) -> None:
-        self._is_json = is_json
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._is_json = args.json
+        self._terminal: Terminal | None = args.terminal if is_marked(args) else None
         self._lines: list[bytes] = []
         self.positions: dict[str, int] = {}
 
     def line(self, line: Line) -> None:
         self.positions[line.log] = line.end
-        self._put(self._object(line) if self._is_json else line.data)
+        if self._terminal is not None:
+            self._put(self._marked(line, self._terminal))
+        else:
+            self._put(self._object(line) if self._is_json else line.data)
+
+    def _marked(self, line: Line, terminal: Terminal) -> bytes:
+        from circus.cli import shades
+
+        who = ("", 0, "") if line.source is None else (line.source.watcher, line.source.wid, line.source.stream)
+        at = line.at_ns / 1e9 if line.at_ns else None
+        return shades.log_line(terminal, at, *who, line.data.decode(errors="replace")).encode()
 
     def missing(self, path: str, byte_count: int) -> None:
         """They were there when somebody was here before, and are gone."""
-        _warn(f"{byte_count} bytes of {path} are gone: they were rotated away before they were read")
+        log_sources.warn(f"{byte_count} bytes of {path} are gone: they were rotated away before they were read")
         if self._is_json:
             self._put(json.dumps({"missing_bytes": byte_count, "path": path}).encode())
 
@@ -340,53 +371,3 @@ class _Show:
             fields["raw"] = base64.b64encode(line.data).decode()
         fields["cursor"] = cursors.encode(self.positions)
         return json.dumps(fields).encode()
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"warning: {text}\n")
-
-
-# Whose logs, and where ----------------------------------------------------------------------------------------
-
-
-def _find_state(daemon: Daemon) -> tuple[str, list[str]]:
-    """The state directory of the circusd that is meant, and its watchers; circusd need not run."""
-    try:
-        answer = daemon.get("logs")
-        return str(answer["directory"]), list(answer["watchers"])
-    except CircusError as error:
-        if error.code not in ("unreachable", "timeout", "not-found", "unavailable"):
-            raise
-        name = endpoints.name_of_socket(daemon.client.path)
-        if name is None:
-            raise
-    from circus.engine.memory import state_directory
-
-    return str(state_directory(name)), []
-
-
-def _watchers(names: Iterable[str], entries: dict[str, Entry], known: list[str]) -> frozenset[str]:
-    from circus.control.names import match_watchers
-
-    noted = dict.fromkeys(name for entry in entries.values() for name in entry.watchers)
-    return frozenset(match_watchers(dict.fromkeys([*known, *noted]), list(names)))
-
-
-def _exit_of(state: str, watchers: frozenset[str], number: int, wid: int | None) -> tuple[float, int]:
-    """When the ``number``-th last process of them ended, and in which place of its watcher it was."""
-    from pathlib import Path
-
-    from circus.engine import history
-
-    try:
-        ends = history.read(Path(state), lambda what: _warn(what))
-    except (OSError, ValueError) as error:
-        raise CircusError("failed", f"the ends of processes are not known: {error}", "see circusd's log") from None
-    found = sorted(
-        (each for each in ends if each.watcher in watchers and wid in (None, each.wid)), key=lambda each: each.at
-    )
-    if len(found) < number:
-        raise CircusError(
-            "not-found", f"{len(found)} ends are known of these processes, not {number}", "the last 50 are kept"
-        )
-    return found[-number].at, found[-number].wid

@@ -19,7 +19,7 @@ from rich.text import Text
 from circus.cli import operations
 from circus.cli.render import duration, one_line
 from circus.control import sse
-from circus.control.client import target
+from circus.control.client import receive, target
 from circus.errors import CircusError
 
 TYPE_CHECKING = False
@@ -62,14 +62,12 @@ class Bar:
             if descriptor in self._streams:
                 tag, sock, parser = self._streams[descriptor]
                 try:
-                    data = sock.recv(_CHUNK)
-                except BlockingIOError:
-                    continue
+                    data = receive(sock, _CHUNK)
                 except OSError:
                     data = b""
                 if data:
                     self._take(tag, parser, data)
-                else:
+                elif data is not None:
                     del self._streams[descriptor]
                     sock.close()
         self._draw()

@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 #: Parts of a status that are told by the names of watchers.
 _BY_NAME = ("drift", "by_hand", "output", "survivors")
 
+_STATUS = """\
+With -f a terminal shows it in place; into a pipe go lines of what changes. Also while circusd is away.
+
+  circusctl status
+  circusctl status -v web 'worker-*'
+  circusctl status -f"""
+
 # Arguments ---------------------------------------------------------------------------------------------------
 
 
 def status_arguments(parser: argparse.ArgumentParser) -> None:
     names_arguments(parser, nargs="*", what="watchers or patterns, in any case; without any: all")
     parser.add_argument("-v", "--verbose", action="store_true", help="every process, what drifted, what is foreign")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on, until Ctrl-C (status 130)")
+    parser.epilog = _STATUS
 
 
 def list_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,13 +70,24 @@ def _reveal_argument(parser: argparse.ArgumentParser) -> None:
 # Questions ---------------------------------------------------------------------------------------------------
 
 
-def ask_status(daemon: Daemon, args: argparse.Namespace) -> Answer:
+def ask_status(daemon: Daemon, args: argparse.Namespace) -> Answer | Iterator[Answer]:
+    if args.follow:
+        # Imported for who looks on.
+        from circus.cli import following
+
+        return following.run(daemon, args)
     if not args.names:
         return daemon.get("status")
     names = find_names(daemon, args.names, args.match)
     if names == args.names and len(names) == 1:
         return _status_of(daemon, names[0], is_verbose=args.verbose)
     return only(daemon.get("status"), names)
+
+
+def find_all(daemon: Daemon, given: list[str], match: str) -> list[str]:
+    """As `find_names`, also one name as its watcher writes it."""
+    names = find_names(daemon, given, match)
+    return [daemon.get("watchers", names[0])["name"]] if names == given and len(names) == 1 else names
 
 
 def _status_of(daemon: Daemon, name: str, *, is_verbose: bool) -> Answer:
@@ -165,6 +185,9 @@ def ask_get(daemon: Daemon, args: argparse.Namespace) -> Answer:
 
 
 def status_lines(answer: Answer, args: argparse.Namespace) -> Iterable[str]:
+    if "lines" in answer:  # of who looks on
+        told: list[str] = answer["lines"]
+        return told
     if "watchers" in answer:
         return render.status_lines(answer, time.time(), is_verbose=args.verbose)
     bare: list[str] = [answer["state"]]

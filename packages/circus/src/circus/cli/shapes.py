@@ -242,7 +242,7 @@ ANSWERS: Mapping[str, tuple[type[Struct], ...]] = {
     "audit": (Audit,),
     "notify list": (Notifiers,),
     "notify test": (schema.NotifierAnswer,),
-    "listen": (Heard, Missed),
+    **dict.fromkeys(("events", "listen"), (Heard, Missed)),
     **dict.fromkeys(("add", "set"), (schema.DoneAnswer,)),
     **dict.fromkeys(("rm", "kill"), (schema.DoneAnswer, _SEVERAL_DONE)),
     "forget": (schema.ForgetAnswer,),
@@ -260,8 +260,8 @@ ANSWERS: Mapping[str, tuple[type[Struct], ...]] = {
     "init": (Init,),
 }
 
-#: These print an object in each line, until they end; operations with --follow.
-STREAMS = ("logs", "listen", "operations")
+#: These print an object in each line, until they end; operations and status with --follow.
+STREAMS = ("logs", "events", "listen", "operations", "status")
 
 
 def key(command: str) -> str:

@@ -18,7 +18,7 @@ Made by `make reference`. [circusctl.schema.json](circusctl.schema.json) is the 
 has a definition of its name, with `-` for a space, as `status` and `token-create`; `error` is the one of all of them.
 
 - A command prints one object in one line (`--prettify`: in many), on standard output. {streams} print one in
-  each line, until they end; so does `operations ID --follow`.
+  each line, until they end; so do `operations ID --follow` and `status -f`.
 - What went wrong is an object, too: `{{"error": {{"code": ..., "message": ..., "hint": ...}}}}`; in a stream it is
   the last line. The exit status is the same as without `--json`.
 - A field may be added. None is renamed, removed or changed in meaning. Read what you know, and let the rest pass.
@@ -39,7 +39,7 @@ A script that waits until all is up:
 
 def page() -> str:
     """In Markdown."""
-    streams = " and ".join(f"`{name}`" for name in shapes.STREAMS if name != "operations")
+    streams = " and ".join(f"`{name}`" for name in shapes.STREAMS if name not in ("operations", "status"))
     rows = [f"| `{name}` | {', '.join(map(_link, shapes.ANSWERS[name]))} |\n" for name in COMMANDS]
     definitions: dict[str, Any] = shapes.describe()["$defs"]
     commands = {shapes.ERROR, *map(shapes.key, shapes.ANSWERS)}

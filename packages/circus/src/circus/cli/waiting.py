@@ -34,6 +34,9 @@ DRAW_S = 1.0
 MAX_ORDERS = 100
 
 
+_UNTOLD = "stopped waiting; an order that circusd has taken goes on"
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C; the text says what goes on."""
 
@@ -46,12 +49,15 @@ def give(daemon: Daemon, orders: Orders, *, is_bounded: bool) -> dict[str, Answe
     if len(orders) > MAX_ORDERS:
         raise CircusError("limit", f"{len(orders)} orders in one command", f"name at most {MAX_ORDERS} at a time")
     taken: dict[str, _Taken] = {}
+    tags = {key: f"ctl-{os.getpid()}-{time.time_ns()}-{number}" for number, key in enumerate(orders)}
     try:
-        for number, (key, (path, body)) in enumerate(orders.items()):
-            tag = f"ctl-{os.getpid()}-{time.time_ns()}-{number}"
+        for key, (path, body) in orders.items():
+            tag = tags[key]
             pending = daemon.client.begin(target(*path), {**body, "tag": tag}, is_bounded=is_bounded)
             taken[key] = _Taken(tag, pending)
         return _wait(daemon, taken)
+    except KeyboardInterrupt:
+        raise _interrupted(daemon, list(tags.values())) from None
     except CircusError as error:
         if error.code != "bad-request" or UNKNOWN_TAG not in error.message:
             raise
@@ -62,12 +68,11 @@ def give(daemon: Daemon, orders: Orders, *, is_bounded: bool) -> dict[str, Answe
 
 
 class _Taken:
-    """An order that circusd has, or has refused; ``known`` is what was last heard of it."""
+    """An order that circusd has, or has refused."""
 
     def __init__(self, tag: str, pending: Pending) -> None:
         self.tag = tag
         self.pending = pending
-        self.known: Answer | None = None
 
 
 def _wait(daemon: Daemon, taken: dict[str, _Taken]) -> dict[str, Answer]:
@@ -90,8 +95,6 @@ def _wait(daemon: Daemon, taken: dict[str, _Taken]) -> dict[str, Answer]:
                 except CircusError as error:
                     known = None if bar is None else bar.known.get(each.tag)
                     failures.append(_explained(daemon, each.tag, error, known))
-    except KeyboardInterrupt:
-        raise _interrupted(daemon, [each.tag for each in waited.values()]) from None
     finally:
         if bar is not None:
             bar.close()
@@ -133,7 +136,7 @@ def _interrupted(daemon: Daemon, tags: list[str]) -> Interrupted:
     found = [known for tag in tags if (known := _ask(daemon, tag)) is not None and known["state"] == "running"]
     follow = f"{daemon.program} operations"
     told = [f"{operations.what(known)} goes on: `{follow} {known['id']} --follow`" for known in found]
-    return Interrupted("\n  ".join(["stopped waiting", *told])) if told else Interrupted()
+    return Interrupted("\n  ".join(["stopped waiting", *told]) if told else _UNTOLD)
 
 
 def _explained(daemon: Daemon, tag: str, error: CircusError, known: Answer | None) -> CircusError:

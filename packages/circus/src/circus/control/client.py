@@ -194,6 +194,21 @@ class Client:
         return CircusError("unreachable", f"no circusd answers at {self.path}: {error.strerror or error}", hint)
 
 
+def receive(sock: socket.socket, size: int) -> bytes | None:
+    """What has come at a socket that does not block; None: nothing yet; empty: it has ended. Raises: OSError."""
+    try:
+        data = sock.recv(size)
+        while data and hasattr(sock, "pending") and (more := sock.pending()):
+            data += sock.recv(more)
+        return data
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if type(error).__name__ == "SSLWantReadError":  # ssl is imported by whoever uses it
+            return None
+        raise
+
+
 class Pending:
     """A request that is on its way; ``has_answer`` where its descriptor need not be waited for. Raises CircusError."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from circus.control import sse
-from circus.control.client import Client
+from circus.control.client import Client, receive
 from circus.errors import CircusError
 
 TYPE_CHECKING = False
@@ -64,21 +64,17 @@ class Listening:
         """
         self._sock.setblocking(False)
         heard, self._heard = self._heard, []
-        try:
-            return heard + self._parse(self._receive())
-        except BlockingIOError:
-            return heard
+        return heard + self._parse(self._receive())
 
     def _receive(self) -> bytes:
+        """Nothing, where nothing has come."""
         try:
-            data = self._sock.recv(_CHUNK)
-        except BlockingIOError:
-            raise
+            data = receive(self._sock, _CHUNK)
         except OSError as error:
             raise self._gone(error.strerror or str(error)) from None
-        if not data:
+        if data == b"":
             raise self._gone("it has left")
-        return data
+        return data or b""
 
     def _parse(self, data: bytes) -> list[dict[str, Any]]:
         try:
