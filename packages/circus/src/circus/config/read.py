@@ -193,8 +193,10 @@ def _read_into(document: Document, path: str, place: tuple[str, int], severity: 
         if text.line:
             document.findings.append(text)
         else:
-            what = f"the configuration file {text.what}"
-            document.findings.append(Finding(*place, what, text.hint, severity))
+            what, hint = f"the configuration file {text.what}", text.hint
+            if not place[1]:
+                hint = f"{hint}, or write one by `circusctl init`"
+            document.findings.append(Finding(*place, what, hint, severity))
         return False
     document.digests[path] = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
     if path.endswith(TOML):

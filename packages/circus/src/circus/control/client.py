@@ -187,6 +187,8 @@ class Client:
             )
         others = [name for name in endpoints.known_names() if endpoints.socket_path(name) != self.path]
         hint = "start one with `circusd CONFIG`, or name another by --endpoint or CIRCUSCTL_ENDPOINT"
+        if error.errno == errno.ECONNREFUSED:
+            hint = f"it was left behind by one that was killed: {hint}"
         if near := nearest.nearest(endpoints.name_of_socket(self.path) or "", others):
             hint = f"did you mean --endpoint {near}? Or {hint}"
         if others:

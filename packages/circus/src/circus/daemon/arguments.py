@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any, NoReturn
 
-from circus import __version__
+from circus import __version__, nearest
+
+_NEXT = """\
+next: circusctl init -- PROGRAM ARG...   writes a first circus.ini for a program, and checks it
+      circusd circus.ini                 starts it here; with --daemon in the background
+      circusctl status -v                says how it is"""
 
 LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for what is wrong, and one that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        self._refuse(message, "`circusd --help` says what may stand there")
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        asked, rest = super().parse_known_args(*args, **kwargs)
+        if rest:
+            odd = [word for word in rest if word.startswith("-")] or rest
+            known = [option for action in self._actions for option in action.option_strings]
+            hint = nearest.hint(odd[0].partition("=")[0], known, "`circusd --help` says what may stand there")
+            self._refuse(f"unrecognized arguments: {' '.join(odd)}", hint)
+        return asked, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = list(map(str, action.choices))
+            what = f"argument {'/'.join(action.option_strings)}: {value!r} is none of {', '.join(choices)}"
+            self._refuse(what, nearest.hint(str(value), choices, "choose one of them"))
+
+    def _refuse(self, message: str, hint: str) -> NoReturn:
+        self.exit(2, f"circusd: {message}\n  hint: {hint}\n")
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="circusd", description="Start and watch the programs of a configuration, hosted by papa."
+    parser = _Parser(
+        prog="circusd",
+        description="Start and watch the programs of a configuration, hosted by papa.",
+        epilog=_NEXT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("config", nargs="?", help="the configuration file")
     parser.add_argument("--daemon", action="store_true", help="go to the background once it takes commands")

@@ -16,6 +16,7 @@ from circus import __version__, serving
 from circus.config.model import CircusConfig
 from circus.control import access, endpoints
 from circus.control.claim import Claim, claim
+from circus.daemon import greeting
 from circus.daemon.beats import Beats
 from circus.daemon.detach import Readiness
 from circus.daemon.notify import Manager
@@ -95,6 +96,7 @@ class Life:
             self._readiness.tell()
             self._manager.ready(f"{config.name}: {len(config.watchers)} watchers, configured by {config.path}")
             log.info("Arbiter now waiting for commands")
+            greeting.greet(engine, circusd.ops, mine.path)
             # What lives now lives long; the collector need not look at it again.
             gc.collect()
             gc.freeze()

@@ -34,7 +34,7 @@ def configure(level: str, output: str, config_file: str | None = None) -> None:
         raise CircusError(
             "config-invalid",
             f"log output {output}: {getattr(error, 'strerror', None) or error}",
-            "see logoutput, --log-output",
+            "make its directory writable, or correct logoutput or --log-output",
         ) from None
     handler.setFormatter(logging.Formatter(LINE, SYSLOG_DATE if is_syslog else DATE))
     for old in root.handlers[:]:
@@ -76,4 +76,4 @@ def _from_file(path: str) -> None:
             logging.config.fileConfig(path, disable_existing_loggers=False)
     except Exception as error:
         what = f"logging configuration {path}: {error or type(error).__name__}"
-        raise CircusError("config-invalid", what, "see loggerconfig, --logger-config") from error
+        raise CircusError("config-invalid", what, "correct it, or loggerconfig or --logger-config") from error

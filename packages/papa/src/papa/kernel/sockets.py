@@ -248,9 +248,9 @@ def _failed(spec: SocketSpec, stage: str, number: int, *, why: str = "") -> Papa
     hint = ""
     if number == errno.EADDRINUSE:
         what = f"path {where} is in use" if spec.family == "unix" else f"port {where} is in use"
-        hint = "another program listens there"
+        hint = "another program listens there; `ss -lntup` names it, or choose another port"
         if spec.family == "unix":
-            hint += "; replace=true takes the path away from it"
+            hint = "another program listens there; replace=true takes the path away from it"
     elif stage == "interface":
         what = f"interface {spec.interface}: {os.strerror(number)}"
         if number == errno.EPERM:
