@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +116,25 @@ def test_the_end_of_the_host_stops_everything_in_order(systemd: Systemd, house: 
     counts = tally.compare(house.truth, [house.folder / "web.log"])
     assert len(counts) == 2
     assert all(count.written and not count.lost and not count.doubled for count in counts.values())
+
+
+def test_a_stopped_circusd_is_replaced_and_leaves_its_stacks(systemd: Systemd, house: House) -> None:
+    only_circus(systemd)
+    unit = systemd.units / "circus.service"
+    text = unit.read_text()
+    assert "WatchdogSec=30\n" in text
+    unit.write_text(text.replace("WatchdogSec=30\n", "WatchdogSec=3\n"))
+    start(systemd, house)
+    web = house.pids("web")
+    (circusd,) = systemd.pids_in("circus.service")
+    os.kill(circusd, signal.SIGSTOP)
+    wait_for(lambda: systemd.show("circus.service", "NRestarts") == "1" and house.is_up(), "another circusd", 60)
+    assert house.pids("web") == web
+    log = house.log("circusd.log")
+    assert "the circusd before has left its stacks" in log
+    assert "Fatal Python error: Aborted" in log
+    assert "warden" not in house.asked("status", "-v")
+    house.asked("shutdown")
 
 
 def test_with_a_unit_of_its_own_the_kernel_is_there_first_and_cannot_be_stopped(systemd: Systemd, house: House) -> None:

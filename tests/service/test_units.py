@@ -40,6 +40,15 @@ def test_systemd_has_nothing_to_say_about_them(kind: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_silent_circusd_is_replaced_soon_and_a_long_start_is_not(kind: str) -> None:
+    service = unit(kind, "circus.service")["Service"]
+    assert int(service["WatchdogSec"]) >= 10
+    assert service.get("WatchdogSignal", "ABRT") == "ABRT"  # with which it writes its stacks
+    assert int(service["TimeoutAbortSec"]) < int(service["TimeoutStopSec"])
+    assert int(service["TimeoutStartSec"]) > int(service["WatchdogSec"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["papa.service", "circus.service"])
 def test_a_stop_of_the_unit_or_a_lack_of_memory_ends_no_programs(kind: str, name: str) -> None:
     service = unit(kind, name)["Service"]

@@ -63,6 +63,7 @@ def whole_picture() -> Picture:
         mailbox=1,
         waits=histogram,
         warnings=2,
+        replaced=3,
         took_s=0.01,
     )  # fmt: skip
 
@@ -158,6 +159,7 @@ def test_output_jobs_layers_papa_and_requests_are_told_of() -> None:
     assert value(text, "circus_api_request_duration_seconds_bucket", operation="status", le="+Inf") == 1
     assert value(text, "circus_api_request_duration_seconds_sum", operation="status") == 0.5
     assert (value(text, "circus_event_listeners"), value(text, "circus_operations_unawaited")) == (3, 4)
+    assert value(text, "circus_replacements_total") == 3
     assert (value(text, "circus_warnings"), value(text, "circus_mailbox_length")) == (2, 1)
     assert value(text, "circus_log_followers") == 8
     results = ("sent", "failed", "dropped", "collapsed")

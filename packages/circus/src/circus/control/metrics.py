@@ -224,6 +224,10 @@ def _of_circusd(picture: Picture, doors: Doors) -> Iterator[Metric]:
     yield _gauge("circus_build_info", "Always 1", ("version",), [((doors.version,), 1)])
     yield _gauge("circus_warnings", "Warnings that status has", (), [((), picture.warnings)])
     yield _counter(
+        "circus_replacements", "How often circusd was replaced after a crash, a hang or too much use",
+        (), [((), picture.replaced)],
+    )  # fmt: skip
+    yield _counter(
         "circus_api_requests", "Requests that were answered, by operation and result", ("operation", "result"),
         sorted(doors.results.items()),
     )  # fmt: skip

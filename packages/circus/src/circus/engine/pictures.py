@@ -30,7 +30,7 @@ PAPA_S = 2.0
 #: A look at the machine takes milliseconds.
 CLOSE_S = 5.0
 
-CIRCUSD, PAPA, HOLDER = "circusd", "papa", "papa-holder"
+CIRCUSD, WARDEN, PAPA, HOLDER = "circusd", "warden", "papa", "papa-holder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class Picture:
     mailbox: int = 0
     waits: Histogram | None = None
     warnings: int = 0
+    replaced: int = 0  # circusd, by its warden or by itself
     took_s: float = 0.0
 
 
@@ -147,6 +148,7 @@ class Pictures:
             mailbox=mailbox,
             waits=tallies.waits.copy(),
             warnings=len(view.warnings),
+            replaced=view.warden.replaced,
             took_s=clock.monotonic() - began,
         )
 
@@ -157,6 +159,8 @@ class Pictures:
         ours = {CIRCUSD: os.getpid(), PAPA: int(engine.kernel.hello["pid"])}
         if holder is not None:
             ours[HOLDER] = holder
+        if engine.warden.pid:
+            ours[WARDEN] = engine.warden.pid
         positions = engine.pump.positions()
         self._looking = asyncio.get_running_loop().create_task(
             asyncio.to_thread(self._look_at, rows, lives, ours, positions.of)
