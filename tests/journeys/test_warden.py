@@ -224,6 +224,18 @@ def test_a_configuration_that_was_broken_meanwhile_is_told_in_the_log_until_it_i
     daemon.end()
 
 
+def test_a_circusd_that_cannot_be_loaded_any_more_is_tried_until_it_can(daemon: Daemon) -> None:
+    daemon.start()
+    broken = daemon.house.folder / "msgspec.py"
+    broken.write_text("raise ImportError('half an upgrade')\n")
+    os.kill(first := daemon.pid(), signal.SIGKILL)
+    wait_for(lambda: daemon.log().count("ImportError: half an upgrade") >= 2, "attempts")
+    broken.unlink()
+    daemon.another(first)
+    assert "ended with status 1: it was replaced times=" in daemon.log()
+    daemon.end()
+
+
 def test_a_warden_whose_name_another_circusd_has_taken_gives_up(daemon: Daemon) -> None:
     daemon.start()
     os.kill(daemon.warden, signal.SIGSTOP)

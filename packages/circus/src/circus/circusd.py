@@ -18,8 +18,11 @@ def main() -> None:
     # Neither the warden nor whoever waits for it needs more.
     from circus.daemon import detach
 
-    if warden.VARIABLE not in os.environ and detach.is_wanted(sys.argv[1:]):
-        detach.start(argv)
+    if detach.is_wanted(sys.argv[1:]):
+        if warden.VARIABLE not in os.environ:
+            detach.start(argv)
+        # Also what cannot be imported any more is said.
+        detach.complain_to_log(os.environ.get(warden.KEPT, ""))
     from circus.daemon.main import main as run
 
     run()

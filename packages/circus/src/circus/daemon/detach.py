@@ -7,6 +7,7 @@ mistakes in the configuration, help) it says itself: until then it has the start
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import NoReturn
@@ -17,6 +18,9 @@ OPTION = "--daemon"
 
 #: An error message; more is cut.
 MAX_MESSAGE = 64 << 10
+
+#: Names of a log that is standard error.
+STREAMS = ("-", "stdout")
 
 #: What circusd ends with when it has said why: it has printed a page, an error, or what is wrong with the command line.
 TOLD = (0, 1, 2)
@@ -70,6 +74,22 @@ def start(argv: list[str]) -> NoReturn:
     sys.stderr.write(text.rstrip("\n") + "\n")
     sys.stderr.flush()
     os._exit(1)
+
+
+def complain_to_log(kept: str) -> None:
+    """Until it is up, what a successor says to its standard error goes where the one before has logged, if to a file.
+
+    ``kept`` is what that has left (ward).
+    """
+    try:
+        _, output, config_file = json.loads(kept)["log"]
+        if config_file or output in STREAMS or output.startswith("syslog://"):
+            return
+        log = os.open(output, os.O_WRONLY | os.O_APPEND)
+    except (ValueError, KeyError, TypeError, OSError):
+        return  # the first one; or there is no such log any more
+    os.dup2(log, 2)
+    os.close(log)
 
 
 def close_terminal() -> None:

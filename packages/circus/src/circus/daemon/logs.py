@@ -8,6 +8,7 @@ import logging.handlers
 import sys
 from urllib.parse import urlsplit
 
+from circus.daemon import detach
 from circus.errors import CircusError
 
 LINE = "%(asctime)s %(name)s[%(process)d] [%(levelname)s] %(message)s"
@@ -49,7 +50,7 @@ def goes_to_terminal() -> bool:
 
 
 def _stream_or_file(output: str) -> logging.Handler:
-    if output in ("-", "stdout"):
+    if output in detach.STREAMS:
         return logging.StreamHandler(sys.stderr)
     return logging.handlers.WatchedFileHandler(output)
 

@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         text = f"circusd: {error}"
         if is_detached and "log" in ward.kept:
             log.error("%s", text.replace("\n", " "))
+            sys.exit(1)
         sys.exit(text)
     if config.umask is not None:
         os.umask(config.umask)
