@@ -83,6 +83,9 @@ LINES = """
     options web db
     get web cmd copy_env
     exits failing
+    why web
+    why failing
+    why nobody
     exits web failing
     listsockets
     run --wait backup
@@ -122,9 +125,14 @@ LINES = """
     config show web
     config schema
     completion bash
+    init --to {folder}/new.ini -- /bin/sleep 5
+    drill --dry-run
     --endpoint nobody status
     nonsense
 """
+
+#: With lines of their own below; the last one has a test of its own that starts another circusd.
+ELSEWHERE = {"listen", "events", "quit", "shutdown", "upgrade"}
 
 #: What an elder has no messages for is refused, in the same form.
 ASKED_OF_AN_ELDER = """
@@ -200,4 +208,4 @@ def _events(house: House) -> list[str]:
 
 def test_the_lines_have_every_command() -> None:
     asked = {command_of(shlex.split(line)) for line in LINES.strip().splitlines()}
-    assert shapes.ANSWERS.keys() - asked == {"listen", "quit", "shutdown"}
+    assert shapes.ANSWERS.keys() - asked <= ELSEWHERE
