@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,6 +205,21 @@ def test_stamps_survive_the_loss_of_old_records(writer: Writer) -> None:
         assert files.stamps("out", 7, 15) == [(7, 3, 4), (9, 4, 5), (12, 5, 6)]
     with writer.reader() as late:
         assert late.stamps("out", 7, 15) == [(7, 3, 4), (9, 4, 5), (12, 5, 6)]
+
+
+def test_a_reader_that_is_far_behind_knows_each_stamp_in_few_bytes(writer: Writer) -> None:
+    count = 5_000
+    at_ns = 10**18 + count - 1
+    for number in range(count):
+        writer.write("out", b"x", 10**18 + number)
+    with writer.reader() as files:
+        tracemalloc.start()
+        try:
+            assert files.stamps("out", count - 1, count) == [(count - 1, at_ns, at_ns + 1)]
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept / count < 40
 
 
 @given(

@@ -12,6 +12,7 @@ it can be said in an intent. Runs in the thread of the file system; holds nothin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -198,5 +199,7 @@ def _run(ready: _Ready, index: int, window: int, most: int) -> lines.Run | None:
         newline = data.find(b"\n", stamps[most][0] - start - 1)
         data = data[: newline + 1] if newline >= 0 else data
     ready.data = data
-    times = [(offset, boot_ns) for offset, _, boot_ns in stamps if offset < start + len(data)]
-    return lines.Run(index, lines.cut_pieces(data, start, times), ready.is_cut or start + len(data) < ready.end)
+    end = start + len(data)
+    # A source that is far behind has many more stamps than pieces.
+    times = [(offset, boot_ns) for offset, _, boot_ns in itertools.takewhile(lambda stamp: stamp[0] < end, stamps)]
+    return lines.Run(index, lines.cut_pieces(data, start, times), ready.is_cut or end < ready.end)

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import os
 import threading
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from operator import itemgetter
 from types import TracebackType
 from typing import Self
 
@@ -30,8 +30,6 @@ from papa.model import STREAMS
 #: One turn of a copy: twice as much is no faster.
 COPY_CHUNK = 256 * 1024
 
-_OFFSET = itemgetter(0)
-
 
 class _Buffer(threading.local):
     """Of each thread that copies: new memory for each turn would cost as much as the copy."""
@@ -41,6 +39,36 @@ class _Buffer(threading.local):
 
 
 _buffer = _Buffer()
+
+
+class _Stamps:
+    """The records of one stream, ascending by offset, in 24 bytes each: a reader that is behind knows many."""
+
+    def __init__(self) -> None:
+        self._columns = self._offsets, self._walls, self._boots = array("Q"), array("Q"), array("Q")
+
+    def add(self, record: index.Record) -> None:
+        # A record whose bytes never came is followed by another one at its offset.
+        while self._offsets and self._offsets[-1] >= record.offset:
+            for column in self._columns:
+                column.pop()
+        self._offsets.append(record.offset)
+        self._walls.append(record.wall_ns)
+        self._boots.append(record.boot_ns)
+
+    def between(self, start: int, end: int) -> list[tuple[int, int, int]]:
+        first = max(0, bisect_right(self._offsets, start) - 1)
+        last = bisect_left(self._offsets, end)
+        stamps = list(zip(*(column[first:last] for column in self._columns), strict=True))
+        if stamps:
+            stamps[0] = (start, *stamps[0][1:])
+        return stamps
+
+    def forget(self, low: int) -> None:
+        """The record before ``low`` may still date the first byte kept."""
+        if (count := bisect_right(self._offsets, low) - 1) > 0:
+            for column in self._columns:
+                del column[:count]
 
 
 class Overtaken(PapaError):
@@ -71,7 +99,7 @@ class StreamFiles:
         self._fds = {name: fds[name] for name in self.streams}
         self._index = fds.get("index", -1)
         self._index_read = 0
-        self._stamps: dict[str, list[tuple[int, int, int]]] = {name: [] for name in self.streams}
+        self._stamps = {name: _Stamps() for name in self.streams}
 
     def __repr__(self) -> str:
         state = ", ".join(f"{name} fd {fd}" for name, fd in self._fds.items()) or "closed or nothing captured"
@@ -170,12 +198,7 @@ class StreamFiles:
         if start >= end:
             return []
         self._read_index()
-        known = self._stamps[stream]
-        first = max(0, bisect_right(known, start, key=_OFFSET) - 1)
-        stamps = known[first : bisect_left(known, end, key=_OFFSET)]
-        if stamps:
-            stamps[0] = (start, *stamps[0][1:])
-        return stamps
+        return self._stamps[stream].between(start, end)
 
     def _read_index(self) -> None:
         """Take the records that were added since the last call, forget those of bytes that are gone."""
@@ -186,13 +209,7 @@ class StreamFiles:
         # The last record is read again next time: while its bytes have not come, the kernel may write it anew.
         self._index_read = max(position, position + len(data) - index.RECORD_SIZE)
         for record in index.unpack_records(data):
-            known = self._stamps.get(record.stream)
-            if known is None:
-                continue
-            # A record whose bytes never came is followed by another one at its offset.
-            while known and known[-1][0] >= record.offset:
-                known.pop()
-            known.append((record.offset, record.wall_ns, record.boot_ns))
+            if (known := self._stamps.get(record.stream)) is not None:
+                known.add(record)
         for stream, known in self._stamps.items():
-            # The record before the low-water mark may still date the first byte kept.
-            del known[: max(0, bisect_right(known, header.low[stream], key=_OFFSET) - 1)]
+            known.forget(header.low[stream])
