@@ -156,6 +156,8 @@ def test_rows_are_filtered_by_words_and_shown_below_their_watcher_or_alone() -> 
     assert names(choice, groups) == ["busy", "busy.2"]
     choice.filter = "gave failed"
     assert names(choice, groups) == ["bad"]
+    choice.filter = "busy failed"
+    assert names(choice, groups) == []
     choice.filter, choice.is_flat = "", True
     assert names(choice, groups) == ["bad.1", "big.1", "busy.1", "busy.2", "off"]
     choice.is_flat, choice.is_all_open = False, True

@@ -326,6 +326,17 @@ def test_warnings_are_shown_when_asked_for(path: str) -> None:
     play(house(warnings=("the disk of web.log is full",)), path, scenario)
 
 
+def test_without_colours_letters_keep_those_of_the_terminal(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def scenario(stage: Stage, _circusd: FakeCircusd) -> None:
+        await stage.sees(">mail")
+        (filter,) = [each for each in stage.app._filters if type(each).__name__ in ("NoColor", "Monochrome")]
+        assert type(filter).__name__ == "NoColor"
+
+    play(house(), path, scenario)
+
+
 def test_over_an_end_of_circusd_the_screen_stays_and_goes_on_with_the_next_one(path: str) -> None:
     async def scenario(stage: Stage) -> None:
         with FakeCircusd(house(), stage.path):

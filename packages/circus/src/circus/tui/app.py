@@ -37,7 +37,8 @@ class CircusTop(App[None]):
     BINDINGS: ClassVar = [("ctrl+c", "quit", "")]
 
     def __init__(self, client: Client, *, endpoint: str = "", levels: str = sparks.BLOCKS) -> None:
-        super().__init__()
+        # Said before the theme is: without colours, black letters would stand on black.
+        super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self.endpoint, self.levels = endpoint, levels
         self.message: Line = ()
