@@ -71,15 +71,17 @@ requires = web
         (root.folder / "mortal.py").write_text(MORTAL)
         os.mkfifo(root.folder / "gate")
         root.launch()
-        wait_for(lambda: root.status().get("rest") == "active", "all is up")
+        wait_for(lambda: root.status().get("rest") == "active" and why(root, "web")["well"], "all is up")
         done = root.ctl("why", "web")
         assert done.returncode == 0, done.stdout
         assert "web is as it is wanted" in done.stdout
         assert "autostart = true by default" in done.stdout
         (root.folder / "gate").write_text(str(-signal.SIGABRT))
         wait_for(lambda: [slot["state"] for slot in why(root, "web")["slots"]] == ["backoff"], "it pauses")
-        ((end,), told) = ends(root, "web"), why(root, "web")
-        assert [line["text"] for line in end["lines"]] == ["two", "three", "last words"]
+        (end,) = wait_for(lambda: ends(root, "web"), "the end is noted")
+        told = why(root, "web")
+        wait_for(lambda: len(ends(root, "web")[0]["lines"]) == 3, "its last words are in the log")
+        assert [line["text"] for line in ends(root, "web")[0]["lines"]] == ["two", "three", "last words"]
         assert (end["exit"]["signal"], end["exit"]["ordered"]) == ("SIGABRT", False)
         # Whether there was a place for it is the system's: what was told to papa is what is told here.
         assert isinstance(end["exit"]["core"], bool)
@@ -90,7 +92,7 @@ requires = web
         assert done.returncode == 1
         assert "  | last words\n" in done.stdout
         root.asked("stop", "web")
-        root.asked("quit")
+        root.quit()
         root.config.write_text(config.replace("sleep 1000", "sleep 2000"))
         root.launch()
         wait_for(lambda: root.status().get("web") == "stopped", "the next circusd")
@@ -101,8 +103,6 @@ requires = web
         assert why(root, "rest")["wanted"]["order"]["along"]
         assert root.ctl("why", "web").returncode == 0
         assert root.ctl("why", "nobody").returncode == 3
-        root.asked("start", "web", "--no-wait")
-        wait_for(lambda: why(root, "rest")["wanted"]["up"] is False, "only web was started")
 
 
 @contextlib.contextmanager
@@ -145,7 +145,8 @@ flapping.max_retry = 0
             (root.folder / "greedy.py").write_text(GREEDY)
             root.launch()
             wait_for(lambda: root.status().get("greedy") == "stopped", "it was ended")
-            ((end,), told) = ends(root, "greedy"), root.ctl("why", "greedy").stdout
+            (end,) = wait_for(lambda: ends(root, "greedy"), "the end is noted")
+            told = root.ctl("why", "greedy").stdout
             assert end["exit"]["signal"] == "SIGKILL"
             assert end["exit"]["perhaps"].startswith("out of memory: the system has ended ")
             assert "perhaps out of memory" in told.replace("\n", " ").replace("   ", " ")
