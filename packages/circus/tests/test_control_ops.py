@@ -214,7 +214,7 @@ def test_a_signal_is_known_in_every_form(written: int | str, ops: Ops) -> None:
     assert run(ops.signal("web", schema.SignalRequest(written))).signum == 15
 
 
-@pytest.mark.parametrize("written", [0, -9, 65, "", "SIG", "NOPE", "RTMAX+1", "9" * 5000])
+@pytest.mark.parametrize("written", [0, -9, 65, "", "SIG", "NOPE", "9" * 5000])
 def test_an_unknown_signal_is_refused_and_the_forms_are_named(written: int | str, ops: Ops, engine: FakeEngine) -> None:
     with pytest.raises(CircusError, match="is no signal") as caught:
         run(ops.signal("web", schema.SignalRequest(written)))
@@ -222,6 +222,16 @@ def test_an_unknown_signal_is_refused_and_the_forms_are_named(written: int | str
     for form in ("15", "TERM", "SIGTERM", "RTMIN+1"):
         assert form in caught.value.hint
     assert len(caught.value.message) < 100
+    assert engine.heard == []
+
+
+@pytest.mark.parametrize(("written", "near"), [("RTMAX+1", "RTMAX"), ("TERN", "TERM"), ("SIGHUPP", "HUP")])
+def test_of_a_signal_that_is_a_slip_the_near_one_is_named(
+    written: str, near: str, ops: Ops, engine: FakeEngine
+) -> None:
+    with pytest.raises(CircusError, match="is no signal") as caught:
+        run(ops.signal("web", schema.SignalRequest(written)))
+    assert caught.value.hint == f"did you mean {near!r}?"
     assert engine.heard == []
 
 
