@@ -187,6 +187,7 @@ def test_every_answer_is_as_it_is_published(tmp_path: Path) -> None:
         away = {"PAPA_RUNTIME_DIR": str(tmp_path), "CIRCUSCTL_ENDPOINT": f"ipc://{folder}/orders"}
         for line in map(str.strip, ASKED_OF_AN_ELDER.strip().splitlines()):
             wrong += told(house, line, **away)
+        wrong += told(house, "upgrade")
         wrong += told(house, "quit")
         assert house.gone() == 0
         house.start()

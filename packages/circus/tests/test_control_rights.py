@@ -58,6 +58,7 @@ MAY = {
     "watchers.forget": "  a  ",
     "reloadconfig": "  a  ",
     "quit": "  a  ",
+    "upgrade": "  a  ",
     "shutdown": "  a  ",
     "watchers.count": " oa w",
     "watchers.run": " oa w",

@@ -257,6 +257,13 @@ SCENES: dict[str, str] = {
         reloadconfig --quiet
     """,
     "quit": "quit",
+    "upgrade": """
+        upgrade --check
+        upgrade
+        upgrade --no-wait --to /srv/circus-1.1
+        upgrade --to /srv/broken
+        upgrade --patience long
+    """,
     "shutdown": "shutdown",
     "drill": """
         drill --rounds 0

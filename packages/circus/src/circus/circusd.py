@@ -16,9 +16,10 @@ def main() -> None:
     if os.getpid() == 1:
         warden.become(argv)
     # Neither the warden nor whoever waits for it needs more.
+    from circus import upgrade
     from circus.daemon import detach
 
-    if detach.is_wanted(sys.argv[1:]):
+    if detach.is_wanted(sys.argv[1:]) and upgrade.REHEARSAL not in os.environ:
         if warden.VARIABLE not in os.environ:
             detach.start(argv)
         # Also what cannot be imported any more is said.

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circus.config.model import CircusConfig
 from circus.control import access, audit
@@ -19,6 +19,7 @@ from circus.control.routes import make_app
 from circus.control.server import ControlServer
 from circus.engine import memory
 from circus.engine.engine import Engine
+from circus.engine.startup import Inherited
 from circus.legacy import door
 from papa.client import scope
 from papa.client.aio import AsyncPapa
@@ -38,17 +39,33 @@ async def connect(config: CircusConfig) -> AsyncPapa:
     return await AsyncPapa.connect(config.papa_endpoint, client=f"circusd {config.name}", timeout_s=CONNECT_S)
 
 
+class Left(NamedTuple):
+    """For a successor in the same process: orders (`Operations.pack`), and what was told of processes."""
+
+    operations: dict[str, Any]
+    inherited: Inherited
+
+
 class Serving:
     """``start``, and ``close`` in any case. It wants to end when ``engine.may_leave`` is set.
 
-    ``mine`` is the name that it has, which the caller releases in the end.
+    ``mine`` is the name that it has, which the caller releases in the end. ``started_at`` is that of a predecessor in
+    this process, whose life goes on (wall clock).
     """
 
     def __init__(
-        self, config: CircusConfig, mine: Claim, kernel: AsyncPapa, keeps: memory.Memory | None = None
+        self,
+        config: CircusConfig,
+        mine: Claim,
+        kernel: AsyncPapa,
+        keeps: memory.Memory | None = None,
+        *,
+        started_at: float | None = None,
     ) -> None:
         keeps = keeps or memory.Memory(memory.state_directory(config.name))
         self.engine = Engine(config, kernel, keeps, environ=os.environ)
+        if started_at is not None:
+            self.engine.started_at = started_at
         self._trail = _trail(config, self.engine.state_directory)
         self.ops = Ops(self.engine, self._trail)
         app, auditing = make_app(self.ops), self.ops.auditing
@@ -74,6 +91,22 @@ class Serving:
         if self._tcp is not None:
             await self._tcp.start()
         self._old_door = await door.opened(self.engine, self.ops)
+
+    async def hand_over(self) -> Left:
+        """In place of `close`, for a successor in this process: nothing is given back, and whoever asks meanwhile waits
+        for it."""
+        self.ops.upgrades.admission.end()
+        self.ops.close()
+        doors = [each.close() for each in (self._tcp, self._old_door) if each is not None]
+        try:
+            await asyncio.gather(self._control.pause(), *doors)
+            orders = self.ops.register.pack()
+            await self.ops.end()
+            await self.ops.keyring.close()
+        finally:
+            inherited = await self.engine.hand_over()
+            self._trail.close()
+        return Left(orders, inherited)
 
     async def close(self) -> None:
         self.ops.close()

@@ -20,6 +20,7 @@ from circus.cli import (
     orders,
     queries,
     render,
+    upgrade,
     why,
 )
 from circus.cli.asking import Command
@@ -149,6 +150,7 @@ _TABLE = (
         orders.reloadconfig_lines,
         orders.reloadconfig_arguments,
     ),
+    Command("upgrade", "another version takes circusd's place", upgrade.run, upgrade.lines, upgrade.arguments),
     Command(
         "quit",
         "end circusd; watchers with use_papa go on",

@@ -256,6 +256,7 @@ ANSWERS: Mapping[str, tuple[type[Struct], ...]] = {
     "config show": (ConfigShow,),
     "config schema": (AnySchema,),
     "completion": (Completion,),
+    "upgrade": (schema.UpgradeAnswer,),
     "drill": (drill_shapes.Drill,),
     "init": (Init,),
 }

@@ -17,7 +17,7 @@ VIEWER_VERBS = frozenset(("see", "logs", "metrics"))
 OPERATOR_VERBS = VIEWER_VERBS | {"start", "stop", "restart", "reload", "count", "signal", "kill", "run"}
 #: With `set` and `add` any command can be run as any user that circusd may become.
 ADMIN_VERBS = OPERATOR_VERBS | {
-    "set", "add", "remove", "forget", "reloadconfig", "quit", "shutdown", "tokens", "notify", "reveal",
+    "set", "add", "remove", "forget", "reloadconfig", "quit", "shutdown", "upgrade", "tokens", "notify", "reveal",
 }  # fmt: skip
 
 ROLES: Mapping[str, frozenset[str]] = {"viewer": VIEWER_VERBS, "operator": OPERATOR_VERBS, "admin": ADMIN_VERBS}

@@ -209,6 +209,9 @@ OPERATIONS: tuple[Operation, ...] = (
     _of_all("reloadconfig", "Read the configuration anew, or plan to", schema.ReloadConfigRequest, schema.PlanAnswer),
     _of_all("quit", "circusd leaves; what uses papa stays", schema.Request, schema.DoneAnswer),
     _of_all("shutdown", "circusd ends everything and leaves", schema.Request, schema.DoneAnswer),
+    _of_all(
+        "upgrade", "Another version takes circusd's place, or is tried", schema.UpgradeRequest, schema.UpgradeAnswer
+    ),
     _post(
         "notifiers.test", "/v1/notifiers/{key}/test", "Send a test message",
         lambda ops, call: ops.test_notifier(call.key), schema.TestRequest, schema.NotifierAnswer,

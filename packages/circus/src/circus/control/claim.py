@@ -49,6 +49,10 @@ class Claim:
         self._locks = locks
         self._identity = _identity(path)
 
+    def descriptors(self) -> list[int]:
+        """Of the socket, and then of the locks: the successor in this process goes on with them."""
+        return [self.sock.fileno(), *self._locks]
+
     def stop_listening(self) -> None:
         """Removes the socket, unless another lies there now. Twice is once."""
         if self._identity is not None and _identity(self.path) == self._identity:
@@ -91,6 +95,12 @@ def claim(path: str, *, is_open: bool = False) -> Claim:
                 f"does {directory} exist, and may you write there?",
             ) from None
         raise
+
+
+def inherited(path: str, descriptors: list[int]) -> Claim:
+    """The claim that this process had before it executed another program; see `Claim.descriptors`."""
+    listening, *locks = descriptors
+    return Claim(path, socket.socket(fileno=listening), locks)
 
 
 def _lock(path: str, locks: list[int]) -> bool:

@@ -24,8 +24,10 @@ from papa.places import unix_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeVar
+
+    Answered = TypeVar("Answered")
 
 DEFAULT_TIMEOUT_S = 5.0
 
@@ -37,6 +39,9 @@ MAX_BODY = 16 * 1024 * 1024
 
 #: Between two attempts to connect while the daemon's queue of connections is full.
 CONNECT_RETRY_S = 0.02
+
+#: How often one who was not heard asks again: circusd is replaced, and its successor takes the next connection.
+MAX_AGAIN = 5
 
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -63,7 +68,7 @@ class Client:
 
     def get(self, target: str) -> dict[str, Any]:
         """The answer to a query, within ``timeout_s``."""
-        return self._send("GET", target, None, is_bounded=True).finish()
+        return self._again(lambda deadline: self._send("GET", target, None, deadline, is_bounded=True).finish())
 
     def post(self, target: str, body: dict[str, object], *, is_bounded: bool = False) -> dict[str, Any]:
         """The answer to an order; ``timeout_s`` bounds its first sign of life, or all if ``is_bounded``."""
@@ -71,7 +76,8 @@ class Client:
 
     def begin(self, target: str, body: dict[str, object], *, is_bounded: bool = False) -> Pending:
         """An order that circusd has taken, or refused; its answer has yet to be waited for."""
-        return self._send("POST", target, json.dumps(body).encode(), is_bounded=is_bounded)
+        data = json.dumps(body).encode()
+        return self._again(lambda deadline: self._send("POST", target, data, deadline, is_bounded=is_bounded))
 
     def open_events(
         self, topics: Sequence[str], *, last_id: str = "", since: float | None = None
@@ -90,14 +96,16 @@ class Client:
         head = f"GET {target} HTTP/1.0\r\n{self.headers}"
         if last_id:
             head += f"Last-Event-ID: {last_id}\r\n"
-        deadline = time.monotonic() + self.timeout_s
+        return self._again(lambda deadline: self._open_stream(head, deadline))
+
+    def _open_stream(self, head: str, deadline: float) -> tuple[socket.socket, bytes]:
         sock = self._connect(deadline, is_order=False)
         try:
             reader = _Reader(sock, deadline)
             reader.send(head.encode("ascii") + b"\r\n")
             status, length = reader.read_head()
             if status != 200:
-                _understand(status, reader.read_body(length))
+                _understand(status, reader.read_body(length), was_heard=reader.was_heard)
         except (TimeoutError, _Garbled, OSError) as error:
             sock.close()
             raise self.failed(error, is_order=False) from None
@@ -106,8 +114,17 @@ class Client:
             raise
         return sock, reader.rest
 
-    def _send(self, method: str, target: str, body: bytes | None, *, is_bounded: bool) -> Pending:
+    def _again(self, attempt: Callable[[float], Answered]) -> Answered:
+        """What circusd says that it has not heard is asked again."""
         deadline = time.monotonic() + self.timeout_s
+        for _ in range(MAX_AGAIN):
+            try:
+                return attempt(deadline)
+            except NotHeard:
+                continue
+        return attempt(deadline)
+
+    def _send(self, method: str, target: str, body: bytes | None, deadline: float, *, is_bounded: bool) -> Pending:
         sock = self._connect(deadline, is_order=body is not None)
         pending = Pending(self, sock, _Reader(sock, deadline), is_order=body is not None)
         head = f"{method} {target} HTTP/1.1\r\n{self.headers}Connection: close\r\n"
@@ -225,6 +242,8 @@ class Pending:
             if body is None:
                 return
             self._head = self._reader.read_head()
+            if not self._reader.was_heard:
+                self.finish()
             if self._head[0] == 100:
                 self._head, self._has_ordered = None, True
                 self._reader.send(body)
@@ -257,13 +276,17 @@ class Pending:
         try:
             with self._sock:
                 status, length = self._head or self._reader.read_head()
-                return _understand(status, self._reader.read_body(length))
+                return _understand(status, self._reader.read_body(length), was_heard=self._reader.was_heard)
         except (TimeoutError, _Garbled, OSError) as error:
             raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> CircusError:
         self.close()
         return self._client.failed(error, is_order=self._is_order, has_ordered=self._has_ordered)
+
+
+class NotHeard(CircusError):
+    """It was not taken, and will be if it is asked again at once."""
 
 
 class _Garbled(Exception):
@@ -275,12 +298,16 @@ class _Reader:
 
     def __init__(self, sock: socket.socket, deadline: float | None) -> None:
         self.deadline = deadline
+        self.was_heard = True  # as far as the latest head says
         self._sock = sock
         self._pending = b""
 
     def send(self, data: bytes) -> None:
         self._sock.settimeout(left(self.deadline))
-        self._sock.sendall(data)
+        try:
+            self._sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # its answer may lie there already, and if not, that is found by reading
 
     def read_head(self) -> tuple[int, int]:
         """Status and Content-Length of the next answer."""
@@ -295,6 +322,7 @@ class _Reader:
             fields = (line.partition(":") for line in lines[1:])
             headers = {name.strip().lower(): value.strip() for name, _, value in fields}
             length = int(headers.get("content-length", "0"))
+            self.was_heard = headers.get("retry-after") != "0"
             if not version.startswith("HTTP/1.") or not 0 <= length <= MAX_BODY:
                 raise ValueError
             return int(status), length
@@ -331,7 +359,7 @@ def left(deadline: float | None) -> float | None:
     return left
 
 
-def _understand(status: int, body: bytes) -> dict[str, Any]:
+def _understand(status: int, body: bytes, *, was_heard: bool) -> dict[str, Any]:
     try:
         answer = json.loads(body)
     except ValueError:
@@ -344,4 +372,5 @@ def _understand(status: int, body: bytes) -> dict[str, Any]:
     if not isinstance(error, dict):
         raise _Garbled(f"HTTP status {status}")
     code, message, hint = (str(error.get(key, "")) for key in ("code", "message", "hint"))
-    raise CircusError(code if code in TABLE else "failed", message or f"HTTP status {status}", hint)
+    kind = CircusError if was_heard else NotHeard
+    raise kind(code if code in TABLE else "failed", message or f"HTTP status {status}", hint)

@@ -8,18 +8,23 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import msgspec
 
-from circus.control import catalog
+from circus.control import catalog, upgrades
 from circus.control.auditing import Entry
 from circus.control.caller import Caller
 from circus.control.catalog import Answer, Call, Operation
+from circus.control.operations import ENDINGS
 from circus.control.ops import Ops
 from circus.control.scrapes import Page
 from circus.errors import CircusError
+
+#: Orders that are taken while others are held.
+UNHELD = ENDINGS | {upgrades.WHAT}
 
 _PLACEHOLDERS = {"name": "(?P<name>.+)", "key": "(?P<key>[^/]+)"}
 
@@ -54,6 +59,12 @@ def check(caller: Caller, operation: Operation) -> None:
     caller.check(operation.verb, whole=operation.whole)
 
 
+def admitted(ops: Ops, operation: Operation) -> AbstractAsyncContextManager[None]:
+    """Orders wait while circusd prepares to be replaced, except those that end it. Entering raises: TurnedAway."""
+    is_held = operation.is_order and operation.id not in UNHELD
+    return ops.upgrades.admission.passed() if is_held else nullcontext()
+
+
 async def dispatch(
     ops: Ops, caller: Caller, method: str, target: str, body: Mapping[str, object] | None = None
 ) -> dict[str, Any] | AsyncIterator[bytes]:
@@ -72,7 +83,8 @@ async def dispatch(
             check(caller, operation)
             data = _encoded(body)
             asked = parse_qs(query, keep_blank_values=True, errors="surrogateescape")
-            answer = await perform(ops, caller, operation, entry, path=found, query=asked, body=data)
+            async with admitted(ops, operation):
+                answer = await perform(ops, caller, operation, entry, path=found, query=asked, body=data)
     if isinstance(answer, msgspec.Struct):
         told: dict[str, Any] = msgspec.to_builtins(answer)
         return told

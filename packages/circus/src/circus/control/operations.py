@@ -22,6 +22,7 @@ from msgspec import structs
 from circus import clock
 from circus.control import schema, sse, told
 from circus.control.caller import ADMIN_VERBS, Caller
+from circus.control.entries import DONE, FAILED, Entry, packed, size, unpacked
 from circus.control.face import EngineFace
 from circus.engine.tracking import Track
 from circus.errors import CircusError
@@ -48,44 +49,7 @@ PACE_S = 0.1
 #: By these circusd ends: they are taken however many are under way.
 ENDINGS = frozenset(("quit", "shutdown"))
 
-RUNNING, DONE, FAILED = "running", "done", "failed"
-
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
-
-
-class Entry:
-    """``watchers`` None: all, or circusd itself. ``what`` is the right that it needs. ``tag``: of whoever ordered."""
-
-    def __init__(self, id: str, what: str, watchers: tuple[str, ...] | None, caller: Caller, tag: str = "") -> None:
-        self.id = id
-        self.tag = tag
-        self.what = what
-        self.watchers = watchers
-        self.by, self.origin = caller.name, caller.origin
-        self.begun_at = clock.wall()
-        self.ended_at: float | None = None
-        self.state = RUNNING
-        self.error: CircusError | None = None
-        self.result = b""
-        self.track = Track(id, watchers or (), what, caller.name, caller.origin)
-        self.begun: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.is_good = False  # nothing refuses it any more
-        self.is_awaited = False
-        self.task: asyncio.Task[Any] | None = None
-        self.number = 0  # of the latest progress
-        self.progress: told.ProgressAnswer | None = None
-        self.bells: set[asyncio.Event] = set()
-
-    def begin(self, found: object = None) -> None:
-        """It was found good, and goes on."""
-        if not self.begun.done():
-            self.is_good = True
-            self.begun.set_result(found)
-
-    def is_seen_by(self, caller: Caller) -> bool:
-        if caller.sees_all or self.watchers is None:
-            return caller.sees_all
-        return all(map(caller.sees, self.watchers)) if self.watchers else caller.name == self.by
 
 
 class Operations:
@@ -166,11 +130,48 @@ class Operations:
             entry.begun.set_result(None)
         del self._running[entry.id]
         self._ended[entry.id] = entry
-        self._ended_bytes += _size(entry)
+        self._ended_bytes += size(entry)
         while len(self._ended) > MAX_ENDED or (self._ended_bytes > MAX_ENDED_BYTES and len(self._ended) > 1):
-            self._ended_bytes -= _size(self._ended.popitem(last=False)[1])
+            self._ended_bytes -= size(self._ended.popitem(last=False)[1])
         for bell in entry.bells:
             bell.set()
+
+    def under_way(self, *, besides: Entry | None = None) -> list[Entry]:
+        return [entry for entry in self._running.values() if entry is not besides]
+
+    # Over an upgrade ------------------------------------------------------------------------------------------
+
+    def pack(self) -> dict[str, Any]:
+        """All that is known, for the successor; what is still under way is nobody's."""
+        rows = [packed(entry) for entry in (*self._ended.values(), *self._running.values())]
+        return {"start": self._start, "count": self._count, "rows": rows}
+
+    def take(self, handed: dict[str, Any], awaited: str) -> None:
+        """What a predecessor has packed. The operation ``awaited`` goes on, until `settle`; others have ended."""
+        entries = [unpacked(row) for row in handed["rows"]]
+        if handed["start"] != self._start:
+            raise ValueError("of another life")
+        self._count = int(handed["count"])
+        for entry in entries:
+            if entry.id == awaited:
+                self._running[entry.id] = entry
+                continue
+            if entry.ended_at is None:
+                entry.state, entry.ended_at = FAILED, clock.wall()
+                entry.error = CircusError("unavailable", "circusd was upgraded before it has ended")
+            self._ended[entry.id] = entry
+            self._ended_bytes += size(entry)
+
+    def settle(self, id: str, outcome: msgspec.Struct | CircusError) -> None:
+        """The end of an operation that a predecessor has begun, if it is known here."""
+        entry = self._running.get(id)
+        if entry is None:
+            return
+        if isinstance(outcome, CircusError):
+            entry.state, entry.error = FAILED, outcome
+        else:
+            entry.state, entry.result = DONE, msgspec.json.encode(outcome)
+        self._end(entry)
 
     # What is known of them ------------------------------------------------------------------------------------
 
@@ -337,11 +338,6 @@ def _seen(progress: told.ProgressAnswer, caller: Caller) -> told.ProgressAnswer:
         return progress
     seen = [each for each in progress.waits_for if caller.sees(each.watcher)]
     return structs.replace(progress, waits_for=seen)
-
-
-def _size(entry: Entry) -> int:
-    error = entry.error
-    return len(entry.result) + (0 if error is None else len(error.message) + len(error.hint))
 
 
 def _look_at(entry: Entry, task: asyncio.Task[Any]) -> None:

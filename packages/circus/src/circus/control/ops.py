@@ -25,14 +25,16 @@ from circus.control import masking, names, plans, schema, scrapes, told
 from circus.control.audit import Trail
 from circus.control.auditing import Auditing
 from circus.control.caller import OWNER, Caller
+from circus.control.entries import Entry
 from circus.control.events import Feed
 from circus.control.face import EngineFace
 from circus.control.grants import Grants
 from circus.control.keyring import Keyring
-from circus.control.operations import Entry, Operations
+from circus.control.operations import Operations
 from circus.control.queries import check_pid
 from circus.control.requests import Requests
 from circus.control.scrapes import Page
+from circus.control.upgrades import Upgrades
 from circus.control.whys import Whys
 from circus.errors import CircusError
 from circus.supervise import events
@@ -55,7 +57,8 @@ class Ops(Whys, Grants):
         self.keyring = Keyring(Path(engine.state_directory))
         self._feed = Feed(engine.bus, engine.started_at)
         self.requests = Requests()
-        self._operations = Operations(engine)
+        self.register = self._operations = Operations(engine)
+        self.upgrades = Upgrades(self._operations)
 
     def of(self, caller: Caller) -> Self:
         """The same, as ``caller`` has them: watchers that he does not see do not exist for him."""
@@ -256,6 +259,9 @@ class Ops(Whys, Grants):
 
     async def shutdown(self, request: schema.Request) -> schema.DoneAnswer:
         return await self._done("shutdown", None, self._engine.shutdown, request=request)
+
+    async def upgrade(self, request: schema.UpgradeRequest) -> schema.UpgradeAnswer:
+        return await self.upgrades.upgrade(request, self._caller)
 
     # Operations ---------------------------------------------------------------------------------------------
 

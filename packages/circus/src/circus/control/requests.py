@@ -43,6 +43,9 @@ class Requests:
         finally:
             key = operation, result
             self.results[key] = self.results.get(key, 0) + 1
-            if (duration := self.durations.get(operation)) is None:
-                duration = self.durations[operation] = Histogram(BOUNDS)
-            duration.note(clock.monotonic() - began)
+            self.duration_of(operation).note(clock.monotonic() - began)
+
+    def duration_of(self, operation: str) -> Histogram:
+        if (duration := self.durations.get(operation)) is None:
+            duration = self.durations[operation] = Histogram(BOUNDS)
+        return duration

@@ -29,6 +29,7 @@ from circus.control.caller import Caller
 from circus.control.catalog import JSON, Answer, Operation
 from circus.control.ops import Ops
 from circus.control.scrapes import Page
+from circus.control.succession import AGAIN, TurnedAway
 from circus.errors import TABLE, CircusError
 
 log = logging.getLogger("circus.control")
@@ -57,18 +58,19 @@ def _route(ops: Ops, operation: Operation) -> Route:
         with ops.requests.counted(operation.id):
             dispatch.check(caller, operation)
             params = request.query_params
-            asked = dispatch.perform(
-                ops,
-                caller,
-                operation,
-                entry,
-                path=request.path_params,
-                query={key: params.getlist(key) for key in params},
-                body=b"" if operation.body is None else await _read(request),
-                last_event_id=request.headers.get("last-event-id", "") if operation.resumes else "",
-                accept=request.headers.get("accept", "") if operation.media_too else "",
-            )
-            answer = await (_while_there(request, asked) if operation.may_wait else asked)
+            async with dispatch.admitted(ops, operation):
+                asked = dispatch.perform(
+                    ops,
+                    caller,
+                    operation,
+                    entry,
+                    path=request.path_params,
+                    query={key: params.getlist(key) for key in params},
+                    body=b"" if operation.body is None else await _read(request),
+                    last_event_id=request.headers.get("last-event-id", "") if operation.resumes else "",
+                    accept=request.headers.get("accept", "") if operation.media_too else "",
+                )
+                answer = await (_while_there(request, asked) if operation.may_wait else asked)
         if isinstance(answer, msgspec.Struct):
             return Response(msgspec.json.encode(answer), media_type=JSON)
         if isinstance(answer, Page):
@@ -170,7 +172,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
             f"use {allowed}" if allowed else "",
         )
     assert isinstance(error, CircusError)
-    return error_response(error, closes=isinstance(error, _BodyRefused))
+    headers = AGAIN if isinstance(error, TurnedAway) else None
+    return error_response(error, closes=isinstance(error, _BodyRefused | TurnedAway), headers=headers)
 
 
 class _BodyRefused(CircusError):

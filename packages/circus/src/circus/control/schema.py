@@ -122,6 +122,15 @@ class ReloadConfigRequest(Request, frozen=True):
     apply: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)] | None = None
 
 
+class UpgradeRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """``check``: only try whether the new program could take over. ``to``: another one than that which runs, as the
+    path of a virtual environment or of a Python. ``patience``: seconds to wait for orders that are under way."""
+
+    check: bool = False
+    to: Annotated[str, Meta(max_length=4096)] = ""
+    patience: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] = 30.0
+
+
 class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """``topic``: beginnings of topics, as `watcher.web.`; ``since``: what happened after it, seconds since 1970."""
 
@@ -365,6 +374,22 @@ class PlanAnswer(Struct, frozen=True):
     applied: bool = False
     items: list[ItemAnswer] = []
     by_hand: dict[str, list[str]] = {}
+    warnings: list[str] = []
+    operation: str = ""
+
+
+class UpgradeAnswer(Struct, frozen=True):
+    """From ``version`` to ``to_version``, whose code is at ``path`` and runs under ``python``. It has begun, unless
+    this was a ``check``; how it ends is known by its ``operation``, and then also for how long clients waited
+    (``blind_s``)."""
+
+    version: str
+    to_version: str
+    python: str
+    path: str
+    check: bool = False
+    waited: bool = False
+    blind_s: float | None = None
     warnings: list[str] = []
     operation: str = ""
 

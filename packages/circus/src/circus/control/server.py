@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
 from typing import Any, cast
 
 import h11
@@ -28,6 +29,8 @@ from circus.control.auditing import Audited, Auditing
 from circus.control.claim import Claim
 from circus.control.members import Members
 from circus.control.seldom import Seldom
+from circus.control.succession import AGAIN, TurnedAway
+from circus.errors import CircusError
 
 log = logging.getLogger("circus.control")
 
@@ -51,6 +54,9 @@ REQUEST_TIMEOUT_S = 10.0
 
 #: How long an idle connection is kept for another request.
 KEEP_ALIVE_S = 5
+
+#: After so many turns of the loop a connection that asyncio has accepted has its protocol.
+ACCEPTING_TURNS = 5
 
 #: At the end: for replies under way, then for their bytes to leave.
 CLOSE_TIMEOUT_S = 5.0
@@ -76,15 +82,17 @@ class ControlServer:
         self._config = config_of(Audited(Gate(app, hosts), self._auditing))
         self._state = ServerState()
         self._server: asyncio.AbstractServer | None = None
+        self._listening = claim.sock
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         # From 3.13 on asyncio removes the path at the end, which the claim does, and looks for it at the address that
         # the socket was bound by: that of one with a long path is no longer there (papa.places).
+        self._listening = self._claim.sock.dup()  # asyncio closes it, and the claim may outlive this server
         kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await loop.create_unix_server(
             lambda: _UnixConnection(self._config, self._state, self._members, self._auditing, self._refused),
-            sock=self._claim.sock,
+            sock=self._listening,
             **kept,
         )
 
@@ -97,6 +105,17 @@ class ControlServer:
         if self._server is not None:
             self._server.close()
         self._claim.stop_listening()
+        await close(self._state)
+
+    async def pause(self) -> None:
+        """As `close`, but who comes from now on waits for the successor, who goes on with the claim."""
+        if self._server is not None:
+            # First of all nobody more is accepted: asyncio drops those whom it has accepted but not yet welcomed.
+            asyncio.get_running_loop().remove_reader(self._listening)
+            for _ in range(ACCEPTING_TURNS):
+                await asyncio.sleep(0)
+            self._server.close()
+        turn_away(self._state)
         await close(self._state)
 
 
@@ -119,6 +138,12 @@ def config_of(app: ASGIApp) -> Config:
     )
     config.load()
     return config
+
+
+def turn_away(state: ServerState) -> None:
+    """Whoever has connected and was not heard yet is told to ask again."""
+    for connection in list(state.connections):
+        cast("Connection", connection).turn_away()
 
 
 async def close(state: ServerState) -> None:
@@ -175,20 +200,30 @@ class Connection(H11Protocol):
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.abort()
 
+    def turn_away(self) -> None:
+        """Before its first request; one that is open for another one is closed, as at any time."""
+        if self.cycle is None and not self.transport.is_closing():
+            self._refuse(TurnedAway(), AGAIN)
+
     def send_400_response(self, msg: str) -> None:
         """For bytes that are no HTTP: the same form of error as for all others."""
+        self._refuse(CircusError("bad-request", msg, "speak HTTP/1.1"), {})
+
+    def _refuse(self, error: CircusError, more: Mapping[str, str]) -> None:
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
-        answer = schema.ErrorAnswer(schema.ErrorBody("bad-request", msg, "speak HTTP/1.1"))
+        answer = schema.ErrorAnswer(schema.ErrorBody(error.code, error.message, error.hint))
         body = msgspec.json.encode(answer)
         headers = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
             ("connection", "close"),
+            *more.items(),
         ]
+        status = HTTPStatus(error.http_status)
         response: list[h11.Event] = [
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Response(status_code=status, headers=headers, reason=status.phrase.encode()),
             h11.Data(data=body),
             h11.EndOfMessage(),
         ]

@@ -8,8 +8,7 @@ import logging
 import os
 import resource
 import signal
-import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any
 
 from circus import __version__, serving
@@ -26,12 +25,13 @@ from circus.daemon.ward import Ward
 from circus.engine.engine import Engine
 from circus.engine.view import Warden
 from circus.errors import CircusError
+from circus.upgrade.succession import Succession
 
 log = logging.getLogger("circus")
 
 
 class Life:
-    """``environ`` is what circusd was started with."""
+    """Of one circusd; and of the next one, when another program could not be executed in its place."""
 
     def __init__(
         self,
@@ -40,21 +40,21 @@ class Life:
         readiness: Readiness,
         manager: Manager,
         ward: Ward,
-        environ: Mapping[str, str],
+        succession: Succession,
     ) -> None:
         self._config = config
         self._pidfile = pidfile
         self._readiness = readiness
         self._manager = manager
         self._ward = ward
-        self._environ = environ
+        self._succession = succession
         self._stacks = Stacks("")
 
     def live(self) -> None:
         """With the name claimed and the pid written; both are given back in the end. Raises: CircusError, PapaError."""
         path = endpoints.resolve(self._config.control or self._config.name)
         try:
-            mine = claim(path, is_open=access.is_open(self._config))
+            mine = self._succession.claim() or claim(path, is_open=access.is_open(self._config))
         except CircusError as error:
             if error.code == "conflict":
                 self._ward.leaving()  # another circusd has the name: there is nothing to try again
@@ -80,17 +80,27 @@ class Life:
             log.error("circusd %s: it was replaced times=%d", ward.reason, ward.replaced)
         beats = Beats(config, ward, self._manager, self._begin_anew)
         beats.start()
-        kernel = await serving.connect(config)
-        _raise_descriptor_limit()
-        circusd = serving.Serving(config, mine, kernel)
+        while await self._serve(mine):
+            log.info("circusd %s goes on pid=%d", __version__, os.getpid())
+
+    async def _serve(self, mine: Claim) -> bool:
+        """Whether to begin once more, because no other program could take this one's place."""
+        config, ward, succession, loop = self._config, self._ward, self._succession, asyncio.get_running_loop()
+        try:
+            kernel = await serving.connect(config)
+            _raise_descriptor_limit()
+            circusd = serving.Serving(config, mine, kernel, started_at=succession.started_at)
+        except Exception as error:
+            succession.go_back(error)
+            raise
         engine = circusd.engine
         engine.is_outlived = not ward.is_contained
         engine.warden = Warden(ward.pid, ward.replaced, ward.reason)
-        ward.on_loss(asyncio.get_running_loop(), lambda: self._on_warden_lost(engine))
+        ward.on_loss(loop, lambda: self._on_warden_lost(engine))
         ends = _Ends(engine)
         ends.install()
         try:
-            await circusd.start()
+            await self._come_up(circusd, mine)
             ends.listen()
             ward.up()
             self._readiness.tell()
@@ -102,15 +112,31 @@ class Life:
             gc.freeze()
             gc.enable()
             await engine.may_leave.wait()
+            ward.ignore_loss(loop)
+            if succession.is_due:
+                self._manager.reloading("another version takes its place")
+                await succession.hand_over()
+                return True
             ends.remove()
             self._manager.stopping("leaving")
             if engine.status is not None:
                 ward.end_with(engine.status)
-            ward.ignore_loss(asyncio.get_running_loop())
             ward.leaving()
             log.info("circusd leaves")
+            return False
         finally:
-            await circusd.close()
+            if not succession.is_due:
+                await circusd.close()
+
+    async def _come_up(self, circusd: serving.Serving, mine: Claim) -> None:
+        try:
+            self._succession.attach(circusd, mine)
+            self._succession.release_signals()
+            await circusd.start()
+            self._succession.settle()
+        except Exception as error:
+            self._succession.go_back(error)
+            raise
 
     def _on_warden_lost(self, engine: Engine) -> None:
         pid, engine.warden = engine.warden.pid, Warden(0, engine.warden.replaced, engine.warden.reason)
@@ -123,9 +149,8 @@ class Life:
         self._stacks.write()
         self._stacks.tell(f"circusd uses too much, {excess}, and begins anew")
         self._ward.keep(renewals=int(self._ward.kept.get("renewals", 0)) + 1)
-        environ = {**self._environ, **self._ward.renew(f"(pid {os.getpid()}) used too much: {excess}")}
         logging.shutdown()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 - itself
+        self._succession.begin_anew(f"(pid {os.getpid()}) used too much: {excess}")
 
 
 class _Ends:

@@ -7,12 +7,14 @@ import logging
 import os
 import sys
 
-from circus import hooks
+from circus import hooks, upgrade
 from circus.config import load
 from circus.daemon import arguments, detach, life, logs, notify
 from circus.daemon.pidfile import Pidfile
 from circus.daemon.ward import Ward
 from circus.errors import CircusError
+from circus.upgrade import handover, rehearsal
+from circus.upgrade.succession import Origin, Succession
 from papa.errors import PapaError
 
 log = logging.getLogger("circus")
@@ -21,8 +23,10 @@ log = logging.getLogger("circus")
 def main(argv: list[str] | None = None) -> None:
     # Until circusd is up, what is made is kept: to look through it again and again is a tenth of a start.
     gc.disable()
-    options = arguments.parse(sys.argv[1:] if argv is None else argv)
     environ = dict(os.environ)
+    options = arguments.parse(sys.argv[1:] if argv is None else argv)
+    if os.environ.pop(upgrade.REHEARSAL, None) is not None:
+        rehearsal.main(options.config)
     # Taken out of the environment before anything copies it.
     manager = notify.Manager.of(os.environ)
     ward = Ward.of(os.environ)
@@ -30,7 +34,10 @@ def main(argv: list[str] | None = None) -> None:
     if ward.is_contained and options.daemon:
         print("warning: --daemon has no effect in a container, which lives as long as circusd", file=sys.stderr)
     readiness = detach.Readiness(ward.starter)
+    succession = None
     try:
+        left = handover.take(os.environ)
+        succession = Succession(Origin.of(environ, ward.renew), left)
         if is_detached and "log" in ward.kept:
             # Standard error is nobody's any more; what is wrong now can be read where the one before wrote.
             logs.configure(*ward.kept["log"])
@@ -50,8 +57,9 @@ def main(argv: list[str] | None = None) -> None:
         text = f"circusd: {error}"
         if is_detached and "log" in ward.kept:
             log.error("%s", text.replace("\n", " "))
-            sys.exit(1)
-        sys.exit(text)
+        if succession is not None:
+            succession.go_back(error)
+        sys.exit(1 if is_detached and "log" in ward.kept else text)
     if config.umask is not None:
         os.umask(config.umask)
     if is_detached:
@@ -62,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
             ward.dismiss()
     ward.keep(log=log_to)
     try:
-        life.Life(config, pidfile, readiness, manager, ward, environ).live()
+        life.Life(config, pidfile, readiness, manager, ward, succession).live()
     except (CircusError, PapaError) as error:
         text = f"circusd: {error}"
         if is_detached or not logs.goes_to_terminal():

@@ -7,6 +7,8 @@ import os
 import socket
 from collections.abc import MutableMapping
 
+from circus import clock
+
 log = logging.getLogger("circus")
 
 VARIABLE = "NOTIFY_SOCKET"
@@ -60,6 +62,10 @@ class Manager:
         self._is_up = True
         # With --daemon the process that was started is not the one that stays.
         self.tell("READY=1", f"STATUS={status}", f"MAINPID={os.getpid()}")
+
+    def reloading(self, status: str) -> None:
+        """Until it is ready once more; the time is that of sd_notify(3)."""
+        self.tell("RELOADING=1", f"MONOTONIC_USEC={int(clock.monotonic() * 1e6)}", f"STATUS={status}")
 
     def stopping(self, status: str) -> None:
         self.tell("STOPPING=1", f"STATUS={status}")

@@ -125,6 +125,7 @@ class Engine:
         self.probing = Probing(self)
         self.telling = Telling(self)
         self.link = Link(kernel, lambda: startup.reattach(self))
+        self.inherited = startup.Inherited()  # from a predecessor in this process
         self.is_started = False  # all that runs is held
         self.is_outlived = True  # by the kernel; in a container nothing outlives circusd
         self.warden = Warden()
@@ -167,6 +168,11 @@ class Engine:
         """Stop everything, in reverse order of start."""
         await leaving.end(self, events.Shutdown)
 
+    async def hand_over(self) -> startup.Inherited:
+        """Write and commit what was taken, and let go of everything for a successor."""
+        self._tasks.cancel()
+        return await leaving.hand_over(self)
+
     async def close(self) -> None:
         """Write and commit what was taken, give back what nobody needs, let go of the rest."""
         self._tasks.cancel()
@@ -191,9 +197,10 @@ class Engine:
         self._mailbox.append(event)
         if not self._drain_is_scheduled:
             self._drain_is_scheduled, self._posted = True, clock.monotonic()
-            asyncio.get_running_loop().call_soon(self._drain, context=self._context)
+            asyncio.get_running_loop().call_soon(self.drain, context=self._context)
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Deal with all that was posted."""
         self._drain_is_scheduled = False
         self.tallies.waits.note(clock.monotonic() - self._posted)
         while self._mailbox:

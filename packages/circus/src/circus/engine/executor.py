@@ -28,10 +28,18 @@ class Executor:
         self._engine = engine
         self._timers: dict[events.TimerKey, asyncio.TimerHandle] = {}
         self._tasks = Tasks()
+        self._is_held = False
+
+    async def hold(self, timeout_s: float) -> None:
+        """From now on nothing is started; what has begun is waited for, at most ``timeout_s``."""
+        self._is_held = True
+        await self._tasks.settled(timeout_s)
 
     def carry_out(self, action: actions.Action) -> None:
         match action:
             case actions.Spawn():
+                if self._is_held:
+                    return  # the successor finds that it is missing
                 self._tasks.begin(self._spawn(action))
             case actions.Signal():
                 self._tasks.begin(self._signal(action))
@@ -54,7 +62,8 @@ class Executor:
             case actions.Probe(slot, incarnation, what):
                 self._engine.probing.begin(slot, incarnation, what)
             case actions.Publish(watcher, event, fields):
-                self._engine.publish(watcher, event, fields)
+                if not self._engine.inherited.is_told(action):
+                    self._engine.publish(watcher, event, fields)
             case actions.ReloadFailed():
                 self._engine.rolls.on_failed(action)
             case actions.Finish():

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from circus import clock
 from circus.engine import startup
+from circus.engine.startup import Inherited
 from circus.supervise import events
+from circus.supervise.states import WatcherState
 from papa.errors import PapaError
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ log = logging.getLogger("circus.engine")
 
 #: At the end circusd waits this long for log files to take what was written; the kernel keeps the rest.
 FLUSH_S = 10.0
+
+#: Nobody is answered meanwhile; what is not written by then is written by the successor.
+HAND_OVER_S = 1.0
 
 #: A kernel that was killed is back within a second, on a busy machine within a few.
 GIVE_UP_S = 10.0
@@ -60,6 +65,27 @@ async def close(engine: Engine) -> None:
         except PapaError as error:
             log.warning("the kernel could not be tidied up: %s", error)
     await engine.lives.groups.tidy()
+    await _let_go(engine)
+
+
+async def hand_over(engine: Engine) -> Inherited:
+    """As `close`, but nothing is given back: a successor goes on in this process with all that runs."""
+    if await engine.link.answers():
+        await engine.executor.hold(HAND_OVER_S)
+        await engine.lives.settled(HAND_OVER_S)
+        await engine.pump.let_go([each.kernel_id for each in engine.lives.hosted], HAND_OVER_S)
+    engine.drain()
+    hosted = list(engine.lives.hosted)
+    left = Inherited(
+        frozenset(each.kernel_id for each in hosted),
+        frozenset(each.kernel_id for each in hosted if each.has_exited),
+        {each.name for each in engine.fleet.snapshot() if each.state is WatcherState.ACTIVE},
+    )
+    await _let_go(engine)
+    return left
+
+
+async def _let_go(engine: Engine) -> None:
     engine.executor.close()
     engine.jobs.close()
     engine.demand.close()

@@ -136,13 +136,15 @@ class Lives:
         hosted.run = runbook.due_of(row)
         self.hosted.add(hosted)
         if not has_exited:
-            self._engine.tallies.came(slot)
+            if row["id"] not in self._engine.inherited.came:
+                self._engine.tallies.came(slot)
             self._engine.jobs.on_hosted(hosted)
             self._engine.proofs.look_later(slot.watcher)
         self._engine.probing.hold(hosted, row, fds)
         # One that has ended may be known to the pump already: then its output goes on where it was.
         take = self._engine.pump.reattach if has_exited else self._engine.pump.add
-        await take(attached(slot, row, fds))
+        is_counted = row["id"] in self._engine.inherited.came
+        await take(attached(slot, row, fds, is_counted=is_counted))
         await self.groups.limit(hosted)
         return hosted
 
@@ -194,9 +196,10 @@ class Lives:
             self._engine.trees.look_after(hosted, is_late=True)
         self._tasks.begin(self._settle(hosted))
 
-    def settle_ended(self, hosted: Hosted, end: Mapping[str, Any]) -> None:
+    def settle_ended(self, hosted: Hosted, end: Mapping[str, Any], *, is_told: bool) -> None:
         """As on_exit, for a process that ended without a circusd: no core waits for it."""
-        self._note_end(hosted, end, is_ordered=None)
+        if not is_told:
+            self._note_end(hosted, end, is_ordered=None)
         self._tasks.begin(self._settle_ended(hosted))
 
     def _note_end(self, hosted: Hosted, end: Mapping[str, Any], *, is_ordered: bool | None) -> None:
@@ -346,7 +349,8 @@ def lost(stream: dict[str, Any]) -> int:
     return max(0, int(stream["dropped"]) - max(0, int(stream["low"]) - int(stream["acked"])))
 
 
-def attached(slot: SlotKey, row: dict[str, Any], fds: dict[str, int]) -> Attached:
+def attached(slot: SlotKey, row: dict[str, Any], fds: dict[str, int], *, is_counted: bool = False) -> Attached:
+    """``is_counted``: what it has lost is known already."""
     return Attached(
         kernel_id=row["id"],
         watcher=slot.watcher,
@@ -355,6 +359,6 @@ def attached(slot: SlotKey, row: dict[str, Any], fds: dict[str, int]) -> Attache
         files=StreamFiles(fds),
         acked={name: stream["acked"] for name, stream in row["streams"].items()},
         ended=frozenset(name for name, stream in row["streams"].items() if not stream["open"]),
-        lost={name: lost(stream) for name, stream in row["streams"].items()},
+        lost={} if is_counted else {name: lost(stream) for name, stream in row["streams"].items()},
         bounds=row.get("bounds"),
     )

@@ -76,12 +76,12 @@ def _draw_up(engine: Engine, world: World) -> Planned:
     read = engine.read()
     filed = filing.in_force(engine, read, world.edits)
     made = plans.make(
-        world, filed.config, filed.edits, unheeded=filed.unheeded, files=_files(read), environ=engine.environ
+        world, filed.config, filed.edits, unheeded=filed.unheeded, files=files_of(read), environ=engine.environ
     )
     return Planned(made, world, filed)
 
 
-def _files(config: CircusConfig) -> dict[str, str]:
+def files_of(config: CircusConfig) -> dict[str, str]:
     """All that was read: path -> digest."""
     document = config.document
     assert document is not None

@@ -79,6 +79,15 @@ class Samples:
             if not ring:
                 del self._rings[slot]
 
+    def whole(self, slot: SlotKey) -> array[float]:
+        return self._rings.get(slot, array("d"))
+
+    def take(self, rings: dict[SlotKey, array[float]]) -> None:
+        """What `whole` has told of each of ``slots``, of an earlier program. Raises: ValueError."""
+        if any(len(ring) % _WIDTH for ring in rings.values()):
+            raise ValueError("samples of another form")
+        self._rings = rings
+
     def tail(self, slot: SlotKey, most: int) -> array[float]:
         """A copy of the latest ``most`` of them, and of the one before these."""
         return self._rings.get(slot, array("d"))[-(most + 1) * _WIDTH :]

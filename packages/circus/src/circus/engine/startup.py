@@ -21,7 +21,7 @@ from circus.engine import bound, byhand, leftovers, renewal
 from circus.engine.lives import heads_of
 from circus.engine.policy import policy_of
 from circus.errors import CircusError
-from circus.supervise import adopt, events
+from circus.supervise import actions, adopt, events
 from circus.supervise.fleet import Fleet
 from circus.supervise.states import SlotKey, WatcherPolicy
 from papa.client.reply import Reply
@@ -40,6 +40,23 @@ ATTACHED_TOGETHER = 100
 
 #: What a circusd writes into the row of each process (spawning.build_spec), and the next one relies on.
 _META = {"watcher": str, "wid": int, "digest": str, "config": str, "use_papa": bool, "stop_signal": int}
+
+
+@dataclass(slots=True)
+class Inherited:
+    """What a predecessor in this process has told already: who came and who of them has ended, by kernel ids; and
+    which watchers were active."""
+
+    came: frozenset[int] = frozenset()
+    ended: frozenset[int] = frozenset()
+    active: set[str] = field(default_factory=set)
+
+    def is_told(self, action: actions.Publish) -> bool:
+        """Whether it is about the begin of what has begun under the predecessor; asked once for each."""
+        if action.watcher not in self.active or action.event not in ("start", "stop"):
+            return False
+        self.active.discard(action.watcher)
+        return action.event == "start"
 
 
 @dataclass(slots=True)
@@ -256,8 +273,10 @@ async def adopt_process(engine: Engine, survivor: adopt.Survivor, reply: Reply) 
         max(0.0, clock.wall() - row["started_at"]),
         is_ready=engine.probing.was_ready(row),
     )
+    is_told = row["id"] in engine.inherited.came
     for action in engine.fleet.step(adopted, clock.monotonic()):
-        engine.executor.carry_out(action)
+        if not (is_told and isinstance(action, actions.Publish)):
+            engine.executor.carry_out(action)
     incarnation = engine.fleet.watchers[slot.watcher].slots[slot.wid].incarnation
     hosted = await engine.lives.take_over(slot, incarnation, row, reply.fds)
     if row["exit"] is not None:
@@ -273,9 +292,11 @@ async def settle_ended(engine: Engine, survivor: adopt.Survivor, reply: Reply) -
     end = row["exit"] or {"status": None, "at": clock.wall()}
     hosted.exit_status = end["status"]
     log.info("%s pid=%d ended while circusd was away", slot, row["pid"])
-    reaped = {"process_pid": row["pid"], "exit_code": hosted.exit_status, "wid": slot.wid}
-    engine.publish(slot.watcher, "reap", reaped)
-    engine.lives.settle_ended(hosted, end)
+    is_told = row["id"] in engine.inherited.ended
+    if not is_told:
+        reaped = {"process_pid": row["pid"], "exit_code": hosted.exit_status, "wid": slot.wid}
+        engine.publish(slot.watcher, "reap", reaped)
+    engine.lives.settle_ended(hosted, end, is_told=is_told)
 
 
 async def our_rows(engine: Engine) -> list[dict[str, Any]]:

@@ -9,7 +9,11 @@ from typing import NamedTuple
 
 
 class NotSo(Exception):
-    """Not ready, or not healthy; the text says why, and whom was asked."""
+    """Not ready, or not healthy; the text says why, and whom was asked. ``said``: the end of what a command printed."""
+
+    def __init__(self, why: str, said: str = "") -> None:
+        super().__init__(why)
+        self.said = said
 
 
 class Said(NamedTuple):

@@ -24,7 +24,7 @@ from circus.probes import NotSo, tidy
 #: Helpers are small and short; more at once only slow each other, and the services that they ask.
 AT_ONCE = 8
 
-#: Of its output only the last line is of interest.
+#: The end of its output is kept: there stand an answer and the reason of a failure.
 TAIL = 4096
 
 #: Where there are no pidfds its end is looked for at this pace.
@@ -50,8 +50,8 @@ class Commands:
         self._pool: ThreadPoolExecutor | None = None
         self._running: set[_Helper] = set()
 
-    async def ask(self, command: Command, timeout_s: float) -> None:
-        """Raises: NotSo."""
+    async def ask(self, command: Command, timeout_s: float) -> str:
+        """The end of what it printed. Raises: NotSo."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="circus-probe")
         helper = _Helper(command, timeout_s)
@@ -61,6 +61,7 @@ class Commands:
         finally:
             self._running.discard(helper)
             helper.end()
+        return helper.said
 
     def close(self) -> None:
         """No helper outlives circusd."""
@@ -81,6 +82,10 @@ class _Helper:
         self._pid: int | None = None  # while nobody has waited for it
         self._is_unwanted = False
         self._tail = b""
+
+    @property
+    def said(self) -> str:
+        return self._tail.decode(errors="replace").rstrip()
 
     def end(self) -> None:
         """Whoever asked has gone."""
@@ -123,11 +128,11 @@ class _Helper:
         process.wait()
         name = os.path.basename(command.argv[0])
         if not has_ended:
-            raise NotSo(f"no answer within {self._timeout_s:g} s ({name})")
+            raise NotSo(f"no answer within {self._timeout_s:g} s ({name})", self.said)
         if process.returncode:
             how = f"signal {-process.returncode}" if process.returncode < 0 else f"status {process.returncode}"
-            last = tidy(self._tail.decode(errors="replace").rstrip().rpartition("\n")[2])
-            raise NotSo(f"{last} ({name}: {how})" if last else f"{name}: {how}")
+            last = tidy(self.said.rpartition("\n")[2])
+            raise NotSo(f"{last} ({name}: {how})" if last else f"{name}: {how}", self.said)
 
     def _kill(self) -> None:
         if self._pid is not None:

@@ -33,6 +33,7 @@ from circus.streams.render import STREAMS
 from circus.streams.routes import Routes
 from circus.streams.sinks import Sink
 from circus.streams.store import Intent
+from circus.streams.tally import Tally
 from circus.streams.tap import ENDED, Attached, Process, Source, Tap
 from circus.streams.waiters import Waiters
 from circus.streams.workers import Workers
@@ -304,6 +305,10 @@ class Pump:
         """watcher -> stdout, stderr -> bytes, gaps, dropped, sink_errors."""
         counted = self._bulletin.tally.by_watcher()
         return {name: {STREAMS[each]: told for each, told in streams.items()} for name, streams in counted.items()}
+
+    @property
+    def tally(self) -> Tally:
+        return self._bulletin.tally
 
     def positions(self) -> lag.Positions:
         """Where the sinks stand; see there."""

@@ -5,6 +5,7 @@ What a process had lost before circusd started counts, too: the kernel tells it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from circus.streams.tap import Source
@@ -35,6 +36,16 @@ class Tally:
 
     def forget(self, watcher: str) -> None:
         self._counters.pop(watcher, None)
+
+    def take(self, told: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+        """Go on from what `by_watcher` has told. Raises: TypeError."""
+        self._counters = {
+            watcher: {
+                stream: Counter(**{key: int(each) for key, each in counter.items()})
+                for stream, counter in streams.items()
+            }
+            for watcher, streams in told.items()
+        }
 
     def by_watcher(self) -> dict[str, dict[str, dict[str, float]]]:
         return {

@@ -21,6 +21,7 @@ from circus.control.claim import claim
 from circus.control.ops import Ops
 from circus.control.routes import make_app
 from circus.control.server import ControlServer
+from circus.control.succession import Rehearsed
 from circus.engine import tracking
 from circus.engine.pictures import Picture
 from circus.engine.samples import Samples, Use
@@ -91,6 +92,18 @@ class FakeFigures:
     async def look(self) -> None:
         if self.uses:
             self.samples.add(time.time(), self.uses.pop(0))
+
+
+class FakeSuccession:
+    """Every program can take over, except those in which something is ``broken``; and nothing comes of it."""
+
+    async def rehearse(self, to: str) -> Rehearsed:
+        if "broken" in to:
+            raise CircusError("conflict", f"{to}/bin/python cannot take over: no module named circus", "see the log")
+        return Rehearsed("1.1.0", "3.13.1", f"{to or '/opt/papa'}/lib/python3.13/site-packages/circus", [])
+
+    async def succeed(self, operation: str) -> None:
+        """It has ended, as if the successor served."""
 
 
 class FakeEngine:
@@ -337,6 +350,7 @@ class FakeCircusd:
     def __init__(self, engine: FakeEngine, path: str) -> None:
         self.engine = engine
         self.ops = Ops(engine)
+        self.ops.upgrades.succession = FakeSuccession()
         self.path = path
         self._loop = asyncio.new_event_loop()
         self._leave = asyncio.Event()
