@@ -14,6 +14,7 @@ import io
 import logging
 import os
 import signal
+from collections.abc import Iterator
 
 from circus import warden
 
@@ -23,7 +24,7 @@ log = logging.getLogger("circus")
 MAX_BYTES = 256 << 10
 #: Of one life; each with so many frames.
 MAX_TASKS = 200
-MAX_FRAMES = 12
+MAX_FRAMES = 24
 
 
 class Stacks:
@@ -82,9 +83,25 @@ def _tasks() -> str:
         tasks = sorted(asyncio.all_tasks(), key=lambda task: task.get_name())
     except RuntimeError:
         return ""  # no loop
-    text = io.StringIO()
+    lines = []
     for task in tasks[:MAX_TASKS]:
-        task.print_stack(limit=MAX_FRAMES, file=text)
+        lines.append(f"\nTask {task.get_name()} (most recent call first):")
+        lines += list(_frames_of(task.get_coro()))[::-1][:MAX_FRAMES]
     if len(tasks) > MAX_TASKS:
-        text.write(f"and {len(tasks) - MAX_TASKS} more tasks\n")
-    return text.getvalue()
+        lines.append(f"and {len(tasks) - MAX_TASKS} more tasks")
+    return "\n".join([*lines, ""])
+
+
+def _frames_of(awaited: object) -> Iterator[str]:
+    """From the coroutine of a task to what that waits for at last; written as the fault handler does it.
+
+    A task by itself knows the first of them alone, and looks into source files, which may hang.
+    """
+    while awaited is not None:
+        for kind in ("cr", "gi", "ag"):
+            if (frame := getattr(awaited, f"{kind}_frame", None)) is not None:
+                yield f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}'
+                awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+                break
+        else:
+            return
