@@ -222,6 +222,13 @@ def test_what_is_there_is_overwritten_by_force_alone(folder: Path, capsys: pytes
     assert argv_of() == ["/bin/sleep", "60"]
 
 
+def test_what_came_there_meanwhile_is_not_overwritten_either(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "circus.ini").symlink_to("nowhere")
+    status, said = refused(capsys, "/bin/sleep", "60")
+    assert (status, "File exists" in said) == (1, True)
+    assert os.readlink("circus.ini") == "nowhere"
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message", "hint"),
     [

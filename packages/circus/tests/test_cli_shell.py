@@ -196,8 +196,10 @@ def test_lines_are_remembered_by_the_next_shell_for_their_user_alone(shell: Term
     assert history.read_text().splitlines() == ["numprocesses web", "exit"]
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
     assert stat.S_IMODE(history.parent.stat().st_mode) == 0o700
+    history.chmod(0o644)
     with terminal.opened(BIN / "circusctl", cwd=root) as second:
         second.wait_for(PROMPT)
+        assert stat.S_IMODE(history.stat().st_mode) == 0o600
         ask(second, "\x1b[A\x1b[A\n", "\n2\n")
         assert leave(second) == 0
 
