@@ -16,9 +16,11 @@ from tests.house import wait_for
 from tests.screens import Screen
 
 from circus.circusctl import main
-from circus.cli import waiting
+from circus.cli import progress, waiting
+from circus.cli.asking import Daemon
 from circus.control import server
 from circus.control.client import Client, Pending
+from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.progress import Standing
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
@@ -122,6 +124,46 @@ def test_a_circusd_from_before_an_upgrade_knows_no_tags_and_obeys(
     assert len(engine.heard) == 2
 
 
+def count_questions(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """circusd hangs where it is asked about operations."""
+    asked: list[str] = []
+    given = getattr(Client, name)
+
+    def ask(client: Client, target: str, **more: str) -> object:
+        if "/operations/" not in target:
+            return given(client, target, **more)
+        asked.append(target)
+        raise CircusError("timeout", "Timed out. circusd did not answer")
+
+    monkeypatch.setattr(Client, name, ask)
+    return asked
+
+
+def test_a_circusd_that_hangs_is_waited_for_once_and_not_for_each_order(
+    circusd: FakeCircusd, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = count_questions(monkeypatch, "get")
+    assert main(["--timeout", "0.3", "kill", "web", "db"]) == 1
+    assert len(asked) == 1
+    assert "it has taken the order and goes on with it" in capsys.readouterr().err
+    monkeypatch.setattr(waiting, "_answered", interrupt)
+    assert main(["kill", "web", "db"]) == 130
+    assert len(asked) == 2
+    assert "an order that circusd has taken goes on" in capsys.readouterr().err
+    open_gate(circusd)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_bar_waits_once_for_a_circusd_that_hangs(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = count_questions(monkeypatch, "open_stream")
+    bar = progress.Bar(Daemon(Client(path), is_bounded=False), ["a", "b"])
+    bar.close()
+    assert (len(asked), bar.descriptors) == (1, [])
+
+
 # Several -----------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +174,24 @@ def test_all_orders_are_given_before_one_is_waited_for(circusd: FakeCircusd, eng
         open_gate(circusd)
         assert process.communicate(timeout=30) == ("ok\n", "")
     assert process.returncode == 0
+
+
+def test_an_order_that_could_not_be_given_says_how_many_were(
+    circusd: FakeCircusd, engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = Client.begin
+
+    def begin(client: Client, target: str, body: dict[str, object], **more: bool) -> Pending:
+        if "/db/" in target:
+            raise CircusError("timeout", "Timed out. circusd did not answer", "the order was not taken")
+        return given(client, target, body, **more)
+
+    monkeypatch.setattr(Client, "begin", begin)
+    assert main(["kill", "web", "db"]) == 1
+    hint = "the order was not taken; 1 of 2 orders were given before it: `circusctl operations` shows them"
+    assert hint in capsys.readouterr().err
+    monkeypatch.undo()
+    open_gate(circusd)
 
 
 def test_one_that_fails_is_told_when_all_have_ended(circusd: FakeCircusd, engine: FakeEngine) -> None:

@@ -24,6 +24,9 @@ TABLE: dict[str, tuple[int, int]] = {
     "internal": (500, 1),
 }
 
+#: Nobody answers just now: who waits for the next circusd asks again.
+AWAY = ("unreachable", "timeout", "unavailable")
+
 
 class CircusError(Exception):
     """What circus raises: ``code`` is a key of TABLE, ``hint`` says what to do next."""

@@ -5,7 +5,6 @@ It is drawn on standard error, and is gone when they have ended. What it shows c
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
@@ -20,7 +19,7 @@ from circus.cli import operations
 from circus.cli.render import duration, one_line
 from circus.control import sse
 from circus.control.client import receive, target
-from circus.errors import CircusError
+from circus.errors import AWAY, CircusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,13 +43,16 @@ class Bar:
         self._streams: dict[int, tuple[str, socket.socket, sse.Parser]] = {}
         self._live = Live(console=Console(file=sys.stderr), transient=True, auto_refresh=False)
         for tag in tags:
-            # Who may not see operations waits without a bar.
-            with contextlib.suppress(CircusError):
+            try:
                 sock, first = daemon.client.open_stream(target("operations", tag, "events"))
-                sock.setblocking(False)
-                parser = sse.Parser()
-                self._streams[sock.fileno()] = (tag, sock, parser)
-                self._take(tag, parser, first)
+            except CircusError as error:
+                if error.code in AWAY:  # it hangs, and would for each of them
+                    break
+                continue  # who may not see operations waits without a bar
+            sock.setblocking(False)
+            parser = sse.Parser()
+            self._streams[sock.fileno()] = (tag, sock, parser)
+            self._take(tag, parser, first)
         self._draw()
 
     @property

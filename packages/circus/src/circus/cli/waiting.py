@@ -13,7 +13,7 @@ import time
 
 from circus.cli import operations, terminal
 from circus.control.client import target
-from circus.errors import CircusError
+from circus.errors import AWAY, CircusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ def give(daemon: Daemon, orders: Orders, *, is_bounded: bool) -> dict[str, Answe
     try:
         for key, (path, body) in orders.items():
             tag = tags[key]
-            pending = daemon.client.begin(target(*path), {**body, "tag": tag}, is_bounded=is_bounded)
+            try:
+                pending = daemon.client.begin(target(*path), {**body, "tag": tag}, is_bounded=is_bounded)
+            except CircusError as error:
+                raise _behind(error, daemon, len(taken), len(orders)) from None
             taken[key] = _Taken(tag, pending)
         return _wait(daemon, taken)
     except KeyboardInterrupt:
@@ -75,9 +78,17 @@ class _Taken:
         self.pending = pending
 
 
+def _behind(error: CircusError, daemon: Daemon, given: int, count: int) -> CircusError:
+    """An order that could not be given, behind others that were."""
+    if not given:
+        return error
+    told = f"{given} of {count} orders were given before it: `{daemon.program} operations` shows them"
+    return CircusError(error.code, error.message, f"{error.hint}; {told}")
+
+
 def _wait(daemon: Daemon, taken: dict[str, _Taken]) -> dict[str, Answer]:
     answers: dict[str, Answer] = {}
-    failures: list[CircusError] = []
+    failures: list[tuple[str, CircusError]] = []
     waited = dict(taken)
     bar: Bar | None = None
     shown_from = time.monotonic() + SOON_S if _is_shown() else None
@@ -93,13 +104,13 @@ def _wait(daemon: Daemon, taken: dict[str, _Taken]) -> dict[str, Answer]:
                 try:
                     answers[key] = each.pending.finish()
                 except CircusError as error:
-                    known = None if bar is None else bar.known.get(each.tag)
-                    failures.append(_explained(daemon, each.tag, error, known))
+                    failures.append((each.tag, error))
     finally:
         if bar is not None:
             bar.close()
     if failures:
-        raise failures[0]
+        tag, first = failures[0]
+        raise _explained(daemon, tag, first, None if bar is None else bar.known.get(tag))
     return {key: answers[key] for key in taken}
 
 
@@ -133,7 +144,7 @@ def _is_late(pending: Pending, now: float) -> bool:
 
 def _interrupted(daemon: Daemon, tags: list[str]) -> Interrupted:
     """Says under which ids they go on, where circusd tells."""
-    found = [known for tag in tags if (known := _ask(daemon, tag)) is not None and known["state"] == "running"]
+    found = [known for known in _ask_each(daemon, tags) if known["state"] == "running"]
     follow = f"{daemon.program} operations"
     told = [f"{operations.what(known)} goes on: `{follow} {known['id']} --follow`" for known in found]
     return Interrupted("\n  ".join(["stopped waiting", *told]) if told else _UNTOLD)
@@ -141,7 +152,8 @@ def _interrupted(daemon: Daemon, tags: list[str]) -> Interrupted:
 
 def _explained(daemon: Daemon, tag: str, error: CircusError, known: Answer | None) -> CircusError:
     """A failure of waiting, with what is known of the order itself. Those of the order say it themselves."""
-    if error.code == "timeout" and (found := _ask(daemon, tag)) is not None and found["progress"] is not None:
+    if error.code == "timeout" and (known_now := _ask_each(daemon, [tag])) and known_now[0]["progress"] is not None:
+        (found,) = known_now
         within = f"{operations.what(found)} has not ended within {daemon.client.timeout_s:g} s"
         hint = f"it goes on: `{daemon.program} operations {found['id']} --follow`"
         return CircusError("timeout", f"Timed out. {within}: {operations.waits_for(found['progress'])}", hint)
@@ -151,9 +163,13 @@ def _explained(daemon: Daemon, tag: str, error: CircusError, known: Answer | Non
     return error
 
 
-def _ask(daemon: Daemon, tag: str) -> Answer | None:
-    """What circusd knows of it; None where it does not tell, or nobody is there."""
-    try:
-        return daemon.get("operations", tag)
-    except CircusError:
-        return None
+def _ask_each(daemon: Daemon, tags: list[str]) -> list[Answer]:
+    """What circusd knows of them, where it tells; one that hangs is waited for once, not once for each."""
+    found = []
+    for tag in tags:
+        try:
+            found.append(daemon.get("operations", tag))
+        except CircusError as error:
+            if error.code in AWAY:
+                break
+    return found
