@@ -18,8 +18,11 @@ from tests.screens import Screen
 
 from circus.bus import Event
 from circus.circusctl import main
-from circus.cli import events, shades
+from circus.cli import events, listen, shades
 from circus.cli.terminal import Terminal
+from circus.control import listening
+from circus.control.client import Client
+from circus.errors import AWAY, CircusError
 from circus.supervise.states import SlotState, WatcherState
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_slot, make_watcher
 
@@ -61,6 +64,22 @@ def stopped(process: subprocess.Popen[str]) -> tuple[int, str]:
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=30)[1]
     return process.returncode, err
+
+
+@pytest.mark.parametrize("code", AWAY)
+def test_whatever_a_circusd_says_that_leaves_the_next_one_is_waited_for(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([CircusError(code, "circusd leaves"), None])
+
+    class Once:
+        def __init__(self, *_: object, **_more: object) -> None:
+            if (error := next(answers)) is not None:
+                raise error
+
+    monkeypatch.setattr(listening, "Listening", Once)
+    monkeypatch.setattr(listen, "RETRY_S", 0.0)
+    assert isinstance(listen._wait_for_next(Client("/none"), [], ""), Once)
 
 
 # Events -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from circus.cli import queries, watchers_table
 from circus.cli.render import one_line
 from circus.cli.shades import clock
 from circus.control.listening import Listening
-from circus.errors import CircusError
+from circus.errors import AWAY, CircusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class _Looks:
         try:
             self.status = self._ask()
         except CircusError as error:
-            if error.code not in ("unreachable", "timeout", "unavailable"):
+            if error.code not in AWAY:
                 raise
             self._lose()
             return False
@@ -104,7 +104,7 @@ class _Looks:
         try:
             self._listening = Listening(self._daemon.client)
         except CircusError as error:
-            if error.code not in ("unreachable", "timeout", "unavailable"):
+            if error.code not in AWAY:
                 raise
             return
         if self._look():

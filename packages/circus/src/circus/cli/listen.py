@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from circus.errors import CircusError
+from circus.errors import AWAY, CircusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _wait_for_next(client: Client, topics: list[str], last_id: str) -> Listening
         try:
             return Listening(client, topics, last_id=last_id)
         except CircusError as error:
-            if error.code not in ("unreachable", "timeout"):
+            if error.code not in AWAY:
                 raise
 
 

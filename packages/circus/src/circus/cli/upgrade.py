@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from circus.errors import CircusError
+from circus.errors import AWAY, CircusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _end(daemon: Daemon, begun: Answer) -> Answer:
         except CircusError as error:
             if error.code == "not-found":
                 return {}  # a successor that knows nothing of it
-            if error.code not in ("unreachable", "timeout", "unavailable") or time.monotonic() > deadline:
+            if error.code not in AWAY or time.monotonic() > deadline:
                 raise
             time.sleep(RETRY_S)
             continue

@@ -10,7 +10,7 @@ from typing import Self
 from circus.control import endpoints
 from circus.control.client import Client
 from circus.control.listening import Listening
-from circus.errors import CircusError
+from circus.errors import AWAY, CircusError
 from circus.legacy import zmq_feed
 from circus.legacy.exc import CallError
 from circus.legacy.util import DEFAULT_ENDPOINT_SUB
@@ -69,7 +69,7 @@ class CircusConsumer:
                         if "topic" in event:
                             yield event["topic"].encode(), json.dumps(event["message"]).encode()
             except CircusError as error:
-                if error.code not in ("unreachable", "timeout"):
+                if error.code not in AWAY:
                     raise CallError(str(error)) from None
             finally:
                 last_id = self._listening.last_id if self._listening is not None else last_id

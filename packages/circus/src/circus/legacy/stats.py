@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from circus.control import endpoints
-from circus.errors import CircusError
+from circus.errors import AWAY, CircusError
 from circus.legacy import zmq_client, zmq_feed
 from circus.legacy.exc import CallError
 from circus.legacy.util import DEFAULT_ENDPOINT_STATS
@@ -73,7 +73,7 @@ class StatsClient:
             all_of_them = self._way.ask({"command": "stats"})
             own = self._way.ask({"command": "dstats"})
         except CircusError as error:
-            if error.code in ("unreachable", "timeout"):
+            if error.code in AWAY:
                 return []
             raise CallError(str(error)) from None
         found: list[Stat] = []
