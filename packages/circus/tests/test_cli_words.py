@@ -14,6 +14,7 @@ from circus.config import values
 from circus.control.caller import OWNER
 from circus.control.tokens import Book, Wish
 from circus.errors import CircusError
+from circus.supervise import events
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
 
 
@@ -29,6 +30,11 @@ def circusd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCir
 @pytest.mark.parametrize(
     ("line", "status", "hint"),
     [
+        (f"incr web {'9' * 5000}", 3, "there are: mail sender, web"),
+        (f"kill web {'9' * 5000}", 3, "there are: mail sender, web"),
+        ("kill web --graceful_timeout nan", 2, "see `circusctl kill --help`"),
+        ("kill web --graceful_timeout inf", 2, "see `circusctl kill --help`"),
+        ("kill web --graceful_timeout -1", 2, "see `circusctl kill --help`"),
         ("stauts", 2, "did you mean `circusctl status`?"),
         ("restrat web", 2, "did you mean `circusctl restart`?"),
         ("STATUSS", 2, "did you mean `circusctl status`?"),
@@ -81,6 +87,22 @@ def test_a_slip_is_answered_by_what_was_meant(
 def test_names_with_spaces_are_meant_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "mail sendre"]) == 3
     assert "did you mean 'mail sender'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "heard"),
+    [
+        ("kill -- -dash", ["-dash"]),
+        ("kill --match simple -- -dash web", ["-dash", "web"]),
+        ("kill web --match simple -- -dash", ["web", "-dash"]),
+        ("kill --match simple -- -dash", ["-dash"]),
+    ],
+)
+def test_a_name_may_begin_with_a_dash_behind_two_of_them(line: str, heard: list[str], circusd: FakeCircusd) -> None:
+    circusd.engine.watchers["-dash"] = make_watcher("-dash")
+    assert main(line.split()) == 0
+    told = [event for event in circusd.engine.heard if isinstance(event, events.Kill)]
+    assert [each.name for each in told] == heard
 
 
 def test_what_can_stand_there_is_named_in_the_same_words_under_every_python(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     #: What an order is for (a watcher, a pid), its path and its body.
     Orders = dict[str, tuple[tuple[str, ...], dict[str, object]]]
 
+#: As many as 64 bits hold in any case.
+MAX_DIGITS = 18
+
 #: What makes a name a pattern.
 _PATTERN = frozenset("*?[")
 
@@ -185,10 +188,15 @@ def each_lines(answer: Answer, lines: Callable[[Answer], Iterable[str]]) -> Iter
         yield from (f"  {line}" for line in lines(each))
 
 
+def number_of(word: str) -> int | None:
+    """What is too long for a number of anything is a name, which nobody has."""
+    return int(word) if word.isascii() and word.isdecimal() and len(word) <= MAX_DIGITS else None
+
+
 def split_pids(words: list[str], command: str) -> tuple[list[str], list[int]]:
     """Names, and the pids among the words behind the first. Raises: CircusError usage."""
-    pids = [int(word) for word in words[1:] if word.isascii() and word.isdecimal()]
-    names = [word for at, word in enumerate(words) if not at or not (word.isascii() and word.isdecimal())]
+    pids = [pid for word in words[1:] if (pid := number_of(word)) is not None]
+    names = [word for at, word in enumerate(words) if not at or number_of(word) is None]
     if pids and len(names) > 1:
         raise CircusError("usage", "pids are those of one watcher", f"see `circusctl {command} --help`")
     return names, list(dict.fromkeys(pids))

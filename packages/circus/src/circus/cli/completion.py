@@ -91,7 +91,7 @@ def _is_of_program(command: Command, parser: Parser, own: list[str], begun: str)
         return at is not None
     return (
         not begun.startswith("-")
-        and len(_given(parser, own)) == command.program_behind
+        and len(parser.parted(own)[1]) == command.program_behind
         and (not own or own[-1] not in parser.taking)
     )
 
@@ -119,10 +119,10 @@ def _options(parser: Parser, used: Iterable[str]) -> Iterable[Candidate]:
 def _value(parser: Parser, command: Command | None, own: list[str], begun: str, names_of: NamesOf) -> Found | None:
     """Of the option before, or in the same word behind a ``=``; None: no value of an option is begun."""
     if own and own[-1] in parser.taking and "--" not in own:
-        return _of_action(parser.taking[own[-1]], command, _given(parser, own[:-1]), begun, names_of)
+        return _of_action(parser.taking[own[-1]], command, parser.parted(own[:-1])[1], begun, names_of)
     option, sign, text = begun.partition("=")
     if sign and option in parser.taking:
-        found = _of_action(parser.taking[option], command, _given(parser, own), text, names_of)
+        found = _of_action(parser.taking[option], command, parser.parted(own)[1], text, names_of)
         return Found(((f"{option}={word}", what) for word, what in found.words.items()), is_files=found.is_files)
     return None
 
@@ -130,7 +130,7 @@ def _value(parser: Parser, command: Command | None, own: list[str], begun: str, 
 def _positionals(parser: Parser, command: Command, own: list[str], begun: str, names_of: NamesOf) -> Found:
     """Of all arguments that may come next: those that may be left out make it several."""
     actions = [action for action in parser.actions if not action.option_strings]
-    given = _given(parser, own)
+    given = parser.parted(own)[1]
     places = {0}
     for word in given:
         places = {after for at in _reachable(actions, places) for after in _behind(actions[at], at, word)}
@@ -141,21 +141,6 @@ def _positionals(parser: Parser, command: Command, own: list[str], begun: str, n
         candidates |= found.words
         is_files = is_files or found.is_files
     return Found(candidates.items(), is_files=is_files)
-
-
-def _given(parser: Parser, own: list[str]) -> list[str]:
-    """The arguments among the words of a command, without options and their values."""
-    found, at, is_end = [], 0, False
-    while at < len(own):
-        word = own[at]
-        if is_end or not word.startswith("-") or word == "-":
-            found.append(word)
-        elif word == "--":
-            is_end = True
-        elif word in parser.taking:
-            at += 1
-        at += 1
-    return found
 
 
 def _reachable(actions: list[argparse.Action], places: set[int]) -> set[int]:

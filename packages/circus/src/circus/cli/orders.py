@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 
 from circus.cli.asking import (
@@ -11,6 +12,7 @@ from circus.cli.asking import (
     find_names,
     name_argument,
     names_arguments,
+    number_of,
     split_pids,
     wait_arguments,
 )
@@ -141,10 +143,19 @@ def kill_arguments(parser: argparse.ArgumentParser) -> None:
     names_arguments(parser, metavar="NAME|PID", what="watchers or patterns, or one and pids of it")
     parser.add_argument("--signum", metavar="SIGNAL", help="in place of the stop signal: 15, TERM, SIGTERM, RTMIN+1")
     parser.add_argument(
-        "--graceful_timeout", metavar="S", type=float, help="seconds until SIGKILL, in place of its own"
+        "--graceful_timeout", metavar="S", type=_seconds, help="seconds until SIGKILL, in place of its own"
     )
     wait_arguments(parser)
     parser.epilog = _KILL
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(text)) < float("inf"):
+            return seconds
+    import argparse  # for who has mistyped it
+
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
 
 
 def set_arguments(parser: argparse.ArgumentParser) -> None:
@@ -206,9 +217,10 @@ def _change(daemon: Daemon, args: argparse.Namespace, given: list[str], body: di
 def _count_of(words: list[str]) -> tuple[list[str], int | None]:
     """Names, and the number behind them: a word alone is a name."""
     last = words[-1] if len(words) > 1 else ""
-    if last.isascii() and last.removeprefix("-").isdecimal():
-        return words[:-1], int(last)
-    return words, None
+    count = number_of(last.removeprefix("-"))
+    if count is None:
+        return words, None
+    return words[:-1], -count if last.startswith("-") else count
 
 
 def give_numprocesses(daemon: Daemon, args: argparse.Namespace) -> Answer:

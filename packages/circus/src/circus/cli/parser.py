@@ -31,7 +31,11 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, words: list[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:
         """Raises: CircusError usage."""
-        if any(not action.option_strings for action in self._actions):
+        if any(not action.option_strings for action in self._actions) and "--" in words:
+            # Between arguments argparse forgets what `--` says of those behind it.
+            options, given = self.parted(words)
+            asked, rest = self.parse_known_args([*options, "--", *given], namespace)
+        elif any(not action.option_strings for action in self._actions):
             asked, rest = self.parse_known_intermixed_args(words, namespace)
         else:
             asked, rest = self.parse_known_args(words, namespace)
@@ -40,6 +44,18 @@ class Parser(argparse.ArgumentParser):
             hint = f"did you mean {near}?" if near else self._hint
             raise CircusError("usage", f"unrecognized arguments: {' '.join(rest)}", hint)
         return asked
+
+    def parted(self, words: list[str]) -> tuple[list[str], list[str]]:
+        """Options with their values; and the arguments: all else, and whatever stands behind `--`."""
+        options: list[str] = []
+        given: list[str] = []
+        taking, at = self.taking, 0
+        while at < len(words) and words[at] != "--":
+            is_argument = not words[at].startswith("-") or words[at] == "-"
+            count = 2 if words[at] in taking else 1
+            (given if is_argument else options).extend(words[at : at + count])
+            at += count
+        return options, given + words[at + 1 :]
 
     def nearest_option(self, word: str) -> str | None:
         """The option that ``word`` is a slip of, if it is one at all."""
