@@ -197,6 +197,8 @@ def test_by_ssh_the_circusctl_there_is_asked(house: House, tmp_path: Path) -> No
     done = house.run(BIN / "circusctl", "--ssh=[::1]:22", "status", "it's $HOME")
     assert (done.returncode, done.stderr.splitlines()[0]) == (3, 'error: watcher "it\'s $HOME" not found')
     assert (tmp_path / "called").read_text().startswith("-p 22 -- ::1 circusctl status ")
+    done = house.run("/bin/sh", "-c", f"{BIN}/circusctl --ssh host status web <&-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "active\n", "")
 
 
 def test_without_a_program_for_ssh_it_says_so(house: House, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from tests.house import wait_for
 
 from circus.circusctl import main
+from circus.control.client import Client
 from circus.supervise.progress import Standing
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_watcher
 
@@ -95,6 +97,15 @@ def test_one_is_followed_to_its_end_and_its_status_is_that_of_the_order(ctl: Ctl
         rest = following.stdout.read()
         assert following.wait(20) == 3
     assert "stop: failed" in rest and "web: it does not end" in rest
+
+
+def test_a_connection_that_breaks_ends_the_following_in_words(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(Client, "open_stream", lambda *_: (ours, b""))
+    ours.sendall(b"unread")
+    theirs.close()  # with something unread: a reset
+    status, _, err = ctl("operations", "4711", "--follow")
+    assert (status, "circusd has left before the operation has ended" in err) == (1, True)
 
 
 def test_following_nothing_is_a_mistake(ctl: Ctl) -> None:

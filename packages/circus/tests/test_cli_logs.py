@@ -103,6 +103,15 @@ def test_what_is_asked_for_is_shown_as_it_was_written(line: str, expected: list[
     assert shown(f"logs {line}") == (0, expected, "")  # type: ignore[operator]
 
 
+def test_a_full_disk_is_told_in_one_line(place: Place) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "circus.circusctl", "logs", "*"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard output cannot be written: No space left on device\n  hint: ")
+    assert len(done.stderr.splitlines()) == 2
+
+
 def test_with_json_each_line_says_whose_it_is_and_where_to_go_on(shown: object) -> None:
     status, lines, _ = shown("logs * --json")  # type: ignore[operator]
     rows = [json.loads(line) for line in lines]

@@ -9,9 +9,9 @@ import os
 import sys
 import time
 
-from circus.cli import log_sources
+from circus.cli import log_sources, printing
 from circus.cli.asking import Daemon
-from circus.errors import TABLE, CircusError
+from circus.errors import CircusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,13 +97,8 @@ def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             session.run()
             show.flush()
     except KeyboardInterrupt:
-        with contextlib.suppress(OSError):
-            show.flush()
+        show.flush()
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Nothing of it may be tried once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(TABLE["failed"][1])
     return iter(())
 
 
@@ -345,11 +340,15 @@ class _Show:
             data = b"\n".join(self._lines) + b"\n"
             self._lines = []
             out = getattr(sys.stdout, "buffer", None)
-            if out is None:
-                sys.stdout.write(data.decode("utf-8", "backslashreplace"))
-            else:
-                out.write(data)
-            sys.stdout.flush()
+            try:
+                if out is None:
+                    sys.stdout.write(data.decode("utf-8", "backslashreplace"))
+                else:
+                    out.write(data)
+                sys.stdout.flush()
+            except OSError as error:
+                printing.forsake(sys.stdout)
+                sys.exit(printing.lost(error))
 
     def _object(self, line: Line) -> bytes:
         from circus.logbook import cursors, moments

@@ -10,9 +10,12 @@ from circus.errors import TABLE, CircusError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    import socket
     from collections.abc import Iterable, Iterator
 
     from circus.cli.asking import Answer, Daemon
+
+_CHUNK = 64 * 1024
 
 #: Watchers that a line names.
 _MAX_NAMES = 5
@@ -50,9 +53,17 @@ def _follow(daemon: Daemon, id: str) -> Iterator[Answer]:
             for said in parser.feed(data):
                 has_ended = has_ended or said.kind == "end"
                 yield json.loads(said.data)
-            if not has_ended and not (data := sock.recv(64 * 1024)):
+            if not has_ended and not (data := _more(sock)):
                 hint = "`circusctl status` shows the state; the next circusd does not know this operation"
                 raise CircusError("unreachable", "circusd has left before the operation has ended", hint)
+
+
+def _more(sock: socket.socket) -> bytes:
+    """Nothing, when it has ended."""
+    try:
+        return sock.recv(_CHUNK)
+    except OSError:
+        return b""
 
 
 def lines(answer: Answer, _args: argparse.Namespace) -> Iterable[str]:

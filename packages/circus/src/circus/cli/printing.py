@@ -24,8 +24,11 @@ def open_streams() -> None:
 def say(text: str) -> int:
     """What was asked for; returns the exit status."""
     error = write(sys.stdout, text)
-    if error is None:
-        return 0
+    return 0 if error is None else lost(error)
+
+
+def lost(error: OSError) -> int:
+    """Says why standard output takes nothing; returns the exit status."""
     if not isinstance(error, BrokenPipeError):  # a reader that has left knows
         hint = "what was ordered is done; its answer is lost"
         write(sys.stderr, f"error: standard output cannot be written: {error.strerror}\n  hint: {hint}\n")
@@ -37,7 +40,11 @@ def write(stream: TextIO, text: str) -> OSError | None:
         stream.write(text)
         stream.flush()
     except OSError as error:
-        # Nothing of it may be tried once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        forsake(stream)
         return error
     return None
+
+
+def forsake(stream: TextIO) -> None:
+    """Nothing of it may be tried once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 
+from circus.cli import terminal
 from circus.cli.words import SSH
 from circus.errors import CircusError
 
@@ -51,6 +52,6 @@ def _argv(place: str, keyfile: str | None) -> list[str]:
     if not host or host.startswith("-") or (port and not (port.isascii() and port.isdecimal())):
         raise CircusError("usage", f"--ssh {place!r} is no place", "write USER@HOST:PORT, USER@HOST or HOST")
     argv = ["ssh", *(("-p", port) if port else ()), *(("-i", keyfile) if keyfile else ())]
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if sys.stdin is not None and terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stdout):
         argv.append("-t")  # a terminal there, too
     return [*argv, "--", host.replace("[", "").replace("]", "")]
