@@ -23,6 +23,7 @@ from bench.measurements import (
     throughput,
     top,
     tree,
+    upgrade,
 )
 
 MEASUREMENTS = {
@@ -48,4 +49,5 @@ MEASUREMENTS = {
     "takeover": takeover,
     "top": top,
     "tree": tree,
+    "upgrade": upgrade,
 }

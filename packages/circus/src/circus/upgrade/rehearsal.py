@@ -35,9 +35,9 @@ from papa.errors import PapaError
 
 #: What a circusd never imports: other programs, and what has libraries of its own.
 OTHERS = (
-    "circus.cli", "circus.tui", "circus.testing", "circus.plugins", "circus.circusctl", "circus.green",
-    "circus.legacy.zmq_client", "circus.legacy.zmq_feed", "circus.legacy.stats", "circus.stats.client",
-    "circus.client", "circus.consumer", "circus.util", "circus.stream", "circus.exc",
+    "circus.cli.", "circus.tui.", "circus.testing.", "circus.plugins.", "circus.drill.", "circus.circusctl.", "circus.circustop.", "circus.green.",
+    "circus.legacy.zmq_client.", "circus.legacy.zmq_feed.", "circus.legacy.stats.", "circus.stats.client.",
+    "circus.client.", "circus.consumer.", "circus.util.", "circus.stream.", "circus.exc.",
 )  # fmt: skip
 
 #: The first bytes of a file have its format.
@@ -103,7 +103,7 @@ def import_all() -> list[str]:
     circus's own."""
     names = []
     for found in pkgutil.walk_packages(circus.__path__, "circus."):
-        if found.name.startswith(OTHERS):
+        if f"{found.name}.".startswith(OTHERS):
             continue
         try:
             importlib.import_module(found.name)
