@@ -155,7 +155,7 @@ class World:
 
 
 def a_left(operations: dict[str, Any]) -> Left:
-    return Left(operations, Inherited(frozenset((1, 2)), frozenset((2,)), {"web"}))
+    return Left(1.5, operations, Inherited(frozenset((1, 2)), frozenset((2,)), {"web"}))
 
 
 def lived() -> World:

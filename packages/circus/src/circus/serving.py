@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from circus import clock
 from circus.config.model import CircusConfig
 from circus.control import access, audit
 from circus.control.claim import Claim
@@ -40,8 +41,10 @@ async def connect(config: CircusConfig) -> AsyncPapa:
 
 
 class Left(NamedTuple):
-    """For a successor in the same process: orders (`Operations.pack`), and what was told of processes."""
+    """For a successor in the same process: since when nobody is answered (monotonic), orders (`Operations.pack`), and
+    what was told of processes."""
 
+    began: float
     operations: dict[str, Any]
     inherited: Inherited
 
@@ -95,6 +98,8 @@ class Serving:
     async def hand_over(self) -> Left:
         """In place of `close`, for a successor in this process: nothing is given back, and whoever asks meanwhile waits
         for it."""
+        await self.engine.prepare_to_hand_over()
+        began = clock.monotonic()
         self.ops.upgrades.admission.end()
         self.ops.close()
         doors = [each.close() for each in (self._tcp, self._old_door) if each is not None]
@@ -106,7 +111,7 @@ class Serving:
         finally:
             inherited = await self.engine.hand_over()
             self._trail.close()
-        return Left(orders, inherited)
+        return Left(began, orders, inherited)
 
     async def close(self) -> None:
         self.ops.close()

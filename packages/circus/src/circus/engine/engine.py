@@ -168,8 +168,11 @@ class Engine:
         """Stop everything, in reverse order of start."""
         await leaving.end(self, events.Shutdown)
 
+    async def prepare_to_hand_over(self) -> None:
+        await leaving.prepare(self)
+
     async def hand_over(self) -> startup.Inherited:
-        """Write and commit what was taken, and let go of everything for a successor."""
+        """Let go of everything for a successor, when all is prepared."""
         self._tasks.cancel()
         return await leaving.hand_over(self)
 

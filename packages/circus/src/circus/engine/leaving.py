@@ -68,12 +68,17 @@ async def close(engine: Engine) -> None:
     await _let_go(engine)
 
 
-async def hand_over(engine: Engine) -> Inherited:
-    """As `close`, but nothing is given back: a successor goes on in this process with all that runs."""
+async def prepare(engine: Engine) -> None:
+    """For a successor in this process: nothing more is started, and what was taken of output is written and committed.
+    Queries may still be answered."""
     if await engine.link.answers():
         await engine.executor.hold(HAND_OVER_S)
         await engine.lives.settled(HAND_OVER_S)
         await engine.pump.let_go([each.kernel_id for each in engine.lives.hosted], HAND_OVER_S)
+
+
+async def hand_over(engine: Engine) -> Inherited:
+    """As `close`, but nothing is given back: a successor goes on in this process with all that runs."""
     engine.drain()
     hosted = list(engine.lives.hosted)
     left = Inherited(

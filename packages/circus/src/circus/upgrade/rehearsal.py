@@ -35,7 +35,8 @@ from papa.errors import PapaError
 
 #: What a circusd never imports: other programs, and what has libraries of its own.
 OTHERS = (
-    "circus.cli.", "circus.tui.", "circus.testing.", "circus.plugins.", "circus.drill.", "circus.circusctl.", "circus.circustop.", "circus.green.",
+    "circus.cli.", "circus.tui.", "circus.testing.", "circus.plugins.", "circus.drill.",
+    "circus.circusctl.", "circus.circustop.", "circus.green.",
     "circus.legacy.zmq_client.", "circus.legacy.zmq_feed.", "circus.legacy.stats.", "circus.stats.client.",
     "circus.client.", "circus.consumer.", "circus.util.", "circus.stream.", "circus.exc.",
 )  # fmt: skip

@@ -158,7 +158,8 @@ class Succession:
         began, sections = clock.monotonic(), {}
         log.info("gives its place to %s", self._program)
         try:
-            sections = carried.pack(circusd, await circusd.hand_over())
+            left = await circusd.hand_over()
+            began, sections = left.began, carried.pack(circusd, left)
         except Exception:
             log.exception("not all was handed over: the next one begins as after a crash")
         self.left = Handover(
