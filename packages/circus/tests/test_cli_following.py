@@ -215,6 +215,18 @@ def test_at_a_terminal_it_stands_in_place_and_the_last_picture_stays(engine: Fak
     assert "Ctrl-C" not in last
 
 
+def test_the_terminal_is_as_before_also_for_who_is_told_to_end(engine: FakeEngine, path: str) -> None:
+    with Screen() as screen, FakeCircusd(engine, path):
+        process = spawn("status", "-f", "--color", "never", stdout=screen.end)
+        os.close(screen.end)
+        screen.until("2 watchers, all as they should be")
+        process.send_signal(signal.SIGTERM)
+        while screen.read():
+            pass
+    assert (process.wait(30), process.communicate()[1]) == (143, "")
+    assert "\x1b[?25h\x1b[?1049l" in screen.text
+
+
 def test_there_must_be_a_circusd_and_watchers_to_begin_with(
     engine: FakeEngine, path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

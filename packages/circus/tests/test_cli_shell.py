@@ -170,8 +170,12 @@ def test_who_may_mean_the_shell_is_asked_before_circusd_ends(shell: Terminal, en
     shell.type("quit\n")
     shell.wait_for("End circusd? [y/N] ", after=begin)
     ask(shell, "\n", "\n")
-    shell.type("quit\n")
-    shell.wait_for("End circusd? [y/N] ", after=len(shell.shown))
+    for line in ("circusctl quit", "quit --no-wait", "quit"):
+        begin = len(shell.shown)
+        shell.type(f"{line}\n")
+        shell.wait_for("End circusd? [y/N] ", after=begin)
+        if line != "quit":
+            ask(shell, "\n", "\n")
     assert engine.heard == []
     ask(shell, "y\n", "ok")
     assert engine.heard == ["quit"]

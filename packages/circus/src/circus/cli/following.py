@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
 
@@ -156,7 +157,8 @@ def _states(status: Answer) -> dict[str, str]:
 
 
 def _drawn(looks: _Looks, args: argparse.Namespace) -> Iterator[Answer]:
-    """On a screen of its own; what was shown last stays on the other one."""
+    """On a screen of its own; what was shown last stays on the other one, whatever ends it."""
+    former = signal.signal(signal.SIGTERM, _end)
     try:
         _write(_ENTER)
         while True:
@@ -164,7 +166,12 @@ def _drawn(looks: _Looks, args: argparse.Namespace) -> Iterator[Answer]:
             looks.wait(TICK_S)
     finally:
         _write(_LEAVE + "".join(f"{line}\n" for line in _picture(looks, args)[1:]))
+        signal.signal(signal.SIGTERM, former)
     yield {}  # pragma: no cover - it does not end but by an exception
+
+
+def _end(signum: int, _frame: object) -> None:
+    sys.exit(128 + signum)
 
 
 def _draw(looks: _Looks, args: argparse.Namespace) -> None:

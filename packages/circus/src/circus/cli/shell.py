@@ -81,7 +81,7 @@ def _at_terminal(options: list[str], obey: Obey) -> int:
             editor.keep(line)
             if line.strip() == LEAVE:
                 return 0
-            if line.strip() == QUIT and input(_QUESTION).strip().lower() not in ("y", "yes"):
+            if _ends_circusd(line) and input(_QUESTION).strip().lower() not in ("y", "yes"):
                 continue
             _obey(options, line, obey)
         except KeyboardInterrupt:
@@ -89,6 +89,12 @@ def _at_terminal(options: list[str], obey: Obey) -> int:
         except EOFError:
             say("\n")
             return 0
+
+
+def _ends_circusd(line: str) -> bool:
+    typed = line.split()
+    typed = typed[1:] if typed[:1] == ["circusctl"] else typed
+    return typed[:1] == [QUIT] and not {"-h", "--help"}.intersection(typed)
 
 
 def _obey(options: list[str], line: str, obey: Obey) -> int | None:

@@ -7,7 +7,7 @@ import asyncio
 import re
 
 from circus.cli import why
-from circus.errors import CircusError
+from circus.errors import AWAY, CircusError
 from circus.tui.boards import Page
 from circus.tui.logs import Logs
 from circus.tui.painting import Line
@@ -45,7 +45,7 @@ class Why(Page):
             try:
                 self.show_lines(await self._ask())
             except CircusError as error:
-                if error.code not in ("unreachable", "timeout"):  # while it is away the screen says so
+                if error.code not in AWAY:  # while it is away the screen says so
                     self.show_lines([((f" {error.message}", "red"),), ((f" {error.hint}", ""),)])
             await asyncio.sleep(AGAIN_S)
 

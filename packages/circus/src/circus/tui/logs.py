@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from circus.cli.render import moment, one_line
-from circus.errors import CircusError
+from circus.errors import AWAY, CircusError
 from circus.tui import loglines, painting
 from circus.tui.boards import Board
 from circus.tui.dialogs import Ask
@@ -85,7 +85,7 @@ class Logs(Board):
                         self._hear(heard)
                         cursor, pause_s = heard.id or cursor, FIRST_PAUSE_S
             except CircusError as error:
-                if error.code not in ("unreachable", "timeout"):
+                if error.code not in AWAY:
                     raise
             # It has left, or lets go of all who follow: the next one knows the cursor, too.
             await asyncio.sleep(pause_s)
