@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import struct
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 from tests.house import free_port, wait_for
 
-from circus import warden
-from circus.drill import capture, logfiles, manager, visitors
+from circus import procfs, warden
+from circus.drill import capture, course, logfiles, manager, premises, visitors
+from circus.drill.kernel import Kernel
+from circus.drill.scene import Scene
 from circus.drill.texts import Unclear
 from circus.errors import CircusError
 from papa.core import index
@@ -276,6 +279,54 @@ def test_a_process_is_started_again_as_it_was(tmp_path: Path) -> None:
     before, after = out.read_text().splitlines()
     assert before == f"{folder} 0027 blue and red warden=7 1 -1 0 arguments=--log-level info a b.ini"
     assert after == f"{folder} 0027 blue and red warden= arguments=--log-level info a b.ini"
+
+
+def test_where_the_folder_of_circusd_is_gone_it_could_not_be_started_again(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with subprocess.Popen(["sleep", "60"], cwd=tmp_path / "folder") as running:
+        try:
+            (tmp_path / "folder").rmdir()
+            with pytest.raises(CircusError, match="working directory of circusd") as caught:
+                manager.look(running.pid, ["circusd"])
+        finally:
+            running.kill()
+    assert caught.value.exit_status == 3
+
+
+def test_a_stranger_that_has_the_pid_by_now_is_not_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        try:
+            found = procfs.row(stranger.pid)
+            assert found is not None
+            before = dataclasses.replace(found, start_ticks=found.start_ticks - 1)
+            start = manager.Start(("circusd",), "/bin/false", {}, "/", 0, 0, 0, (), (-1, -1))
+            scene = Scene("default", before, str(tmp_path / "none"), start, "", {}, {}, [], [], "", [], [], {})
+            with Kernel(str(tmp_path / "kernel")) as kernel:
+                drill = course.Course(scene, kernel, premises.Wish(connections=0), lambda _text: None)
+                with pytest.raises(CircusError, match="ended before it was killed"):
+                    drill.run()
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_kept"), [("always", True), ("on-failure", True), ("on-watchdog", False), ("no", False), ("", False)]
+)
+def test_systemd_keeps_what_it_starts_again_after_a_kill(
+    policy: str, is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\necho {policy}\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(manager, "_unit", lambda _pid: ("shop.service", False))
+    with subprocess.Popen(["/bin/sleep", "60"], env={"INVOCATION_ID": "1"}) as running:
+        try:
+            wait_for(lambda: procfs.variable(running.pid, b"INVOCATION_ID"), "its environment")
+            assert manager.keeper(running.pid) == ("systemd (shop.service)" if is_kept else "")
+        finally:
+            running.kill()
 
 
 def test_a_program_that_is_no_circusd_is_left_alone() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from circus.cli.asking import Answer, Daemon
-    from circus.drill.premises import Wish
+    from circus.drill.premises import Refusal, Wish
     from circus.drill.scene import Scene
 
 _EPILOG = """\
@@ -52,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[Answer]:
     # Imported for this command alone.
-    from circus.drill import course, premises, scene
+    from circus.drill import course, scene
     from circus.drill.kernel import Kernel
 
     if not getattr(daemon, "is_here", False):
@@ -61,28 +61,47 @@ def run(daemon: Daemon, args: argparse.Namespace) -> Iterator[Answer]:
     found, kernel = scene.look(daemon.get, daemon.client.path, Kernel)
     try:
         with kernel:
-            operations = daemon.get("operations")["operations"]
-            busy = premises.busy(found.status, operations)
-            refusals = premises.refusals(wish, found.pid, found.kernel, busy)
+            refusals = _refusals(daemon, found, wish)
             plan = _plan(found, wish, [each.why for each in refusals])
             is_shown = not args.json or args.dry_run
             if is_shown:
                 yield plan
-            unforced = [each for each in refusals if not (wish.is_forced and each.can_force)]
             if args.dry_run:
                 return
-            if unforced:
-                first = unforced[0]
-                also = " (or --force)" if first.can_force else ""
-                raise CircusError("conflict", f"no drill: {first.why}", f"{first.hint}{also}; nothing was done")
+            _obey(refusals, wish)
             if wish.kernel:
                 kernel.reexecute(only_check=True)
-            _confirm(args, plan)
+            if _confirm(args, plan):
+                _obey(_refusals(daemon, found, wish), wish)  # it may have taken somebody an hour to say yes
             say = _teller(args)
             result = course.Course(found, kernel, wish, say).run()
             yield {"plan": plan["plan"], "result": _result(result)}
     finally:
         found.start.close()
+
+
+def _refusals(daemon: Daemon, found: Scene, wish: Wish) -> list[Refusal]:
+    """As it is now. The next circusd is tried as before an upgrade: it must start, and be as this one."""
+    from circus.drill import premises
+
+    busy = premises.busy(daemon.get("status"), daemon.get("operations")["operations"])
+    refusals = premises.refusals(wish, found.pid, found.kernel, busy)
+    try:
+        daemon.post("upgrade", body={"check": True})
+    except CircusError as error:
+        if error.code != "conflict":
+            raise
+        hint = error.hint or "see `circusctl upgrade --check`"
+        refusals.append(premises.Refusal(f"the next circusd would not be as this one: {error.message}", hint))
+    return refusals
+
+
+def _obey(refusals: list[Refusal], wish: Wish) -> None:
+    """Raises: CircusError conflict, if there is one that is not overruled."""
+    for each in refusals:
+        if not (wish.is_forced and each.can_force):
+            also = " (or --force)" if each.can_force else ""
+            raise CircusError("conflict", f"no drill: {each.why}", f"{each.hint}{also}; nothing was done")
 
 
 def _wish(args: argparse.Namespace) -> Wish:
@@ -104,10 +123,10 @@ def _wish(args: argparse.Namespace) -> Wish:
     )
 
 
-def _confirm(args: argparse.Namespace, plan: Answer) -> None:
-    """Raises: CircusError usage, unless somebody said yes."""
+def _confirm(args: argparse.Namespace, plan: Answer) -> bool:
+    """Whether somebody had to be asked. Raises: CircusError usage, unless the answer was yes."""
     if args.yes:
-        return
+        return False
     try:
         is_asked = sys.stdin is not None and sys.stdin.isatty()
     except ValueError:
@@ -123,6 +142,7 @@ def _confirm(args: argparse.Namespace, plan: Answer) -> None:
         said = ""
     if said != "yes":
         raise CircusError("usage", "nothing was done: it was not confirmed", "type the whole word yes, or give --yes")
+    return True
 
 
 def _teller(args: argparse.Namespace) -> Any:

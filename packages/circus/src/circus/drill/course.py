@@ -32,6 +32,9 @@ ANSWER_S = 2.0
 #: After each kill the services are watched for as long again, so that what breaks late is seen.
 WATCH_S = 0.5
 
+#: What a terminal, its end, or a host that goes down sends.
+_DEFERRED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTERM, signal.SIGHUP)
+
 Say = Callable[[str], None]
 
 
@@ -41,6 +44,7 @@ class Course:
     def __init__(self, scene: Scene, kernel: Kernel, wish: premises.Wish, say: Say) -> None:
         self._scene, self._kernel, self._wish, self._say = scene, kernel, wish, say
         self._pid = scene.pid
+        self._started = scene.circusd.start_ticks
         self._evidence = Evidence(scene, self._rows)
         self._rounds: list[Round] = []
         self._signal = 0
@@ -89,7 +93,7 @@ class Course:
     def _kill_manager(self) -> None:
         self._obey_signals()
         found = procfs.row(self._pid)
-        if found is None:
+        if found is None or found.start_ticks != self._started:  # the pid may be another's by now
             raise CircusError("failed", f"circusd (pid {self._pid}) ended before it was killed", "its log says why")
         keeper = manager.keeper(self._pid)  # one that the drill has started may have a warden now
         turn = Round("circusd", self._pid, keeper or "the drill")
@@ -108,9 +112,10 @@ class Course:
             raise CircusError(
                 "failed",
                 f"circusd was killed and none answers at {self._scene.control} within {self._wish.patience_s:g} s",
-                "start it by hand, with the command that you know; the services run on in papa meanwhile",
+                f"{turn.by} has started one, see its log; the services run on in papa meanwhile",
             )
         self._pid = turn.successor = successor
+        self._started = getattr(procfs.row(successor), "start_ticks", 0)
         turn.away_s = clock.monotonic() - killed_at
         turn.held_s = self._await_held(killed_at)
         self._say(f"circusd is back as pid {successor} after {turn.away_s:.2f} s")
@@ -192,7 +197,7 @@ class Course:
         def note(signum: int, _frame: FrameType | None) -> None:
             self._signal = signum
 
-        former = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        former = {signum: signal.signal(signum, note) for signum in _DEFERRED}
         try:
             yield
             self._obey_signals()

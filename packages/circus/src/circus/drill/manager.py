@@ -76,6 +76,10 @@ def look(pid: int, argv: list[str]) -> Start:
         raise CircusError(
             "conflict", f"the program of circusd (pid {pid}) is gone: {executable}", "restart circusd with a new one"
         )
+    if not os.path.isdir(cwd):
+        raise CircusError(
+            "conflict", f"the working directory of circusd (pid {pid}) is gone: {cwd}", "restart circusd in another one"
+        )
     # The name by which it was called: a virtual environment is found by it.
     called = words[0] if os.path.isabs(words[0]) else shutil.which(words[0], path=environ.get("PATH")) or executable
     outputs = (_reopen(pid, 1), _reopen(pid, 2))
@@ -127,7 +131,7 @@ def _restarts(unit: str, *, is_of_user: bool) -> bool:
         said = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SYSTEMCTL_S)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return said.stdout.strip() not in ("", "no", "on-success")
+    return said.stdout.strip() not in ("", "no", "on-success", "on-watchdog")
 
 
 def kill(found: procfs.Row, signum: int, patience_s: float) -> None:
@@ -136,7 +140,11 @@ def kill(found: procfs.Row, signum: int, patience_s: float) -> None:
     deadline = time.monotonic() + patience_s
     while (now := procfs.row(found.pid)) is not None and now.start_ticks == found.start_ticks and now.state not in "ZX":
         if time.monotonic() > deadline:
-            raise CircusError("failed", f"process {found.pid} was killed and does not go", "look at its state in `ps`")
+            raise CircusError(
+                "failed",
+                f"process {found.pid} was killed and does not go",
+                "when it is gone it may have to be started again; see `ps`",
+            )
         time.sleep(LOOK_S)
 
 

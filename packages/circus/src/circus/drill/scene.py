@@ -37,7 +37,7 @@ class Scene:
     by where they go."""
 
     name: str
-    pid: int
+    circusd: procfs.Row
     control: str
     start: manager.Start
     keeper: str
@@ -50,6 +50,10 @@ class Scene:
     logs: list[Log]
     elsewhere: dict[str, list[tuple[int, str]]]
 
+    @property
+    def pid(self) -> int:
+        return self.circusd.pid
+
 
 def look(ask: Ask, control: str, kernel_of: Callable[[str | None], Kernel]) -> tuple[Scene, Kernel]:
     """Ask circusd and its kernel, and look at the machine. The caller closes the kernel and the scene's ``start``.
@@ -58,8 +62,8 @@ def look(ask: Ask, control: str, kernel_of: Callable[[str | None], Kernel]) -> t
     """
     version, status, settings = ask("version"), ask("status"), ask("options")["options"]
     pid = int(version["pid"])
-    owner = procfs.owner(pid)
-    if owner is None or os.geteuid() not in (0, owner):
+    circusd, owner = procfs.row(pid), procfs.owner(pid)
+    if circusd is None or owner is None or os.geteuid() not in (0, owner):
         raise CircusError("conflict", f"circusd (pid {pid}) is not yours to kill", "run circusctl as its user, or root")
     start = manager.look(pid, version.get("argv", []))
     with contextlib.ExitStack() as undo:
@@ -77,7 +81,7 @@ def look(ask: Ask, control: str, kernel_of: Callable[[str | None], Kernel]) -> t
         logs, elsewhere = _destinations(ours, configured, start.cwd)
         scene = Scene(
             name=status["name"],
-            pid=pid,
+            circusd=circusd,
             control=control,
             start=start,
             keeper=manager.keeper(pid),
