@@ -16,7 +16,7 @@ from circus.errors import CircusError
 from circus.supervise import events
 from circus.supervise.states import SlotKey, SlotState, WatcherState
 from circus.testing.circusd import FakeCircusd, FakeEngine, make_slot, make_watcher
-from circus.tui import explaining, watching
+from circus.tui import explaining, orders, watching
 
 WEB_PID = make_watcher("web", 3).slots[0].pid
 
@@ -224,6 +224,13 @@ def test_what_is_typed_wrongly_is_said_and_goes_no_further(path: str) -> None:
         await stage.sees("circusctl numprocesses web 4", "y: do it")
 
     play(FakeEngine(make_watcher("web", 3)), path, scenario)
+
+
+def test_what_a_cat_on_the_keys_types_is_no_number() -> None:
+    with pytest.raises(CircusError, match="is no number of processes"):
+        orders.order(orders.BY_WORD["numprocesses"], orders.Target("web"), said="9" * 5000)
+    told = orders.order(orders.BY_WORD["signal"], orders.Target("web"), said="9" * 5000)
+    assert told.body["signum"] == "9" * 5000  # circusd says that there is no such signal
 
 
 def test_an_order_that_is_under_way_is_followed_to_its_end(path: str) -> None:
