@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import pty
@@ -13,6 +14,7 @@ class Screen:
     def __init__(self) -> None:
         self._leader, self.end = pty.openpty()
         self.text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a letter
 
     def read(self) -> bool:
         """More of it; False when nobody can draw any more."""
@@ -20,7 +22,7 @@ class Screen:
             data = os.read(self._leader, 65536)
         except OSError:
             return False
-        self.text += data.decode()
+        self.text += self._decoder.decode(data)
         return bool(data)
 
     def until(self, text: str) -> None:

@@ -62,6 +62,8 @@ def test_in_the_background_nothing_is_said(house: House) -> None:
     done = house.run(BIN / "circusd", "--daemon", house.config)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     wait_for(house.is_up, "circusd up")
+    house.asked("shutdown")
+    wait_for(lambda: house.kernel() is None, "the end")
 
 
 def test_without_a_configuration_it_says_how_to_get_one(house: House) -> None:

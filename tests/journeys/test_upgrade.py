@@ -73,7 +73,7 @@ class Ear(threading.Thread):
     """Hears all events until it has heard one of the watcher ``last``, over every upgrade."""
 
     def __init__(self, client: Client, last: str) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.heard: list[dict[str, object]] = []
         self._client, self._last = client, last
         self._listening = Listening(client)
@@ -287,6 +287,7 @@ def test_one_in_the_background_keeps_its_pid_its_files_and_its_limits(house: Hou
     )
     assert started.returncode == 0, started.stderr
     wait_for(house.is_up, "all up")
+    wait_for(lambda: all(name in house.log("web.log") for name in ("web-1", "web-2")), "its files are open")
     pid = int((house.folder / "pid").read_text())
     facts = [facts_of(pid)]
     descriptors = len(os.listdir(f"/proc/{pid}/fd"))

@@ -111,7 +111,7 @@ def group() -> Iterator[Path]:
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         mounts = [line.split() for line in file]
     places = [it[4] for it in mounts if it[it.index("-") + 1].startswith("cgroup")]
-    place = next((Path(it) for it in places if any((Path(it) / each).exists() for each in _MARKS)), None)
+    place = next((Path(it) for mark in _MARKS for it in places if Path(it, mark).exists()), None)
     if place is None:
         pytest.skip("no control groups bound memory here")
     found = place / f"papa-test-{os.getpid()}"

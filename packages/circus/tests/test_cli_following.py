@@ -52,7 +52,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def spawn(*words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "circus.circusctl", *words]
-    environ = {**os.environ, "TERM": "xterm"}
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environ)
 
 

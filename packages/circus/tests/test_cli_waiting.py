@@ -50,7 +50,7 @@ def circusd(engine: FakeEngine, path: str) -> Iterator[FakeCircusd]:
 
 
 def spawn(*words: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "circus.circusctl", *words]
+    command = [sys.executable, "-m", "circus.circusctl", "--timeout", "50", *words]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=stderr, text=True, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     )
@@ -93,14 +93,14 @@ def test_ctrl_c_names_all_orders_that_go_on(circusd: FakeCircusd, engine: FakeEn
 def test_who_has_no_time_is_told_what_it_waits_for(
     circusd: FakeCircusd, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--timeout", "0.3", "stop", "web", "db"]) == 1
+    assert main(["--timeout", "2", "stop", "web", "db"]) == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first == (
-        "error: Timed out. stop web db has not ended within 0.3 s: 1 of 2 watchers, 2 of 3 processes; "
+        "error: Timed out. stop web db has not ended within 2 s: 1 of 2 watchers, 2 of 3 processes; "
         "web: 1 of 2 ended, waits for its processes to end"
     )
     assert second.startswith("  hint: it goes on: `circusctl operations ")
-    assert main(["--timeout", "0.3", "--json", "stop", "web"]) == 1
+    assert main(["--timeout", "2", "--json", "stop", "web"]) == 1
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "timeout"
     open_gate(circusd)
 

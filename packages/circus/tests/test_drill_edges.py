@@ -213,11 +213,11 @@ def test_visits_that_fail_are_counted_with_the_reason(listener: tuple[socket.soc
     try:
         made.accept()[0].close()
         made.close()
-        wait_for(lambda: visitor.count.failed, "a visit that fails")
+        # One that waited to be accepted fails otherwise.
+        wait_for(lambda: "connection refused" in visitor.count.reasons, "a visit that is refused")
     finally:
         visitor.close()
     assert visitor.count.tried >= visitor.count.failed > 0
-    assert "connection refused" in visitor.count.reasons
 
 
 def test_who_asks_by_http_wants_an_answer(listener: tuple[socket.socket, dict[str, Any]]) -> None:
@@ -230,11 +230,10 @@ def test_who_asks_by_http_wants_an_answer(listener: tuple[socket.socket, dict[st
             served.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
         with made.accept()[0] as served:
             served.recv(1024)
-        wait_for(lambda: visitor.count.failed, "an answer that is none")
+        wait_for(lambda: "no answer" in visitor.count.reasons, "an answer that is none")
         made.close()
     finally:
         visitor.close()
-    assert "no answer" in visitor.count.reasons
 
 
 def test_only_what_takes_connections_is_visited() -> None:
