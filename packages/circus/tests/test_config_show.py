@@ -138,7 +138,7 @@ def test_a_name_that_both_have_shows_both(file: Path) -> None:
 def test_what_cannot_be_shown_is_one_line(file: Path) -> None:
     with pytest.raises(CircusError, match="has no watcher or socket 'wbe'") as raised:
         show(str(file), ENVIRON, "wbe")
-    assert raised.value.hint == "there are: circus, web"
+    assert raised.value.hint == "did you mean 'web'?"
     file.write_text("[watcher:web]\nnumprocesses = few\n")
     with pytest.raises(CircusError, match="has 2 errors") as raised:
         show(str(file), ENVIRON, "web")

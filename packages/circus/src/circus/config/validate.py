@@ -334,6 +334,11 @@ class _Check:
             what = f"{key} asks at socket {socket}, which the processes share: {others} may answer for the one asked"
             yield self._warning(key, what, hint)
 
+    def _is_written(self, name: str) -> bool:
+        """What quotes keep apart is no variable, though it is one again when the line has been split."""
+        texts = (self.config.cmd, self.config.args, self.config.shell_args)
+        return any(name in expand.variables_in(text) for text in texts)
+
     def _check_command(self, *, has_path: bool) -> Iterator[Finding]:
         """Whether the program can be found, the way that a process would find it; ``has_path``: on a sound PATH."""
         config = self.config
@@ -346,10 +351,8 @@ class _Check:
             what = error.message.removeprefix(f"{config.name}: ")
             yield self._error(what.partition(" ")[0], what, error.hint)
             return
-        # What quotes keep apart is no variable, though it is one again when the line has been split.
-        written = {name for text in (config.cmd, config.args, config.shell_args) for name in expand.variables_in(text)}
         for name in dict.fromkeys(name for word in words for name in expand.variables_in(word)):
-            if name in written and not name.lower().startswith("sockets."):
+            if self._is_written(name) and not name.lower().startswith("sockets."):
                 hint = "define it in [env], or correct the name"
                 yield self._warning("cmd", f"the command refers to circus.{name}, which is not known", hint)
         if config.shell:
