@@ -179,6 +179,7 @@ def test_all_that_is_drawn_or_alerts_is_told_and_almost_all_that_is_told_is_draw
             assert named(expression) <= told, where
         everywhere = named(" ".join((drawn() | alerting()).values())) | named(DASHBOARD.read_text())
         assert told - everywhere == {
+            "circus_replacements_total",
             "circus_watcher_processes_running", "circus_slot_ready", "circus_layer_start_time_seconds",
             "circus_mailbox_wait_seconds_sum", "circus_mailbox_wait_seconds_count",
             "circus_api_request_duration_seconds_sum", "circus_api_request_duration_seconds_count",
