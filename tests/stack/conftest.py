@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench import machine
-from examples.stack.show import Stack, wait_for
+from examples.stack.show import Stack
 
 from tests.house import worker_number
+from tests.outsiders.sites import open_folder
 from tests.stack import ordinary
 
 USERS = ["root", "ordinary"] if os.geteuid() == 0 else ["ordinary"]
@@ -42,14 +40,11 @@ def free_ports() -> tuple[int, int]:
 
 @pytest.fixture(params=USERS)
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    # A short path: that of a unix socket has at most 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="papa-stack-"))
-    try:
+    with open_folder("papa-stack-") as folder:
         bin, uid = Path(sys.executable).parent, None
         if request.param == "ordinary" and os.geteuid() == 0:
             if reason := ordinary.problem():
                 pytest.skip(reason)
-            folder.chmod(0o755)
             bin, uid = ordinary.install(folder / "programs"), ordinary.UID
         port, stats_port = free_ports()
         stack = Stack(folder / "my", bin, port=port, stats_port=stats_port, uid=uid)
@@ -57,9 +52,3 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
             yield stack
         finally:
             stack.end()
-            try:
-                wait_for(lambda: not machine.marked(str(folder)), "nothing of it left")
-            finally:
-                machine.end(str(folder))
-    finally:
-        shutil.rmtree(folder)

@@ -1,0 +1,64 @@
+"""gunicorn on a socket of papa's: no request fails, whatever happens to circusd, to papa and to itself."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.house import House, free_port
+from tests.outsiders.sites import services, site
+from tests.outsiders.traffic import Traffic, survives_all, visits
+
+PROGRAM = Path(sys.executable).with_name("gunicorn")
+
+pytestmark = pytest.mark.needs(str(PROGRAM))
+
+RELOADS = 2
+
+
+@contextlib.contextmanager
+def gunicorn() -> Iterator[tuple[House, int]]:
+    port = free_port()
+    with site("gunicorn", ("port = 8080", f"port = {port}")) as house:
+        (services(house) / "env").mkdir()
+        (services(house) / "env/bin").symlink_to(PROGRAM.parent)
+        house.start()
+        yield house, port
+
+
+def test_no_request_fails() -> None:
+    with gunicorn() as (house, port):
+        with Traffic(visits(port), visits(port)) as traffic:
+            survives_all(house, "gunicorn", traffic)
+            for _ in range(RELOADS):
+                before = house.pids("gunicorn")
+                house.asked("reload", "gunicorn")
+                assert house.pids("gunicorn").isdisjoint(before)
+                traffic.goes_on()
+            # None is there for a while, and who comes waits.
+            house.asked("restart", "gunicorn")
+            traffic.goes_on()
+        house.asked("shutdown")
+        house.gone()
+        assert house.log("services/access.log").count("GET /visit") == traffic.answers
+
+
+def test_a_version_that_cannot_be_loaded_is_not_taken() -> None:
+    with gunicorn() as (house, port):
+        before = house.pids("gunicorn")
+        application = services(house) / "app.py"
+        good = application.read_text()
+        with Traffic(visits(port)) as traffic:
+            application.write_text("import no_such_module\n")
+            done = house.ctl("reload", "gunicorn")
+            assert (done.returncode, "the old processes stay" in done.stderr) == (3, True), done.stderr
+            traffic.goes_on()
+            assert house.pids("gunicorn") == before
+            application.write_text(good)
+            house.asked("reload", "gunicorn")
+            traffic.goes_on()
+        assert "No module named 'no_such_module'" in house.log("services/gunicorn.log")
