@@ -250,9 +250,8 @@ def test_what_cannot_be_executed_leaves_the_old_one_and_what_does_not_come_up_gi
 
 
 def test_orders_under_way_are_waited_for_and_named_where_they_take_too_long(house: House) -> None:
-    (house.folder / "stubborn.py").write_text(
-        "import signal\nsignal.signal(15, signal.SIG_IGN)\nprint(1, flush=True)\nsignal.pause()\n"
-    )
+    program = house.folder / "stubborn.py"
+    program.write_text("import signal\nsignal.signal(15, signal.SIG_IGN)\nprint(1, flush=True)\nsignal.pause()\n")
     options = {
         "graceful_timeout": 1000,
         "stdout_stream.class": "FileStream",
@@ -299,3 +298,30 @@ def test_one_in_the_background_keeps_its_pid_its_files_and_its_limits(house: Hou
     wait_for(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= descriptors, "no descriptor left open")
     os.kill(pid, signal.SIGTERM)
     wait_for(lambda: not (house.folder / "pid").exists(), "the pidfile removed")
+
+
+def test_an_end_by_a_signal_is_an_order_that_is_not_lost_by_an_upgrade(house: House) -> None:
+    program = house.folder / "stubborn.py"
+    program.write_text("import signal\nsignal.signal(15, signal.SIG_IGN)\nprint(1, flush=True)\nsignal.pause()\n")
+    log = ("--option", "stdout_stream.class=FileStream", "--option", f"stdout_stream.filename={house.folder}/s.log")
+    house.asked("add", "--start", *log, "--option", "graceful_timeout=1000", "s", sys.executable, "-S", "stubborn.py")
+    wait_for(lambda: house.log("s.log"), "it ignores TERM")
+    (stubborn,) = house.pids("s")
+    try:
+        os.kill(manager_pid(house), signal.SIGTERM)
+        wait_for(lambda: "got signal SIGTERM: quit" in house.said(), "the signal")
+        assert "still orders under way: quit (" in house.ctl("upgrade", "--patience", "0.1").stderr
+    finally:
+        program.write_text("")  # the next one can be stopped
+        os.kill(stubborn, signal.SIGKILL)
+    assert house.gone() == 0
+
+
+def test_a_signal_while_circusd_gives_its_place_away_is_for_its_successor(house: House) -> None:
+    upgrade = threading.Thread(target=house.ctl, args=("upgrade",))
+    upgrade.start()
+    wait_for(lambda: "gives its place to" in house.said(), "the upgrade")
+    os.kill(manager_pid(house), signal.SIGTERM)
+    assert house.gone() == 0
+    upgrade.join()
+    assert "got signal SIGTERM: quit" in house.said()

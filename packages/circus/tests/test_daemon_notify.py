@@ -43,7 +43,8 @@ def test_its_watchdog_hears_the_beats_of_a_circusd_that_is_up(tmp_path: Path, pi
         manager.beat()
         manager.stopping("leaving")
         told = [door.recv(999).decode() for _ in range(4 if listens else 2)]
-    assert told[0].startswith("EXTEND_TIMEOUT_USEC=" if listens else "READY=1")
+    # A start after an upgrade is watched, too.
+    assert told[0].startswith("WATCHDOG=1\nEXTEND_TIMEOUT_USEC=" if listens else "READY=1")
     assert ("WATCHDOG=1" in told) is listens
 
 

@@ -8,13 +8,15 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from circus import __version__, serving
 from circus.config.model import CircusConfig
 from circus.control import access, endpoints
+from circus.control.caller import Caller
 from circus.control.claim import Claim, claim
+from circus.control.entries import Entry
+from circus.control.schema import DoneAnswer
 from circus.daemon import greeting
 from circus.daemon.beats import Beats
 from circus.daemon.detach import Readiness
@@ -25,7 +27,7 @@ from circus.daemon.ward import Ward
 from circus.engine.engine import Engine
 from circus.engine.view import Warden
 from circus.errors import CircusError
-from circus.upgrade.succession import Succession
+from circus.upgrade.succession import Succession, keep_pending
 
 log = logging.getLogger("circus")
 
@@ -97,7 +99,7 @@ class Life:
         engine.is_outlived = not ward.is_contained
         engine.warden = Warden(ward.pid, ward.replaced, ward.reason)
         ward.on_loss(loop, lambda: self._on_warden_lost(engine))
-        ends = _Ends(engine)
+        ends = _Ends(circusd, succession)
         ends.install()
         try:
             await self._come_up(circusd, mine)
@@ -157,14 +159,16 @@ class _Ends:
     """Signals of circusd: TERM, INT and QUIT mean quit (in a container that is shutdown), HUP means reload all.
 
     One that comes while circusd starts waits until it is up: what it has adopted by then is ended in good order. A
-    second one ends it at once.
+    second one ends it at once. They are orders as all others: an upgrade waits for their end. One that comes while
+    another program takes circusd's place is for that.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, circusd: serving.Serving, succession: Succession) -> None:
+        self._engine = circusd.engine
+        self._orders = circusd.ops.register
+        self._succession = succession
         self._is_up = False
         self._early: list[signal.Signals] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
     def install(self) -> None:
@@ -192,18 +196,29 @@ class _Ends:
                 os.kill(os.getpid(), signum)
             self._early.append(signum)
             return
-        log.info("got signal %s: %s", signum.name, "quit" if self._engine.is_outlived else "shutdown")
-        self._begin(self._engine.quit())
+        if self._succession.is_due:
+            keep_pending(signum)
+            return
+        what = "quit" if self._engine.is_outlived else "shutdown"
+        log.info("got signal %s: %s", signum.name, what)
+        self._begin(what, signum, self._engine.quit)
 
     def _on_hup(self) -> None:
-        if self._is_up:
+        if self._succession.is_due:
+            keep_pending(signal.SIGHUP)
+        elif self._is_up:
             log.info("got signal SIGHUP: reload")
-            self._begin(self._engine.reload_all())
+            self._begin("reload", signal.SIGHUP, self._engine.reload_all)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _begin(self, what: str, signum: signal.Signals, order: Callable[[], Awaitable[None]]) -> None:
+        async def work(_entry: Entry) -> DoneAnswer:
+            await order()
+            return DoneAnswer()
+
+        try:
+            self._orders.begin(what, None, Caller(f"signal {signum.name}", "process"), work)
+        except CircusError as error:
+            log.error("signal %s was not obeyed: %s", signum.name, error)
 
 
 def _raise_descriptor_limit() -> None:

@@ -43,9 +43,9 @@ class Manager:
         return bool(self._address)
 
     def beat(self) -> None:
-        """circusd lives. Before it is up that says: give it more time."""
+        """circusd lives. Before it is up that says also: give it more time; one before it may have been up."""
         if self.watchdog_s:
-            self.tell("WATCHDOG=1" if self._is_up else f"EXTEND_TIMEOUT_USEC={MORE_US}")
+            self.tell("WATCHDOG=1", *(() if self._is_up else (f"EXTEND_TIMEOUT_USEC={MORE_US}",)))
 
     def tell(self, *lines: str) -> None:
         if not self._address:

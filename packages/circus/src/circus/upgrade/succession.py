@@ -13,6 +13,7 @@ import logging
 import os
 import resource
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Self
 
@@ -32,6 +33,11 @@ log = logging.getLogger("circus.upgrade")
 
 #: They wait from the old program's last moment to the new one's first.
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+def keep_pending(signum: int, _frame: object = None) -> None:
+    """For the successor: this thread, which executes it, blocks the signal."""
+    signal.pthread_kill(threading.get_ident(), signum)
 
 
 class Origin(NamedTuple):
@@ -138,10 +144,12 @@ class Succession:
     async def succeed(self, operation: str) -> None:
         assert self._circusd is not None
         may_leave = self._circusd.engine.may_leave
-        if may_leave.is_set():
+        if may_leave.is_set() or self._circusd.engine.status is not None:
             raise CircusError("conflict", "circusd leaves already", "start the new one when it has gone")
         self._operation = operation
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        for signum in HELD_SIGNALS:  # other threads do not block them
+            signal.signal(signum, keep_pending)
         may_leave.set()
         await asyncio.get_running_loop().create_future()
 
