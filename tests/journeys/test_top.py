@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,6 +65,14 @@ class Terminal:
             raise AssertionError(f"{error}\n{seen}") from None
         return seen
 
+    def program(self) -> int:
+        """The pid of circus-top."""
+        shell = int(self._run("list-panes", "-F", "#{pane_pid}"))
+        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text())
+
+    def has_screen_of_its_own(self) -> bool:
+        return self._run("list-panes", "-F", "#{alternate_on}").strip() == "1"
+
     def close(self) -> None:
         self._run("kill-server")
 
@@ -114,5 +124,23 @@ def test_the_screen_stays_over_a_restart_of_circusd_and_its_orders_are_carried_o
         terminal.sees(">crash")
         terminal.press("q")
         terminal.sees("ended with 0")
+    finally:
+        terminal.close()
+
+
+@pytest.mark.needs("tmux")
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_who_ends_it_by_a_signal_has_the_terminal_as_it_was(
+    house: House, tmp_path: Path, signum: signal.Signals
+) -> None:
+    house.launch()
+    wait_for(lambda: house.status().get("web") == "active", "up")
+    terminal = Terminal(tmp_path, house)
+    try:
+        terminal.sees("2/2")
+        assert terminal.has_screen_of_its_own()
+        os.kill(terminal.program(), signum)
+        terminal.sees(f"ended with {128 + signum}")
+        assert not terminal.has_screen_of_its_own()
     finally:
         terminal.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import shlex
+import signal
 from typing import ClassVar
 
 from textual import work
@@ -48,8 +50,15 @@ class CircusTop(App[None]):
         )
 
     def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGHUP):
+            # The terminal gets back what stood there before.
+            loop.add_signal_handler(signum, self._end, signum)
         self.push_screen(Overview())
         self.run_worker(self.watching.run())
+
+    def _end(self, signum: int) -> None:
+        self.exit(return_code=128 + signum)
 
     def on_unmount(self) -> None:
         self.link.close()

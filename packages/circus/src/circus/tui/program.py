@@ -57,8 +57,9 @@ def _run(words: list[str]) -> int:
     # Imported for those alone who have come so far.
     from circus.tui.app import CircusTop
 
-    CircusTop(client, endpoint=args.endpoint or "", levels=_levels()).run(mouse=False)
-    return 0
+    app = CircusTop(client, endpoint=args.endpoint or "", levels=_levels())
+    app.run(mouse=False)
+    return app.return_code or 0
 
 
 def _client(endpoint: str, args: argparse.Namespace) -> Client:
