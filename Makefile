@@ -61,6 +61,11 @@ ancestors: $(VENV)/.dev $(ANCESTORS)/.ready
 peers: $(VENV)/.dev $(PEERS)/.ready
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/peers
 
+# Programs of other people: under circusd, asking it, and their own tests. The table at its end says what ran.
+.PHONY: outsiders
+outsiders: $(VENV)/.dev $(ANCESTORS)/.ready $(PEERS)/.ready
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -p tests.outsiders.tiers tests/outsiders tests/peers tests/ancestors tests/journeys/test_metrics.py
+
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
 

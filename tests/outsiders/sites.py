@@ -44,13 +44,13 @@ def site(name: str, *changes: tuple[str, str], uid: int | None = None) -> Iterat
         shutil.copytree(SERVICES, services, ignore=shutil.ignore_patterns("__pycache__"))
         (services / "temp").mkdir()
         for path in services.iterdir():
-            text = path.read_text().replace("/srv/services", str(services)) if path.is_file() else ""
-            for old, new in changes:
-                text = text.replace(old, new)
             if path.is_file():
-                path.write_text(text)
+                text = path.read_text()
+                for old, new in changes:
+                    text = text.replace(old, new)
+                path.write_text(text.replace("/srv/services", str(services)))
         config = (services / f"{name}.ini").read_text()
-        missing = [new for _, new in changes if new not in config]
+        missing = [new for _, new in changes if new.replace("/srv/services", str(services)) not in config]
         assert not missing, f"{name}.ini: without {missing}"
         if uid is not None and os.geteuid() == 0:
             for path in (services, *services.rglob("*")):

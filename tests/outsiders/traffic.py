@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -63,6 +64,15 @@ class Traffic:
         for thread in self._threads:
             thread.join()
         assert not self._failures, self._failures
+
+
+def call(port: int) -> bytes:
+    """All that is said at this port to who says nothing."""
+    with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S) as connection:
+        said = b""
+        while chunk := connection.recv(1000):
+            said += chunk
+        return said
 
 
 def visits(port: int, host: str = "127.0.0.1") -> AbstractContextManager[Ask]:

@@ -136,6 +136,7 @@ def test_who_waits_for_one_watcher_gets_its_processes(commands: Commands, engine
         ("get", {"name": "web", "keys": ["zzz"]}, 3, "'zzz' option not found"),
         ("kill", {"name": "web", "graceful_timeout": "x"}, 3, "'graceful_timeout' isn't a number"),
         ("set", {"name": "web"}, 3, "message invalid 'options' is missing"),
+        ("set", {"name": "web", "options": {"env": {"A": "1", "B": 2}}}, 3, "env: the value of 'B' is no string"),
         ("add", {"name": "x"}, 3, "message invalid 'cmd' is missing"),
         ("add", {"name": "x", "cmd": "y", "options": [1]}, 3, "message invalid 'options' is not an object"),
         ("globaloptions", {"option": "nope"}, 3, "'nope' option not found"),

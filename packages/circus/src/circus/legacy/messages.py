@@ -197,6 +197,10 @@ def _set(properties: Properties) -> Program:
     options = properties.get("options")
     if not isinstance(options, Mapping):
         raise Refused(MESSAGE_ERROR, "message invalid 'options' is missing")
+    env = options.get("env")
+    for name, value in env.items() if isinstance(env, Mapping) else ():
+        if not isinstance(value, str):
+            raise Refused(MESSAGE_ERROR, f"env: the value of {name!r} is no string")
     yield Ask(target("watchers", _name(properties), "set"), {"options": dict(options), "wait": _waits(properties)})
     return {}
 
