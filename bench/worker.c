@@ -11,7 +11,10 @@
    worker pace RUN NAME LINES PER_S
                                  stamp, wait for RUN/go, write LINES lines of 100, each by a write of its own that says the
                                  monotonic nanoseconds in columns 30 to 49, PER_S of them a second (many: a hundred times a
-                                 second some), leave RUN/done/NAME, pause */
+                                 second some), leave RUN/done/NAME, pause
+   worker steady RUN NAME PER_S  stamp, write lines "NAME PID NUMBER" for ever, PER_S a second; three numbers of 8 bytes in
+                                 RUN/truth/NAME.PID say when it began and when a write last succeeded (monotonic
+                                 nanoseconds), and how many did: also of one that was killed */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,6 +63,11 @@ static void write_all(const char *data, size_t size)
         if (written < 0) {
             if (errno == EINTR)
                 continue;
+            /* Who gave us the pipe shares its flags. */
+            if (errno == EAGAIN) {
+                usleep(200);
+                continue;
+            }
             fail("write");
         }
         data += written;
@@ -206,6 +215,37 @@ static void lines(const char *name)
     }
 }
 
+/* What it knows outlives it: the page belongs to the file. */
+static void steady(const char *run, const char *name, uint64_t per_s)
+{
+    struct { uint64_t began, last, lines; } *truth;
+    char path[512], hidden[512], line[LINE];
+    snprintf(hidden, sizeof hidden, "%s/truth/.%s.%d", run, name, getpid());
+    snprintf(path, sizeof path, "%s/truth/%s.%d", run, name, getpid());
+    int fd = open(hidden, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0 || ftruncate(fd, sizeof *truth))
+        fail(hidden);
+    truth = mmap(NULL, sizeof *truth, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (truth == MAP_FAILED)
+        fail(hidden);
+    truth->began = truth->last = now_ns();
+    if (rename(hidden, path))
+        fail(path);
+    for (uint64_t due = truth->began;;) {
+        int size = snprintf(line, sizeof line, "%s %d %llu\n", name, getpid(), (unsigned long long)truth->lines + 1);
+        write_all(line, (size_t)size);
+        truth->lines++;
+        truth->last = now_ns();
+        /* Who could not write for long does not write all of it at once. */
+        due += 1000000000u / per_s;
+        if (due < truth->last)
+            due = truth->last;
+        struct timespec at = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
+            ;
+    }
+}
+
 int main(int count, char **words)
 {
     if (count >= 5 && !strcmp(words[1], "spawn"))
@@ -219,6 +259,8 @@ int main(int count, char **words)
         bytes(words[2], words[3], strtoull(words[4], NULL, 10));
     else if (!strcmp(words[1], "pace") && count == 6)
         pace(words[2], words[3], strtoull(words[4], NULL, 10), strtoull(words[5], NULL, 10));
+    else if (!strcmp(words[1], "steady") && count == 5)
+        steady(words[2], words[3], strtoull(words[4], NULL, 10));
     else if (!strcmp(words[1], "lines"))
         lines(words[3]);
     else if (strcmp(words[1], "sleep"))

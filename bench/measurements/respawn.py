@@ -1,21 +1,26 @@
-"""From the SIGKILL of a managed process until its successor runs."""
+"""From the SIGKILL of a managed process until its successor runs.
+
+Who looks at its processes once in a while is killed at any moment between two looks: else the first death after a
+look would be measured again and again.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import signal
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from bench import machine
-from bench.peers import PEERS
-from bench.peers.base import Peer
+from bench.peers import MANAGERS, PEERS
+from bench.peers.base import Peer, Unmeasured
 
-DEFAULT_PEERS = ("circus", "supervisor")
+DEFAULT_PEERS = ("posix_spawn", *MANAGERS)
 
-#: After the start, and between two kills: longer than anybody's tick.
+#: After the start, and between two kills.
 SETTLE_S = 2.0
 PAUSE_S = 0.1
 
@@ -23,15 +28,25 @@ PAUSE_S = 0.1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--children", type=int, default=100)
     parser.add_argument("--times", type=int, default=50, help="how many of them are killed, each once")
+    parser.add_argument("--limit", type=float, default=60, help="seconds after which no more are killed")
 
 
 def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     peer = PEERS[peer_name]()
     try:
+        if not peer.respawns:
+            raise Unmeasured(f"{peer.name} starts nothing again")
         peer.start(peer.works(options.children, "sleep"))
         machine.wait_for(lambda: peer.started() >= options.children, 120)
         time.sleep(SETTLE_S)
-        taken = sorted(_until_successor(peer, name, pid) for name, pid in _first(peer, options.times))
+        moment, deadline = random.Random(1), time.monotonic() + options.limit
+        taken = []
+        for name, pid in _first(peer, options.times):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(PAUSE_S + moment.uniform(0, peer.tick_s))
+            taken.append(_until_successor(peer, name, pid))
+        taken.sort()
         yield {
             "children": options.children,
             "times": len(taken),
@@ -50,7 +65,6 @@ def _first(peer: Peer, count: int) -> list[tuple[str, int]]:
 
 def _until_successor(peer: Peer, name: str, pid: int) -> int:
     """Nanoseconds; the successor says itself when it began."""
-    time.sleep(PAUSE_S)
     stamps = peer.folder / "stamps"
     end = stamps.stat().st_size
     killed_at = time.monotonic_ns()

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from bench import machine
-from bench.peers import PEERS
+from bench import machine, tools
+from bench.peers import MANAGERS, PEERS
 from bench.peers.base import Work
 
 #: How long worker.c makes a line, and what stands between a time and a line.
 LINE_BYTES = 100
 TIME_END = b" | "
 
-DEFAULT_PEERS = ("cat", "papa", "circus", "supervisor")
+DEFAULT_PEERS = ("cat", "posix_spawn", "papa", *MANAGERS)
 
 #: Without a byte arriving for so long, what is missing is lost.
 STALL_S = 5.0
@@ -54,10 +55,12 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
                 stored, last = now, time.monotonic()
             time.sleep(0.002)
         after = machine.cost(managers)
-        arrived, more = stored, {}
         if options.time_format:
             arrived, lines = map(sum, zip(*map(_within, works), strict=True))
             more = {"lines_too_many": lines - expected // LINE_BYTES}
+        else:
+            lost, doubled, strange = map(sum, zip(*(_counted(work, size // LINE_BYTES) for work in works), strict=True))
+            arrived, more = expected - lost * LINE_BYTES, {"doubled": doubled * LINE_BYTES, "strange": strange}
         machine.wait_for(lambda: len(list((peer.folder / "done").glob("w*"))) == options.children, 30)
         times = [tuple(map(int, path.read_text().split())) for path in (peer.folder / "done").glob("w*")]
         seconds = last - min(began for began, _ in times) / 1e9
@@ -75,6 +78,14 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
         }
     finally:
         peer.close()
+
+
+def _counted(work: Work, lines: int) -> tuple[int, int, int]:
+    """Lines that are missing, lines that are there once more, bytes that are no such line."""
+    words = [str(tools.program("count")), work.name, str(lines), *map(str, work.files())]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    lost, doubled, strange = map(int, done.stdout.split())
+    return lost, doubled, strange
 
 
 def _within(work: Work) -> tuple[int, int]:

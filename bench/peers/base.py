@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import machine, tools
+from bench.tools import Unmeasured as Unmeasured
 
 MARKER = "PAPA_BENCH_RUN"
 
 #: So many rotated files are kept, where there are any: more than a measurement makes.
 BACKUPS = 100
+
+#: Nobody takes longer to end.
+END_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,9 @@ class Work:
     time_format: str = ""
 
     def files(self) -> list[Path]:
-        """The log and what was rotated away."""
+        """The log and what was rotated away. Of a folder, what its logger writes there."""
+        if self.log.is_dir():
+            return [*self.log.glob("current"), *self.log.glob("@*")]
         return [*self.log.parent.glob(f"{self.log.name}*")]
 
     def stored(self) -> int:
@@ -44,61 +51,90 @@ class Work:
         return sizes
 
 
-class Unmeasured(Exception):
-    """The peer has no such side: it cannot take part in that measurement."""
-
-    def __init__(self, peer: Peer, what: str) -> None:
-        super().__init__(f"{peer.name} has no {what}: leave it out of this measurement")
-
-
 class Peer:
     """One manager in one run: a folder of its own, and a mark by which all that it started is found."""
 
     name = ""
 
+    #: It looks at its processes once in so many seconds; 0: it hears of an end at once.
+    tick_s = 0.0
+
+    #: Whether it starts again what ends.
+    respawns = True
+
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-", dir="/tmp"))
         (self.folder / "done").mkdir()
+        (self.folder / "truth").mkdir()
         (self.folder / "stamps").touch()
         self.environ = {**os.environ, MARKER: str(self.folder)}
+        self.children = 0
+        self._launched: subprocess.Popen[bytes] | None = None
 
     def version(self) -> str:
-        raise Unmeasured(self, "version")
+        raise self.lacks("version")
 
     def start(self, works: list[Work]) -> None:
         """Manage ``works``; returns when the manager was told, not when they run."""
-        raise Unmeasured(self, "start")
+        raise self.lacks("start")
 
     def status_command(self) -> list[str]:
         """The command with which a person asks how things are."""
-        raise Unmeasured(self, "status_command")
+        raise self.lacks("status command")
+
+    def running(self) -> int:
+        """How many processes run, as the manager says when a command asks it; 0 when it does not answer."""
+        raise self.lacks("running")
 
     def kernel(self) -> tuple[str, int]:
         """The path of the socket of a kernel that hosts nothing yet, and its pid."""
-        raise Unmeasured(self, "kernel")
+        raise self.lacks("kernel")
 
     def host(self, children: int) -> int:
         """Start ``children`` idle processes; the pid of what hosts them."""
-        raise Unmeasured(self, "host")
+        raise self.lacks("host")
 
     def absences(self, children: int, times: int) -> dict[str, list[float]]:
         """With so many idle processes: seconds for which nobody answers, by what happened."""
-        raise Unmeasured(self, "absences")
+        raise self.lacks("absences")
+
+    def settle(self) -> None:
+        """What its manual asks for before its end, so that it knows later what it managed."""
+
+    def restart_manager(self) -> None:
+        """As gracefully as its manual knows; returns when it was told."""
+        raise self.lacks("restart manager")
 
     def kill_manager(self) -> None:
         """End what manages, not what it manages, with SIGKILL; returns when it is gone."""
-        raise Unmeasured(self, "kill_manager")
+        self.await_end(signum=signal.SIGKILL)
 
     def return_manager(self) -> None:
         """Start what was killed again, with the configuration that it had."""
-        raise Unmeasured(self, "return_manager")
+        raise self.lacks("return manager")
 
     def has_taken_over(self) -> bool:
         """Whether what was started again manages everything that it finds, and takes orders."""
-        raise Unmeasured(self, "has_taken_over")
+        return self.running() == self.children
+
+    def upgrade_manager(self) -> None:
+        """Replace the program of what manages while it works."""
+        raise self.lacks("upgrade manager")
+
+    def holders(self) -> list[int]:
+        """What holds the processes, where this is another program than what manages them."""
+        raise self.lacks("holders")
+
+    def upgrade_holders(self) -> None:
+        """Replace the program of what holds the processes while it works."""
+        raise self.lacks("upgrade holders")
+
+    def lacks(self, what: str) -> Unmeasured:
+        return Unmeasured(f"{self.name} has no {what}")
 
     def works(self, count: int, *words: str) -> list[Work]:
         worker = str(tools.worker())
+        self.children = count
         return [
             Work(
                 f"w{number:03d}",
@@ -114,12 +150,24 @@ class Peer:
 
     def managers(self) -> list[int]:
         """Everything that the peer itself needs: all marked processes but the workers."""
-        worker = str(tools.worker())
-        return [pid for pid in machine.marked(str(self.folder)) if not _runs(pid, worker)]
+        return [pid for pid in machine.marked(str(self.folder)) if not _is_worker(pid)]
+
+    def workers(self) -> list[int]:
+        return [pid for pid in machine.marked(str(self.folder)) if _is_worker(pid)]
 
     def launch(self, *argv: str) -> None:
         with (self.folder / "manager.out").open("ab") as out:
-            subprocess.Popen(argv, env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self._launched = subprocess.Popen(
+                argv, env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+
+    def await_end(self, *, signum: int = 0) -> None:
+        """Of what was launched, which may be sent a signal."""
+        if self._launched is None:
+            raise self.lacks("manager of its own")
+        if signum:
+            self._launched.send_signal(signum)
+        self._launched.wait(END_S)
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(argv, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60)
@@ -130,8 +178,8 @@ class Peer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _runs(pid: int, program: str) -> bool:
+def _is_worker(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == program.encode()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] == bytes(tools.worker())
     except OSError:
         return False

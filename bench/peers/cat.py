@@ -9,6 +9,7 @@ from bench.peers.base import Peer, Work
 
 class Cat(Peer):
     name = "cat"
+    respawns = False
 
     def version(self) -> str:
         return self.run("cat", "--version").stdout.splitlines()[0]

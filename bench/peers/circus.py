@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
-import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-from bench import machine
-from bench.peers.base import BACKUPS, Peer, Work
+from bench.peers.base import BACKUPS, Peer, Unmeasured, Work
 from bench.peers.papa import make_runtime_root
 
 BIN = Path(sys.executable).parent
@@ -26,7 +25,6 @@ class Circus(Peer):
         self._root = make_runtime_root()
         self.environ["PAPA_RUNTIME_DIR"] = str(self._root)
         self._config = self.folder / "circus.ini"
-        self._pidfile = self.folder / "circusd.pid"
         self._ups = 0
         self.extra = ""  # sections that no other peer has
 
@@ -38,7 +36,7 @@ class Circus(Peer):
         return self.run(str(BIN / "circusd"), "--version").stdout.strip()
 
     def start(self, works: list[Work], *, loglevel: str = "info") -> None:
-        head = f"[circus]\npidfile = {self._pidfile}\nloglevel = {loglevel}\n"
+        head = f"[circus]\npidfile = {self.folder}/circusd.pid\nloglevel = {loglevel}\n"
         self._config.write_text(head + "".join(map(section, works)) + self.extra)
         self.return_manager()
 
@@ -53,10 +51,35 @@ class Circus(Peer):
         log = self.folder / "manager.out"
         return log.read_text().count(UP) if log.exists() else 0
 
-    def kill_manager(self) -> None:
-        pid = int(self._pidfile.read_text())
-        os.kill(pid, signal.SIGKILL)
-        machine.wait_for(lambda: not machine.is_alive(pid), 10)
+    def restart_manager(self) -> None:
+        self.run(str(BIN / "circusctl"), "quit")
+        self.await_end()
+        self.return_manager()
+
+    def upgrade_manager(self) -> None:
+        self._ordered(str(BIN / "circusctl"), "upgrade")
+
+    def holders(self) -> list[int]:
+        """The kernel. Its own small holder starts it again."""
+        return [self._status()["kernel"]["pid"]]
+
+    def upgrade_holders(self) -> None:
+        self._ordered(str(BIN / "papa"), "upgrade")
+
+    def running(self) -> int:
+        watchers = self._status().get("watchers", [])
+        return sum(slot["state"] == "running" for watcher in watchers for slot in watcher["slots"])
+
+    def _status(self) -> dict[str, Any]:
+        """Empty when nobody answers."""
+        done = self.run(*self.status_command(), "--json")
+        status: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+        return status
+
+    def _ordered(self, *argv: str) -> None:
+        done = self.run(*argv)
+        if done.returncode:
+            raise Unmeasured(f"{self.name}: {done.stderr.strip()}")
 
     def status_command(self) -> list[str]:
         return [str(BIN / "circusctl"), "status"]

@@ -44,6 +44,7 @@ def make_runtime_root() -> Path:
 
 class Papa(Peer):
     name = "papa"
+    respawns = False
 
     def version(self) -> str:
         return __version__

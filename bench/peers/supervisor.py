@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from bench import tools
 from bench.peers.base import BACKUPS, Peer, Work
 
 
 class Supervisor(Peer):
     name = "supervisor"
+    tick_s = 1.0
 
     def version(self) -> str:
         return self.run(str(tools.venv_of("supervisor") / "supervisord"), "--version").stdout.strip()
@@ -32,15 +35,23 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 """
             + "".join(map(section, works))
         )
-        self.launch(str(tools.venv_of("supervisor") / "supervisord"), "-c", str(config))
+        self.return_manager()
+
+    def return_manager(self) -> None:
+        self.launch(str(tools.venv_of("supervisor") / "supervisord"), "-c", str(self.folder / "supervisord.conf"))
+
+    def restart_manager(self) -> None:
+        self._control("reload")
+
+    def running(self) -> int:
+        return len(re.findall(r"\bRUNNING\b", self._control("status")))
 
     def status_command(self) -> list[str]:
-        return [
-            str(tools.venv_of("supervisor") / "supervisorctl"),
-            "-c",
-            str(self.folder / "supervisord.conf"),
-            "status",
-        ]
+        program = str(tools.venv_of("supervisor") / "supervisorctl")
+        return [program, "-c", str(self.folder / "supervisord.conf"), "status"]
+
+    def _control(self, word: str) -> str:
+        return self.run(*self.status_command()[:-1], word).stdout
 
 
 def section(work: Work) -> str:
