@@ -9,6 +9,8 @@ ANCESTORS := .venv-ancestors
 PEERS := .venv-peers
 # What `make fuzz` needs, and no test.
 FUZZ := .venv-fuzz
+# What draws the plots of `make bench`, and no test needs.
+BENCH := .venv-bench
 # Three at once for two processors, as most tests wait for processes. Who has nothing left takes from the others.
 PYTEST_ARGS ?= -n $(shell $(PYTHON) -c 'import os; print(max(2, (os.cpu_count() or 1) * 3 // 2))') --dist worksteal
 # Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
@@ -66,8 +68,9 @@ peers: $(VENV)/.dev $(PEERS)/.ready
 outsiders: $(VENV)/.dev $(ANCESTORS)/.ready $(PEERS)/.ready
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -p tests.outsiders.tiers tests/outsiders tests/peers tests/ancestors tests/journeys/test_metrics.py
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m bench $(BENCH_ARGS)
+# The whole plan and its report, docs/benchmarks: 25 minutes. BENCH_ARGS="all --quick", "respawn --peers circus,s6".
+bench: $(VENV)/.dev $(BENCH)/.ready
+	$(BIN)/python -m bench $(or $(BENCH_ARGS),all)
 
 # Each option of a configuration ignored in turn, and the test that is named for it must fail: some minutes.
 # INVENTORY_ARGS="watcher.* socket.port" takes some.
@@ -113,7 +116,7 @@ fuzz: $(FUZZ)/.ready
 
 # The files of pinned versions and hashes, made anew from the *.in beside them; needs `uv`.
 requirements:
-	for name in runtime dev ancestors ancestors-papa peers fuzz; do uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet requirements/$$name.in --output-file requirements/$$name.txt; done
+	for name in runtime dev ancestors ancestors-papa peers fuzz bench; do uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet requirements/$$name.in --output-file requirements/$$name.txt; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -142,6 +145,11 @@ $(PEERS)/.ready: requirements/peers.txt
 $(FUZZ)/.ready: requirements/fuzz.txt
 	$(PYTHON) -m venv --clear $(FUZZ)
 	$(FUZZ)/bin/$(INSTALL) --only-binary :all: --require-hashes -r requirements/fuzz.txt
+	touch $@
+
+$(BENCH)/.ready: requirements/bench.txt
+	$(PYTHON) -m venv --clear $(BENCH)
+	$(BENCH)/bin/$(INSTALL) --only-binary :all: --require-hashes -r requirements/bench.txt
 	touch $@
 
 clean:

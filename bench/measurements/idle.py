@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench import machine
-from bench.peers import PEERS
+from bench.measurements import start
+from bench.peers import MANAGERS, PEERS
+from bench.peers.base import Peer
 
-DEFAULT_PEERS = ("circus", "supervisor")
+DEFAULT_PEERS = MANAGERS
 
 #: After the last process came up, until the manager has said and written all that it has to.
 SETTLE_S = 3.0
@@ -24,26 +26,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     peer = PEERS[peer_name]()
     try:
-        began = time.monotonic()
-        peer.start(peer.works(options.children, "sleep"))
-        machine.wait_for(lambda: peer.started() >= options.children, 120)
-        start_s = time.monotonic() - began
-        time.sleep(SETTLE_S)
-        managers = peer.managers()
-        before = machine.cost(managers)
-        time.sleep(options.seconds)
-        after = machine.cost(managers)
-        cpu_s, wakeups = after.since(before)
-        yield {
-            "children": options.children,
-            "start_s": round(start_s, 3),
-            "window_s": options.seconds,
-            "wakeups": wakeups,
-            "cpu_s": round(cpu_s, 4),
-            "rss_mb": round(after.rss_bytes / 1e6, 1),
-            "pss_mb": round(after.pss_bytes / 1e6, 1),
-            "processes": after.processes,
-            "threads": after.threads,
-        }
+        start_s = round(start.started(peer, options.children), 3)
+        yield {"children": options.children, "start_s": start_s, **costs(peer, options.seconds)}
     finally:
         peer.close()
+
+
+def costs(peer: Peer, seconds: float) -> dict[str, Any]:
+    """Of the manager and all its helpers, in so many seconds after it has settled."""
+    time.sleep(SETTLE_S)
+    managers = peer.managers()
+    before = machine.cost(managers)
+    began = time.monotonic()
+    time.sleep(seconds)
+    after = machine.cost(managers)
+    window_s = time.monotonic() - began
+    cpu_s, wakeups = after.since(before)
+    return {
+        "window_s": round(window_s, 1),
+        "wakeups": wakeups,
+        "wakeups_per_s": round(wakeups / window_s, 3),
+        "cpu_s": round(cpu_s, 4),
+        "cpu_percent": round(cpu_s / window_s * 100, 3),
+        "rss_mb": round(after.rss_bytes / 1e6, 1),
+        "pss_mb": round(after.pss_bytes / 1e6, 1),
+        "processes": after.processes,
+        "threads": after.threads,
+    }

@@ -10,9 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench import machine
-from bench.peers import PEERS
+from bench.measurements import start
+from bench.peers import MANAGERS, PEERS
+from bench.peers.base import Peer
 
-DEFAULT_PEERS = ("circus", "supervisor")
+DEFAULT_PEERS = MANAGERS
+
+#: Until a manager whose processes run answers, too.
+ANSWER_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,17 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     peer = PEERS[peer_name]()
     try:
-        peer.start(peer.works(options.children, "sleep"))
-        machine.wait_for(lambda: peer.started() >= options.children, 60)
-        machine.wait_for(lambda: peer.run(*peer.status_command()).returncode == 0, 30, 0.2)
+        start.started(peer, options.children)
         commands = {"status": peer.status_command(), "python -c pass": [sys.executable, "-c", "pass"]}
-        taken: dict[str, list[float]] = {what: [] for what in commands}
-        for _ in range(options.times):
-            for what, command in commands.items():
-                began = time.monotonic()
-                subprocess.run(command, env=peer.environ, cwd=peer.folder, stdout=subprocess.DEVNULL, check=True)
-                taken[what].append((time.monotonic() - began) * 1e3)
-        for what, times in taken.items():
+        for what, times in taken(peer, commands, options.times).items():
             times.sort()
             yield {
                 "what": what,
@@ -45,3 +42,16 @@ def measure(peer_name: str, options: argparse.Namespace) -> Iterator[dict[str, A
             }
     finally:
         peer.close()
+
+
+def taken(peer: Peer, commands: dict[str, list[str]], times: int) -> dict[str, list[float]]:
+    """The milliseconds that each command took, in turns, once all of them succeed."""
+    for command in commands.values():
+        machine.wait_for(lambda command=command: peer.run(*command).returncode == 0, ANSWER_S, 0.2)
+    found: dict[str, list[float]] = {what: [] for what in commands}
+    for _ in range(times):
+        for what, command in commands.items():
+            began = time.monotonic()
+            subprocess.run(command, env=peer.environ, cwd=peer.folder, stdout=subprocess.DEVNULL, check=True)
+            found[what].append((time.monotonic() - began) * 1e3)
+    return found

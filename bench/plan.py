@@ -1,0 +1,70 @@
+"""What `bench all` measures, in which order, and how long that takes: a table, and nothing else.
+
+Sizes are those that a reader of the report asks for; repetitions are what fits into the time. ``seconds`` are those of
+one repetition with all peers on two processors that have nothing else to do, as they were seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+
+from bench.measurements import MEASUREMENTS
+from bench.peers import MANAGERS
+
+#: A whole run, and a quick one, take no longer.
+FULL_S, QUICK_S = 25 * 60, 4 * 60
+
+#: Before the first step: versions and configurations of all peers.
+LOOK_AROUND_S = 15
+
+WRITERS = ("cat", "papa", *MANAGERS)
+STARTERS = ("posix_spawn", *MANAGERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``arguments`` are options of the measurement; the others are as it has them by default."""
+
+    name: str
+    measurement: str
+    peers: tuple[str, ...]
+    repeat: int
+    seconds: int
+    arguments: dict[str, object] = field(default_factory=dict)
+
+    def options(self) -> argparse.Namespace:
+        parser = argparse.ArgumentParser()
+        MEASUREMENTS[self.measurement].add_arguments(parser)
+        options = parser.parse_args([])
+        for name, value in self.arguments.items():
+            if not hasattr(options, name):
+                raise ValueError(f"step {self.name}: {self.measurement} has no option {name}")
+            setattr(options, name, value)
+        return options
+
+
+FULL = (
+    Step("flood", "throughput", WRITERS, 3, 60, {"children": 1, "megabytes": 500}),
+    Step("floods", "throughput", WRITERS, 2, 45, {"children": 64, "megabytes": 2}),
+    Step("respawn", "respawn", STARTERS, 1, 100, {"children": 10, "times": 15}),
+    Step("restart", "restart", MANAGERS, 1, 280, {"children": 10, "seconds": 1.0}),
+    Step("takeover", "takeover", ("circus",), 1, 15, {"children": 500, "times": 3}),
+    Step("recovery", "recovery", ("papa",), 1, 20, {"children": "1,100,1000", "times": 5}),
+    Step("start", "start", STARTERS, 2, 80, {"children": "100,500"}),
+    Step("growth", "growth", STARTERS, 1, 600, {"children": "10,100,500,1000,2000", "seconds": 5.0}),
+)
+
+QUICK = (
+    Step("flood", "throughput", WRITERS, 1, 35, {"children": 1, "megabytes": 50}),
+    Step("floods", "throughput", WRITERS, 1, 30, {"children": 16, "megabytes": 1}),
+    Step("respawn", "respawn", STARTERS, 1, 40, {"children": 10, "times": 3}),
+    Step("restart", "restart", MANAGERS, 1, 50, {"scenarios": "SIGKILL of the manager", "seconds": 0.5, "limit": 8.0}),
+    Step("growth", "growth", STARTERS, 1, 60, {"children": "10,100", "seconds": 1.0, "times": 1}),
+)
+
+PLANS = {"full": (FULL, FULL_S), "quick": (QUICK, QUICK_S)}
+
+
+def expected_s(steps: tuple[Step, ...]) -> int:
+    return LOOK_AROUND_S + sum(step.seconds * step.repeat for step in steps)
