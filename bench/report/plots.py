@@ -30,6 +30,7 @@ from matplotlib.axes import Axes  # noqa: E402
 from bench.report.figures import Question, Row, key, peers_of, sizes_of  # noqa: E402
 from bench.report.tables import LIMITS, OURS  # noqa: E402
 
+#: Limits are shown where they are some.
 PANELS = (
     (("start", "growth"), "start_s", "start, s"),
     (("growth",), "cpu_percent", "idle, % of a processor"),
@@ -38,6 +39,8 @@ PANELS = (
     (("growth",), "respawn_ms", "respawn, ms"),
     (("growth",), "sample_ms", "one sample, ms of processor"),
 )
+
+LIMITED = ("start_s", "respawn_ms")
 
 #: Below this a share of a processor is nothing.
 LEAST_PERCENT = 0.01
@@ -64,14 +67,19 @@ def growth(rows: list[Row], path: Path) -> None:
                 for size in sizes_of(rows, steps)
                 if (found := Question(steps, key(value), (("children", size),)).answer(rows, peer)) is not None
             ]
-            if points:
+            if points and (peer not in LIMITS or value in LIMITED):
                 _line(axes, points, at, peer)
         axes.set_title(title)
         axes.set_xscale("log")
         if value == "cpu_percent":
             axes.set_yscale("symlog", linthresh=LEAST_PERCENT)
+            axes.set_ylim(bottom=-LEAST_PERCENT / 2)
         else:
             axes.set_yscale("log")
+        sizes = sizes_of(rows, steps)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter(lambda number, _: f"{number:g}")
         axes.set_xlabel("processes")
     handles = {
         label: handle for axes in panels.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
@@ -89,6 +97,7 @@ def _line(axes: Axes, points: list[tuple[int, float]], at: int, peer: str) -> No
         linewidth=2.2 if peer == OURS else 1.1,
         marker=MARKERS[at % len(MARKERS)],
         markersize=4,
+        zorder=3 if peer == OURS else 2,
         label=peer,
     )
 

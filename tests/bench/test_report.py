@@ -137,8 +137,8 @@ def verdict(ours: float, others: dict[str, float], *, more_is_better: bool = Fal
 
 def test_who_wins_and_who_loses_is_said_with_how_much() -> None:
     assert verdict(2, {"s6": 4, "pm2": 8}) == ["2", "4 (s6)", "8 (pm2)", "wins, 2 x"]
-    assert verdict(8, {"s6": 4, "pm2": 16}) == ["8", "4 (s6)", "16 (pm2)", "loses, 2 x"]
-    assert verdict(8, {"s6": 4, "pm2": 16}, more_is_better=True) == ["8", "16 (pm2)", "4 (s6)", "loses, 2 x"]
+    assert verdict(8, {"s6": 4, "pm2": 16}) == ["8", "4 (s6)", "16 (pm2)", "**loses**, 2 x"]
+    assert verdict(8, {"s6": 4, "pm2": 16}, more_is_better=True) == ["8", "16 (pm2)", "4 (s6)", "**loses**, 2 x"]
     assert verdict(16, {"s6": 4, "pm2": 8}, more_is_better=True)[-1] == "wins, 2 x"
     assert verdict(10.4, {"s6": 10})[-1] == "level"
     assert verdict(9.6, {"s6": 10})[-1] == "level"
@@ -147,12 +147,38 @@ def test_who_wins_and_who_loses_is_said_with_how_much() -> None:
 def test_where_one_of_them_is_nothing_no_ratio_is_said() -> None:
     assert verdict(0, {"s6": 0})[-1] == "level"
     assert verdict(0, {"s6": 4})[-1] == "wins"
-    assert verdict(4, {"s6": 0})[-1] == "loses"
+    assert verdict(4, {"s6": 0})[-1] == "**loses**"
     assert verdict(4, {"s6": 0}, more_is_better=True)[-1] == "wins"
 
 
 def test_limits_take_no_part_in_a_comparison() -> None:
     assert verdict(2, {"posix_spawn": 1, "papa": 1, "cat": 1, "s6": 4})[1] == "4 (s6)"
+
+
+def test_each_of_the_others_is_met_alone() -> None:
+    rows = [
+        row("one", "circus", ms=2.0), row("one", "s6", ms=4.0), row("one", "pm2", ms=1.0), row("one", "papa", ms=9.0),
+        row("two", "circus", ms=2.0), row("two", "s6", ms=2.1),
+        row("three", "circus", ms=0.0), row("three", "pm2", ms=0.0),
+        row("four", "circus", ms=1.0), row("four", "pm2", ms=0.0),
+    ]  # fmt: skip
+    claims = [Claim(step, asked(step, "ms")) for step in ("one", "two", "three", "four", "five")]
+    assert tables.duels(rows, claims) == (
+        "| beside | wins | level | loses | loses in |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        "| s6 | 1 | 1 | 0 |  |\n"
+        "| pm2 | 0 | 1 | 2 | one; four |\n"
+    )
+
+
+def test_who_has_lost_output_is_not_compared_by_speed() -> None:
+    fast = figures.of_whole(key("mb_per_s"))
+    assert fast({"mb_per_s": 5, "lost": 0}) == 5
+    assert fast({"mb_per_s": 5, "lost": 1}) is None
+
+
+def test_what_was_so_each_time_is_a_yes() -> None:
+    assert [tables.yes_or_no(Figure(1, least, 1, 3)) for least in (1, 0)] == ["yes", "no"]
 
 
 # The page -------------------------------------------------------------------------------------------------------
