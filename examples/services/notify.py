@@ -1,4 +1,7 @@
-"""A service that speaks sd_notify(3), with nothing but the standard library: answers at a port with its pid."""
+"""A service for systemd's Type=notify and socket activation, with nothing but the standard library.
+
+It answers whoever connects with its pid, at the socket of which sd_listen_fds(3) speaks, else at one of its own.
+"""
 
 import argparse
 import contextlib
@@ -21,9 +24,15 @@ def notify(*lines, flags=0):
             door.sendto("\n".join(lines).encode(), flags, path.replace("@", "\0", 1))
 
 
+def open_listener(port):
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        return socket.socket(fileno=3)
+    return socket.create_server(("127.0.0.1", port))
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, default=8080)
     args = parser.parse_args()
     asked = []
     for signum in (signal.SIGHUP, signal.SIGTERM):
@@ -34,8 +43,9 @@ def main():
 
     # Loading takes long: 90 s more, from now on.
     notify("STATUS=loading", "EXTEND_TIMEOUT_USEC=90000000")
-    listener = socket.create_server(("127.0.0.1", args.port))
-    notify("READY=1", f"STATUS=serving at {args.port}")
+    listener = open_listener(args.port)
+    port = listener.getsockname()[1]
+    notify("READY=1", f"STATUS=serving at {port}")
     print(f"serving, pid {os.getpid()}", flush=True)
 
     # Half of the time after which it counts as hung.
@@ -56,7 +66,7 @@ def main():
             asked.remove(signal.SIGHUP)
             notify("RELOADING=1")
             print("read its settings again", flush=True)
-            notify("READY=1", f"STATUS=serving at {args.port}")
+            notify("READY=1", f"STATUS=serving at {port}")
     notify("STOPPING=1", "STATUS=leaving")
     print("left in good order", flush=True)
 

@@ -96,6 +96,8 @@ ROWS: dict[str, str] = {
     "watcher use_papa": KEPT,
     "watcher use_sockets": "tests/inventory/test_processes.py::"
     "test_use_sockets_gives_all_to_a_process_that_names_none",
+    "watcher listen_fds": "tests/inventory/test_processes.py::"
+    "test_listen_fds_gives_them_as_services_of_systemd_find_them",
     **dict.fromkeys(
         ("watcher max_surge", "watcher max_unavailable", "watcher soak", "watcher update"),
         "tests/journeys/test_roll.py::test_reloads_keep_their_bounds_and_what_does_not_work_is_taken_back",

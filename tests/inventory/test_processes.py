@@ -96,3 +96,15 @@ def test_use_sockets_gives_all_to_a_process_that_names_none(tmp_path: Path) -> N
     with opened(tmp_path / "house", telling("all", "use_sockets = true") + telling("none") + sockets) as house:
         house.start()
         assert (len(facts(house, "all")["sockets"]), len(facts(house, "none")["sockets"])) == (2, 0)
+
+
+def test_listen_fds_gives_them_as_services_of_systemd_find_them(tmp_path: Path) -> None:
+    sockets = "[socket:a]\nhost = 127.0.0.1\nport = 0\n[socket:b]\nhost = 127.0.0.1\nport = 0\n"
+    watcher = telling("all", "use_sockets = true", "listen_fds = true", "use_papa = true")
+    with opened(tmp_path / "house", watcher + sockets) as house:
+        house.start()
+        told = facts(house, "all")
+        assert {"3", "4"} <= told["sockets"].keys()
+        env = told["env"]
+        assert (env["LISTEN_FDS"], env["LISTEN_FDNAMES"]) == ("2", "circus.a:circus.b")
+        assert {int(env["LISTEN_PID"])} == house.pids("all")

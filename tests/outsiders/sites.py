@@ -39,6 +39,9 @@ def site(name: str, *changes: tuple[str, str], uid: int | None = None) -> Iterat
 
     The folder of the services belongs to ``uid``, as whom the file's program runs; None: as circusd.
     """
+    shown = (SERVICES / f"{name}.ini").read_text()
+    missing = [old for old, _ in changes if old not in shown]
+    assert not missing, f"{name}.ini has no {missing}"
     with open_folder("papa-out-") as folder:
         services = folder / "house" / "services"
         shutil.copytree(SERVICES, services, ignore=shutil.ignore_patterns("__pycache__"))
@@ -50,8 +53,6 @@ def site(name: str, *changes: tuple[str, str], uid: int | None = None) -> Iterat
                     text = text.replace(old, new)
                 path.write_text(text.replace("/srv/services", str(services)))
         config = (services / f"{name}.ini").read_text()
-        missing = [new for _, new in changes if new.replace("/srv/services", str(services)) not in config]
-        assert not missing, f"{name}.ini: without {missing}"
         if uid is not None and os.geteuid() == 0:
             for path in (services, *services.rglob("*")):
                 os.chown(path, uid, uid)

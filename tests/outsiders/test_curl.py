@@ -36,8 +36,8 @@ def address_of(house: House) -> str:
     return str(told[0].removeprefix("listening at "))
 
 
-def test_it_asks_orders_listens_and_follows_by_the_unix_socket(tmp_path: Path) -> None:
-    with opened(tmp_path / "house", CONFIG) as house:
+def test_it_asks_orders_listens_and_follows_by_the_unix_socket(runtime_root: Path) -> None:
+    with opened(runtime_root / "house", CONFIG) as house:
         house.start()
         local = ["--unix-socket", house.folder / "run/circus-default.sock"]
         status, body = curl(*local, "http://localhost/v1/status/web")
@@ -72,8 +72,8 @@ def test_it_asks_orders_listens_and_follows_by_the_unix_socket(tmp_path: Path) -
         assert curl(*local, "http://localhost/metrics")[0] == 200
 
 
-def test_over_tcp_it_needs_the_certificate_and_a_token(tmp_path: Path) -> None:
-    with opened(tmp_path / "house", CONFIG) as house:
+def test_over_tcp_it_needs_the_certificate_and_a_token(runtime_root: Path) -> None:
+    with opened(runtime_root / "house", CONFIG) as house:
         house.start()
         address = address_of(house)
         (certificate,) = (house.folder / "run").rglob("certificate.pem")

@@ -21,9 +21,9 @@ RELOADS = 2
 
 
 @contextlib.contextmanager
-def gunicorn() -> Iterator[tuple[House, int]]:
+def gunicorn(*changes: tuple[str, str]) -> Iterator[tuple[House, int]]:
     port = free_port()
-    with site("gunicorn", ("port = 8080", f"port = {port}")) as house:
+    with site("gunicorn", *(changes or [("port = 8080", f"port = {port}")])) as house:
         (services(house) / "env").mkdir()
         (services(house) / "env/bin").symlink_to(PROGRAM.parent)
         house.start()
@@ -62,3 +62,25 @@ def test_a_version_that_cannot_be_loaded_is_not_taken() -> None:
             house.asked("reload", "gunicorn")
             traffic.goes_on()
         assert "No module named 'no_such_module'" in house.log("services/gunicorn.log")
+
+
+def test_a_unix_socket_that_it_finds_as_under_systemd_is_left_where_it_is() -> None:
+    # One that it is given by its number it removes when it ends, and nobody finds the next one.
+    changes = [
+        ("host = 127.0.0.1\nport = 8080\n", "path = /srv/services/web.sock\n"),
+        ("use_sockets = true\n", "use_sockets = true\nlisten_fds = true\n"),
+        ("--bind fd://$(circus.sockets.web) ", ""),
+    ]
+    with gunicorn(*changes) as (house, _):
+        place = services(house) / "web.sock"
+        with Traffic(visits(place), visits(place)) as traffic:
+            for what in ("reload", "restart"):
+                before = house.pids("gunicorn")
+                house.asked(what, "gunicorn")
+                assert house.pids("gunicorn").isdisjoint(before)
+                traffic.goes_on()
+            house.kill_kernel()
+            traffic.goes_on()
+        house.asked("shutdown")
+        house.gone()
+        assert house.log("services/access.log").count("GET /visit") == traffic.answers

@@ -56,7 +56,7 @@ def slot_of(house: House, watcher: str) -> dict[str, Any]:
 @pytest.mark.needs("systemd-notify")
 def test_they_serve_when_they_say_so_and_over_all_that_happens() -> None:
     port = free_port()
-    with site("notify", ("--port 8080", f"--port {port}")) as house:
+    with site("notify", ("port = 8080", f"port = {port}")) as house:
         house.start()
         wait_for(lambda: slot_of(house, "script")["ready"], "systemd-notify --ready")
         assert slot_of(house, "script")["said"] == "at work"
@@ -70,16 +70,20 @@ def test_they_serve_when_they_say_so_and_over_all_that_happens() -> None:
             traffic.goes_on()
             wait_for(lambda: slot_of(house, "clock")["said"] == f"serving at {port}", "it serves again")
             assert slot_of(house, "clock")["health"] == "healthy"
+            # The socket is there while no process is: who comes waits.
+            house.asked("restart", "clock")
+            assert house.pids("clock").isdisjoint(before)
+            traffic.goes_on()
         house.asked("shutdown")
         house.gone()
         log = house.log("services/notify.log")
-        assert (log.count("serving, pid"), log.count("ready, pid"), log.count("left in good order")) == (1, 1, 1)
+        assert (log.count("serving, pid"), log.count("ready, pid"), log.count("left in good order")) == (2, 1, 2)
 
 
 def test_one_that_hangs_misses_its_watchdog_and_is_replaced() -> None:
     port = free_port()
     changes = [
-        ("--port 8080", f"--port {port}"),
+        ("port = 8080", f"port = {port}"),
         ("watchdog 20", f"watchdog {WATCHDOG_S}"),
         ("_timeout = 30", "_timeout = 1"),
     ]
@@ -94,7 +98,11 @@ def test_one_that_hangs_misses_its_watchdog_and_is_replaced() -> None:
 
 @pytest.mark.needs("gcc")
 def test_one_in_c_is_heard_and_whose_pid_it_names_is_no_matter() -> None:
-    with site("notify", ("python3 /srv/services/notify.py --port 8080", "/srv/services/service")) as house:
+    with site(
+        "notify",
+        ("python3 /srv/services/notify.py", "/srv/services/service"),
+        ("port = 8080", f"port = {free_port()}"),
+    ) as house:
         source = services(house) / "service.c"
         source.write_text(IN_C)
         subprocess.run(["gcc", "-o", services(house) / "service", source], check=True, capture_output=True)

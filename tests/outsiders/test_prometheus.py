@@ -12,8 +12,8 @@ from tests.house import opened, ticker
 pytestmark = pytest.mark.needs("promtool", "curl")
 
 
-def test_metrics_are_as_prometheus_wants_them(tmp_path: Path) -> None:
-    with opened(tmp_path / "house", ticker("web", count=2)) as house:
+def test_metrics_are_as_prometheus_wants_them(runtime_root: Path) -> None:
+    with opened(runtime_root / "house", ticker("web", count=2)) as house:
         house.start()
         page = subprocess.run(
             ["curl", "-sS", "--unix-socket", house.folder / "run/circus-default.sock", "http://localhost/metrics"],

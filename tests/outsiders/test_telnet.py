@@ -48,13 +48,21 @@ def telnet(port: int, *lines: str) -> str:
     return shown
 
 
-def test_a_person_looks_at_what_circusd_has_there(tmp_path: Path) -> None:
+def test_a_person_looks_at_what_circusd_has_there(runtime_root: Path) -> None:
     port = free_port()
-    with opened(tmp_path / "house", CONFIG.format(port=port)) as house:
+    with opened(runtime_root / "house", CONFIG.format(port=port)) as house:
         house.start()
         pids = wait_for(lambda: len(found := house.pids("web")) == 2 and found, "two processes")
         shown = telnet(
-            port, "help", "list processes", "list sockets", "get nothing", "set note two words", "get note", "quit"
+            port,
+            "help",
+            "list processes",
+            "list sockets",
+            "get nothing",
+            "set note two words",
+            "get note",
+            "remove values note",
+            "quit",
         )
         assert 'Papa is home. Type "help" for commands.' in shown
         assert "circus.web.1" in shown and "circus.web.2" in shown

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from tests.house import BIN, House, wait_for
 
@@ -75,11 +76,27 @@ def call(port: int) -> bytes:
         return said
 
 
-def visits(port: int, host: str = "127.0.0.1") -> AbstractContextManager[Ask]:
+class _Local(http.client.HTTPConnection):
+    """By a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(ANSWER_S)
+        self.sock.connect(str(self._path))
+
+
+def visits(place: int | Path) -> AbstractContextManager[Ask]:
     """A connection for each request, as one that stays open may be closed by a server at any time."""
 
     def ask() -> None:
-        connection = http.client.HTTPConnection(host, port, timeout=ANSWER_S)
+        if isinstance(place, int):
+            connection = http.client.HTTPConnection("127.0.0.1", place, timeout=ANSWER_S)
+        else:
+            connection = _Local(place)
         try:
             connection.request("GET", "/visit")
             answer = connection.getresponse()

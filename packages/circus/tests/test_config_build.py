@@ -163,7 +163,7 @@ def test_the_typed_options_of_a_watcher_are_read(tmp_path: Path) -> None:
         "args = -v\nexecutable = /bin/x\nshell = no\nworking_dir = /srv\nuid = www\ngid = 33\ncopy_env = yes\n"
         "copy_path = 1\nvirtualenv = /v\nnumprocesses = 3\ngraceful_timeout = 1.5\nmax_retry = -1\n"
         "stop_signal = int\nstop_children = on\nsend_hup = true\nsingleton = false\npriority = -2\nautostart = 0\n"
-        "respawn = off\nuse_sockets = True\nstdin_socket = Web\nclose_child_stdout = yes\n"
+        "respawn = off\nuse_sockets = True\nlisten_fds = 1\nstdin_socket = Web\nclose_child_stdout = yes\n"
         "close_child_stderr = yes\n",
     )
     assert (config.args, config.executable, config.shell, config.working_dir) == ("-v", "/bin/x", False, "/srv")
@@ -171,7 +171,7 @@ def test_the_typed_options_of_a_watcher_are_read(tmp_path: Path) -> None:
     assert (config.virtualenv, config.numprocesses, config.graceful_timeout_s) == ("/v", 3, 1.5)
     assert (config.max_retry, config.stop_signal, config.stop_children, config.send_hup) == (-1, 2, True, True)
     assert (config.singleton, config.priority, config.autostart, config.respawn) == (False, -2, False, False)
-    assert (config.use_sockets, config.stdin_socket) == (True, "web")
+    assert (config.use_sockets, config.listen_fds, config.stdin_socket) == (True, True, "web")
     assert (config.close_child_stdout, config.close_child_stderr) == (True, True)
 
 
@@ -562,6 +562,7 @@ def test_a_socket_that_a_lasting_watcher_uses_lasts_as_long(tmp_path: Path) -> N
     [
         "args = -v", "copy_env = true", "working_dir = /x", "uid = 0", "rlimit_nofile = 9", "rlimit_core =",
         "shell = false", "use_sockets = true", "close_child_stdout = true", "stdin_socket = a", "virtualenv = /v",
+        "listen_fds = true",
     ],
 )  # fmt: skip
 def test_what_needs_a_restart_changes_the_digest(tmp_path: Path, option: str) -> None:

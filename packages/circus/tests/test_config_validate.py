@@ -166,6 +166,13 @@ def test_a_socket_that_is_referred_to_must_be_defined(tmp_path: Path) -> None:
     assert findings[1].hint == "write a section [socket:other]"
 
 
+def test_sockets_for_services_of_systemd_must_be_used(tmp_path: Path) -> None:
+    text = "[watcher:w]\ncmd = run\nlisten_fds = true\n"
+    assert _told(tmp_path, text) == ["3 warning: w: listen_fds has no effect, as the processes use no socket"]
+    for used in ("use_sockets = true\n", "args = $(circus.sockets.a)\n"):
+        assert _told(tmp_path, f"{text}{used}[socket:a]\nport = 0\n") == []
+
+
 def test_names_must_differ_in_more_than_letter_case(tmp_path: Path) -> None:
     text = "[watcher:web]\ncmd = run\n[watcher:Web]\ncmd = run\n[socket:a]\nport = 0\n[socket:A]\nport = 0\n"
     assert _told(tmp_path, text) == [

@@ -111,6 +111,7 @@ def test_limits_streams_and_sockets(tmp_path: Path) -> None:
     assert found["stdin"] == {"socket": "circus.b"}
     assert found["argv"] == ["sleep", "$(socket.circus.a.fileno)"]
     assert "circus.a" in found["sockets"]
+    assert "listen_fds" not in found
 
 
 def test_an_empty_limit_is_none(tmp_path: Path) -> None:

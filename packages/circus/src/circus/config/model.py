@@ -223,6 +223,7 @@ class WatcherConfig:
     wants: tuple[str, ...] = ()
     respawn: bool = True
     use_sockets: bool = False
+    listen_fds: bool = False
     use_papa: bool = False
     rlimits: Mapping[str, int | None] = field(default_factory=dict)  # lower-case name -> limit; None: infinite
     stdin_socket: str | None = None

@@ -143,6 +143,8 @@ WATCHER = _table(
     Option("respawn", "flag", True, "Start a process again when it ends by itself.", "live"),
     Option("use_sockets", "flag", False, "The processes use managed sockets: those that the command names, "
            "or all of them when it names none.", "restart"),
+    Option("listen_fds", "flag", False, "The processes find these sockets as services of systemd do, too: from "
+           "descriptor 3 on, with LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES (`circus.NAME`).", "restart"),
     Option("use_papa", "flag", False, "The processes outlive `circusctl quit`.", "live"),
     Option("ready", "ready", None, "What says that a process is ready: `notify` (it says READY=1), `exec COMMAND`, "
            "`http URL`, `tcp HOST:PORT`, `line REGEX` (of its output) or `delay SECONDS`. Default: it is as soon as it "

@@ -28,7 +28,7 @@ FLAPPING = "circus.plugins.flapping.Flapping"
 PLUGINS_OWN = frozenset(
     {
         *("use", "active", "cmd", "args", "executable", "shell", "shell_args", "stdin_socket", "use_sockets"),
-        *("on_demand", "virtualenv", "type", "schedule"),
+        *("listen_fds", "on_demand", "virtualenv", "type", "schedule"),
     }
 )
 

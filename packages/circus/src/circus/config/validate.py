@@ -282,6 +282,10 @@ class _Check:
             near = options.nearest(name, self.sockets)
             hint = f"did you mean {near}?" if near else f"write a section [socket:{name}]"
             yield self._error(key, f"{key} refers to socket {name}, which is not defined", hint)
+        config = self.config
+        if config.listen_fds and not (expand.socket_references(config) or (config.use_sockets and self.sockets)):
+            what = "listen_fds has no effect, as the processes use no socket"
+            yield self._warning("listen_fds", what, "write use_sockets = true, and a section [socket:NAME]")
 
     def _check_stream(self, name: str, stream: StreamConfig) -> Iterator[Finding]:
         if stream.class_name in options.SENDING_CLASSES:

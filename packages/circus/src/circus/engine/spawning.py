@@ -81,6 +81,8 @@ def build_spec(
         meta["kill_mode"] = config.kill_mode
     if config.kill_mode == "tree":
         spec["env"] = {MARK: token, **env}  # the first one: it is found at once
+    if config.listen_fds:
+        spec["listen_fds"] = True
     if config.executable:
         spec["executable"] = config.executable
     if config.rlimits:
