@@ -22,10 +22,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import surroundings
+from bench import plan, surroundings
 from bench.driver import measured, run
 from bench.measurements import MEASUREMENTS
-from bench.plan import PLANS, expected_s
 from bench.report import page
 from bench.rows import Rows
 from bench.tools import BENCH, BUILD
@@ -103,50 +102,45 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--resume", action="store_true", help="keep the rows that are there, and measure what is missing"
     )
-    command.add_argument("--only", metavar="STEPS", help="measure these anew, by commas, and keep all other rows")
+    command.add_argument(
+        "--only", metavar="STEPS", default="", help="measure these anew, by commas, and keep all other rows"
+    )
     command.add_argument("--limit", type=float, default=60, metavar="MINUTES", help="begin nothing after so long")
     command.add_argument("--list", action="store_true", help="show the plan, and how long it takes")
 
 
 def run_plan(options: argparse.Namespace) -> int:
     name = "quick" if options.quick else "full"
-    steps, bound_s = PLANS[name]
+    steps, bound_s = plan.PLANS[name]
     if options.list:
         for step in steps:
-            print(f"{step.name:10} {step.repeat} x {step.seconds:4} s  {step.measurement} {step.arguments}")
-        print(f"{expected_s(steps) / 60:.0f} minutes on two quiet processors, {bound_s // 60} at most")
+            print(f"{step.name:12} {step.repeat} x {step.seconds:4} s  {step.measurement} {step.arguments}")
+        print(f"{plan.expected_s(steps) / 60:.0f} minutes on two quiet processors, {bound_s // 60} at most")
         return 0
-    chosen = {*options.only.split(",")} if options.only else {step.name for step in steps}
-    if unknown := chosen - {step.name for step in steps}:
-        return _refuse(
-            f"no such step: {', '.join(sorted(unknown))}; there are {', '.join(each.name for each in steps)}"
-        )
+    try:
+        steps = plan.chosen(steps, options.only)
+    except ValueError as error:
+        return _refuse(str(error))
     rows = Rows((options.out or (BUILD / "quick" if options.quick else PUBLISHED)) / "rows.jsonl")
     facts = surroundings.machine_facts()
     if options.resume or options.only:
         rows.read()
         if rows.head and (rows.head["plan"], rows.head["machine"]) != (name, facts):
             return _refuse(f"{rows.path} is of another plan or machine: run it whole, or choose another --out")
-        if options.only:
-            for each in chosen:
-                rows.forget(each)
+        if not options.resume:
+            for step in steps:
+                rows.forget(step.name)
     began = time.monotonic()
-    tell(
-        f"{expected_s(tuple(step for step in steps if step.name in chosen)) / 60:.0f} minutes if nothing else runs here"
-    )
+    tell(f"{plan.expected_s(steps) / 60:.0f} minutes if nothing else runs here")
     if not rows.head:
-        names = dict.fromkeys(peer for step in steps for peer in step.peers)
+        names = dict.fromkeys(peer for step in plan.PLANS[name][0] for peer in step.peers)
         rows.head = {
             "plan": name,
             "began_at": datetime.now(UTC).isoformat(timespec="minutes"),
-            "took_s": 0.0,
             "machine": facts,
             "peers": surroundings.peers(list(names)),
         }
-        rows.head["took_s"] = round(time.monotonic() - began, 1)
-    is_whole = run(
-        [step for step in steps if step.name in chosen], rows, deadline=began + options.limit * 60, tell=tell
-    )
+    is_whole = run(steps, rows, deadline=began + options.limit * 60, tell=tell)
     write_report(rows)
     tell(f"took {(time.monotonic() - began) / 60:.1f} minutes: {rows.path.parent / page.NAME}")
     if not is_whole:

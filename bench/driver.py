@@ -36,7 +36,6 @@ def run(steps: list[Step], rows: Rows, *, deadline: float, tell: Callable[[str],
                     return False
                 began = time.monotonic()
                 rows.all += _of_peer(step, peer, repetition, options)
-                rows.head["took_s"] = round(rows.head["took_s"] + time.monotonic() - began, 1)
                 rows.write()
                 taken_s = time.monotonic() - began
                 tell(f"{step.name} {repetition + 1}/{step.repeat} {peer}: {taken_s:.1f} s{_trouble(rows.all[-1])}")
@@ -45,7 +44,7 @@ def run(steps: list[Step], rows: Rows, *, deadline: float, tell: Callable[[str],
 
 def _of_peer(step: Step, peer: str, repetition: int, options: argparse.Namespace) -> list[Row]:
     """A peer that fails is a row, too: the others are measured all the same."""
-    load = round(os.getloadavg()[0], 2)
+    began, load = time.monotonic(), round(os.getloadavg()[0], 2)
     found = []
     try:
         for row in measured(step.measurement, peer, options):
@@ -54,7 +53,10 @@ def _of_peer(step: Step, peer: str, repetition: int, options: argparse.Namespace
         found.append({"failed": f"{type(error).__name__}: {error}".splitlines()[0]})
     known = {"step": step.name, "peer": peer, "repetition": repetition}
     loads = {"load_before": load, "load_after": round(os.getloadavg()[0], 2)}
-    return [{**known, **row, **loads} for row in found or [{"skipped": "no row"}]]
+    whole = [{**known, **row, **loads} for row in found or [{"skipped": "no row"}]]
+    # Of all of them together, so that the time of a run is their sum.
+    whole[0]["took_s"] = round(time.monotonic() - began, 1)
+    return whole
 
 
 def _trouble(row: Row) -> str:

@@ -13,6 +13,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: The end of thousands, on a machine with much else to do.
+END_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -90,19 +93,21 @@ def marked(marker: str) -> dict[int, str]:
 
 
 def end(marker: str) -> None:
-    """End all that belongs to ``marker``, by pid."""
-    for _ in range(50):
-        found = marked(marker)
-        if not found:
-            return
-        # Stopped first: what is killed one by one is started again by what is left.
-        for signum in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in found:
-                try:
-                    os.kill(pid, signum)
-                except ProcessLookupError:
-                    pass
-        time.sleep(0.05)
+    """End all that belongs to ``marker``, by pid. TimeoutError if somebody is left after END_S."""
+    wait_for(lambda: not _killed(marker), END_S, 0.05)
+
+
+def _killed(marker: str) -> bool:
+    """Whether there was anybody."""
+    found = marked(marker)
+    # Stopped first: what is killed one by one is started again by what is left.
+    for signum in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in found:
+            try:
+                os.kill(pid, signum)
+            except ProcessLookupError:
+                pass
+    return bool(found)
 
 
 def wait_for(fact: Callable[[], T], timeout_s: float, step_s: float = 0.01) -> T:

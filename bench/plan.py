@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from bench.measurements import MEASUREMENTS
 from bench.peers import MANAGERS
+from bench.report.figures import stem
 
 #: A whole run, and a quick one, take no longer.
 FULL_S, QUICK_S = 25 * 60, 4 * 60
@@ -24,7 +25,8 @@ STARTERS = ("posix_spawn", *MANAGERS)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``arguments`` are options of the measurement; the others are as it has them by default."""
+    """``name`` up to its hyphen says what the report makes of it; ``arguments`` are options of the measurement, where
+    they are not its own defaults."""
 
     name: str
     measurement: str
@@ -51,8 +53,13 @@ FULL = (
     Step("restart", "restart", MANAGERS, 1, 280, {"children": 10, "seconds": 1.0}),
     Step("takeover", "takeover", ("circus",), 1, 15, {"children": 500, "times": 3}),
     Step("recovery", "recovery", ("papa",), 1, 20, {"children": "1,100,1000", "times": 5}),
-    Step("start", "start", STARTERS, 2, 80, {"children": "100,500"}),
-    Step("growth", "growth", STARTERS, 1, 600, {"children": "10,100,500,1000,2000", "seconds": 5.0}),
+    Step("start-100", "start", STARTERS, 2, 25, {"children": "100"}),
+    Step("start-500", "start", STARTERS, 1, 60, {"children": "500"}),
+    Step("growth-10", "growth", STARTERS, 1, 105, {"children": "10", "seconds": 5.0}),
+    Step("growth-100", "growth", STARTERS, 1, 110, {"children": "100", "seconds": 5.0}),
+    Step("growth-500", "growth", STARTERS, 1, 110, {"children": "500", "seconds": 5.0}),
+    Step("growth-1000", "growth", STARTERS, 1, 150, {"children": "1000", "seconds": 5.0}),
+    Step("growth-2000", "growth", STARTERS, 1, 230, {"children": "2000", "seconds": 5.0}),
 )
 
 QUICK = (
@@ -60,10 +67,23 @@ QUICK = (
     Step("floods", "throughput", WRITERS, 1, 30, {"children": 16, "megabytes": 1}),
     Step("respawn", "respawn", STARTERS, 1, 40, {"children": 10, "times": 3}),
     Step("restart", "restart", MANAGERS, 1, 50, {"scenarios": "SIGKILL of the manager", "seconds": 0.5, "limit": 8.0}),
-    Step("growth", "growth", STARTERS, 1, 60, {"children": "10,100", "seconds": 1.0, "times": 1}),
+    Step("growth-10", "growth", STARTERS, 1, 40, {"children": "10", "seconds": 1.0, "times": 1}),
+    Step("growth-100", "growth", STARTERS, 1, 50, {"children": "100", "seconds": 1.0, "times": 1}),
 )
 
 PLANS = {"full": (FULL, FULL_S), "quick": (QUICK, QUICK_S)}
+
+
+def chosen(steps: tuple[Step, ...], only: str) -> tuple[Step, ...]:
+    """Those that are named by commas, wholly or up to the hyphen; all for nothing.
+
+    Raises: ValueError for a name that none has.
+    """
+    wanted = set(filter(None, only.split(",")))
+    if unknown := wanted - {name for step in steps for name in (step.name, stem(step.name))}:
+        known = ", ".join(step.name for step in steps)
+        raise ValueError(f"no such step: {', '.join(sorted(unknown))}; there are {known}")
+    return tuple(step for step in steps if not wanted or wanted & {step.name, stem(step.name)})
 
 
 def expected_s(steps: tuple[Step, ...]) -> int:

@@ -68,9 +68,14 @@ def of_whole(value: Value) -> Value:
     return lambda row: None if row.get("lost") else value(row)
 
 
+def stem(step: str) -> str:
+    """What a step measures, without its size."""
+    return step.partition("-")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``steps`` of the plan, ``value`` of their rows, of those that match ``where``."""
+    """``steps`` by their stem, ``value`` of their rows, of those that match ``where``."""
 
     steps: tuple[str, ...]
     value: Value
@@ -80,7 +85,7 @@ class Question:
         return [
             row
             for row in rows
-            if row["step"] in self.steps and all(row.get(name) == wanted for name, wanted in self.where)
+            if stem(row["step"]) in self.steps and all(row.get(name) == wanted for name, wanted in self.where)
         ]
 
     def answer(self, rows: Iterable[Row], peer: str) -> Figure | None:
@@ -95,7 +100,7 @@ def peers_of(rows: Iterable[Row]) -> list[str]:
 
 def sizes_of(rows: Iterable[Row], steps: tuple[str, ...]) -> list[int]:
     """With how many processes was measured, ascending."""
-    return sorted({row["children"] for row in rows if row["step"] in steps and "children" in row})
+    return sorted({row["children"] for row in rows if stem(row["step"]) in steps and "children" in row})
 
 
 def left_out(rows: Iterable[Row]) -> dict[str, list[str]]:

@@ -112,7 +112,7 @@ def render(head: Row, rows: list[Row]) -> str:
         _section("Away", AWAY_TEXT, _away(rows)),
         _section("Control", STATUS_TEXT, _control(rows)),
         _section("Growth", GROWTH_TEXT, _growth(rows)),
-        _section("Where and with what", _machine(head), _noise(rows), _peers(head)),
+        _section("Where and with what", _machine(head, rows), _noise(rows), _peers(head)),
         _section("Again", AGAIN_TEXT),
     ]
     return "\n".join(part for part in parts if part)
@@ -264,12 +264,13 @@ def _claims(rows: list[Row]) -> list[Claim]:
 # Where and with what --------------------------------------------------------------------------------------------
 
 
-def _machine(head: Row) -> str:
+def _machine(head: Row, rows: list[Row]) -> str:
     facts = head["machine"]
+    took_s = sum(row.get("took_s", 0.0) for row in rows)
     return _paragraph(
         f"{facts['cores']} processors ({facts['processor']}), {facts['memory_gib']} GiB, {facts['system']}, "
         f"Linux {facts['kernel']}, Python {facts['python']}. Logs on {facts['logs_on']}, papa's state on "
-        f"{facts['papa_state_on']}. Plan `{head['plan']}`, begun {head['began_at']}, {head['took_s'] / 60:.0f} minutes."
+        f"{facts['papa_state_on']}. Plan `{head['plan']}`, begun {head['began_at']}, {took_s / 60:.0f} minutes."
     )
 
 

@@ -27,7 +27,7 @@ matplotlib.rcParams.update(
 from matplotlib import pyplot  # noqa: E402 - the backend is chosen before
 from matplotlib.axes import Axes  # noqa: E402
 
-from bench.report.figures import Question, Row, key, peers_of, sizes_of  # noqa: E402
+from bench.report.figures import Question, Row, key, peers_of, sizes_of, stem  # noqa: E402
 from bench.report.tables import LIMITS, OURS  # noqa: E402
 
 #: Limits are shown where they are some.
@@ -59,7 +59,7 @@ def main() -> None:
 def growth(rows: list[Row], path: Path) -> None:
     """Each cost by the number of processes, both axes by powers of ten."""
     figure, panels = pyplot.subplots(2, 3, figsize=(11, 6.4), layout="constrained")
-    peers = peers_of(row for row in rows if row["step"] in ("start", "growth"))
+    peers = peers_of(row for row in rows if stem(row["step"]) in ("start", "growth"))
     for axes, (steps, value, title) in zip(panels.flat, PANELS, strict=True):
         for at, peer in enumerate(peers):
             points = [

@@ -37,6 +37,17 @@ def test_an_option_that_a_measurement_does_not_have_is_refused() -> None:
         Step("start", "start", (), 1, 1, {"slots": 3}).options()
 
 
+def test_steps_are_chosen_by_name_or_by_what_they_measure() -> None:
+    def names(only: str) -> list[str]:
+        return [step.name for step in plan.chosen(plan.FULL, only)]
+
+    assert names("start-500,growth-10") == ["start-500", "growth-10"]
+    assert names("start") == ["start-100", "start-500"]
+    assert len(names("")) == len(plan.FULL)
+    with pytest.raises(ValueError, match="no such step: growth-3; there are flood, floods, "):
+        names("flood,growth-3")
+
+
 # Carried out ----------------------------------------------------------------------------------------------------
 
 
@@ -75,7 +86,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
 @pytest.fixture
 def rows(tmp_path: Path) -> rowfile.Rows:
     rows = rowfile.Rows(tmp_path / "new/rows.jsonl")
-    rows.head = {"machine": {}, "took_s": 0.0}
+    rows.head = {"machine": {}}
     return rows
 
 
@@ -92,7 +103,7 @@ def test_peers_take_turns_within_each_repetition(fake: Fake, rows: rowfile.Rows)
         ("one", "a", 1, 7),
         ("one", "b", 1, 7),
     ]
-    assert all({"load_before", "load_after"} <= set(row) for row in rows.all)
+    assert all({"load_before", "load_after", "took_s"} <= set(row) for row in rows.all)
 
 
 def test_who_cannot_take_part_or_fails_is_a_row_and_the_others_are_measured(fake: Fake, rows: rowfile.Rows) -> None:

@@ -18,7 +18,6 @@ PUBLISHED = ROOT / "docs/benchmarks"
 HEAD = {
     "plan": "full",
     "began_at": "2026-11-23T01:00+00:00",
-    "took_s": 1200.0,
     "machine": {
         "processor": "a processor",
         "cores": 2,
