@@ -100,6 +100,12 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 	$(MAKE) --no-print-directory instants
 
+# 7200 restarts under traffic with kills and upgrades of both daemons, half an hour at most; says whether anything grows.
+# SOAK_ARGS="--hours 2" takes the true time, --restarts and --minutes bound it otherwise.
+.PHONY: soak
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
 # A SIGKILL of the kernel at every system call of every scene: some minutes. INSTANTS_ARGS="Spawn" takes one scene.
 instants: $(VENV)/.dev
 	$(BIN)/python -m packages.papa.tests.instants $(INSTANTS_ARGS)

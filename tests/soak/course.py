@@ -4,6 +4,7 @@ rest again. What the daemons hold at both rests is compared; slopes are those of
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from bench import machine
 
 from tests.house import wait_for
 from tests.soak import books, samples, traffic
-from tests.soak.orders import ROUGH, STEADY, Orders
+from tests.soak.orders import ROUGH, Orders
 from tests.soak.samples import Held, Sample
 from tests.soak.world import CRASHING, FORKING, JOBS, World
 
@@ -21,7 +22,7 @@ from tests.soak.world import CRASHING, FORKING, JOBS, World
 ROUGH_SHARE = 0.25
 #: Of the steady part, what fills the histories that have a bound, and the allocator's pools.
 WARM_SHARE = 0.3
-#: In the rough part one of so many steps is against the daemons themselves.
+#: In the rough part something happens to the daemons themselves before one of so many steps.
 ROUGH_EACH = 30
 SAMPLE_S = 1.0
 #: What was begun has come to its end by then.
@@ -70,16 +71,20 @@ class Course:
         self._check_ends(clients)
 
     def _part(self, restarts: int, share: float, rough_each: int) -> None:
-        """Until so many restarts, or this share of the time has gone."""
+        """Until so many restarts, or this share of the time has gone; but each rough step comes once at least."""
         until = self._began + share * (self._until - self._began)
-        sampled = steps = 0.0
-        while self.orders.restarts < restarts and (now := time.monotonic()) < until:
+        sampled, steps = 0.0, 0
+        rough = itertools.cycle(ROUGH)
+        owed = set(ROUGH) if rough_each else set()
+        while ((now := time.monotonic()) < until and self.orders.restarts < restarts) or owed - set(self.orders.counts):
             if now - sampled >= SAMPLE_S:
                 sampled = now
                 sample = samples.take(self.world, now - self._began, self.orders.restarts)
                 self.outcome.samples += [sample] if sample else []
             steps += 1
-            self.orders.step(ROUGH if rough_each and not steps % rough_each else STEADY)
+            if rough_each and not steps % rough_each:
+                self.orders.carry_out(next(rough))
+            self.orders.step()
             time.sleep(self._pause_s)
 
     def _rest(self, clients: traffic.Traffic) -> None:

@@ -25,8 +25,8 @@ STEADY = {
     "set_option": 3,
     "add_and_remove": 2,
 }
-#: What happens to the daemons themselves, from time to time.
-ROUGH = {"kill_manager": 2, "kill_kernel": 2, "upgrade_manager": 1, "upgrade_kernel": 1}
+#: What happens to the daemons themselves from time to time, one after the other.
+ROUGH = ("kill_kernel", "upgrade_manager", "kill_manager", "upgrade_kernel")
 
 MOST_PROCESSES = 4
 
@@ -42,8 +42,11 @@ class Orders:
         self.restarts = 0
         self.faults: list[str] = []
 
-    def step(self, weights: dict[str, int]) -> None:
-        what = self.dice.choices(list(weights), list(weights.values()))[0]
+    def step(self) -> None:
+        self.carry_out(self.dice.choices(list(STEADY), list(STEADY.values()))[0])
+
+    def carry_out(self, what: str) -> None:
+        """The step of this name; what goes wrong is a fault."""
         try:
             getattr(self, f"_{what}")()
         except Exception as error:

@@ -54,11 +54,13 @@ def held(pid: int) -> Held:
 
 
 def links(pid: int) -> Counter[str]:
-    """What its descriptors are of, without numbers."""
+    """What its descriptors are of, without numbers; but the index of logs: of each that was written lately one is open."""
     found = Counter[str]()
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
-            found[re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{fd}"))] += 1
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+            if not target.endswith(".idx"):
+                found[re.sub(r"\d+", "N", target)] += 1
     return found
 
 
