@@ -54,7 +54,7 @@ def held(pid: int) -> Held:
 
 
 def links(pid: int) -> Counter[str]:
-    """What its descriptors are of, without numbers; but the index of logs: of each that was written lately one is open."""
+    """What its descriptors are of, without numbers; but indices of logs: they are open for those written lately."""
     found = Counter[str]()
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):

@@ -20,7 +20,7 @@ MOST_OWN_KB = 32 * 1024
 def test_after_restarts_kills_and_upgrades_under_traffic_all_is_accounted_for_and_nothing_is_held(
     tmp_path: Path,
 ) -> None:
-    outcome = course.run(tmp_path / "house", seed=1, restarts=40, minutes=0.3, rough_each=2)
+    outcome = course.run(tmp_path / "house", seed=1, restarts=30, minutes=0.25, rough_each=1)
     assert outcome.faults == [], report.table(outcome)
     counts = outcome.counts
     assert all(counts[step] for step in ROUGH)
