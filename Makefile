@@ -106,6 +106,11 @@ chaos: $(VENV)/.dev
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
+# What each order costs in system calls, instructions and wake-ups, beside its budget; --renew makes these the budgets.
+.PHONY: counts
+counts: $(VENV)/.dev
+	$(BIN)/python -m tests.counts $(COUNTS_ARGS)
+
 # A SIGKILL of the kernel at every system call of every scene: some minutes. INSTANTS_ARGS="Spawn" takes one scene.
 instants: $(VENV)/.dev
 	$(BIN)/python -m packages.papa.tests.instants $(INSTANTS_ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections import Counter
@@ -14,7 +15,8 @@ LEAVE_S = 10.0
 
 
 class Calls:
-    """``own`` of the process, by name; ``of_children`` those of who it started, until they became a program."""
+    """``own`` of the process and its threads, by name; ``of_children`` those of who it started, until they became a
+    program. A thread that begins and ends meanwhile is taken for a child."""
 
     def __init__(self) -> None:
         self.own: Counter[str] = Counter()
@@ -24,7 +26,7 @@ class Calls:
         """Of each that came in a twentieth of so many times at least: how often each time."""
         return ", ".join(f"{name} {count / times:.2g}" for name, count in self.own.most_common() if count * 20 > times)
 
-    def _read(self, pid: int, trace: Path) -> None:
+    def _read(self, threads: set[str], trace: Path) -> None:
         programs: set[str] = set()
         with trace.open(errors="replace") as file:
             for text in file:
@@ -33,7 +35,7 @@ class Calls:
                 # Not the rest of a call that was interrupted, nor a signal.
                 if not name.isidentifier() or who in programs:
                     continue
-                if who == str(pid):
+                if who in threads:
                     self.own[name] += 1
                 else:
                     self.of_children += 1
@@ -52,9 +54,11 @@ def counted(pid: int) -> Iterator[Calls]:
         assert tracer.stderr is not None
         # "Process N attached" comes when it is.
         tracer.stderr.readline()
+        threads = set(os.listdir(f"/proc/{pid}/task"))
         try:
             yield calls
         finally:
+            threads.update(os.listdir(f"/proc/{pid}/task"))
             tracer.terminate()
             tracer.communicate(timeout=LEAVE_S)
-        calls._read(pid, trace)
+        calls._read(threads, trace)
