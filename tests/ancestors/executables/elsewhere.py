@@ -18,7 +18,7 @@ import tornado.gen
 from circus.tests import support, test_umask
 from circus.tests.generic import __file__ as generic
 
-from circus.client import CircusClient, make_message
+from circus.client import AsyncCircusClient, CircusClient, make_message
 
 #: Far more than a start takes on a busy machine.
 START_S = 60
@@ -122,5 +122,7 @@ if __name__ == "__main__":
     support.TestCircus.stop_arbiter = stop_arbiter
     for waiting in (support.async_poll_for, test_umask.read_from_stream):
         waiting.__wrapped__.__defaults__ = (START_S,)  # theirs are 5 s
+    context, endpoint, _, *ssh = AsyncCircusClient.__init__.__defaults__
+    AsyncCircusClient.__init__.__defaults__ = (context, endpoint, float(START_S), *ssh)  # theirs is 5 s, too
     runner = unittest.TextTestRunner(resultclass=Result, verbosity=2)
     unittest.main(module=None, argv=[sys.argv[0], *sys.argv[2:]], testRunner=runner)
