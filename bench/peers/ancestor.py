@@ -81,6 +81,10 @@ class AncestorWithPapa(Ancestor):
             door.bind(("127.0.0.1", 0))
             self._port = str(door.getsockname()[1])
 
+    def version(self) -> str:
+        python = self.run(str(self._bin() / "python"), "--version").stdout.strip()
+        return f"{', '.join(tools.CIRCUS_WITH_PAPA).replace('==', ' ')}, {python}"
+
     def start(self, works: list[Work]) -> None:
         if len(works) > MOST_CHILDREN:
             raise Unmeasured(f"{self.name} serves no more than {MOST_CHILDREN} processes: its papa waits with select()")
