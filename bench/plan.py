@@ -10,6 +10,7 @@ import argparse
 from dataclasses import dataclass, field
 
 from bench.measurements import MEASUREMENTS
+from bench.measurements.restart import SCENARIOS
 from bench.peers import MANAGERS
 from bench.report.figures import stem
 
@@ -17,7 +18,7 @@ from bench.report.figures import stem
 FULL_S, QUICK_S = 25 * 60, 4 * 60
 
 #: Before the first step: versions and configurations of all peers.
-LOOK_AROUND_S = 15
+LOOK_AROUND_S = 25
 
 WRITERS = ("cat", "papa", *MANAGERS)
 STARTERS = ("posix_spawn", *MANAGERS)
@@ -50,7 +51,10 @@ FULL = (
     Step("flood", "throughput", WRITERS, 3, 60, {"children": 1, "megabytes": 500}),
     Step("floods", "throughput", WRITERS, 2, 45, {"children": 64, "megabytes": 2}),
     Step("respawn", "respawn", STARTERS, 1, 100, {"children": 10, "times": 15}),
-    Step("restart", "restart", MANAGERS, 1, 280, {"children": 10, "seconds": 1.0}),
+    *(
+        Step(f"restart-{at}", "restart", MANAGERS, 1, 48, {"scenarios": what, "children": 10, "seconds": 1.0})
+        for at, what in enumerate(SCENARIOS, 1)
+    ),
     Step("takeover", "takeover", ("circus",), 1, 15, {"children": 500, "times": 3}),
     Step("recovery", "recovery", ("papa",), 1, 20, {"children": "1,100,1000", "times": 5}),
     Step("start-100", "start", STARTERS, 2, 25, {"children": "100"}),
@@ -63,11 +67,13 @@ FULL = (
 )
 
 QUICK = (
-    Step("flood", "throughput", WRITERS, 1, 35, {"children": 1, "megabytes": 50}),
-    Step("floods", "throughput", WRITERS, 1, 30, {"children": 16, "megabytes": 1}),
-    Step("respawn", "respawn", STARTERS, 1, 40, {"children": 10, "times": 3}),
-    Step("restart", "restart", MANAGERS, 1, 50, {"scenarios": "SIGKILL of the manager", "seconds": 0.5, "limit": 8.0}),
-    Step("growth-10", "growth", STARTERS, 1, 40, {"children": "10", "seconds": 1.0, "times": 1}),
+    Step("flood", "throughput", WRITERS, 1, 20, {"children": 1, "megabytes": 50}),
+    Step("floods", "throughput", WRITERS, 1, 10, {"children": 16, "megabytes": 1}),
+    Step("respawn", "respawn", STARTERS, 1, 45, {"children": 10, "times": 2}),
+    Step(
+        "restart-2", "restart", MANAGERS, 1, 45, {"scenarios": "SIGKILL of the manager", "seconds": 0.5, "limit": 8.0}
+    ),
+    Step("growth-10", "growth", STARTERS, 1, 45, {"children": "10", "seconds": 1.0, "times": 1}),
     Step("growth-100", "growth", STARTERS, 1, 50, {"children": "100", "seconds": 1.0, "times": 1}),
 )
 

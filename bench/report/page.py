@@ -22,6 +22,7 @@ START, GROWTH = ("start", "growth"), ("growth",)
 #: By the number of processes.
 COMPARED = (
     (START, "start_s", "start of {}, s"),
+    (GROWTH, "begun_cpu_s", "start of {}, processor s"),
     (GROWTH, "cpu_percent", "idle with {}, processor %"),
     (GROWTH, "pss_mb", "idle with {}, PSS MB"),
     (GROWTH, "status_ms", "status of {}, ms"),
@@ -60,7 +61,8 @@ their processes once in so many seconds, some wait a second on purpose; their ow
 that would give up.
 """
 
-START_TEXT = """Seconds from the exec of the manager until the last process runs, each with a log of its own.
+START_TEXT = """From the exec of the manager until the last process runs, each with a log of its own; and what the
+manager with all its helpers has used of processors until it has settled, which other work on the machine changes less.
 """
 
 IDLE_TEXT = """All processes sleep, and nobody asks for anything. What is used here is used all day on every machine
@@ -106,13 +108,13 @@ def render(head: Row, rows: list[Row]) -> str:
         _section("Who wins, who loses", VERDICTS_TEXT, verdicts(rows, claims), duels(rows, claims)),
         _section("Throughput of output", FLOODS_TEXT, _floods(rows)),
         _section("Respawn", RESPAWN_TEXT, of_peers(rows, _respawn())),
-        _section("Start", START_TEXT, of_peers(rows, _by_size(rows, START, "start_s"))),
+        _section("Start", START_TEXT, _start(rows)),
         _section("Idle", IDLE_TEXT, _idle(rows)),
         _section("Restart, crash, upgrade", RESTART_TEXT, _restarts(rows)),
         _section("Away", AWAY_TEXT, _away(rows)),
         _section("Control", STATUS_TEXT, _control(rows)),
         _section("Growth", GROWTH_TEXT, _growth(rows)),
-        _section("Where and with what", _machine(head, rows), _noise(rows), _peers(head)),
+        _section("Where and with what", _machine(head, rows), _failures(rows), _noise(rows), _peers(head)),
         _section("Again", AGAIN_TEXT),
     ]
     return "\n".join(part for part in parts if part)
@@ -169,6 +171,14 @@ def _respawn() -> list[Column]:
         Column("longest, ms", _named(RESPAWN, "max_ms")),
         Column("kills", _named(RESPAWN, "times")),
     ]
+
+
+def _start(rows: list[Row]) -> str:
+    asked = {
+        "Seconds, by the number of processes": (START, "start_s"),
+        "Seconds of processor": (GROWTH, "begun_cpu_s"),
+    }
+    return _tables((title, of_peers(rows, _by_size(rows, *what))) for title, what in asked.items())
 
 
 def _idle(rows: list[Row]) -> str:
@@ -287,6 +297,12 @@ def _warning(head: Row, rows: list[Row]) -> str:
 
 def _paragraph(text: str) -> str:
     return textwrap.fill(text, WIDTH, break_on_hyphens=False) + "\n"
+
+
+def _failures(rows: list[Row]) -> str:
+    """A measurement that broke off says nothing in the tables above."""
+    lines = [[row["step"], row["peer"], row["failed"].replace("|", "/")] for row in rows if "failed" in row]
+    return f"What failed:\n\n{markdown(['step', 'peer', 'how'], lines)}" if lines else ""
 
 
 def _noise(rows: list[Row]) -> str:

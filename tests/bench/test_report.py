@@ -193,6 +193,16 @@ def test_a_page_says_only_what_was_measured() -> None:
     assert "```text\n[watcher:w000]\n```\n" in text
 
 
+def test_what_failed_is_told_where_no_table_can() -> None:
+    text = page.render(
+        HEAD, [row("growth-500", "pm2", failed="TimeoutError: a | b"), row("respawn", "s6", median_ms=1.0)]
+    )
+    assert (
+        "What failed:\n\n| step | peer | how |\n| --- | --- | --- |\n| growth-500 | pm2 | TimeoutError: a / b |\n"
+        in text
+    )
+
+
 def test_a_busy_machine_is_told() -> None:
     rows = [row("respawn", "circus", median_ms=4.0), {**row("respawn", "s6", median_ms=1.0), "load_before": 4.1}]
     assert "**The machine was busy**: 1 of 2 rows were measured with a load of more than 4." in page.render(HEAD, rows)
@@ -212,7 +222,7 @@ def test_the_share_of_cat_is_that_of_its_median() -> None:
 def test_every_column_of_growth_is_a_size_that_was_measured() -> None:
     rows = [row("growth", "circus", children=size, start_s=size / 100, pss_mb=40.0) for size in (10, 2000)]
     text = page.render(HEAD, rows)
-    assert "|  | 10 | 2000 |\n| --- | --- | --- |\n| **circus** | 0.1 | 20 |\n" in text
+    assert "number of processes:\n\n|  | 10 | 2000 |\n| --- | --- | --- |\n| **circus** | 0.1 | 20 |\n" in text
     assert "PSS, MB:\n\n|  | 10 | 2000 |\n" in text
 
 
