@@ -92,7 +92,7 @@ def test_those_outside_of_the_graph_start_as_they_always_did_beside_it() -> None
     scene.order(Start)
     assert sorted(scene.spawning()) == ["db", "first"]
     scene.spawn("first")
-    assert sorted(scene.spawning()) == ["a", "db"], "one after another, by priority and name"
+    assert sorted(scene.spawning()) == ["a", "b", "db"], "one after another, by priority"
 
 
 @pytest.mark.parametrize("needs", [Needs(after=("db",)), Needs(wants=("db",)), Needs(requires=("db",))])

@@ -29,6 +29,7 @@ from circus.supervise.events import (
     TimerKey,
 )
 from circus.supervise.fleet import Fleet
+from circus.supervise.leading import MAX_CROWD
 from circus.supervise.states import SlotKey, SlotState, WatcherPolicy, WatcherState
 
 
@@ -130,6 +131,37 @@ def test_watchers_start_one_after_another_by_priority_then_by_name() -> None:
     assert order == ["first", "a", "b", "last"]
     assert scene.finished[op] == Finish(op, True, {"started": [101, 102, 103, 104], "kept": []})
     assert [view.name for view in scene.fleet.snapshot()] == order
+
+
+def test_neighbours_that_wait_for_nothing_are_asked_for_together_and_in_order() -> None:
+    crowd = [watcher(f"w{number:02}") for number in range(MAX_CROWD + 1)]
+    scene = Scene(watcher("first", priority=1), *crowd)
+    op = scene.order(Start)
+    assert scene.spawning() == ["first"], "never beside one of another priority"
+    scene.spawn()
+    assert scene.spawning() == [each.name for each in crowd[:MAX_CROWD]]
+    scene.spawn()
+    assert scene.spawning() == [crowd[-1].name]
+    scene.spawn()
+    assert scene.finished[op].ok
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"warmup_delay_s": 1.0},
+        {"numprocesses": 2},
+        {"awaits_ready": True},
+        {"oneshot": True},
+        {"hooks": frozenset({"before_spawn"})},
+    ],
+)
+def test_who_has_something_to_wait_for_starts_alone(changes: dict[str, Any]) -> None:
+    scene = Scene(watcher("a"), watcher("b", **changes), watcher("c"))
+    scene.order(Start)
+    assert scene.spawning() == ["a"]
+    scene.spawn()
+    assert scene.spawning() == ["b"]
 
 
 def test_the_next_watcher_waits_for_the_warmups_of_the_one_before_and_then_for_the_fleets() -> None:
@@ -577,7 +609,7 @@ def test_a_hook_that_answers_while_the_watcher_is_gone_is_over() -> None:
 
 
 def test_a_removal_overrules_operations_that_have_not_reached_the_watcher() -> None:
-    scene = Scene(watcher("a"), watcher("b"))
+    scene = Scene(watcher("a", priority=1), watcher("b"))
     start = scene.order(Start)
     scene.order(RemoveWatcher, "b")
     scene.spawn()

@@ -164,12 +164,14 @@ def test_a_full_disk_leaves_what_was_there(log: Path, directory: Path, monkeypat
 
 def test_the_logs_that_were_written_to_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "MAX_LOGS", 2)
-    for number, name in enumerate(names := [letter * writing.ID_LENGTH for letter in "abcd"]):
+    for number, name in enumerate(
+        names := [writing.log_id("/a.log"), *(letter * writing.ID_LENGTH for letter in "bcd")]
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1-1.idx").write_bytes(b"")
         os.utime(tmp_path / name, (number, number))
     (tmp_path / catalogue.NAME).write_text("")
-    writing.forget_oldest(str(tmp_path), [names[0]])
+    writing.forget_oldest(str(tmp_path), ["/a.log"])
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted([names[0], *names[2:], catalogue.NAME])
 
 

@@ -67,6 +67,27 @@ def test_streams_are_noted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(saved) == 1
 
 
+def test_the_catalogue_is_not_written_for_each_log_of_a_crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "REST", 1e9)
+    saved: list[int] = []
+    save = catalogue.save
+    monkeypatch.setattr(catalogue, "save", lambda logs, known: (saved.append(1), save(logs, known)))
+
+    async def run() -> None:
+        mine = Ledger(LogsPlace(str(tmp_path), 4000, 1000.0))
+        mine.attached("/logs/first.log", "web", "stdout")
+        await until(lambda: catalogue.load(str(tmp_path / "logs")))
+        for number in range(50):
+            mine.attached(f"/logs/{number}.log", "web", "stdout")
+            await mine.lay(laid(number * 10))
+        assert len(saved) == 1
+        mine.close()
+        await until(lambda: len(catalogue.load(str(tmp_path / "logs"))) == 51)
+
+    story(run)
+    assert len(saved) == 2
+
+
 def test_a_directory_that_hangs_is_given_up_after_a_while_and_taken_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -245,11 +245,13 @@ def _begins_at(path: str) -> int:
 
 
 def forget_oldest(logs: str, kept: Iterable[str]) -> None:
-    """Keep MAX_LOGS logs; ``kept`` are the ids of those that are in use. Raises: OSError."""
+    """Keep MAX_LOGS logs; ``kept`` are the paths of those that are in use. Raises: OSError."""
     folders = [each for each in os.scandir(logs) if each.is_dir(follow_symlinks=False) and len(each.name) == ID_LENGTH]
+    if len(folders) <= MAX_LOGS:
+        return
     found = [(entry.stat(follow_symlinks=False).st_mtime, entry.name) for entry in folders]
-    in_use = set(kept)
-    for _, name in sorted(found)[: max(0, len(found) - MAX_LOGS)]:
+    in_use = set(map(log_id, kept))
+    for _, name in sorted(found)[: len(found) - MAX_LOGS]:
         if name not in in_use:
             for each in os.listdir(os.path.join(logs, name)):
                 os.unlink(os.path.join(logs, name, each))

@@ -30,6 +30,10 @@ PATIENCE_S = 1.0
 #: After a failure it is tried again with the first batch that comes behind this.
 RETRY_S = 5.0
 
+#: The catalogue is written whole, so it grows dearer with each log: it is not written again before it has rested for so
+#: many times what that took, or at a start with hundreds of logs its thread would do nothing else.
+REST = 10.0
+
 #: Logs whose files are open at once; those of another one are opened again when it is needed.
 MAX_OPEN = 64
 
@@ -108,7 +112,8 @@ class Ledger:
             self._failed(error)
         else:
             self._trouble = ""
-            self._begin_noting()
+            if not self._is_noting:
+                self._begin_noting()
         finally:
             timer.cancel()
         self._tell(written)
@@ -125,7 +130,10 @@ class Ledger:
                 writing.follow(writing.directory_of(self._logs, path), old, new)
 
     def close(self) -> None:
-        """Its thread ends when it can."""
+        """Its thread ends when it can; what is attached by now is in the catalogue then."""
+        if self._unnoted and not self._hanging and clock.monotonic() >= self._retry_at:
+            notes, self._unnoted = self._unnoted, {}
+            self._run(lambda: self._note(notes))
         if self._worker is not None:
             self._run(self._close_all)
             self._worker.stop()
@@ -200,15 +208,27 @@ class Ledger:
         notes, self._unnoted = self._unnoted, {}
         self._is_noting = True
 
-        def is_done(future: asyncio.Future[None]) -> None:
-            self._is_noting = False
-            if not future.cancelled() and isinstance(error := future.exception(), OSError):
+        def is_done(future: asyncio.Future[float]) -> None:
+            if future.cancelled():
+                return
+            rest_s = 0.0
+            if isinstance(error := future.exception(), OSError):
                 self._unnoted = notes | self._unnoted
                 self._failed(error)
+            elif error is None:
+                rest_s = future.result() * REST
+            asyncio.get_running_loop().call_later(rest_s, self._rested)
 
         self._run(lambda: self._note(notes)).add_done_callback(is_done)
 
-    def _note(self, notes: Iterable[_Note]) -> None:
+    def _rested(self) -> None:
+        self._is_noting = False
+        if self._worker is not None:
+            self._begin_noting()
+
+    def _note(self, notes: Iterable[_Note]) -> float:
+        """How long it took, in seconds."""
+        began = clock.monotonic()
         if self._entries is None:
             self._entries = catalogue.load(self._logs)
         known = self._entries
@@ -219,10 +239,11 @@ class Ledger:
             is_news = catalogue.note(known, path, kind, watcher, stream) or is_news
         if is_news:
             catalogue.save(self._logs, known)
-            writing.forget_oldest(self._logs, [entry.id for entry in known.values()])
+            writing.forget_oldest(self._logs, known)
         if self._place is not None:
             stored = [entry.path for entry in known.values() if entry.kind == catalogue.STORE]
             copies.forget(self._logs, stored, self._place.store_age_s)
+        return clock.monotonic() - began
 
 
 def _give_up(future: asyncio.Future[R]) -> None:

@@ -5,7 +5,8 @@ This is the only door of the cores: one event goes in, the actions that it cause
 **Operations.** Each order becomes an operation with its stages; a stage gives its order to some watchers at
 once and is left when all of them have passed. Start and reload have one stage for each watcher, priority high
 to low, then by name; a start waits for the watcher's own sequence with its warm-ups, and for the fleet's
-warm-up delay if anything was started. Stop has one stage for all watchers of a priority, in reverse order; a
+warm-up delay if anything was started. Neighbours of one priority that have nothing to wait for, neither a warm-up nor
+a hook nor a check, are asked for together, and so in that order. Stop has one stage for all watchers of a priority, in reverse order; a
 watcher whose processes survive SIGKILL holds up nobody. Restart of several is a stop of all, then a start of
 all. An operation is finished, once, when its last stage is left and every watcher has come to the end of what
 it was told.

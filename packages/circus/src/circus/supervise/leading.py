@@ -15,8 +15,13 @@ from circus.supervise.dependencies import Dependencies
 from circus.supervise.events import Order, TimerKey
 from circus.supervise.operation import Operation, Stage
 from circus.supervise.ring import OVERRULED
+from circus.supervise.states import WatcherPolicy
 from circus.supervise.tickets import Ticket, Verb
 from circus.supervise.watcher import Watcher
+
+#: Watchers that are started without a wait for the one before: the kernel starts in the order in which it is asked, and
+#: is asked for so many at once. More would keep others who ask it waiting.
+MAX_CROWD = 32
 
 
 class Leading:
@@ -103,8 +108,21 @@ class Leading:
         return sorted(watchers, key=lambda watcher: (-watcher.policy.priority, watcher.name))
 
     def _stages_up(self, watchers: Iterable[Watcher]) -> list[Stage]:
-        """Of those that are not bound, here and below."""
-        return [Stage(Verb.START, [watcher.name]) for watcher in watchers if not watcher.is_bound]
+        """Of those that are not bound, here and below. Who has nothing to wait for goes with his neighbours."""
+        stages: list[Stage] = []
+        room, priority = 0, 0
+        for watcher in watchers:
+            if watcher.is_bound:
+                continue
+            policy = watcher.policy
+            is_plain = self._warmup_delay_s == 0 and _starts_at_once(policy)
+            if is_plain and room and policy.priority == priority:
+                stages[-1].names.append(watcher.name)
+                room -= 1
+            else:
+                stages.append(Stage(Verb.START, [watcher.name]))
+                room, priority = (MAX_CROWD - 1 if is_plain else 0), policy.priority
+        return stages
 
     def _stages_down(self, watchers: Iterable[Watcher]) -> list[Stage]:
         backwards = reversed(self._in_order(watcher for watcher in watchers if not watcher.is_bound))
@@ -142,6 +160,12 @@ class Leading:
         operation.has_warmed_up = True
         operation.warmup = TimerKey("", 0, "warmup", self._generation)
         self._actions.append(StartTimer(operation.warmup, self._warmup_delay_s))
+
+
+def _starts_at_once(policy: WatcherPolicy) -> bool:
+    """It has come up with the one process that is asked for, and nothing has to happen before or after."""
+    waits = policy.hooks or policy.awaits_ready or policy.health or policy.on_demand or policy.is_job
+    return policy.numprocesses == 1 and policy.warmup_delay_s == 0 and not waits
 
 
 def names_of(watchers: Iterable[Watcher]) -> list[str]:
