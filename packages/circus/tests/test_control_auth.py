@@ -29,7 +29,7 @@ def test_without_so_peercred_the_uid_is_read_from_the_credentials_of_the_bsds(
             assert (level, optname) == (0, 1)
             return struct.pack("II", 0, 501) + bytes(buflen - 8)
 
-    monkeypatch.delattr(socket, "SO_PEERCRED")
+    monkeypatch.delattr("circus.control.auth.socket.SO_PEERCRED")
     assert auth.peer_uid(Bsd()) == 501
 
 
@@ -64,7 +64,7 @@ def test_a_peer_that_cannot_be_known_has_no_groups(monkeypatch: pytest.MonkeyPat
     assert auth.peer_groups(sock) == ()
     left, right = socket.socketpair(socket.AF_UNIX)
     with left, right:
-        monkeypatch.delattr(socket, "SO_PEERCRED")
+        monkeypatch.delattr("circus.control.auth.socket.SO_PEERCRED")
         assert auth.peer_groups(left) == ()
 
 

@@ -7,47 +7,78 @@ for people. Errors are raised as CircusError; the caller prints them.
 
 from __future__ import annotations
 
-from circus.cli import (
-    asking,
-    audit,
-    drill,
-    events,
-    jobs,
-    listen,
-    logs,
-    notify,
-    operations,
-    orders,
-    queries,
-    render,
-    upgrade,
-    why,
-)
+from circus.cli import asking, queries, render
 from circus.cli.asking import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from circus.cli import audit, drill, events, jobs, listen, logs, notify, operations, orders, upgrade, why
+else:
+
+    class _Later:
+        """A module that is imported when one of its functions is called: of most, nobody calls any."""
+
+        def __init__(self, name: str) -> None:
+            self._name = f"circus.cli.{name}"
+
+        def __getattr__(self, function: str) -> Any:
+            def call(*args: object) -> object:
+                return getattr(__import__(self._name, fromlist=[function]), function)(*args)
+
+            return call
+
+    _LATE = ("audit", "drill", "events", "jobs", "listen", "logs", "notify", "operations", "orders", "upgrade", "why")
+    audit, drill, events, jobs, listen, logs, notify, operations, orders, upgrade, why = map(_Later, _LATE)
 
 _TABLE = (
     Command("status", "state of the watchers", queries.ask_status, queries.status_lines, queries.status_arguments),
     Command(
         "list", "names of the watchers, or pids of one", queries.ask_list, queries.list_lines, queries.list_arguments
     ),
-    Command("start", "start watchers", orders.give_order("start"), asking.ok_lines, orders.order_arguments),
-    Command("stop", "stop watchers", orders.give_order("stop"), asking.ok_lines, orders.order_arguments),
+    Command(
+        "start",
+        "start watchers",
+        lambda daemon, args: orders.give_order("start")(daemon, args),
+        asking.ok_lines,
+        orders.order_arguments,
+    ),
+    Command(
+        "stop",
+        "stop watchers",
+        lambda daemon, args: orders.give_order("stop")(daemon, args),
+        asking.ok_lines,
+        orders.order_arguments,
+    ),
     Command(
         "restart",
         "stop watchers, then start them",
-        orders.give_order("restart"),
+        lambda daemon, args: orders.give_order("restart")(daemon, args),
         asking.ok_lines,
         orders.order_arguments,
     ),
     Command(
         "reload",
         "replace the processes gracefully",
-        orders.give_order("reload"),
+        lambda daemon, args: orders.give_order("reload")(daemon, args),
         asking.ok_lines,
         orders.reload_arguments,
     ),
-    Command("incr", "more processes", orders.give_change(1), orders.number_lines, orders.change_arguments),
-    Command("decr", "fewer processes", orders.give_change(-1), orders.number_lines, orders.change_arguments),
+    Command(
+        "incr",
+        "more processes",
+        lambda daemon, args: orders.give_change(1)(daemon, args),
+        orders.number_lines,
+        orders.change_arguments,
+    ),
+    Command(
+        "decr",
+        "fewer processes",
+        lambda daemon, args: orders.give_change(-1)(daemon, args),
+        orders.number_lines,
+        orders.change_arguments,
+    ),
     Command(
         "numprocesses",
         "number of processes; or set it",
@@ -154,14 +185,14 @@ _TABLE = (
     Command(
         "quit",
         "end circusd; watchers with use_papa go on",
-        orders.give_waiting("quit"),
+        lambda daemon, args: orders.give_waiting("quit")(daemon, args),
         asking.ok_lines,
         asking.wait_arguments,
     ),
     Command(
         "shutdown",
         "stop all watchers, then end circusd",
-        orders.give_waiting("shutdown"),
+        lambda daemon, args: orders.give_waiting("shutdown")(daemon, args),
         asking.ok_lines,
         asking.wait_arguments,
     ),

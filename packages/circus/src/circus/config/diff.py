@@ -136,7 +136,7 @@ def diff(old: CircusConfig, new: CircusConfig) -> ConfigPlan:
         sockets_add=tuple(name for name in new_sockets if name not in old_sockets),
         sockets_remove=tuple(name for name in old_sockets if name not in new_sockets),
         sockets_change=sockets_change,
-        circus_changes=tuple(_circus_changes(old, new)),
+        circus_changes=tuple(changes_of_circus(old, new)),
         notifiers_add=tuple(name for name in new_notifiers if name not in old_notifiers),
         notifiers_remove=tuple(name for name in old_notifiers if name not in new_notifiers),
         notifiers_change={
@@ -197,7 +197,7 @@ def _socket_changes(old: Mapping[str, SocketConfig], new: Mapping[str, SocketCon
     return changes
 
 
-def _circus_changes(old: CircusConfig, new: CircusConfig) -> Iterable[CircusChange]:
+def changes_of_circus(old: CircusConfig, new: CircusConfig) -> Iterable[CircusChange]:
     for option in options.CIRCUS.values():
         before, after = getattr(old, option.attribute, None), getattr(new, option.attribute, None)
         if before != after:

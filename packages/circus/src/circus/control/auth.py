@@ -7,8 +7,8 @@ who took the path first can read or answer an operator's orders.
 
 from __future__ import annotations
 
+import _socket as socket  # the plain numbers do: see the module client
 import os
-import socket
 import struct
 
 TYPE_CHECKING = False

@@ -30,9 +30,6 @@ MAX_NAMES = 8
 PATIENCE_S = 10.0
 LOOK_S = 0.1
 
-#: Of all operations.
-_ALL = range(1, 1 << 62)
-
 _FAILING = (SlotState.BACKOFF, SlotState.FATAL)
 
 
@@ -55,7 +52,7 @@ class _Coming:
         if engine.may_leave.is_set():
             return
         took_s = clock.monotonic() - self._began_at
-        if took_s > PATIENCE_S or (not engine.mailbox_depth and not engine.standings(_ALL)):
+        if took_s > PATIENCE_S or (not engine.mailbox_depth and engine.fleet.is_settled):
             _say(last_lines(engine.snapshot(), self._control, took_s))
         else:
             asyncio.get_running_loop().call_later(LOOK_S, self.look)

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from circus.config.diff import ConfigPlan, diff
+from circus.config.diff import ConfigPlan, changes_of_circus
 from circus.config.model import CircusConfig, WatcherConfig
 from circus.engine import bound, leftovers, renewal
 from circus.engine.changing import Change, Decided
@@ -84,7 +84,7 @@ def _tell_failures(finishes: Iterable[Finish]) -> None:
 
 def needing_restart(started: CircusConfig, now: CircusConfig) -> str:
     """What ``[circus]`` says by now that only another circusd will obey; a sentence, or nothing."""
-    names = [change.name for change in diff(started, now).circus_changes if change.restart]
+    names = [change.name for change in changes_of_circus(started, now) if change.restart]
     if not names:
         return ""
     return f"[circus] {', '.join(names)} changed in the file: in force after a restart of circusd"

@@ -2,14 +2,14 @@
 
 This is the only door of the cores: one event goes in, the actions that it causes come out, in order.
 
-**Operations.** Each order becomes an operation with its stages; a stage gives its order to some watchers at
-once and is left when all of them have passed. Start and reload have one stage for each watcher, priority high
-to low, then by name; a start waits for the watcher's own sequence with its warm-ups, and for the fleet's
-warm-up delay if anything was started. Neighbours of one priority that have nothing to wait for, neither a warm-up nor
-a hook nor a check, are asked for together, and so in that order. Stop has one stage for all watchers of a priority, in reverse order; a
-watcher whose processes survive SIGKILL holds up nobody. Restart of several is a stop of all, then a start of
-all. An operation is finished, once, when its last stage is left and every watcher has come to the end of what
-it was told.
+**Operations.** Each order becomes an operation with its stages; a stage gives its order to some watchers at once
+and is left when all of them have passed. Start and reload have one stage for each watcher, priority high to low,
+then by name; a start waits for the watcher's own sequence with its warm-ups, and for the fleet's warm-up delay if
+anything was started. Neighbours of one priority that have nothing to wait for, neither a warm-up nor a hook nor a
+check, are asked for together, and so in that order. Stop has one stage for all watchers of a priority, in reverse
+order; a watcher whose processes survive SIGKILL holds up nobody. Restart of several is a stop of all, then a start
+of all. An operation is finished, once, when its last stage is left and every watcher has come to the end of what it
+was told.
 
 **Bound watchers**, those that depend on others or are depended on, are in no stage: an order reaches all of them at
 once, with those that it takes along, and they wait for each other by themselves (dependencies).
@@ -88,6 +88,11 @@ class Fleet(Leading):
     @property
     def is_ending(self) -> bool:
         return self._is_ending
+
+    @property
+    def is_settled(self) -> bool:
+        """Every order has come to its end."""
+        return not self._operations
 
     @property
     def watchers(self) -> Mapping[str, Watcher]:
