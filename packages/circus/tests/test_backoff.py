@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from circus.supervise import actions, events
 from circus.supervise.budget import (
@@ -52,7 +53,7 @@ def test_the_end_comes_with_exactly_so_many_attempts_and_says_why() -> None:
         "gave up after 5 attempts in a row, the last: ended with status 1 after 0.2 s"
     )
     assert fail(WEB, *[None] * 5)[-1] == GiveUp("gave up after 5 attempts in a row, the last: no such program")
-    once = replace(WEB, backoff=replace(POLICY, attempts=1))
+    once = replace(WEB, backoff=dataclasses.replace(POLICY, attempts=1))
     assert fail(once, 12.0) == [GiveUp("gave up after 1 attempt, the last: ended with status 1 after 12 s")]
 
 
@@ -154,7 +155,7 @@ def test_a_crash_loop_is_slower_and_slower_and_ends_once_as_the_policy_says(seed
 
 
 def test_a_start_tells_the_first_failure_and_does_not_wait_for_the_pauses() -> None:
-    fleet = Fleet([WatcherPolicy("web", backoff=replace(POLICY, attempts=-1))])
+    fleet = Fleet([WatcherPolicy("web", backoff=dataclasses.replace(POLICY, attempts=-1))])
     (spawn,) = [each for each in fleet.step(events.Start(1), 0.0) if isinstance(each, actions.Spawn)]
     caused = fleet.step(events.SpawnFailed(spawn.slot, spawn.incarnation, "no such program"), 0.0)
     (finish,) = [each for each in caused if isinstance(each, actions.Finish)]

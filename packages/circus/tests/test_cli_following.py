@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.house import wait_for
 from tests.screens import Screen
 
@@ -184,7 +184,7 @@ def test_in_json_it_is_a_whole_status_for_each_change(engine: FakeEngine, path: 
         process = spawn("--json", "status", "-f")
         assert process.stdout is not None
         assert len(json.loads(process.stdout.readline())["watchers"]) == 2
-        down = dataclasses.replace(engine.watchers["web"], state=WatcherState.STOPPED, slots=())
+        down = structs.replace(engine.watchers["web"], state=WatcherState.STOPPED, slots=())
         engine.watchers["web"] = down
         happen(circusd, "web", "stop")
         states = {each["name"]: each["state"] for each in json.loads(process.stdout.readline())["watchers"]}

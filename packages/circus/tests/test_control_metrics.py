@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
@@ -43,8 +44,8 @@ def whole_picture() -> Picture:
     return Picture(
         started_at=1.0,
         watchers=(
-            replace(make_watcher("web"), slots=slots, numprocesses=2), make_watcher("job", 0),
-            replace(make_watcher("x"), name=EVIL),
+            structs.replace(make_watcher("web"), slots=slots, numprocesses=2), make_watcher("job", 0),
+            structs.replace(make_watcher("x"), name=EVIL),
         ),
         idle=frozenset(("job",)),
         lives={"web": {1: 3}},

@@ -3,12 +3,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from circus.config.causes import Cause
 from circus.config.diff import ConfigPlan, WatcherChange

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from circus.supervise import events
 from circus.supervise.actions import Action, CancelTimer, Finish, Probe, Publish, Signal, Spawn, StartTimer

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from circus.supervise.actions import Action, CancelTimer, EndRest, Leave, LeaveRest, Publish, Signal, Spawn, StartTimer
 from circus.supervise.events import Exited, Quit, RestSeen, Spawned, Start, TimerFired, TimerKey

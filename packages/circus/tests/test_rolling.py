@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from circus.supervise.actions import Action, CancelTimer, ReloadFailed, Signal, Spawn, StartTimer
 from circus.supervise.events import Exited, HookAnswered, NotReady, Ready, Spawned, SpawnFailed, TimerFired, TimerKey

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
+from msgspec.structs import replace
 from packages.circus.tests.test_simulation import World, play, random_policy
 
 from circus.supervise import actions, events

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
+from msgspec.structs import replace
 
 from circus.supervise import actions
 from circus.supervise.events import Exited, HookAnswered, Spawned, SpawnFailed, TimerFired, TimerKey

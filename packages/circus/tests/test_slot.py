@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from circus.supervise.actions import Action, CancelTimer, Publish, RunHook, Signal, Spawn, StartTimer
 from circus.supervise.budget import Budget

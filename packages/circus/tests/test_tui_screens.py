@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from packages.circus.tests.screens import LARGE, SMALL, Stage, play, play_alone
 
 from circus.bus import Event
@@ -39,7 +39,7 @@ def house(**view: object) -> FakeEngine:
     waiting = make_slot(
         1, state=SlotState.BACKOFF, reason="ended with status 3, the 2nd failure; next attempt after 4 s"
     )
-    down = dataclasses.replace(make_watcher("old"), state=WatcherState.STOPPED, wants_up=False, slots=())
+    down = structs.replace(make_watcher("old"), state=WatcherState.STOPPED, wants_up=False, slots=())
     return FakeEngine(make_watcher("web", 3), make_watcher("mail", slots=(waiting,)), down, **view)
 
 

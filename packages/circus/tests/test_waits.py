@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from packages.circus.tests.test_fleet import Scene, watcher
 
 from circus.config.model import BackoffPolicy, FlappingPolicy

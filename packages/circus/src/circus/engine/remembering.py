@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from circus import clock
 from circus.engine import tracking
 from circus.engine.annals import Order
@@ -202,7 +204,7 @@ class Remembering:
             end, now = reply.ok["exit"], clock.monotonic()
             known = slots.get(survivor.wid, Recollection(survivor.wid, UNTOUCHED))
             died[survivor.wid] = recall.after_death(
-                replace(known, pause_ends=0.0, pause_s=0.0),
+                structs.replace(known, pause_ends=0.0, pause_s=0.0),
                 end["status"],
                 policy_of(config, config.numprocesses),
                 lived_s=max(0.0, end["at"] - survivor.started_at),

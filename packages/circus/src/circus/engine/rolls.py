@@ -18,6 +18,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import structs
+
 from circus.config import amend, expand
 from circus.config.amend import Edits
 from circus.config.diff import ConfigPlan
@@ -226,7 +228,7 @@ class Rolls:
             task = self._outputs.pop((failure.slot.watcher, failure.slot.wid, failure.incarnation), None)
             if task is not None and (lines := await task):
                 told += "".join([f"\nlast output of {failure.slot}:", *(f"\n  {line}" for line in lines)])
-        return replace(finish, error=told)
+        return structs.replace(finish, error=told)
 
 
 def _failures(finish: Finish) -> list[Failure]:

@@ -11,9 +11,11 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from circus.engine import files
 from circus.engine.history import signal_name
@@ -48,7 +50,7 @@ _FIELDS = {
     "life": "life",
     "digest": "digest",
 }
-_DEFAULTS = asdict(Run(0.0, RunState.WAITING, 0.0))
+_DEFAULTS = structs.asdict(Run(0.0, RunState.WAITING, 0.0))
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Known:
 
 
 def to_line(job: str, run: Run) -> dict[str, Any]:
-    facts = asdict(run) | {"state": run.state.value}
+    facts = structs.asdict(run) | {"state": run.state.value}
     return {"job": job} | {_FIELDS[key]: value for key, value in facts.items() if value != _DEFAULTS[key]}
 
 

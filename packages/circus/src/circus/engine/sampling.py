@@ -10,8 +10,9 @@ import asyncio
 import logging
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from circus import clock, procfs
 from circus.config.model import LimitsPolicy

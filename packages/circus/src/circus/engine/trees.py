@@ -15,9 +15,11 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from circus import cgroups, clock, procfs
 from circus.bus import Event
@@ -340,7 +342,7 @@ class Trees:
             if (task := self._looking_after) is not None:
                 await asyncio.wait({task})
         told = [text for number, name, text in self._told if number > since and (meant is None or name in meant)]
-        return replace(finish, detail={**finish.detail, "warnings": told}) if told else finish
+        return structs.replace(finish, detail={**finish.detail, "warnings": told}) if told else finish
 
     def survivors(self) -> dict[str, list[Survivor]]:
         """By watcher, those that live still."""

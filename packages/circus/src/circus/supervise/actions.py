@@ -6,14 +6,13 @@ StartTimer by TimerFired unless cancelled; RunHook by HookAnswered where it is a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from circus.supervise.events import TimerKey
 from circus.supervise.states import SlotKey
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(Struct, frozen=True):
     """Start a process. With ``awaits_hook`` Spawned is followed by HookAnswered(after_spawn), whatever the answer is,
     and also when the hook has gone meanwhile: the process does not count as ready before."""
 
@@ -23,8 +22,7 @@ class Spawn:
     is_former: bool = False  # by the configuration from before a reload that is under way, or went back
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """Send ``signum`` to the slot's process. ``is_kill``: the grace is over; no hook may veto, the tree gets it too.
 
     ``is_plain``: sent as it is, the hooks before_signal and after_signal are not asked (the SIGHUP of a reload).
@@ -39,8 +37,7 @@ class Signal:
     kill_mode: str = "process"  # group: the process group gets it, too
 
 
-@dataclass(frozen=True, slots=True)
-class EndRest:
+class EndRest(Struct, frozen=True):
     """The slot's process has ended: each that is left of its tree gets ``signum`` once, also who is found later.
 
     Answered by RestSeen, whenever the number that is left has changed, the last time with 0.
@@ -52,28 +49,24 @@ class EndRest:
     kill_mode: str
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveRest:
+class LeaveRest(Struct, frozen=True):
     """They do not go: name them, and let them be."""
 
     slot: SlotKey
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartTimer:
+class StartTimer(Struct, frozen=True):
     key: TimerKey
     delay_s: float
     spread_s: float = 0.0  # up to so much later, at random
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(Struct, frozen=True):
     key: TimerKey
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitDemand:
+class AwaitDemand(Struct, frozen=True):
     """Say when somebody waits at one of the watcher's sockets, by Demanded; or, not ``is_wanted``, no more.
 
     For a scheduled watcher: say when its time has come, by RunDue.
@@ -83,8 +76,7 @@ class AwaitDemand:
     is_wanted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RunOver:
+class RunOver(Struct, frozen=True):
     """A run of a scheduled watcher has come to its end, or has not begun; ``reason`` says why, if no process of it
     ended."""
 
@@ -92,8 +84,7 @@ class RunOver:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunHook:
+class RunHook(Struct, frozen=True):
     """A watcher's hook. ``is_awaited``: the core waits for HookAnswered; else the answer is not reported.
 
     With ``slot`` it is the hook after_spawn of an adopted process; the answer carries slot and incarnation again.
@@ -106,8 +97,7 @@ class RunHook:
     incarnation: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """Ask the slot's process from now on whether it is ``what``: "ready", until it is; or "health", as long as it
     lives. Asked anew, the watcher's options are others."""
 
@@ -116,8 +106,7 @@ class Probe:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Struct, frozen=True):
     """An event for people and programs: the ancestors' names (spawn, reap, kill, start, stop, reload, updated, add,
     remove) and our own (backoff, blocked, fatal, flapping, ready, not_ready, unhealthy, healthy)."""
 
@@ -126,8 +115,7 @@ class Publish:
     fields: dict[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadFailed:
+class ReloadFailed(Struct, frozen=True):
     """A new process of a reload is no good, so that the reload goes no further."""
 
     slot: SlotKey
@@ -135,8 +123,7 @@ class ReloadFailed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """The end of an operation. ``detail``: started, stopped, kept are lists of pids; numprocesses; failed."""
 
     op: int
@@ -145,8 +132,7 @@ class Finish:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """The order ``op`` takes along a watcher that it does not name. ``verb``: what is ordered; ``why``: for people."""
 
     op: int
@@ -155,8 +141,7 @@ class Joined:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class EssentialEnded:
+class EssentialEnded(Struct, frozen=True):
     """A watcher without which the rest is of no use has come to its end, and nobody ordered that.
 
     ``status`` is that of a process of its, negative for a signal; None when no process ended, or nobody knows how.
@@ -166,8 +151,7 @@ class EssentialEnded:
     status: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(Struct, frozen=True):
     """The last process that had to end has ended: circusd may leave (after Quit or Shutdown)."""
 
 

@@ -21,11 +21,12 @@ Does not belong here: asking the kernel, applying the plan.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Survivor:
+class Survivor(Struct, frozen=True):
     """What the kernel tells of a process that a manager started."""
 
     kernel_id: int
@@ -40,8 +41,7 @@ class Survivor:
     use_papa: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptionPlan:
+class AdoptionPlan(Struct, frozen=True):
     keep: tuple[Survivor, ...] = ()
     drifted: tuple[Survivor, ...] = ()
     surplus: tuple[Survivor, ...] = ()

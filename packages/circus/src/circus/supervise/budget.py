@@ -21,7 +21,9 @@ about it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from circus.config.model import BackoffPolicy, FlappingPolicy
 from circus.supervise.states import WatcherPolicy
@@ -42,8 +44,7 @@ EXCESS = BackoffPolicy(jitter=0.0)
 MAX_DOUBLINGS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     failures: int = 0  # spawns in a row that failed
     short_lives: int = 0  # in a row
     deaths: tuple[float, ...] = ()  # monotonic times of the latest, oldest first
@@ -55,8 +56,7 @@ class Budget:
 UNTOUCHED = Budget()
 
 
-@dataclass(frozen=True, slots=True)
-class Recollection:
+class Recollection(Struct, frozen=True):
     """What the next manager shall know of a slot: its budget, and that it gave up, or waits until ``pause_ends``."""
 
     wid: int
@@ -67,8 +67,7 @@ class Recollection:
     pause_s: float = 0.0  # the whole of it
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(Struct, frozen=True):
     """Try again after ``delay_s`` (0: at once), up to ``spread_s`` later; ``reason`` says why it waits."""
 
     delay_s: float
@@ -81,8 +80,7 @@ class Again:
         return f"{self.reason}; next attempt after {self.delay_s:g}{latest} s"
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True):
     reason: str
     is_flapping: bool = False
 

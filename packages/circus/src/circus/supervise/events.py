@@ -7,7 +7,7 @@ about, so that news of an old life is recognised.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from circus.supervise.budget import Recollection
 from circus.supervise.states import SlotKey, WatcherPolicy
@@ -15,8 +15,7 @@ from circus.supervise.states import SlotKey, WatcherPolicy
 # Orders -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Start the named watchers (None: all with autostart), in order of priority, and what they require and want.
 
     ``resumes``: these alone, and as an earlier manager has left them; else what they have done is forgiven. ``among``,
@@ -29,8 +28,7 @@ class Start:
     among: frozenset[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Stop the named watchers (None: all), in reverse order of start; and those that require them, unless ``alone``."""
 
     op: int
@@ -38,8 +36,7 @@ class Stop:
     alone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(Struct, frozen=True):
     """Stop, then start each of the named watchers (None: all).
 
     Unless ``alone``, also those that require them and are up; and what they need is started.
@@ -51,8 +48,7 @@ class Restart:
     among: frozenset[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reload:
+class Reload(Struct, frozen=True):
     """send_hup: SIGHUP to each process; else new ones beside the old ones, or one for one if sequential."""
 
     op: int
@@ -62,8 +58,7 @@ class Reload:
     among: frozenset[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SetCount:
+class SetCount(Struct, frozen=True):
     """Set the number of processes, or change it by ``delta``; the floor is 0, singletons stay at most 1."""
 
     op: int
@@ -72,8 +67,7 @@ class SetCount:
     delta: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Struct, frozen=True):
     """End the watcher's processes, or the one with ``pid``, and let follow what follows on an end by itself.
 
     ``signum`` and ``grace_s`` stand for the watcher's own way to stop.
@@ -86,15 +80,13 @@ class Kill:
     grace_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AddWatcher:
+class AddWatcher(Struct, frozen=True):
     op: int
     policy: WatcherPolicy
     start: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveWatcher:
+class RemoveWatcher(Struct, frozen=True):
     """Stop the watcher and forget it; with ``nostop`` its processes are left alone (and become foreign)."""
 
     op: int
@@ -102,8 +94,7 @@ class RemoveWatcher:
     nostop: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeWatcher:
+class ChangeWatcher(Struct, frozen=True):
     """New policy for a known watcher; ``restart`` when running processes must be replaced to obey it.
 
     ``graceful``: by a reload, where the watcher bears two generations at once. ``keys`` are the options that changed.
@@ -116,15 +107,13 @@ class ChangeWatcher:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Quit:
+class Quit(Struct, frozen=True):
     """End of the manager: watchers that outlive it are left running, the others are stopped in reverse order."""
 
     op: int
 
 
-@dataclass(frozen=True, slots=True)
-class Shutdown:
+class Shutdown(Struct, frozen=True):
     """End of everything: all watchers are stopped in reverse order."""
 
     op: int
@@ -135,8 +124,7 @@ Order = Start | Stop | Restart | Reload | SetCount | Kill | AddWatcher | RemoveW
 # Facts ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(Struct, frozen=True):
     """A process of an earlier circusd runs in this slot. Comes before any order."""
 
     slot: SlotKey
@@ -147,8 +135,7 @@ class Adopted:
     is_ready: bool = True  # or its check has not passed yet
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(Struct, frozen=True):
     """What an earlier circusd knew of the watcher. Comes before Adopted and any order, and is forgiven by an order.
 
     ``given_up`` says why it had given up, if it had; ``is_done``: a job that need not run any more.
@@ -160,8 +147,7 @@ class Recalled:
     is_done: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Spawned:
+class Spawned(Struct, frozen=True):
     slot: SlotKey
     incarnation: int
     kernel_id: int
@@ -169,8 +155,7 @@ class Spawned:
     started_at: float  # wall clock
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnFailed:
+class SpawnFailed(Struct, frozen=True):
     """The kernel could not start it. ``reason`` is a sentence for people."""
 
     slot: SlotKey
@@ -178,15 +163,13 @@ class SpawnFailed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(Struct, frozen=True):
     slot: SlotKey
     incarnation: int
     status: int | None  # negative: signal; None: nobody knows
 
 
-@dataclass(frozen=True, slots=True)
-class RestSeen:
+class RestSeen(Struct, frozen=True):
     """So many are ``left`` of the tree of a process that has ended; ``told`` names some. The answer to EndRest."""
 
     slot: SlotKey
@@ -195,8 +178,7 @@ class RestSeen:
     told: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Exceeded:
+class Exceeded(Struct, frozen=True):
     """The slot's processes use more than they may, for too long, and are to be replaced. ``reason`` says how much."""
 
     slot: SlotKey
@@ -204,15 +186,13 @@ class Exceeded:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(Struct, frozen=True):
     """``key`` is the key that the StartTimer action gave."""
 
     key: TimerKey
 
 
-@dataclass(frozen=True, slots=True)
-class HookAnswered:
+class HookAnswered(Struct, frozen=True):
     """The answer of a watcher's hook (before_start, after_start), or of a process's (before_spawn, after_spawn).
 
     For before_spawn a falsy answer comes instead of Spawned; for after_spawn it comes after Spawned.
@@ -225,16 +205,14 @@ class HookAnswered:
     incarnation: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """The check of the option ``ready`` has passed."""
 
     slot: SlotKey
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class NotReady:
+class NotReady(Struct, frozen=True):
     """Not yet, for this ``reason`` (for people); with ``more_s`` the process asks for so much time from now on."""
 
     slot: SlotKey
@@ -243,8 +221,7 @@ class NotReady:
     more_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unhealthy:
+class Unhealthy(Struct, frozen=True):
     """The check of its health has failed as often as the policy bears."""
 
     slot: SlotKey
@@ -252,31 +229,27 @@ class Unhealthy:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Healthy:
+class Healthy(Struct, frozen=True):
     """It has passed again."""
 
     slot: SlotKey
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Demanded:
+class Demanded(Struct, frozen=True):
     """Somebody waits at one of the watcher's sockets: the answer to AwaitDemand."""
 
     watcher: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunDue:
+class RunDue(Struct, frozen=True):
     """A run of a scheduled watcher shall begin; by hand also where the schedule is stopped. RunOver is the answer."""
 
     watcher: str
     is_by_hand: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TimerKey:
+class TimerKey(Struct, frozen=True):
     """Which timer: its owner (``watcher``, and ``wid`` for a slot, else 0), its purpose, its generation."""
 
     watcher: str  # "" for the fleet's own

@@ -34,8 +34,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from circus.supervise.actions import Action, CancelTimer, Finish, Leave, Publish
 from circus.supervise.events import (

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from circus.config.dependencies import find_circle
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """Names of watchers, as written in the configuration."""
 
     after: tuple[str, ...] = ()

@@ -40,7 +40,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from circus.supervise.moves import tell_how
 
@@ -70,16 +72,14 @@ class RunState(enum.Enum):
 OPEN = frozenset({RunState.WAITING, RunState.STARTING, RunState.RUNNING})
 
 
-@dataclass(frozen=True, slots=True)
-class JobPolicy:
+class JobPolicy(Struct, frozen=True):
     overlap: str = "skip"  # or queue, replace
     missed: str = "skip"  # or once, all
     time_limit_s: float = 0.0  # 0: none
     history: int = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """Times are wall clock. ``count``: so many instants are skipped with this record, ``due`` is the last of them."""
 
     due: float
@@ -97,27 +97,23 @@ class Run:
     digest: str = ""  # of the options with which it ran
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """To be on the disk before what follows."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(Struct, frozen=True):
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """Its process is to be stopped, as the watcher stops."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """No instant until ``at`` is looked at again."""
 
     at: float

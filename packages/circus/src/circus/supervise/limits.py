@@ -14,7 +14,9 @@ Does not belong here: what the processes use (usage), and who looks (engine/samp
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from circus.config.model import LimitsPolicy
 from circus.supervise.budget import tell_duration
@@ -27,8 +29,7 @@ MEMORY = "memory"
 CPU = "cpu"
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """What one incarnation of a slot uses, ``age_s`` after its start; ``cpu`` in percent, None if nobody knows yet."""
 
     incarnation: int
@@ -37,8 +38,7 @@ class Use:
     cpu: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Excess:
+class Excess(Struct, frozen=True):
     what: str
     value: float
     bound: float
@@ -50,23 +50,20 @@ class Excess:
         return f"{self.what} {show(self.value)} of {show(self.bound)} for {tell_duration(self.for_s)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """``action`` follows now, as ``excess`` has lasted too long; or, when it is empty, what was told is over."""
 
     excess: Excess
     action: str = ""
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(Struct):
     excess: Excess
     since: float
     is_told: bool = False
 
 
-@dataclass(slots=True)
-class _Slot:
+class _Slot(Struct):
     incarnation: int
     known: dict[str, _Known] = field(default_factory=dict)
 

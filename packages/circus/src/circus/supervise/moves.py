@@ -6,8 +6,9 @@ follows on what (table).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from circus.supervise.actions import Action, CancelTimer, Publish, Signal, Spawn, StartTimer
 from circus.supervise.budget import Again, Budget, GiveUp, Verdict, judge_failure

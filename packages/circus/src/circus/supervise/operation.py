@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from circus.supervise.actions import Finish
 from circus.supervise.events import TimerKey
@@ -24,8 +25,7 @@ DETAIL: dict[Verb, tuple[str, ...]] = {
 }
 
 
-@dataclass(slots=True)
-class Stage:
+class Stage(Struct):
     """The order ``verb`` for all of ``names`` at once."""
 
     verb: Verb
@@ -33,8 +33,7 @@ class Stage:
     is_sequential: bool = False
 
 
-@dataclass(eq=False, slots=True)
-class Operation:
+class Operation(Struct, eq=False):
     op: int
     verb: Verb
     stages: deque[Stage] = field(default_factory=deque)

@@ -7,7 +7,8 @@ counted meanwhile. What is done is never more than what is there: a process that
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from circus.supervise.operation import Operation
 from circus.supervise.ring import Phase
@@ -34,8 +35,7 @@ WHY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Of one watcher: ``done`` of ``of`` processes are ``what`` (ready, replaced, ended).
 
     ``why`` it has not arrived, or why it will not.

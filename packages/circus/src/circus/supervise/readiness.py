@@ -17,7 +17,8 @@ Does not belong here: how it is asked (engine/probing).
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from circus.supervise.actions import Action, Probe
 from circus.supervise.budget import Budget, Verdict, judge_death, judge_excess

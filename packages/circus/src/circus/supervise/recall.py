@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from circus.supervise.budget import (
     DEATH_DELAY_CAP_S,
@@ -38,8 +40,7 @@ MAX_REASON = 1000
 _RARE = ("excesses", "setbacks")
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """A watcher as the next manager shall know it."""
 
     slots: tuple[Recollection, ...] = ()

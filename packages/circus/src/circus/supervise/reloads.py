@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from circus.supervise.actions import Signal
 from circus.supervise.reload import Graceful, Reload, Sequential

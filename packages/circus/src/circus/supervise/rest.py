@@ -12,7 +12,7 @@ Does not belong here: who belongs to a tree (tree), how they are found and signa
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from circus.supervise import readiness
 from circus.supervise.actions import Action, EndRest, LeaveRest

@@ -54,7 +54,8 @@ Does not belong here: the cells (table), how many slots there are, in what order
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from circus.supervise.budget import UNTOUCHED, Budget, Verdict
 from circus.supervise.events import (
@@ -74,31 +75,26 @@ from circus.supervise.events import (
 from circus.supervise.states import SlotKey, SlotState
 
 
-@dataclass(frozen=True, slots=True)
-class Up:
+class Up(Struct, frozen=True):
     """The wish: this slot shall live."""
 
 
-@dataclass(frozen=True, slots=True)
-class Down:
+class Down(Struct, frozen=True):
     """The wish: this slot shall be empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Aging:
+class Aging(Struct, frozen=True):
     """The policy's ``max_age_s`` is another one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Struct, frozen=True):
     """This process shall end, now; None is what the policy has."""
 
     signum: int | None = None
     grace_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Struct, frozen=True):
     """The wish: this slot shall live, as an earlier manager has left it. ``pause_s`` is left of its pause."""
 
     budget: Budget
@@ -107,8 +103,7 @@ class Resume:
     is_fatal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The wish: this slot shall live; but it has ended well, under an earlier manager."""
 
 
@@ -126,8 +121,7 @@ class Fault(enum.Enum):
     EXCESS = "excess"
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Struct, frozen=True):
     """Of a tree whose main process has ended, as ``exit`` says; ``verdict``: what was judged of an own end."""
 
     exit: Exited
@@ -137,8 +131,7 @@ class Rest:
     kill_mode: str
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """``incarnation`` and ``generation`` begin above those of earlier slots of the same key."""
 
     key: SlotKey

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from circus.config.model import BackoffPolicy, FlappingPolicy, HealthPolicy
 from circus.supervise.graph import NOTHING, Needs
@@ -39,8 +41,7 @@ class WatcherState(enum.Enum):
     STOPPING = "stopping"
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(Struct, frozen=True):
     """How far a reload may go at a time: numbers of processes, or shares (`25%`). See the module ``rolling``."""
 
     max_surge: int | str | None = None  # None: as many as there are
@@ -49,8 +50,7 @@ class Rollout:
     is_for_changes: bool = False  # new options come by a reload, too, and go back if it fails
 
 
-@dataclass(frozen=True, slots=True)
-class WatcherPolicy:
+class WatcherPolicy(Struct, frozen=True):
     """All that the cores need to know of a watcher's configuration."""
 
     name: str
@@ -109,8 +109,7 @@ def as_job(policy: WatcherPolicy, *, is_scheduled: bool) -> WatcherPolicy:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SlotView:
+class SlotView(Struct, frozen=True):
     wid: int
     state: SlotState
     pid: int | None
@@ -123,8 +122,7 @@ class SlotView:
     health: str = ""  # healthy or unhealthy; nothing where nobody asks
 
 
-@dataclass(frozen=True, slots=True)
-class WatcherView:
+class WatcherView(Struct, frozen=True):
     """What a watcher is, and what is wanted of it. ``reason`` says why the two differ."""
 
     name: str

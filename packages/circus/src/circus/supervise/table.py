@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from circus.supervise import readiness, rest
 from circus.supervise.actions import Action, RunHook, Signal

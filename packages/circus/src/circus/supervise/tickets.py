@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from circus.supervise.slot import Slot
 from circus.supervise.states import SlotKey, SlotState
@@ -34,8 +35,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-@dataclass(eq=False, slots=True)
-class Ticket:
+class Ticket(Struct, eq=False):
     """``has_passed``: the next watcher need not wait any longer; ``is_done``: this is the end."""
 
     verb: Verb

@@ -15,8 +15,9 @@ Does not belong here: how all that is read (procfs), what is done about it (engi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 #: Of a process that has ended, and whose end nobody has asked for.
 ENDED = "ZX"
@@ -52,8 +53,7 @@ Key = tuple[int, int]  # pid and start
 NOBODY: Mapping[Key, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Trunk:
+class Trunk(Struct, frozen=True):
     """The main process of a tree. ``mark``: what its environment has; empty: nothing that only it has."""
 
     pid: int

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from circus.procfs import Row
 
@@ -20,8 +21,7 @@ from circus.procfs import Row
 Process = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """``ticks``: of each process its own, and those of its children that have ended."""
 
     memory: int

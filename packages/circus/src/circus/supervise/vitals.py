@@ -7,7 +7,9 @@ to settle down do not count. Does not belong here: asking, and what follows on a
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from circus.config.model import HealthPolicy
 
@@ -18,8 +20,7 @@ class Turn(enum.Enum):
     WELL = "well"
 
 
-@dataclass(frozen=True, slots=True)
-class Vitals:
+class Vitals(Struct, frozen=True):
     failures: int = 0  # in a row
     is_ill: bool = False
 

@@ -7,7 +7,8 @@ shall be waits for nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from circus.supervise.budget import Budget
 from circus.supervise.events import TimerKey
@@ -20,8 +21,7 @@ from circus.supervise.watcher import Watcher
 _HOOKS = frozenset({Phase.BEFORE_START, Phase.AFTER_START, Phase.BEFORE_STOP, Phase.AFTER_STOP})
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """``kind``: dependency, connection, time, hook, warm-up, reload, spawn, ready, backoff, order, end.
 
     ``wid`` None: the whole watcher. ``since`` is monotonic. ``timer``: it ends then, and ``then`` says how.

@@ -9,7 +9,7 @@ Does not belong here: the phases themselves (ring), the order among watchers and
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from circus.supervise.actions import RunOver
 from circus.supervise.budget import UNTOUCHED

@@ -7,13 +7,14 @@ FakeCircusd puts it behind a real control socket, in a thread. Real processes do
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
+
+from msgspec import structs
 
 from circus.bus import Bus
 from circus.config.plan import Plan
@@ -64,7 +65,7 @@ def make_watcher(name: str, count: int = 1, **changes: Any) -> WatcherView:
         reason="",
         slots=slots,
     )
-    return dataclasses.replace(view, **changes)
+    return structs.replace(view, **changes)
 
 
 def make_slot(wid: int, *, state: SlotState = SlotState.RUNNING, pid: int | None = None, **changes: Any) -> SlotView:
@@ -78,7 +79,7 @@ def make_slot(wid: int, *, state: SlotState = SlotState.RUNNING, pid: int | None
         reason="",
         last_status=None,
     )
-    return dataclasses.replace(view, **changes)
+    return structs.replace(view, **changes)
 
 
 class FakeFigures:
@@ -339,7 +340,7 @@ class FakeEngine:
         for name in names if names is not None else tuple(self.watchers):
             up = make_watcher(name, self.watchers[name].numprocesses)
             pids += [slot.pid for slot in up.slots if slot.pid is not None]
-            down = dataclasses.replace(up, state=WatcherState.STOPPED, wants_up=False, slots=())
+            down = structs.replace(up, state=WatcherState.STOPPED, wants_up=False, slots=())
             self.watchers[name] = up if is_up else down
         return pids
 
