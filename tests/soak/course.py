@@ -76,7 +76,10 @@ class Course:
         sampled, steps = 0.0, 0
         rough = itertools.cycle(ROUGH)
         owed = set(ROUGH) if rough_each else set()
-        while ((now := time.monotonic()) < until and self.orders.restarts < restarts) or owed - set(self.orders.counts):
+        while not self.orders.is_hopeless:
+            now = time.monotonic()
+            if (now >= until or self.orders.restarts >= restarts) and owed <= set(self.orders.counts):
+                break
             if now - sampled >= SAMPLE_S:
                 sampled = now
                 sample = samples.take(self.world, now - self._began, self.orders.restarts)

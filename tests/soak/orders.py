@@ -29,6 +29,8 @@ STEADY = {
 ROUGH = ("kill_kernel", "upgrade_manager", "kill_manager", "upgrade_kernel")
 
 MOST_PROCESSES = 4
+#: A house with so many faults is not soaked any longer: each further order would be one more.
+MOST_FAULTS = 20
 
 
 class Orders:
@@ -52,6 +54,10 @@ class Orders:
         except Exception as error:
             self.faults.append(f"{what}: {type(error).__name__}: {error}")
         self.counts[what] += 1
+
+    @property
+    def is_hopeless(self) -> bool:
+        return len(self.faults) >= MOST_FAULTS
 
     def reset_counts(self) -> None:
         for watcher, count in RESTARTED.items():

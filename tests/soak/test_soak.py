@@ -13,7 +13,7 @@ from tests.soak.orders import ROUGH
 from tests.soak.samples import DAEMONS, Held, Sample
 
 #: Far above what pools and histories take when they fill up; a leak with each event or line would be more.
-MOST_OWN_KB = 32 * 1024
+MOST_OWN_KB = 64 * 1024
 
 
 @pytest.mark.timeout(300)
