@@ -95,8 +95,8 @@ def switches(pids: list[int]) -> int | None:
     return total
 
 
-def until_still(pids: list[int], still_s: float = STILL_S) -> None:
-    """Wait until none of them has woken up for so long."""
+def until_still(pids: list[int], still_s: float = STILL_S) -> int:
+    """Wait until none of them has woken up for so long; how often they had slept by then."""
     deadline = time.monotonic() + BOUND_S
     before, since = switches(pids), time.monotonic()
     while before is None or time.monotonic() < since + still_s:
@@ -104,23 +104,17 @@ def until_still(pids: list[int], still_s: float = STILL_S) -> None:
         time.sleep(LOOK_S)
         if (now := switches(pids)) is None or now != before:
             before, since = now, time.monotonic()
+    return before
 
 
 def wakeups(pids: list[int], window_s: float, windows: int) -> int:
     """How often they woke up in the quietest of some windows: what happens once is not what never ends."""
-    least: int | None = None
-    for _ in range(windows):
-        until_still(pids, 1.0)
-        before = switches(pids)
+    counts: list[int] = []
+    while len(counts) < windows and 0 not in counts:
+        before = until_still(pids, 0)
         time.sleep(window_s)
-        after = None
-        while after is None:  # one that has just woken up goes to sleep again
-            after = switches(pids)
-        woken = after - (before or 0)
-        least = woken if least is None else min(least, woken)
-        if not least:
-            break
-    return least or 0
+        counts.append(until_still(pids, 0) - before)
+    return min(counts)
 
 
 def system_calls_of(words: list[str], environ: dict[str, str]) -> int:
