@@ -93,12 +93,10 @@ reference: $(VENV)/.runtime
 golden: $(VENV)/.dev
 	$(BIN)/python -m tests.golden.circusctl.make $(GOLDEN_ARGS)
 
-# All worlds; with CHAOS_ARGS one run, of the house unless they say otherwise.
+# An hour of all worlds, and a kill at each instant. CHAOS_ARGS="--seed N", "--scenario FILE" or "--world W" is one of them.
 chaos: $(VENV)/.dev
-	$(if $(CHAOS_ARGS),,$(BIN)/python -m tests.chaos --world kernel --kills 500 --steps 150)
-	$(if $(CHAOS_ARGS),,for variant in plain stamped json timed,compressed; do for world in files files+kernel files+disk; do $(BIN)/python -m tests.chaos --world $$world --variant $$variant --kills 200 --steps 400 || exit 1; done; done)
-	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
-	$(MAKE) --no-print-directory instants
+	$(BIN)/python -m tests.chaos $(or $(CHAOS_ARGS),--world all --seconds 3300)
+	$(if $(CHAOS_ARGS),,$(MAKE) --no-print-directory instants)
 
 # 7200 restarts under traffic with kills and upgrades of both daemons, half an hour at most; says whether anything grows.
 # SOAK_ARGS="--hours 2" takes the true time, --restarts and --minutes bound it otherwise.

@@ -1,8 +1,9 @@
-"""`python -m tests.chaos [--world W] [--seed N] [--kills N] [--seconds S]`: one seed, or fresh ones until then."""
+"""`python -m tests.chaos [--world W] [--seed N | --scenario FILE] [--seconds S]`: one, or fresh ones until then."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import shutil
@@ -18,8 +19,9 @@ from tests.stack import ordinary
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--world", choices=list(scenario.WEIGHTS), default="house")
+    parser.add_argument("--world", choices=[*scenario.WEIGHTS, "all"], default="house")
     parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--scenario", type=Path, help="what is written in this file, and nothing else")
     parser.add_argument("--seconds", type=float, default=3600, help="no new seed after this")
     parser.add_argument("--steps", type=int, default=30, help="in each run")
     parser.add_argument(
@@ -40,28 +42,26 @@ def main() -> None:
     deadline = time.monotonic() + options.seconds
     counts: Counter[str] = Counter()
     began = time.monotonic()
-    while True:
-        seed = options.seed if options.seed is not None else random.randrange(1 << 32)
-        print(f"seed {seed}", flush=True)
+    for number in itertools.count():
+        chosen = scenario.read(options.scenario) if options.scenario else choose(options, number)
+        print(str(chosen).splitlines()[len(chosen.about)], flush=True)
         folder = Path(tempfile.mkdtemp(prefix="papa-chaos-", dir="/tmp"))
         left = None if options.kills is None else options.kills - counts["kills"]
-        broken = run.run(
-            folder,
-            seed,
-            steps=options.steps,
-            world_name=options.world,
-            size=options.size,
-            variants=options.variant.split(","),
-            kills=left,
-            say=lambda line: print(line, flush=True),
-            counts=counts,
-        )
+        broken = run.run(folder, chosen, kills=left, say=lambda line: print(line, flush=True), counts=counts)
         print(f"after {time.monotonic() - began:.0f} s: {dict(sorted(counts.items()))}", flush=True)
         if broken:
-            sys.exit("\n".join([f"seed {seed} broke, its folder is {folder}:", *broken]))
+            sys.exit("\n".join([f"it broke; {folder / 'scenario.txt'} has what happened:", *broken]))
         is_enough = time.monotonic() > deadline if left is None else counts["kills"] >= options.kills
-        if options.seed is not None or is_enough:
+        if options.scenario or options.seed is not None or is_enough:
             break
+
+
+def choose(options: argparse.Namespace, number: int) -> scenario.Scenario:
+    seed = options.seed if options.seed is not None else random.randrange(1 << 32)
+    world, steps, variants = options.world, options.steps, options.variant.split(",")
+    if world == "all":
+        world, steps, variants = scenario.ROUND[number % len(scenario.ROUND)]
+    return scenario.Scenario.of(seed, steps, world=world, size=options.size, variants=variants)
 
 
 def become_ordinary(words: list[str]) -> None:

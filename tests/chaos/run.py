@@ -1,21 +1,19 @@
-"""One run: a world, the steps of a seed, the verdict."""
+"""One run: a world, the steps of a scenario, the verdict."""
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from papa.errors import PapaError
-from tests.chaos import scenario
-from tests.chaos.scenario import Step
+from tests.chaos.scenario import Scenario, Step
 
 
 class World(Protocol):
-    """What a seed is carried out on. The checks return what was promised and not kept."""
+    """What a scenario is carried out on. The checks return what was promised and not kept."""
 
     counts: Counter[str]
 
@@ -26,16 +24,16 @@ class World(Protocol):
     def check_end(self) -> list[str]: ...
 
 
-def make_world(name: str, folder: Path, seed: int, size: int, variants: Sequence[str]) -> World:
+def make_world(scenario: Scenario, folder: Path) -> World:
     # Each world has imports of its own, and the kernel's runs where circus is not installed.
-    if name == "kernel":
+    if scenario.world == "kernel":
         from tests.chaos.kernel_world import KernelWorld
 
-        return KernelWorld(folder, size=size, seed=seed)
-    if name.startswith("files"):
+        return KernelWorld(folder, size=scenario.size, seed=scenario.seed)
+    if scenario.world.startswith("files"):
         from tests.chaos.files_world import FilesWorld
 
-        return FilesWorld(folder, variants=variants, has_disk=name == "files+disk")
+        return FilesWorld(folder, variants=scenario.variants, has_disk=scenario.world == "files+disk")
     from tests.chaos.house_world import HouseWorld
 
     return HouseWorld(folder)
@@ -43,26 +41,24 @@ def make_world(name: str, folder: Path, seed: int, size: int, variants: Sequence
 
 def run(
     folder: Path,
-    seed: int,
+    scenario: Scenario,
     *,
-    steps: int,
-    world_name: str = "house",
-    size: int = 100,
-    variants: Sequence[str] = (),
     kills: int | None = None,
     say: Callable[[str], object] = lambda _: None,
-    allowed: Mapping[str, int] | None = None,
     counts: Counter[str] | None = None,
 ) -> list[str]:
-    """The invariants that broke; the folder is removed when none did. ``kills`` ends it sooner, after so many."""
-    world = make_world(world_name, folder, seed, size, variants)
+    """The invariants that broke; the folder is removed when none did, else it has the scenario too. ``kills`` ends it
+    sooner, after so many."""
+    world = make_world(scenario, folder)
     broken: list[str] = []
+    done: list[Step] = []
     try:
         world.start()
-        for step in itertools.islice(scenario.choose(seed, world=world_name, allowed=allowed), steps):
+        for step in scenario.steps:
             if kills is not None and world.counts["kills"] >= kills:
                 break
-            say(f"  {step.what} after {step.pause_s} s ({step.number})")
+            say(str(step))
+            done.append(step)
             world.carry_out(step)
         broken += world.check_living()
     except (AssertionError, OSError, PapaError) as error:
@@ -72,6 +68,9 @@ def run(
     broken += world.check_end()
     if counts is not None:
         counts.update(world.counts)
-    if not broken:
+    if broken:
+        happened = Scenario(scenario.world, tuple(done), scenario.seed, scenario.size, scenario.variants)
+        (folder / "scenario.txt").write_text(str(happened))
+    else:
         shutil.rmtree(folder)
     return broken
