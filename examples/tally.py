@@ -49,17 +49,18 @@ def rotated(path):
     return [*older, *([path] if path.exists() else [])]
 
 
+def tally(count, numbers):
+    """Of one process that has written ``count`` lines, of which these stand there."""
+    distinct = set(numbers)
+    return Tally(
+        written=count,
+        lost=count - len(distinct & set(range(1, count + 1))),
+        doubled=len(numbers) - len(distinct),
+        disordered=sum(a > b for a, b in itertools.pairwise(numbers)),
+    )
+
+
 def compare(truth, files):
     """(name, pid) -> Tally."""
     found = logged(files)
-    tallies = {}
-    for key, count in written(truth).items():
-        numbers = found.get(key, [])
-        distinct = set(numbers)
-        tallies[key] = Tally(
-            written=count,
-            lost=count - len(distinct & set(range(1, count + 1))),
-            doubled=len(numbers) - len(distinct),
-            disordered=sum(a > b for a, b in itertools.pairwise(numbers)),
-        )
-    return tallies
+    return {key: tally(count, found.get(key, [])) for key, count in written(truth).items()}

@@ -54,7 +54,7 @@ def main():
         count = FLOOD if KIND == "flood" else 1
         write(NAME, truth, number, count)
         number += count
-        time.sleep(FLOOD_PAUSE_S if KIND == "flood" else BRIEF_PAUSE_S if KIND == "brief" else 0.005)
+        time.sleep(FLOOD_PAUSE_S if KIND == "flood" else BRIEF_PAUSE_S if KIND == "brief" else 0.02)
         if KIND == "brief" and number > BRIEF:
             sys.exit(os.getpid() % 3)
 

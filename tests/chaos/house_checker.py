@@ -48,18 +48,23 @@ def pids_of(answer: str) -> Counter[int]:
     return Counter(exit["pid"] for exit in json.loads(answer)["exits"])
 
 
-def check_exits(truth: Path, told: dict[str, Counter[int]]) -> list[str]:
-    """While the world lives: each process that has ended is told of, once, and none that has not."""
-    broken = []
-    ends: dict[str, list[int]] = {watcher: [] for watcher in told}
+def ended(truth: Path) -> dict[str, list[int]]:
+    """watcher -> the pids of its processes that have ended by now, those that wrote last at the end."""
+    ends: dict[str, list[int]] = {}
     for path in sorted(truth.iterdir(), key=lambda path: path.stat().st_mtime_ns):
         name, _, pid = path.name.rpartition(".")
-        watcher = name.rpartition("-")[0]
-        if watcher in told and not name.endswith(".by") and not machine.is_alive(int(pid)):
-            ends[watcher].append(int(pid))
-    for watcher, pids in ends.items():
-        here = told[watcher]
-        broken += [f"the end of a {watcher} (pid {pid}) is not told" for pid in pids[-SURE_EXITS:] if not here[pid]]
+        if not name.endswith(".by") and not machine.is_alive(int(pid)):
+            ends.setdefault(name.rpartition("-")[0], []).append(int(pid))
+    return ends
+
+
+def check_exits(ends: dict[str, list[int]], told: dict[str, Counter[int]]) -> list[str]:
+    """While the world lives: of what had ended before it was asked each is told, once, and none that lives. A watcher
+    that was removed is not asked."""
+    broken = []
+    for watcher, here in told.items():
+        pids = ends.get(watcher, [])[-SURE_EXITS:]
+        broken += [f"the end of a {watcher} (pid {pid}) is not told" for pid in pids if not here[pid]]
         broken += [f"the end of pid {pid} is told {count} times" for pid, count in here.items() if count > 1]
         broken += [f"pid {pid} is said to have ended, and lives" for pid in here if machine.is_alive(pid)]
     return broken
@@ -76,13 +81,12 @@ def check_output(truth: Path, logs: Iterable[Path]) -> list[str]:
         if watcher in house_cast.MAY_DROP:
             broken += check_marked(watcher, lives, files)
             continue
-        tallies = tally.compare(truth, files)
-        broken += [
-            f"{name} pid={pid}: {each}"
-            for (name, pid), each in tallies.items()
+        found = tally.logged(files)
+        for key, count in lives.items():
+            each = tally.tally(count, found.get(key, []))
             # One that was killed may have died between its write and its count.
-            if (name, pid) in lives and (each.lost > 0 or each.doubled or each.disordered)
-        ]
+            if each.lost > 0 or each.doubled or each.disordered:
+                broken.append(f"{key[0]} pid={key[1]}: {each}")
     return broken if counts else ["no writer has written anything"]
 
 
@@ -92,7 +96,8 @@ def check_marked(watcher: str, lives: dict[tuple[str, int], int], files: Sequenc
     said = [int(size) for size in MARK.findall(data)]
     got: dict[tuple[str, int], list[int]] = {key: [] for key in lives}
     for name, pid, number in WHOLE_LINE.findall(data):
-        got[name.decode(), int(pid)].append(int(number))
+        # The rest of a line may look like one of somebody else.
+        got.get((name.decode(), int(pid)), []).append(int(number))
     broken = []
     missing = 0
     for (name, pid), count in lives.items():
@@ -101,7 +106,7 @@ def check_marked(watcher: str, lives: dict[tuple[str, int], int], files: Sequenc
             broken.append(f"{name} pid={pid}: a line stands there twice, or before an earlier one")
         missing += max(0, count - len(numbers)) * len(f"{name} {pid} {0:010d}\n")
     # A gap cuts a line at each of its ends, and those are missing as a whole.
-    if abs(missing - sum(said)) > 2 * LONGEST_LINE * len(said):
+    if missing - sum(said) > 2 * LONGEST_LINE * len(said):
         broken.append(f"{watcher}: {missing} bytes are missing, and {len(said)} marks say {sum(said)}")
     return broken
 

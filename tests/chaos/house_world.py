@@ -39,7 +39,7 @@ class File:
 class HouseWorld(House):
     def __init__(self, folder: Path) -> None:
         self.file = File()
-        super().__init__(folder, "", TICKER_INTERVAL_S="0.002")
+        super().__init__(folder, "", TICKER_INTERVAL_S="0.01")
         self.write_config()
         self.logs = folder / "logs"
         self.logs.mkdir()
@@ -133,7 +133,8 @@ class HouseWorld(House):
         broken = house_checker.check_living(
             {watcher: self.pids(watcher) for watcher in house_cast.QUIET}, self._before, self.ended
         )
-        broken += house_checker.check_exits(self.truth, self._exits())
+        ends = house_checker.ended(self.truth)
+        broken += house_checker.check_exits(ends, self._exits())
         return broken + self._check_fds()
 
     def _exits(self) -> dict[str, Counter[int]]:

@@ -22,6 +22,9 @@ CLOCK = Path(__file__).with_name("clock.c")
 #: Jumps of the clock, seconds.
 JUMPS_S = (-86400, -3600, -61, -1, 1, 61, 3600, 86400)
 
+#: After so many the disk is full enough.
+TRIES = 20
+
 #: So many clients stay at a time; who came first leaves for the next one.
 GUESTS = 20
 
@@ -40,8 +43,10 @@ def fill_disk(world: HouseWorld, number: int) -> None:
     """That of the logs, up to some KB: the next batch fails in its midst. Meanwhile circusd may die."""
     filler = world.logs / "filler"
     with filler.open("ab") as file:
-        while (room := _room_bytes(world) - number) > 0:
-            # Somebody may have taken some of it meanwhile.
+        for _ in range(TRIES):
+            # Somebody may have taken some of it meanwhile, or given back what did not get in.
+            if (room := _room_bytes(world) - number) <= 0:
+                break
             with contextlib.suppress(OSError):
                 os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), room)
     time.sleep(0.2 + number % 10 / 10)
