@@ -75,6 +75,9 @@ def test_an_end_that_is_missing_is_named_and_one_that_is_told_again_counts_once(
     ]
     exits.note("web", [end(7, 2.0)])
     assert books.check_ends(begun, exits, {("web", 8)}) == []
+    begun["web", 10] = 1
+    exits.note("web", [end(0, 4.0, None)])  # of which a killed kernel had not noted the pid
+    assert books.check_ends(begun, exits, {("web", 8)}) == []
     exits.note("web", [end(9, 3.0, None)])
     assert books.check_ends(begun, exits, {("web", 8)}) == ["web: nobody knows how pid 9 has ended"]
 
