@@ -40,8 +40,8 @@ def order(world: HouseWorld, number: int) -> None:
         7: ("reload", "--sequential", "turning"),
     }
     words = choices[number % len(choices)]
-    if words[1] != "crew":
-        world.ended |= world.pids(words[1])
+    if "crew" not in words:
+        world.ended |= world.pids(words[-1])
     world.asked(*words)
     if words[0] == "incr":
         world.wanted["crew"] = wanted + 1
