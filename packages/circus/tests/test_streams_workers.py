@@ -175,6 +175,29 @@ def test_behind_many_that_hang_nobody_waits_for_each_of_them(monkeypatch: pytest
         assert not thread.is_alive()
 
 
+def test_threads_that_were_added_end_when_nothing_hangs_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "HANG_S", 3600)  # the looks are those of the test
+
+    async def main() -> None:
+        before = set(threading.enumerate())
+        opener = workers_module.Opener("test")
+        gate = threading.Event()
+        hung = [opener.run(lambda: gate.wait(BOUND_S)) for _ in range(5)]
+        async with asyncio.timeout(BOUND_S):
+            for waiting in (4, 3, 1, 0):
+                while opener._queue.qsize() > waiting:
+                    await asyncio.sleep(0.001)
+                opener._relieve()
+            gate.set()
+            await asyncio.gather(*hung)
+            while len(set(threading.enumerate()) - before) > 1:
+                await asyncio.sleep(0.001)
+            assert await opener.run(lambda: "here") == "here"
+        opener.stop()
+
+    asyncio.run(main())
+
+
 def test_whoever_waits_behind_a_call_that_hangs_is_told_and_gets_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers_module, "UNANSWERED_S", 0.02)
 

@@ -9,7 +9,7 @@ import sys
 
 from circus import hooks, upgrade
 from circus.config import load
-from circus.daemon import arguments, detach, life, logs, notify
+from circus.daemon import allocator, arguments, detach, life, logs, notify
 from circus.daemon.pidfile import Pidfile
 from circus.daemon.ward import Ward
 from circus.errors import CircusError
@@ -23,6 +23,7 @@ log = logging.getLogger("circus")
 def main(argv: list[str] | None = None) -> None:
     # Until circusd is up, what is made is kept: to look through it again and again is a tenth of a start.
     gc.disable()
+    allocator.tame()
     environ = dict(os.environ)
     options = arguments.parse(sys.argv[1:] if argv is None else argv)
     if os.environ.pop(upgrade.REHEARSAL, None) is not None:

@@ -214,7 +214,8 @@ class LogFile:
 
 def _read_from(fd: int, offset: int) -> bytes:
     parts = []
-    while data := os.pread(fd, CHUNK, offset):
+    # Room for what is there and no more: an index of a few KB shall not cost a block of megabytes each time.
+    while data := os.pread(fd, min(CHUNK, max(0, os.fstat(fd).st_size - offset)), offset):
         parts.append(data)
         offset += len(data)
     return b"".join(parts)

@@ -22,8 +22,9 @@ from circus.logbook.entries import Header, Index, Run, Skimmed, Source
 #: coarser.
 MAX_INDEX_BYTES = 4 << 20
 
-#: Sources that are known at once: each process of a watcher that keeps failing is one more.
-MAX_SOURCES = 10_000
+#: Sources that are known at once, of each log and some 250 bytes each: every process of a watcher that keeps failing is
+#: one more. Who is forgotten and writes again is named once more in the index, in some 100 bytes.
+MAX_SOURCES = 500
 
 #: Logs whose index is kept; those to which nothing was written for longest go first.
 MAX_LOGS = 1024

@@ -60,6 +60,7 @@ class Worker:
         self._name = name
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._done: deque[tuple[_Job, object, Exception | None]] = deque()
+        self._delivered = 0
         self._is_told = False
         #: Those that are to hear of it when they wait for too long.
         self._patient: dict[_Job, None] = {}
@@ -147,6 +148,7 @@ class Worker:
         self._is_told = False
         while self._done:
             job, result, error = self._done.popleft()
+            self._delivered += 1
             self._patient.pop(job, None)
             self._is_hung = False
             job.finish(result, error)
@@ -167,12 +169,15 @@ async def run_aside(name: str, call: Callable[[], T]) -> T:
 
 
 class Opener(Worker):
-    """A thread for calls that have nothing to do with each other: while one of them hangs another thread goes on."""
+    """A thread for calls that have nothing to do with each other: while one of them hangs another thread goes on.
+
+    Those that were added end when nothing waits any more.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._threads = 1
-        self._finished = self._finished_before = 0
+        self._asked = self._delivered_before = 0
         self._look: asyncio.TimerHandle | None = None
 
     def run(
@@ -183,6 +188,7 @@ class Opener(Worker):
     ) -> asyncio.Future[T]:
         if self._look is None:
             self._look_later()
+        self._asked += 1
         return super().run(call, after, on_hang)
 
     def stop(self) -> None:
@@ -192,14 +198,14 @@ class Opener(Worker):
             super().stop()
 
     def _look_later(self) -> None:
-        self._finished_before = self._finished
+        self._delivered_before = self._delivered
         self._look = asyncio.get_running_loop().call_later(HANG_S, self._relieve)
 
     def _relieve(self) -> None:
         if self._queue.empty():
             self._look = None
             return
-        if self._finished == self._finished_before:
+        if self._delivered == self._delivered_before:
             # As many as there are: behind hundreds that hang the next one waits for some looks, not for hundreds.
             for _ in range(min(self._threads, self._queue.qsize())):
                 self._threads += 1
@@ -207,11 +213,18 @@ class Opener(Worker):
         self._look_later()
 
     def _deliver(self) -> None:
-        self._finished += len(self._done)
         super()._deliver()
         if self._look is not None and self._queue.empty():
             self._look.cancel()
             self._look = None
+        if self._queue.empty():
+            self._relax()
+
+    def _relax(self) -> None:
+        """One thread beside those that hang is enough."""
+        for _ in range(self._threads - 1 - (self._asked - self._delivered)):
+            self._threads -= 1
+            super().stop()
 
 
 class Workers:
