@@ -106,7 +106,7 @@ def check_marked(watcher: str, lives: dict[tuple[str, int], int], files: Sequenc
             broken.append(f"{name} pid={pid}: a line stands there twice, or before an earlier one")
         missing += max(0, count - len(numbers)) * len(f"{name} {pid} {0:010d}\n")
     # A gap cuts a line at each of its ends, and those are missing as a whole.
-    if missing - sum(said) > 2 * LONGEST_LINE * len(said):
+    if abs(missing - sum(said)) > 2 * LONGEST_LINE * len(said):
         broken.append(f"{watcher}: {missing} bytes are missing, and {len(said)} marks say {sum(said)}")
     return broken
 

@@ -27,6 +27,10 @@ DISK_BYTES = 512 << 20
 DIGITS = re.compile(r"\d+")
 
 
+#: How many processes there shall be, in the beginning, of those that orders and edits change.
+WANTED = {"crew": 2, "guest": 2, "extra": 0, "held": 1}
+
+
 @dataclass(slots=True)
 class File:
     """What stands in the configuration, of what is edited."""
@@ -49,8 +53,7 @@ class HouseWorld(House):
         self.clients: list[socket.socket] = []
         #: pids that somebody was ordered to end: those may be gone at the end, the others may not.
         self.ended: set[int] = set()
-        #: How many processes there shall be of those that orders and edits change.
-        self.wanted = {"crew": 2, "guest": 2, "extra": 0, "held": 1}
+        self.wanted = dict(WANTED)
         self.counts: Counter[str] = Counter()
         self.has_disk = os.geteuid() == 0
         self._before: dict[str, set[int]] = {}
@@ -145,11 +148,11 @@ class HouseWorld(House):
         }
 
     def _check_fds(self) -> list[str]:
-        """As many as in the beginning: what was edited away and who has left leaves nothing open."""
-        if self.file.has_extra:
-            self.file.has_extra = False
-            self.write_config()
-            self.asked("reloadconfig")
+        """As many as in the beginning, when as many processes run: whoever has left leaves nothing open."""
+        self.file = File()
+        self.write_config()
+        self.asked("reloadconfig")
+        self.asked("numprocesses", "crew", str(WANTED["crew"]))
 
         def more() -> Counter[str]:
             return self._descriptors() - self._fds

@@ -865,6 +865,44 @@ def test_an_acknowledgement_that_was_overtaken_is_left_out(world: World) -> None
     run(world, story())
 
 
+@pytest.mark.parametrize("count", [1, 2], ids=["sole", "shared"])
+def test_what_was_written_and_could_not_be_acknowledged_is_not_told_as_dropped_by_the_next_circusd(
+    world: World, count: int
+) -> None:
+    async def story() -> None:
+        streams = {"out": world.file("log"), "err": None}
+        world.pump.configure("web", streams)
+        ids = [await world.spawn(f"web.{number}") for number in range(count)]
+        world.papa.write(ids[0], "out", b"one\n")
+        commit = world.papa.commit
+        refused = is_known = False
+
+        async def overtake(**args: Any) -> None:
+            nonlocal refused, is_known
+            if args.get("acks") and not refused:
+                refused = True
+                world.papa.write(ids[0], "out", b"and on\n")
+                world.papa.drop_oldest(ids[0], "out", 6)
+            elif refused and is_known:
+                await asyncio.Event().wait()  # it is killed before it can say more
+            elif refused:
+                await commit(**args)
+                is_known = True
+                return
+            await commit(**args)
+
+        world.papa.commit = overtake  # type: ignore[method-assign, assignment]
+        await world.pump.start()
+        await world.until(lambda: is_known)
+        assert world.acked(ids[0]) == 0
+        for _ in range(3):  # and once more, until what is written can be acknowledged
+            await world.next_circusd(**streams)
+        await world.until(lambda: world.acked(ids[0]) == 11)
+        assert world.text("log") == b"one\n[papa: 2 bytes of output were dropped here]\nd on\n"
+
+    run(world, story())
+
+
 def test_a_commit_that_is_refused_is_told_and_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "LOST_FIRST_S", 0.001)
 

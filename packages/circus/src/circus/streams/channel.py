@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from circus import clock
@@ -140,8 +141,14 @@ class Channel:
             return None
         if self._intent.open_segment is None or not self.is_resting or self._place is None:
             return None
-        intent = Intent(self.sink.path, self._place, dated_s=self._place.dated_s)
+        intent = Intent(self.sink.path, self._place, dated_s=self._place.dated_s, overtaken=self._overtaken())
         return Step(values={self._value: store.encode(intent)})
+
+    def _overtaken(self, also: Container[SourceKey] = ()) -> tuple[tuple[SourceKey, int], ...]:
+        """What the next circusd cannot know from the kernel: what was written, or told by a mark, up to there."""
+        return tuple(
+            (key, source.written) for key, source in self.sources.items() if source.is_overtaken or key in also
+        )
 
     # Its life -----------------------------------------------------------------------------------------------
 
@@ -189,6 +196,9 @@ class Channel:
         return closing
 
     async def _settle_previous(self, intent: Intent) -> None:
+        for key, offset in intent.overtaken:
+            if source := self.sources.get(key):
+                source.written, source.is_overtaken = max(source.written, offset), True
         views = {key: source.view() for key, source in self.sources.items()}
         finding = None
         while finding is None:
@@ -402,13 +412,13 @@ class Channel:
     async def _commit(self, intent: Intent | None, seen: list[Seen]) -> None:
         """Acknowledge what is written and announce the intent, however often that takes; None forgets the file."""
         values: dict[str, str | None] = {}
-        if intent is not None:
-            values = {self._value: store.encode(intent)}
-        elif self._intent is not None and (self._place is not None or not self.sources):
+        if intent is None and self._intent is not None and (self._place is not None or not self.sources):
             values = {self._value: None}
         overtaken: set[SourceKey] = set()
         pause_s, reported = LOST_FIRST_S, ""
         while True:
+            if intent is not None:
+                values = {self._value: store.encode(replace(intent, overtaken=self._overtaken(overtaken)))}
             acked = [
                 (source, source.written)
                 for source in self.sources.values()
@@ -426,11 +436,12 @@ class Channel:
                 await self._health.pause(pause_s)
                 pause_s = min(pause_s * 2, LOST_LAST_S)
         for source, offset in acked:
-            source.committed = offset
+            source.committed, source.is_overtaken = offset, False
         for key in overtaken & self.sources.keys():
             # The kernel dropped them and went on by itself; the gap is found by the next look.
-            self.sources[key].committed = self.sources[key].written
-            self.heat(self.sources[key])
+            source = self.sources[key]
+            source.committed, source.is_overtaken = source.written, True
+            self.heat(source)
         if values:
             self._intent = intent
             self._owner.on_intent(self, intent)

@@ -20,6 +20,9 @@ from typing import Any, NamedTuple
 from circus.config.values import COLORS
 from circus.streams.render import Look
 
+#: Sources of one intent whose places are told beside its segments.
+MAX_OVERTAKEN = 500
+
 #: The end of an open segment.
 OPEN = -1
 
@@ -78,7 +81,8 @@ class Intent:
     """``rotate``: the number of backups if the batch begins by rotating, else 0. ``at_ns`` dates unstamped bytes.
 
     ``aside``: the interval that the file is named after if it is rotated by time; ``rotate`` 0 keeps all then.
-    ``dated_s`` is that of the file when the batch is written.
+    ``dated_s`` is that of the file when the batch is written. ``overtaken``: up to where sources stood in the file of
+    which the kernel had dropped more when they were to be acknowledged there: it does not know it of them.
     """
 
     path: str
@@ -88,6 +92,7 @@ class Intent:
     at_ns: int = 0
     aside: str = ""
     dated_s: int = 0
+    overtaken: tuple[tuple[SourceKey, int], ...] = ()
 
     @property
     def begins_anew(self) -> bool:
@@ -143,6 +148,7 @@ def encode(intent: Intent) -> str:
             "aside": intent.aside,
             "dating": intent.dated_s,
             "at": intent.at_ns,
+            "overtaken": [[*source, offset] for source, offset in intent.overtaken[:MAX_OVERTAKEN]],
             "looks": looks,
             "segments": [
                 [
@@ -200,6 +206,9 @@ def decode(text: str) -> Intent:
             at_ns=int(fields["at"]),
             aside=str(fields.get("aside", "")),
             dated_s=int(fields.get("dating", 0)),
+            overtaken=tuple(
+                (SourceKey(int(id_), str(stream)), int(offset)) for id_, stream, offset in fields.get("overtaken", ())
+            ),
         )
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not an intent: {error!r} in {text[:80]!r}") from error

@@ -91,7 +91,8 @@ class View:
 class Source:
     """One stream of one process on its way into a sink.
 
-    ``written`` bytes stand in the sink, ``committed`` ones are acknowledged. ``scanned``: no newline between
+    ``written`` bytes stand in the sink, ``committed`` ones are acknowledged, but where the kernel had dropped more by then
+    (``is_overtaken``). ``scanned``: no newline between
     ``written`` and there. ``release_to``: below this offset a tail is written without its newline. ``limit``: from
     this offset on the bytes belong to another sink. ``noticed``: the greatest head that we know of.
     """
@@ -112,6 +113,7 @@ class Source:
     look_at: float = 0.0  # when it is due that somebody looks how far behind its sink is
     doubt_bytes: int = 0  # of it, that may stand in the file that it has left, too
     is_parting: bool = False  # it belongs to nobody here as soon as it has reached ``limit``
+    is_overtaken: bool = False  # until the next acknowledgement the kernel knows less than is written
     is_gone: bool = False  # forgotten: the kernel does not know it any more, or somebody else takes it
 
     @property
