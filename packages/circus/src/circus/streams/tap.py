@@ -91,10 +91,10 @@ class View:
 class Source:
     """One stream of one process on its way into a sink.
 
-    ``written`` bytes stand in the sink, ``committed`` ones are acknowledged, but where the kernel had dropped more by then
-    (``is_overtaken``). ``scanned``: no newline between
-    ``written`` and there. ``release_to``: below this offset a tail is written without its newline. ``limit``: from
-    this offset on the bytes belong to another sink. ``noticed``: the greatest head that we know of.
+    ``written`` bytes stand in the sink, ``committed`` ones are acknowledged, but where the kernel had dropped more by
+    then (``is_overtaken``). ``scanned``: no newline between ``written`` and there. ``release_to``: below this offset a
+    tail is written without its newline. ``limit``: from this offset on the bytes belong to another sink. ``noticed``:
+    the greatest head that we know of.
     """
 
     key: SourceKey
