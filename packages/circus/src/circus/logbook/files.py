@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from circus.logbook import entries, writing
 from circus.logbook.entries import Index, Skimmed
 
-#: What is read at a time, and what of a compressed file.
-CHUNK = 4 << 20
+#: What is read at a time, and what of a compressed file. Less than what circusd's allocator counts as large: pages of
+#: such a block are new each time.
+CHUNK = 1 << 20
 PACKED_CHUNK = 256 << 10
 
 #: For zlib: expect the head and the end of gzip.
@@ -39,7 +40,7 @@ _TIME_DIGITS = 6
 NOT_INDEXED = Skimmed(None, (0, ""), 0, 0)
 
 #: Chunks of a compressed file that are held at a time while it is read from its end.
-HELD_CHUNKS = 4
+HELD_CHUNKS = 16
 
 
 @dataclass(slots=True)
