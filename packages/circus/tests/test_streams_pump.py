@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -952,6 +953,74 @@ def test_the_next_circusd_goes_on_where_this_one_was_killed(world: World) -> Non
             assert b"".join(line for line in lines if line.startswith(b"%d " % kernel_id)) == expected[kernel_id]
         assert len(world.text("log")) == sum(map(len, expected.values()))
         assert world.events == []
+
+    run(world, story())
+
+
+def test_an_overtaken_source_is_known_though_the_intent_has_nothing_of_it(world: World) -> None:
+    async def story() -> None:
+        world.pump.configure("web", {"out": world.file("log"), "err": None})
+        one, two = await world.spawn(), await world.spawn("web.2")
+        world.papa.write(one, "out", b"one\n")
+        world.papa.write(two, "out", b"lost\nkept\n")
+        world.papa.drop_oldest(two, "out", 5)
+        low = int(world.papa.row(two)["streams"]["out"]["low"])
+        mark = b"[papa: %d bytes of output were dropped here]\n" % low
+        world.path("log").write_bytes(mark)
+        sink = sinks.open_file(os.path.realpath(world.path("log")))
+        segments = (store.Segment(store.SourceKey(one, "out"), 0, 4),)
+        overtaken = ((store.SourceKey(two, "out"), low),)
+        intent = store.Intent(sink.path, sink.look(), segments, overtaken=overtaken)
+        sink.close()
+        await world.papa.commit(values={store.value_name("circus.", sink.path): store.encode(intent)})
+        await world.pump.start()
+        await world.until(lambda: (world.acked(one), world.acked(two)) == (4, 10))
+        assert world.text("log").startswith(mark)
+        assert sorted(world.text("log")[len(mark) :].splitlines()) == [b"kept", b"one"]
+
+    run(world, story())
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_marks_say_what_is_missing_though_each_acknowledgement_comes_too_late(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_shared: bool
+) -> None:
+    commit, left, killed, one = FakePapa.commit, 0, asyncio.Event(), 0
+
+    def flood() -> None:
+        """Faster than it is written: what was announced is gone before it is acknowledged."""
+        world.papa.write(one, "out", b"nine more\n" * 10)
+        world.papa.drop_oldest(one, "out", 100)
+
+    async def overtake(papa: FakePapa, **args: Any) -> None:
+        nonlocal left
+        if left > 0:
+            flood()
+        await commit(papa, **args)
+        left -= 1
+        if left == 0:
+            killed.set()
+            await asyncio.Event().wait()
+
+    async def story() -> None:
+        nonlocal left, one
+        streams = {"out": world.file("log"), "err": world.file("log" if is_shared else "err")}
+        world.pump.configure("web", streams)
+        monkeypatch.setattr(FakePapa, "commit", overtake)
+        one = await world.spawn()
+        world.papa.write(one, "out", b"something\n")
+        await world.pump.start()
+        for count in (4, 1, 3, 2, 5, 1, 1, 4, 0):
+            killed.clear()
+            left = count
+            await world.next_circusd(**streams)
+            if count:
+                await killed.wait()
+        head = int(world.papa.row(one)["streams"]["out"]["head"])
+        await world.until(lambda: world.acked(one) == head)
+        lines = world.text("log").splitlines()
+        marks = [match for line in lines if (match := re.fullmatch(rb"\[papa: (\d+) bytes .*\]", line))]
+        assert sum(int(match[1]) for match in marks) + 10 * (len(lines) - len(marks)) == head
 
     run(world, story())
 

@@ -196,9 +196,6 @@ class Channel:
         return closing
 
     async def _settle_previous(self, intent: Intent) -> None:
-        for key, offset in intent.overtaken:
-            if source := self.sources.get(key):
-                source.written, source.is_overtaken = max(source.written, offset), True
         views = {key: source.view() for key, source in self.sources.items()}
         finding = None
         while finding is None:

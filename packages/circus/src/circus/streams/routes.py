@@ -242,6 +242,9 @@ class Routes:
         by_key = {source.key: source for source in sources}
         for intent in intents:
             self._left[intent.path] = intent
+            for key, offset in intent.overtaken:
+                if source := by_key.get(key):
+                    source.written, source.is_overtaken = max(source.written, offset), True
             keys = dict.fromkeys(segment.source for segment in intent.segments)
             named = [by_key[key] for key in keys if key in by_key and by_key[key] not in self._reserved]
             if named:
