@@ -157,3 +157,29 @@ def test_marks_are_objects_too() -> None:
     }
     doubt = json.loads(render.json_doubt(9, NS))
     assert (doubt["mark"], doubt["repeated_bytes"]) == ("doubt", 9)
+
+
+def test_lines_of_one_second_are_one_piece_where_the_format_has_no_fractions(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = lines.cut_pieces
+    pieces: list[lines.Piece] = []
+    monkeypatch.setattr(lines, "cut_pieces", lambda *args: pieces.extend(cut(*args)) or cut(*args))
+    data, times = b"a\n" * 300, [(2 * number, number * SECOND // 100) for number in range(300)]
+    written = prefixed(data, times)
+    assert written == b"".join(b"00:00:0%d [7] | a\n" % (number // 100) for number in range(300))
+    assert len(pieces) == 3
+
+
+@pytest.mark.parametrize("time_format", ["%H:%M:%S", "%S.%f"])
+def test_a_line_among_many_has_the_time_that_it_has_alone(time_format: str) -> None:
+    parts = [b"a", b"b\n", b"c\nd", b"\n", b"e\n", b"f"]
+    times: list[tuple[int, int]] = []
+    offset, alone = 0, b""
+    for number, part in enumerate(parts):
+        times.append((offset, number * SECOND * 3 // 10))
+        offset += len(part)
+    data = b"".join(parts)
+    begins = [0, *(at + 1 for at in range(len(data) - 1) if data[at : at + 1] == b"\n")]
+    for begin, end in zip(begins, [*begins[1:], len(data)], strict=True):
+        clock_ns = max(ns for at, ns in times if at <= begin)
+        alone += render.prefix(clock_ns, 7, time_format, UTC) + data[begin:end]
+    assert render.with_prefixes(data, 0, times, pid=7, time_format=time_format, at_line_start=True, zone=UTC) == alone

@@ -101,7 +101,9 @@ def with_prefixes(
     """
     begin, end = (_color_code(color), _NO_COLOR + b"\n") if color else (b"", b"\n")
     out: list[bytes] = []
-    for wall_ns, piece_start, piece_end in lines.cut_pieces(data, start, times):
+    # Where lines arrive one by one this leaves a piece for each second, not for each line.
+    told = times if "%f" in time_format else _seconds(times)
+    for wall_ns, piece_start, piece_end in lines.cut_pieces(data, start, told):
         piece = data[piece_start - start : piece_end - start]
         if not at_line_start:
             length = lines.first_line_end(piece) or len(piece)
@@ -116,6 +118,16 @@ def with_prefixes(
             if at_line_start:
                 out.append(end)
     return b"".join(out)
+
+
+def _seconds(times: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """``times`` as far as a format without fractions of a second can tell them apart."""
+    told: list[tuple[int, int]] = []
+    for offset, wall_ns in times:
+        second_ns = wall_ns - wall_ns % 1_000_000_000
+        if not told or second_ns != told[-1][1]:
+            told.append((offset, second_ns))
+    return told
 
 
 def as_json(data: bytes, start: int, times: Sequence[tuple[int, int]], look: Look, *, pid: int, stream: str) -> bytes:
