@@ -157,8 +157,10 @@ class House:
         return "\n--- circusd:\n" + path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
     def log(self, name: str) -> str:
-        path = self.folder / name
-        return path.read_text() if path.exists() else ""
+        try:
+            return (self.folder / name).read_text()
+        except FileNotFoundError:
+            return ""
 
     # Doing --------------------------------------------------------------------------------------------------
 

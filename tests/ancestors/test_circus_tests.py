@@ -42,6 +42,7 @@ OF_HELP = "asks no circusd"
 EXCLUDED = {
     "test_arbiter.TestTrainer.test_plugins": OF_OBJECTS,
     "test_arbiter.TestTrainer.test_rm_watcher_nostop": "waits for the process as its parent, which papa is",
+    "test_arbiter.TestTrainer.test_stop_watchers3": "expects that a start that was not waited for has ended",
     "test_circusctl.CommandlineTest.test_command_already_running": (
         "expects a refusal while another order is carried out: here both are"
     ),
