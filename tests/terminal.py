@@ -37,11 +37,24 @@ class Terminal:
 
     def wait_for(self, text: str, *, after: int = 0) -> int:
         """Until ``text`` is shown behind the place ``after``; returns the place behind it."""
-        deadline = time.monotonic() + ANSWER_S
-        while (at := self.shown.find(text, after)) < 0:
-            assert select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))[0], self.shown
+        assert self._shows(text, after, ANSWER_S), self.shown
+        return self.shown.index(text, after) + len(text)
+
+    def interrupt(self, text: str, *, after: int = 0) -> int:
+        """Ctrl-C until ``text`` is shown: one that comes just before readline waits for keys is not noticed."""
+        for _ in range(int(ANSWER_S)):
+            self.type("\x03")
+            if self._shows(text, after, 1.0):
+                break
+        return self.wait_for(text, after=after)
+
+    def _shows(self, text: str, after: int, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.shown.find(text, after) < 0:
+            if not select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                return False
             assert self._read(), f"the program has ended:\n{self.shown}"
-        return at + len(text)
+        return True
 
     def ended(self) -> int:
         """Its exit status, and all of ``shown``."""

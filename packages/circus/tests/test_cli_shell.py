@@ -152,7 +152,9 @@ def test_it_begins_without_a_circusd_too(root: Path) -> None:
 def test_ctrl_c_ends_a_line_or_the_waiting_and_not_the_shell(
     shell: Terminal, circusd: FakeCircusd, engine: FakeEngine
 ) -> None:
-    ask(shell, "stop we\x03", "\n")
+    begin = len(shell.shown)
+    shell.type("stop we")
+    shell.wait_for(PROMPT, after=shell.interrupt("\n", after=shell.wait_for("stop we", after=begin)))
     assert engine.heard == []
     engine.gate = asyncio.Event()
     begin = len(shell.shown)
