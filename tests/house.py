@@ -214,7 +214,8 @@ class House:
     def close(self) -> None:
         """Shut down; what a circusd could not write in its time is written by another one."""
         for _ in range(CLOSE_ATTEMPTS):
-            if self.manager is None and self.kernel() is not None:
+            # Beside one that this house has not started, as a drill does, another one would wait and take its place.
+            if self.manager is None and self.kernel() is not None and self.ctl("version").returncode:
                 with contextlib.suppress(AssertionError):
                     self.start()
             with contextlib.suppress(subprocess.TimeoutExpired):
