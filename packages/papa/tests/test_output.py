@@ -276,6 +276,113 @@ def test_a_drop_of_a_given_size_frees_that_much_although_the_bound_is_not_reache
     assert k.it.held == 0
 
 
+# A flood is lent more
+
+
+def flood(k: Kernel, spare: int = 1 << 30) -> int:
+    """Fills it as far as may be while a reader is there; what is held then."""
+    while k.it.next_step(0.0, spare=spare - k.it.lent).kind == READ:
+        k.clock_ns += 1
+        k.arrive("out", k.it.step_bytes)
+    return k.it.held
+
+
+def is_about(held: int, bound: int) -> bool:
+    return bound <= held <= bound + output.STEP + index.RECORD_SIZE
+
+
+def keeping_up(k: Kernel, times: int, spare: int = 1 << 30) -> list[int]:
+    """What is held at each full moment of a flood whose reader takes a little after each."""
+    k.it.reader_is(True)
+    held = [flood(k, spare)]
+    for _ in range(times):
+        k.ack("out", k.it.streams["out"].low + 10)
+        held.append(flood(k, spare))
+    return held
+
+
+def test_a_reader_that_keeps_up_is_lent_twice_as_much_each_time_up_to_a_bound():
+    times = [held / (256 * KB) for held in keeping_up(kernel(), 5)]
+    assert [round(each) for each in times] == [1, 2, 4, 8, 8, 8]
+    k = kernel()
+    assert all(is_about(held, 256 * KB) for held in keeping_up(k, 3, spare=0))
+    assert k.it.lent < output.STEP
+
+
+@pytest.mark.parametrize("overflow", ["drop-oldest", "hold"])
+def test_nothing_is_lent_where_nobody_waits_for_a_while(overflow):
+    k = kernel(overflow=overflow)
+    assert all(is_about(held, 256 * KB) for held in keeping_up(k, 4))
+
+
+def test_what_is_spared_for_all_bounds_what_is_lent():
+    k = kernel()
+    keeping_up(k, 6, spare=300 * KB)
+    assert is_about(k.it.lent, 300 * KB)
+    assert k.it.next_step(0.0, spare=0).kind == PAUSE
+
+
+def test_what_is_lent_stays_when_the_reader_goes_and_nothing_more_comes_to_it():
+    k = kernel()
+    held = keeping_up(k, 3)[-1]
+    k.it.reader_is(False)
+    for _ in range(8):
+        while k.it.next_step(0.0).kind == DROP:
+            k.drop()
+        k.arrive("out", 64 * KB)
+    assert held - output.STEP <= k.it.held <= held + output.STEP
+    k.ack("out", k.it.heads["out"] - 100 * KB)
+    k.it.reader_is(False)
+    while k.it.next_step(0.0).kind == READ:
+        k.arrive("out", 64 * KB)
+    assert is_about(k.it.held, 256 * KB)
+
+
+def test_a_reader_that_stalls_keeps_what_is_lent():
+    k = kernel()
+    held = keeping_up(k, 3)[-1]
+    assert k.it.next_step(0.0, spare=0).kind == PAUSE
+    assert k.it.next_step(2.0, spare=0).kind == DROP
+    k.drop()
+    assert held - 2 * output.STEP < k.it.held <= held
+
+
+def test_what_is_lent_outlives_the_kernel():
+    k = kernel()
+    held = keeping_up(k, 3)[-1]
+    heads = {name: stream.head for name, stream in k.it.streams.items()}
+    again = Output.recover(heads, k.it.end, k.it.header(), {"out": k.it.streams["out"].acked}, k.it.bounds)
+    assert again.held == held
+    assert again.next_step(0.0).kind == DROP
+    again.drop(k.file.read)
+    assert again.held > held - 2 * output.STEP
+
+
+def test_each_stream_with_a_bound_of_its_own_is_lent_for_itself():
+    k = Kernel(Bounds().with_streams({"out": [256 * KB, "block", 1.0], "err": [64 * KB, "block", 1.0]}))
+    keeping_up(k, 4)
+    assert is_about(k.it.held_of("out"), 8 * 256 * KB)
+    assert k.it.lent >= 7 * 256 * KB
+    while k.it.next_step(0.0, "err").kind == READ:
+        k.arrive("err", k.it.step_of("err"))
+    assert k.it.held_of("err") <= 64 * KB + k.it.step_of("err")
+
+
+def test_an_acknowledgement_that_comes_too_late_is_a_sign_of_life_and_its_repetition_is_none():
+    k = kernel()
+    k.it.reader_is(True)
+    fill(k, 0.0)
+    assert k.it.next_step(2.0).kind == DROP
+    k.drop()
+    fill(k, 2.0)
+    assert k.it.next_step(2.0).kind == DROP
+    k.it.refuse_ack("out", 10)
+    assert k.it.next_step(2.0).kind == PAUSE
+    assert k.it.next_step(4.0).kind == DROP
+    k.it.refuse_ack("out", 10)
+    assert k.it.next_step(4.0).kind == DROP
+
+
 # Acknowledging
 
 

@@ -159,6 +159,33 @@ def test_a_full_buffer_with_a_reader_pauses_until_it_acknowledges(world):
     os.close(writers["out"])
 
 
+def test_floods_whose_readers_keep_up_share_what_is_lent(world):
+    world.pipes.budget = 2 << 20
+    captures = [world.capture(number, overflow="block", bound=64 << 10, stall_s=100.0) for number in (1, 2)]
+    for capture, writers in captures:
+        capture.output.reader_is(True)
+        world.pipes.reader_changed(capture)
+        os.set_blocking(writers["out"], False)
+    for capture, writers in captures * 12:
+
+        def fill(capture=capture, writers=writers):
+            with contextlib.suppress(BlockingIOError):
+                os.write(writers["out"], bytes(16 << 10))
+            return capture.is_paused
+
+        world.turn_until(fill)
+        capture.output.ack("out", capture.output.streams["out"].low + 1)
+        world.pipes.after_acks(capture)
+    held = [capture.output.held for capture, _ in captures]
+    assert max(held) > 4 * (64 << 10)
+    assert world.pipes.lent_bytes == sum(capture.output.lent for capture, _ in captures)
+    assert world.pipes.lent_bytes <= (2 << 20) // pipes_module.LENT_PART + 2 * captures[0][0].output.step_bytes
+    for capture, writers in captures:
+        os.close(writers["out"])
+        world.pipes.close(capture)
+    assert (world.pipes.lent_bytes, world.pipes.held_bytes) == (0, 0)
+
+
 def test_a_stall_ends_by_dropping_the_oldest(world):
     capture, writers = world.capture(bound=8192, overflow="block", stall_s=0.05)
     capture.output.reader_is(True)

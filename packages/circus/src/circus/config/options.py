@@ -204,7 +204,8 @@ STREAM = _table(
     Option("compress", "flag", False, "Compress rotated files by gzip: `web.log.1` becomes `web.log.1.gz`.", "live"),
     Option("utc", "flag", False, "Rotate by UTC, not by the time zone of the host.", "live"),
     Option("buffer", "buffer", 2 << 20, "So much output of each process papa keeps while its sink lags, fails, or no "
-           "circusd is there.", "live", field="buffer_bytes"),
+           "circusd is there. A flood that its sink keeps up with is lent up to eight times as much.", "live",
+           field="buffer_bytes"),
     Option("overflow", "overflow", "block", "What happens when the buffer is full. `drop-oldest`: the oldest output "
            "is lost, and counted. `block`: the process waits, at most for `stall`, while circusd is there; then the "
            "same.", "live"),

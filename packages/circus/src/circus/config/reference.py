@@ -215,8 +215,10 @@ Whatever its class, the output of a process is kept by papa until its sink has i
 that writes faster than its log waits for it for a second at most, and a stopped or missing circusd stops no service: it
 costs the oldest output, which is counted and marked in the log. With `overflow = block` and `stall = forever` nothing
 is lost and the process stands still instead; `config check` notes it. Both streams share one buffer of 2m as long as
-neither has an option of these three; else each has its own. All output of all processes together is kept below 256m
-and a quarter of the file system under papa's state directory, which comes before every `buffer`. A class of your own
+neither has an option of these three; else each has its own. A process that floods its log is lent up to eight times
+its buffer while the log keeps up, all such together at most 64m: else it would wait for each batch. All output of all
+processes together is kept below 256m and a quarter of the file system under papa's state directory, which comes
+before every `buffer`. A class of your own
 gets all keys itself, also those of these names.
 
 Streams that write the same file share its bounds: of those that are written the largest `max_bytes` (0, never to

@@ -23,6 +23,11 @@ the reader counts as none until it acknowledges again, or another owner comes. S
 a stopped manager freezes no service. With overflow ``hold`` nothing is ever dropped for the bound: the process
 waits, reader or not, until bytes are acknowledged.
 
+*A flood is lent more*: a bound that is enough for a burst makes a writer wait for its reader again and again, and the
+reader take little at a time. So where a full stream has been acknowledged since it was full last, the ceiling of what
+may be held is raised above its bound, twice as high each time, as far as the instance has something to ``spare``. What
+is held when the reader goes, or stalls, or the kernel is killed, stays held; nothing more is lent to nobody.
+
 *Both streams share one bound*, which their index counts into, and wait or lose together; or each has its own
 (``Bounds.by_stream``). Then a full one stops its own pipe only, and loses its own oldest bytes. The index lies
 between them and can be given back only from its begin on, so what is young in one stream may have to stay for
@@ -59,6 +64,8 @@ MIN_STEP = 4096
 #: Bytes of one stream taken within this time share a record: a busy stream costs 32 KB of index a second at
 #: most.
 SHARE_NS = 1_000_000
+#: What may be held while a reader keeps up, in bounds.
+LENT_BOUNDS = 8
 #: An index that no bound counts is as fine as any for a fourth of the greater bound; then each 32nd part of that makes
 #: its records date twice as long a time, at most until they date all that ever comes.
 _INDEX_PARTS = 32
@@ -127,11 +134,15 @@ class Bounds:
 class _Pool:
     """One bound, the streams that share it, and how their reader keeps up."""
 
-    __slots__ = ("bounds", "full_since", "is_stalled", "streams")
+    __slots__ = ("bounds", "ceiling", "full_since", "is_read", "is_stalled", "streams")
 
     def __init__(self, bounds: Bounds, streams: list[Stream]) -> None:
         self.bounds = bounds
         self.streams = streams
+        #: The bound, or more while a reader keeps up.
+        self.ceiling = bounds.bound
+        #: Something was acknowledged since the ceiling was raised last, or a reader came.
+        self.is_read = False
         #: The reader has not acknowledged for so long that it counts as none; the wait's begin.
         self.is_stalled = False
         self.full_since: float | None = None
@@ -140,12 +151,25 @@ class _Pool:
         self.is_stalled = False
         self.full_since = None
 
+    def raise_ceiling(self, held: int, spare: int) -> bool:
+        """Whether more than ``held`` may be held now."""
+        if self.is_read:
+            most = min(2 * self.ceiling, LENT_BOUNDS * self.bounds.bound, held + spare)
+            self.is_read = most <= self.ceiling
+            self.ceiling = max(self.ceiling, most)
+        return spare > 0 and held < self.ceiling
+
+    def lower_ceiling(self, held: int) -> None:
+        """Nobody keeps up any more: what is held may stay, and no more comes to it."""
+        self.is_read = False
+        self.ceiling = min(self.ceiling, max(self.bounds.bound, held))
+
 
 class Stream:
     """The four numbers of one stream, and whether its pipe still has a writer."""
 
     __slots__ = (
-        "_punched", "_stamp_head", "_stamp_ns", "_stamp_place", "acked", "dropped", "head", "is_open", "low",
+        "_punched", "_stamp_head", "_stamp_ns", "_stamp_place", "acked", "dropped", "head", "is_open", "low", "tried",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -155,6 +179,8 @@ class Stream:
         self.dropped = 0
         self.is_open = True
         self._punched = 0
+        #: The highest offset whose acknowledgement came too late.
+        self.tried = 0
         #: Its last index record: place in the file (None: the next bytes need a new one), offset and time.
         self._stamp_place: int | None = None
         self._stamp_head = 0
@@ -218,6 +244,10 @@ class Output:
                 stream.dropped = min(known.dropped[name], stream.low)
             # The crash may have come between the commit and the header.
             stream.low = max(stream.low, stream.acked)
+        for name, pool in self._pools.items():
+            # It was no lower than what is held without the last step.
+            least = self._held_in(pool) - self.step_of(name) - index.RECORD_SIZE
+            pool.ceiling = max(pool.bounds.bound, min(LENT_BOUNDS * pool.bounds.bound, least))
         return self
 
     def set_bounds(self, bounds: Bounds) -> None:
@@ -257,9 +287,18 @@ class Output:
 
     def held_of(self, stream: str) -> int:
         """What counts into the bound of a stream."""
-        pool = self._pools[stream]
+        return self._held_in(self._pools[stream])
+
+    def _held_in(self, pool: _Pool) -> int:
         index_bytes = self.index_bytes if self.bounds.by_stream is None else 0
         return index_bytes + sum(it.head - it.low for it in pool.streams)
+
+    @property
+    def lent(self) -> int:
+        """How much is held above the bounds."""
+        if self.bounds.by_stream is None:
+            return max(0, self.held - self.bounds.bound)
+        return sum(max(0, self._held_in(pool) - pool.bounds.bound) for pool in self._pools.values())
 
     @property
     def is_settled(self) -> bool:
@@ -268,23 +307,31 @@ class Output:
 
     # Reading from the pipes
 
-    def next_step(self, now: float, stream: str = "") -> Verdict:
-        """READ, DROP, or PAUSE until a moment; of the first stream when none is named."""
+    def next_step(self, now: float, stream: str = "", spare: int = 0) -> Verdict:
+        """READ, DROP, or PAUSE until a moment; of the first stream when none is named.
+
+        ``spare``: bytes that may be held above all bounds.
+        """
         stream = stream or next(iter(self.streams))
         pool = self._pools[stream]
-        if self.held_of(stream) < pool.bounds.bound:
+        held = self._held_in(pool)
+        if held < pool.bounds.bound:
             pool.full_since = None
             return _READ
         if pool.bounds.overflow == model.HOLD:
             return _HELD
         if not self._wanted or pool.is_stalled or pool.bounds.overflow == model.DROP_OLDEST:
-            return _DROP
+            return _DROP if held >= pool.ceiling else _READ
+        if pool.raise_ceiling(held, spare):
+            pool.full_since = None
+            return _READ
         if pool.full_since is None:
             pool.full_since = now
         until = pool.full_since + pool.bounds.stall_s
         if now < until:
             return Verdict(PAUSE, until)
         pool.is_stalled = True
+        pool.lower_ceiling(held)
         return _DROP
 
     def note_arrival(self, stream: str, wall_ns: int, boot_ns: int) -> tuple[int, bytes] | None:
@@ -334,12 +381,13 @@ class Output:
         if size is None and self.bounds.by_stream is not None:
             full = stream or next(iter(self.streams))
             it = self.streams[full]
-            size = self.held_of(full) - self._pools[full].bounds.bound + self.step_of(full)
+            size = self.held_of(full) - self._pools[full].ceiling + self.step_of(full)
             it._give_back(min(it.head, it.low + max(0, size)))
             self.trim(read)
             return self.dropped - before
         if size is None:
-            size = self.held - self.bounds.bound + self.step_bytes
+            ceiling = max((pool.ceiling for pool in self._pools.values()), default=self.bounds.bound)
+            size = self.held - ceiling + self.step_bytes
         goal = max(0, self.held - size)
         for place, record in self._records(read):
             if record is not None and record.stream in self.streams:
@@ -371,6 +419,13 @@ class Output:
                 details={"stream": stream, "low": it.low},
             )
 
+    def refuse_ack(self, stream: str, offset: int) -> None:
+        """What ``check_ack`` found overtaken is a sign of life: the process shall wait for this reader again."""
+        it = self.streams[stream]
+        if offset > it.tried:
+            it.tried = offset
+            self._pools[stream].forgive()
+
     def ack(self, stream: str, offset: int) -> None:
         """The owner has everything below *offset*, which ``check_ack`` let pass. Call ``trim`` afterwards.
 
@@ -381,6 +436,7 @@ class Output:
         if offset > it.acked:
             # To repeat what is known is no progress: who only does that may not hold a process up for ever.
             self._pools[stream].forgive()
+            self._pools[stream].is_read = True
         it.acked = max(offset, it.acked)
         it._give_back(offset)
 
@@ -402,6 +458,7 @@ class Output:
         self._wanted = is_live
         for pool in self._pools.values():
             pool.forgive()
+            pool.lower_ceiling(self._held_in(pool))
 
     def header(self) -> bytes:
         """The index header as it must stand in the file before the holes are punched."""

@@ -244,6 +244,7 @@ class Table:
             except PapaError as error:
                 if error.code != "overtaken":
                     raise
+                process.output.refuse_ack(stream, offset)
                 overtaken.append([id, stream, error.details["low"]])
         for id in commit.exits:
             if self._owned(id, connection).is_running:

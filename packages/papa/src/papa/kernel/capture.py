@@ -27,7 +27,7 @@ class Capture:
     """See the module."""
 
     __slots__ = (
-        "_files", "_output", "counted", "failure", "header", "is_discarding", "is_paused", "movers", "number",
+        "_files", "_output", "counted", "failure", "header", "is_discarding", "is_paused", "lent", "movers", "number",
         "opener", "pipes", "timer", "undated", "waiting",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class Capture:
         self.header = b""
         #: What of it is in the sum of all.
         self.counted = 0
+        self.lent = 0
 
     @property
     def is_open(self) -> bool:

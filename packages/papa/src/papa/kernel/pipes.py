@@ -44,6 +44,9 @@ MAX_BUDGET_BYTES = 256 << 20
 #: ... and at most this part of its file system.
 BUDGET_PART = 4
 
+#: Lent to floods above their bounds: this part of the budget, nothing once half of it is held; see papa.core.output.
+LENT_PART = 4
+
 #: Taken from one pipe in a row: enough to keep up with a writer, little enough that a flood of one process does
 #: not keep the others waiting.
 TURN_BYTES = 256 << 10
@@ -61,7 +64,7 @@ class Pipes:
 
     __slots__ = (
         "_arrears", "_lane", "_loop", "_null", "_on_eof", "_on_output", "_page", "_state", "_tier", "_vault",
-        "_widening", "budget", "captures", "dropped_bytes", "held_bytes", "is_punching", "reopening",
+        "_widening", "budget", "captures", "dropped_bytes", "held_bytes", "is_punching", "lent_bytes", "reopening",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +98,8 @@ class Pipes:
         if size:
             self.budget = min(MAX_BUDGET_BYTES, size // BUDGET_PART)
         self.held_bytes = 0
+        #: Of these, what is above the bounds of the processes.
+        self.lent_bytes = 0
         #: Dropped unacknowledged by this incarnation, of processes that are gone as well.
         self.dropped_bytes = 0
         #: False when the file system cannot give bytes back from the middle of a file.
@@ -204,7 +209,8 @@ class Pipes:
             self._close_files(capture)
         self.captures.pop(capture.number, None)
         self.held_bytes -= capture.counted
-        capture.counted = 0
+        self.lent_bytes -= capture.lent
+        capture.counted = capture.lent = 0
 
     def close_all(self) -> None:
         for capture in list(self.captures.values()):
@@ -294,7 +300,7 @@ class Pipes:
         if capture.is_discarding:
             return True
         now = time.monotonic()
-        verdict = capture.output.next_step(now, stream)
+        verdict = capture.output.next_step(now, stream, self._spare())
         if verdict.kind == core.DROP:
             self._drop(capture, stream=stream)
             verdict = capture.output.next_step(now, stream)
@@ -445,9 +451,16 @@ class Pipes:
             del holes[0]
 
     def _count(self, capture: Capture) -> None:
-        held = 0 if capture.is_discarding else capture.output.held
+        held = lent = 0
+        if not capture.is_discarding:
+            held, lent = capture.output.held, capture.output.lent
         self.held_bytes += held - capture.counted
-        capture.counted = held
+        self.lent_bytes += lent - capture.lent
+        capture.counted, capture.lent = held, lent
+
+    def _spare(self) -> int:
+        """What may be held above the bounds by now."""
+        return min(self.budget // LENT_PART - self.lent_bytes, self.budget // 2 - self.held_bytes)
 
     def _keep_budget(self) -> None:
         while self.held_bytes > self.budget and self._drop_from_largest(self.held_bytes - self.budget):
