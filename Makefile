@@ -11,8 +11,10 @@ PEERS := .venv-peers
 FUZZ := .venv-fuzz
 # What draws the plots of `make bench`, and no test needs.
 BENCH := .venv-bench
-# Three at once for two processors, as most tests wait for processes. Who has nothing left takes from the others.
-PYTEST_ARGS ?= -n $(shell $(PYTHON) -c 'import os; print(max(2, (os.cpu_count() or 1) * 3 // 2))') --dist worksteal
+# A file of tests is compiled once, not by each worker in each run, whoever has told Python to leave nothing behind.
+unexport PYTHONDONTWRITEBYTECODE
+# Five at once for two processors, as most tests wait for processes. Who has nothing left takes from the others.
+PYTEST_ARGS ?= -n $(shell $(PYTHON) -c 'import os; print(max(2, (os.cpu_count() or 1) * 5 // 2))') --dist worksteal
 # Every other Python from 3.11 on that is here; the whole suite runs on $(PYTHON), the rest on these.
 OTHER_PYTHONS ?= $(shell $(PYTHON) tests/pythons.py)
 INSTALL = pip install --quiet --disable-pip-version-check
@@ -38,12 +40,14 @@ TIERED = $(addprefix packages/papa/tests/, test_host.py test_survival.py test_ho
 tiers: $(VENV)/.dev
 	for tier in pidfd portable; do PAPA_FORCE_TIER=$$tier $(BIN)/python -m pytest $(PYTEST_ARGS) $(TIERED) || exit 1; done
 
-# The suite under another Python: everything but the tiers that measure or shake the system.
+# Under another Python only what has to do with it: loops, threads, processes, sockets, compiled packages. Cores make
+# values of values, of the configuration, of stories and logs; shells complete, and kills at system calls fall, under any.
+PURE = config_* simulation* logbook_* engine_forgetting* cli_completion* recall* tui_screens* tui_logs* streams_intervals*
 .PHONY: other
 other: OTHER = .venv-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())')
 other:
 	test -f $(OTHER)/.dev || { $(PYTHON) -m venv --clear $(OTHER) && $(OTHER)/bin/$(INSTALL) --require-hashes -r requirements/dev.txt && $(OTHER)/bin/$(INSTALL) $(PACKAGES) && touch $(OTHER)/.dev; }
-	$(OTHER)/bin/python -m pytest $(PYTEST_ARGS) packages
+	$(OTHER)/bin/python -m pytest $(PYTEST_ARGS) $(PURE:%='--ignore-glob=*/test_%.py') --ignore=packages/papa/tests/instants packages
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

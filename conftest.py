@@ -23,6 +23,10 @@ NO_SKIP = os.environ.get("PAPA_TEST_NO_SKIP") == "1"
 LEAVE_S = 30.0
 
 
+#: Whose tests take longest begin first, so that at the end nobody waits for one of them.
+LONGEST = ("tests/counts/", "tests/chaos/", "tests/soak/", "tests/stack/", "tests/ancestors/", "tests/journeys/")
+
+
 #: How long an example takes says how busy the machine is. In the gate they are the same ones each time: what chance
 #: finds elsewhere is nobody's fault who changes something else.
 hypothesis.settings.register_profile(
@@ -35,6 +39,13 @@ def pytest_configure() -> None:
     # Who runs tests in the background of a script ignores it, and so would every program that they start.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((n for n, folder in enumerate(LONGEST) if item.nodeid.startswith(folder)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -30,6 +30,10 @@ TICKER_COMMAND = f"{sys.executable} -S -u {TICKER}"
 ANSWER_S = 50
 
 
+#: Within this a fact is there however busy the machine is. Only a test that fails waits so long.
+PATIENCE_S = 60.0
+
+
 #: A shutdown whose output does not get into its files in time leaves it with papa; then another circusd takes it.
 CLOSE_ATTEMPTS = 3
 
@@ -64,7 +68,7 @@ def own_uid() -> int:
     return FIRST_UID + os.getpid() % UIDS
 
 
-def wait_for(fact: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
+def wait_for(fact: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:
     """The first true value of ``fact``; AssertionError when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while not (value := fact()):
