@@ -128,6 +128,6 @@ def test_stop_ends_processes_and_the_last_one_takes_the_kernel_along(manager: Ma
     manager.ctl("stop")
     wait_for(lambda: not hosted(), "nobody")
     assert not any(machine.is_alive(pid) for pid in pids)
-    assert manager.status()["web_app"] == "stopped"
+    wait_for(lambda: manager.status().get("web_app") == "stopped", "its word")
     manager.quit()
     wait_for(lambda: not kernel_lives(), "the end of the kernel")
