@@ -89,6 +89,7 @@ def check_index_is_complete(house: House) -> None:
 
 def test_a_follower_sees_each_line_once_over_rotation_restart_and_new_processes(house: House) -> None:
     house.start()
+    wait_for(lambda: house.ctl("logs", "web").stdout, "a log to follow")
     out = house.folder / "followed"
     with out.open("wb") as file:
         follower = subprocess.Popen(
