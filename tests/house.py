@@ -137,10 +137,15 @@ class House:
         # Not by circusctl: what is asked until it is true would take a third of all tests' processor time. Imported
         # late, as not every user of this module has circus.
         from circus.cli import render
+        from circus.control import endpoints
         from circus.control.client import Client, target
         from circus.errors import CircusError
+        from papa import places
 
-        client = Client(f"{self.environ['PAPA_RUNTIME_DIR']}/circus-default.sock", timeout_s=ANSWER_S)
+        path = endpoints.resolve(self.environ.get("CIRCUSCTL_ENDPOINT"))
+        if os.path.dirname(path) == places.runtime_root():
+            path = os.path.join(self.environ["PAPA_RUNTIME_DIR"], os.path.basename(path))
+        client = Client(path, timeout_s=ANSWER_S)
         try:
             lines = render.status_lines(client.get(target("status")), time.time())
         except CircusError:
