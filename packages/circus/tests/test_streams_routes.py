@@ -13,8 +13,9 @@ from circus.errors import CircusError
 from circus.streams import sinks, store
 from circus.streams.channel import Channel
 from circus.streams.commits import Commits, Seen
+from circus.streams.render import Look
 from circus.streams.routes import Routes
-from circus.streams.store import OPEN, Intent, Place, Segment, SourceKey
+from circus.streams.store import GAP, OPEN, Intent, Place, Segment, SourceKey
 from circus.streams.tap import Source, Tap
 from papa.client.output import StreamFiles
 from papa.testing import FakePapa
@@ -240,6 +241,33 @@ def test_an_intent_reserves_its_sources_until_its_file_is_open(depot: Depot, mon
             while (now := depot.routes.channel_of(one)) is None or now is first:
                 await asyncio.sleep(0.001)
         assert now.sink.path == str(depot.directory / "new")
+
+    play(depot, story())
+
+
+def test_processes_of_a_watcher_that_is_not_configured_any_more_keep_its_file(depot: Depot) -> None:
+    async def story() -> None:
+        depot.routes.configure("known", {"out": None}, 1)
+        names = ("former", "beside", "known", "never")
+        named, beside, known, unknown = [await depot.source(name, None) for name in names]
+        beside.watcher = "former"
+        path = str(depot.directory / "old")
+        look = Look(time_format="%H:%M", color="green")
+        segments = (Segment(named.key, 0, 0, look=look), Segment(named.key, 0, 0, kind=GAP), Segment(known.key, 0, 0))
+        depot.routes.resume([Intent(path, Place(1, 2, 3, "x"), segments)], [named, beside, known, unknown])
+        await depot.until_bound(named, beside, unknown)
+        assert [depot.routes.channel_of(each).sink.path for each in (named, beside)] == [path, path]
+        assert (named.limit, named.look, beside.look) == (None, look, look)
+        assert isinstance(depot.routes.channel_of(unknown).sink, sinks.StdoutSink)
+        async with asyncio.timeout(BOUND_S):
+            while not isinstance(depot.routes.channel_of(known).sink, sinks.StdoutSink):
+                await asyncio.sleep(0.001)
+        assert depot.routes.configure("former", {"out": depot.file("new")}, 1)
+        depot.routes.reconfigure(beside)
+        async with asyncio.timeout(BOUND_S):
+            while depot.routes.channel_of(beside) is None or depot.routes.channel_of(beside).sink.path == path:
+                await asyncio.sleep(0.001)
+        assert depot.routes.channel_of(beside).sink.path == str(depot.directory / "new")
 
     play(depot, story())
 

@@ -20,7 +20,7 @@ from circus.streams.channel import Channel, Owner
 from circus.streams.commits import Commits, Step
 from circus.streams.earlier import Earlier
 from circus.streams.health import Health
-from circus.streams.store import Intent
+from circus.streams.store import Intent, SourceKey
 from circus.streams.tap import Source
 from circus.streams.workers import Workers
 
@@ -68,6 +68,8 @@ class Routes:
         self._configs: dict[str, dict[str, StreamConfig | None]] = {}
         self._writers: Counter[File] = Counter()  # how many streams of processes are configured to go there
         self._counts: dict[str, Counter[File]] = {}  # the same for each watcher
+        #: By watcher and stream: where an earlier circusd wrote what comes from those that are not configured any more.
+        self._former: dict[tuple[str, str], StreamConfig] = {}
         self._channels: dict[str, Channel] = {}  # by real path
         self._channel_of: dict[Source, Channel] = {}
         self._left: dict[str, Intent] = {}  # by path: what an earlier circusd left, until its channel is opened
@@ -122,7 +124,10 @@ class Routes:
         return self._configs.get(watcher, {})
 
     def config_of(self, watcher: str, stream: str) -> StreamConfig | None:
-        return self._configs.get(watcher, {}).get(stream)
+        """None is circusd's own standard output."""
+        if watcher in self._configs:
+            return self._configs[watcher].get(stream)
+        return self._former.get((watcher, stream))
 
     def reconfigure(self, source: Source) -> None:
         """What was taken until now still goes to the old place, the rest to where it is configured to go now."""
@@ -240,6 +245,8 @@ class Routes:
         """Bind all sources, those first that the intents name; forget the intents that concern nobody."""
         sources = list(sources)
         by_key = {source.key: source for source in sources}
+        intents = list(intents)
+        self._keep_former(intents, by_key)
         for intent in intents:
             self._left[intent.path] = intent
             for key, offset in intent.overtaken:
@@ -253,6 +260,24 @@ class Routes:
                 self._begin_binding(self._resume_later(intent, named))
         self.bind(sources)
         self._begin(self._forget_unused(list(self._bindings)))
+
+    def _keep_former(self, intents: list[Intent], by_key: Mapping[SourceKey, Source]) -> None:
+        """Processes that are still there go on in the file in which their watcher's lines stand, and as these look."""
+        for intent in intents:
+            for key, look in intent.looks().items():
+                source = by_key.get(key)
+                if source is not None and source.watcher not in self._configs:
+                    config = StreamConfig(
+                        class_name="FileStream",
+                        filename=intent.path,
+                        time_format=look.time_format or None,
+                        color=look.color or None,
+                        format=look.form,
+                    )
+                    self._former.setdefault((source.watcher, key.stream), config)
+        for source in by_key.values():
+            if source.watcher not in self._configs:
+                source.config = self.config_of(source.watcher, source.key.stream)
 
     async def _resume_later(self, intent: Intent, sources: list[Source]) -> None:
         configs = [source.config for source in sources]

@@ -103,6 +103,12 @@ class Intent:
     def open_segment(self) -> Segment | None:
         return self.segments[-1] if self.segments and self.segments[-1].end == OPEN else None
 
+    def looks(self) -> dict[SourceKey, Look]:
+        """How lines of each source stand in the file, as far as the intent tells."""
+        told = dict.fromkeys([key for key, _ in self.overtaken] + [each.source for each in self.segments], Look())
+        told.update((each.source, each.look) for each in self.segments if each.kind == DATA and each.look)
+        return told
+
     def allows(self, other: Intent) -> bool:
         """Whether this intent, being committed, covers what ``other`` is about to write."""
         if (self.path, self.place, self.rotate) != (other.path, other.place, other.rotate):
