@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,23 @@ def test_a_thinned_index_is_small_and_what_it_says_is_from_the_same_source(
         assert inside[-1].end == span.end
     if index.spans:
         assert index.spans[-1].end == spans[-1].end  # the latest is kept
+
+
+def test_to_thin_a_large_index_takes_little_more_than_its_size() -> None:
+    whole, _, _ = packed([[Run((A, B)[i // 7 % 2], 300, i * SECOND + each) for each in range(50)] for i in range(1000)])
+    index = entries.parse(whole)
+    tracemalloc.start()
+    try:
+        data = entries.thinned(index, len(whole))
+        _, thinning = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        again = entries.parse(data)
+        _, parsing = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(again) == len(index) * 3 // 4
+    assert thinning < 4 * len(whole)  # a span as an object is ten times as large as in the index
+    assert parsing < 6 * len(data)
 
 
 def test_no_index_is_an_empty_one() -> None:

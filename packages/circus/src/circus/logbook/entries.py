@@ -12,7 +12,7 @@ import json
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any, NamedTuple
@@ -31,6 +31,9 @@ MAX_RUN = 1 << 31
 
 #: No block is longer: a batch has some hundred segments, and a segment of 8 MB some hundred times.
 MAX_BLOCK = 16 << 20
+
+#: Runs in one block of an index that is written anew: who reads it has them as objects, one block at a time.
+BLOCK_RUNS = 4096
 
 #: No file is so long, and no time so late: what says so is damaged.
 _MAX_PLACE = 1 << 63
@@ -230,6 +233,22 @@ class Index:
     def span(self, number: int) -> Span:
         return Span(self._starts[number], self._ends[number], self._table[self._whose[number]], self._times[number])
 
+    def start(self, number: int) -> int:
+        return self._starts[number]
+
+    def end_of(self, number: int) -> int:
+        return self._ends[number]
+
+    def source(self, number: int) -> Source:
+        return self._table[self._whose[number]]
+
+    def time(self, number: int) -> int:
+        return self._times[number]
+
+    def is_like_last(self, number: int) -> bool:
+        """Whether it is of the same source as the span before it."""
+        return self._whose[number] == self._whose[number - 1]
+
     @property
     def spans(self) -> list[Span]:
         """All of them, each as an object."""
@@ -306,39 +325,38 @@ def skim(data: bytes) -> Skimmed:
 def thinned(index: Index, most_bytes: int) -> bytes:
     """The index once more: of the older half every second time is left out, and what still is too much of the
     oldest, so that it has at most ``most_bytes``."""
-    half = len(index) // 2
-    spans: list[Span] = []
-    for number, span in enumerate(index.spans):
-        last = spans[-1] if spans else None
-        if number < half and number % 2 and last and last.source == span.source and last.end == span.start:
-            spans[-1] = last._replace(end=span.end)
+    kept, ends = array("I"), array("Q")  # of spans, their numbers; and where each ends by now
+    for number in range(len(index)):
+        if number < len(index) // 2 and number % 2 and ends[-1] == index.start(number) and index.is_like_last(number):
+            ends[-1] = index.end_of(number)
         else:
-            spans.append(span)
+            kept.append(number)
+            ends.append(index.end_of(number))
     lead = MAGIC + (pack_header(index.header) if index.header else b"") + pack_head(*index.head)
     while True:
-        body = lead + _packed(spans)
-        if len(body) <= most_bytes or not spans:
+        body = lead + _packed(index, kept, ends)
+        if len(body) <= most_bytes or not kept:
             return body
-        spans = spans[len(spans) // 4 + 1 :]
+        del ends[: len(kept) // 4 + 1], kept[: len(kept) // 4 + 1]
 
 
-def _packed(spans: Sequence[Span]) -> bytes:
+def _packed(index: Index, kept: array[int], ends: array[int]) -> bytes:
     """Spans as blocks, a new one where there is a hole."""
     numbers: dict[Source, int] = {}
-    out: list[bytes] = []
-    for source in dict.fromkeys(span.source for span in spans):
-        numbers[source] = len(numbers)
-        out.append(pack_source(numbers[source], source))
+    for number in kept:
+        numbers.setdefault(index.source(number), len(numbers))
+    out = [pack_source(number, source) for source, number in numbers.items()]
     runs: list[tuple[int, int, int]] = []
-    base = end = 0
-    for span in spans:
-        if runs and (span.start != end or len(runs) * _RUN.size > MAX_BLOCK // 2):
+    base = at = 0
+    for number, end in zip(kept, ends, strict=True):
+        start = index.start(number)
+        if runs and (start != at or len(runs) == BLOCK_RUNS):
             out.append(pack_runs(base, runs))
             runs = []
         if not runs:
-            base = span.start
-        runs.append((span.end - span.start, numbers[span.source], span.at_ns))
-        end = span.end
+            base = start
+        runs.append((end - start, numbers[index.source(number)], index.time(number)))
+        at = end
     if runs:
         out.append(pack_runs(base, runs))
     return b"".join(out)
