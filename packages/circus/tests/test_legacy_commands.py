@@ -113,6 +113,10 @@ def test_who_waits_for_one_watcher_gets_its_processes(commands: Commands, engine
     added = ask(commands, "add", name="x", cmd="y", start=True, waiting=True)
     assert (added["status"], added["kept"]) == ("ok", [])
     assert ask(commands, "add", name="x2", cmd="y", start=True) == ok()
+    ask(commands, "list")
+    # Only the start is not waited for: whoever has the answer may name the watcher.
+    assert engine.heard[-2][:2] == ("add", "x2") and engine.heard[-2][3] is False
+    assert engine.heard[-1].names == ("x2",)
     engine.watchers["db"] = make_watcher("db", singleton=True)
     assert ask(commands, "incr", name="db", waiting=True) == ok(numprocesses=1, singleton=True)
 

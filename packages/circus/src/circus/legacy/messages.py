@@ -211,15 +211,18 @@ def _add(properties: Properties) -> Program:
     options = properties.get("options") or {}
     if not isinstance(options, Mapping):
         raise Refused(MESSAGE_ERROR, "message invalid 'options' is not an object")
+    name, shall_start, waits = _name(properties).strip(), _flag(properties, "start"), _waits(properties)
     body: dict[str, object] = {
         "cmd": properties["cmd"],
         "args": properties.get("args") or "",
         "options": dict(options),
-        "start": _flag(properties, "start"),
-        "wait": _waits(properties),
+        "start": shall_start and waits,
+        "wait": True,  # whoever has the answer may name the watcher: only its start is not waited for
     }
-    answer = yield Ask(target("watchers", _name(properties), "add"), body)
-    return {key: answer[key] for key in ("started", "kept")} if body["start"] and body["wait"] else {}
+    answer = yield Ask(target("watchers", name, "add"), body)
+    if shall_start and not waits:
+        yield Ask(target("start"), {"wait": False, "names": [name], "match": "simple"})
+    return {key: answer[key] for key in ("started", "kept")} if shall_start and waits else {}
 
 
 def _rm(properties: Properties) -> Program:
