@@ -290,12 +290,14 @@ def test_one_in_the_background_keeps_its_pid_its_files_and_its_limits(house: Hou
     pid = int((house.folder / "pid").read_text())
     facts = [facts_of(pid)]
     descriptors = len(os.listdir(f"/proc/{pid}/fd"))
-    for _ in range(2):
+    upgrades = 3
+    for _ in range(upgrades):
         assert "upgraded from" in house.asked("upgrade")
         facts.append(facts_of(pid))
     assert int((house.folder / "pid").read_text()) == pid
-    assert facts[0] == facts[1] == facts[2]
-    wait_for(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= descriptors, "no descriptor left open")
+    assert all(each == facts[0] for each in facts)
+    # Not all that it holds at rest need have been open at first; one that is left by each upgrade is more than that.
+    wait_for(lambda: len(os.listdir(f"/proc/{pid}/fd")) < descriptors + upgrades, "no descriptor left open")
     os.kill(pid, signal.SIGTERM)
     wait_for(lambda: not (house.folder / "pid").exists(), "the pidfile removed")
 

@@ -72,6 +72,33 @@ def test_the_kernel_is_asked_to_exit_only_when_nothing_is_left(bench: Bench) -> 
     story(run)
 
 
+def test_a_kernel_that_was_told_something_meanwhile_is_asked_to_exit_again(bench: Bench) -> None:
+    answers: list[str] = []
+    request = FakePapa.request
+
+    async def late(papa: FakePapa, op: str, **args: Any) -> Reply:
+        if op == "exit" and not answers:
+            await papa.set("circus.sink.late", "x")
+        try:
+            reply = await request(papa, op, **args)
+        except PapaError as error:
+            answers.extend([error.code] if op == "exit" else [])
+            raise
+        answers.extend(["ok"] if op == "exit" else [])
+        return reply
+
+    async def run() -> None:
+        async with bench.engine(WEB) as engine:
+            await bench.until_active(engine)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(FakePapa, "request", late)
+                await engine.shutdown()
+                await engine.close()
+        assert answers == ["busy", "ok"]
+
+    story(run)
+
+
 @pytest.mark.parametrize("end", ["quit", "shutdown"])
 def test_a_kernel_that_is_gone_does_not_hold_circusd(bench: Bench, end: str) -> None:
     async def run() -> None:

@@ -63,6 +63,12 @@ class Depot:
             while any(self.routes.channel_of(source) is None for source in sources):
                 await asyncio.sleep(0.001)
 
+    async def until_at(self, source: Source, path: str) -> None:
+        """On its way from one file to another it is at none."""
+        async with asyncio.timeout(BOUND_S):
+            while (channel := self.routes.channel_of(source)) is None or channel.sink.path != path:
+                await asyncio.sleep(0.001)
+
     async def close(self) -> None:
         for task in self.tasks:
             task.cancel()
@@ -259,15 +265,10 @@ def test_processes_of_a_watcher_that_is_not_configured_any_more_keep_its_file(de
         assert [depot.routes.channel_of(each).sink.path for each in (named, beside)] == [path, path]
         assert (named.limit, named.look, beside.look) == (None, look, look)
         assert isinstance(depot.routes.channel_of(unknown).sink, sinks.StdoutSink)
-        async with asyncio.timeout(BOUND_S):
-            while not isinstance(depot.routes.channel_of(known).sink, sinks.StdoutSink):
-                await asyncio.sleep(0.001)
+        await depot.until_at(known, sinks.STDOUT_PATH)
         assert depot.routes.configure("former", {"out": depot.file("new")}, 1)
         depot.routes.reconfigure(beside)
-        async with asyncio.timeout(BOUND_S):
-            while depot.routes.channel_of(beside) is None or depot.routes.channel_of(beside).sink.path == path:
-                await asyncio.sleep(0.001)
-        assert depot.routes.channel_of(beside).sink.path == str(depot.directory / "new")
+        await depot.until_at(beside, str(depot.directory / "new"))
 
     play(depot, story())
 

@@ -34,6 +34,11 @@ HAND_OVER_S = 1.0
 GIVE_UP_S = 10.0
 LOOK_S = 1.0
 
+#: A kernel that hosts something else stays. But a log whose last source has just gone may still have told the kernel
+#: where it stands, after it was asked to forget that.
+EXIT_TRIES = 5
+EXIT_PAUSE_S = 0.05
+
 
 async def end(engine: Engine, make: Callable[[int], events.Order]) -> None:
     """Give the order that ends everything and wait until circusd may leave."""
@@ -132,11 +137,16 @@ async def _tidy(engine: Engine) -> None:
             "papa keeps %d bytes of output of %d ended processes for the next circusd", sum(held.values()), kept
         )
         return
-    values = await engine.kernel.list("values", engine.names.pattern)
-    if values:
-        await engine.kernel.commit(values={row["name"]: None for row in values})
-    try:
-        await engine.kernel.request("exit")
-    except PapaError as error:
-        if error.code not in ("busy", "lost"):
-            raise
+    for _ in range(EXIT_TRIES):
+        values = await engine.kernel.list("values", engine.names.pattern)
+        if values:
+            await engine.kernel.commit(values={row["name"]: None for row in values})
+        try:
+            await engine.kernel.request("exit")
+        except PapaError as error:
+            if error.code not in ("busy", "lost"):
+                raise
+            if error.code == "busy":
+                await asyncio.sleep(EXIT_PAUSE_S)
+                continue
+        return
